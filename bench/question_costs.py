@@ -56,10 +56,9 @@ async def _ask(bench: Bench, database: BenchDatabase, group: str) -> list[Measur
         httpx.AsyncClient(base_url=process.url, timeout=600) as client,
     ):
         begin = time.perf_counter()
-        # A service that loads its copy for longer than a request may take answers 400 until it has it.
-        while (await client.get("/")).status_code == 400:
-            pass
+        await service.answered(client, "/")
         start = process.started_in + time.perf_counter() - begin
+        await service.answered(client, "/v1/search?q=deal")
         connection = await peer.exported(client, database, bench.folder / f"{database.name}_exported")
         head = (await client.get("/v1/deals?limit=1")).json()["position"]
         of_deal = await _of_deal(bench, client)
@@ -120,7 +119,7 @@ def _reported(measure: str, value: float, must: float, aim: float, unit: str, fi
 
 async def _milliseconds(client: httpx.AsyncClient, path: str) -> float:
     begin = time.perf_counter()
-    (await client.get(path)).raise_for_status()
+    await service.answered(client, path)
     return (time.perf_counter() - begin) * 1000
 
 
@@ -211,7 +210,7 @@ async def exports(bench: Bench) -> list[Measurement]:
         service.registry(log.database, watched=True) as process,
         httpx.AsyncClient(base_url=process.url, timeout=600) as client,
     ):
-        (await client.get("/v1/deals?limit=1")).raise_for_status()
+        await service.answered(client, "/v1/deals?limit=1")
         await process.longest_hold()
         for name in ("deals.csv", "pledges.csv", "events.ndjson"):
             ours, copies = [], []

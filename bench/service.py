@@ -14,6 +14,7 @@ from itertools import count
 from pathlib import Path
 
 import asyncpg
+import httpx
 import psutil
 from msgspec import Struct
 
@@ -148,6 +149,13 @@ async def registry(made: BenchDatabase, *, watched: bool = False) -> AsyncIterat
         REGISTRY_DATA_DIR=made.folder,
     ) as process:
         yield process
+
+
+async def answered(client: httpx.AsyncClient, path: str) -> None:
+    """Ask until the service answers: it refuses while it makes its copy of all deals, or the index for search."""
+    while (answer := await client.get(path)).status_code == 503:
+        pass
+    answer.raise_for_status()
 
 
 @asynccontextmanager

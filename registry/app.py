@@ -47,6 +47,7 @@ from registry.infra.secret_box import SecretBox
 from registry.infra.sessions import Sessions
 from registry.infra.settings import Settings
 from registry.projections.columnar import ColumnarCopy
+from registry.projections.columnar.copy import PATIENCE_SECONDS
 from registry.projections.exchange_rates import RateCache
 from registry.queries.deals import DealQueries
 from registry.queries.log import LogQueries
@@ -256,7 +257,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         import_jobs = await stack.enter_async_context(
             ImportJobs(settings.data_dir / "imports", recorder, streams, deals, log_queries)
         )
-        copy = await stack.enter_async_context(ColumnarCopy(pool, settings.data_dir / "columnar"))
+        copy = await stack.enter_async_context(ColumnarCopy(pool, settings.data_dir / "columnar", PATIENCE_SECONDS))
         copy.start()
         recorder.commit_listeners.append(lambda _: copy.follow_soon())
         feed.notify_listeners.append(lambda _: copy.follow_soon())

@@ -328,6 +328,12 @@ class EvidenceUnavailable(RegistryError):
     code = "evidence_unavailable"
 
 
+class PortfolioUnavailable(RegistryError):
+    """The columnar copy that answers questions about all deals is being made, or its index of texts."""
+
+    code = "portfolio_unavailable"
+
+
 # --- the database and its schema --------------------------------------------------------------------------------------
 
 

@@ -56,6 +56,7 @@ def portfolio_handler(kind: PortfolioTable, form: str, description: str) -> HTTP
             deal_filters.amounts(currency),
             deal_filters.updated_since,
         )
+        await portfolio_queries.require(point)
 
         if form != "ndjson" or kind in ("sites", "metrics"):
             cite = partial(portfolio_queries.write_cited_sources, point, selection, kind) if with_sources else None

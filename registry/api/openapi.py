@@ -80,6 +80,7 @@ READING = (
     "query_too_long",
     "database_lost",
     "storage_unavailable",
+    "portfolio_unavailable",
     "provider_unavailable",
 )
 WRITING = (

@@ -70,6 +70,7 @@ PROBLEMS: dict[str, ProblemType] = {
     "witness_malformed": ProblemType(400),
     "witness_unsigned": ProblemType(403),
     "witness_inconsistent": ProblemType(422),
+    "portfolio_unavailable": ProblemType(503, retry_after=5),
     "evidence_unavailable": ProblemType(503, retry_after=30),
     "redaction_unavailable": ProblemType(503, retry_after=3600),
     "storage_unavailable": ProblemType(503, retry_after=60),

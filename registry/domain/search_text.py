@@ -34,7 +34,8 @@ MIN_BEGINNING = 3
 """The letters of a token that matches the beginning of a word."""
 
 _UNSPACED = "\u1100-\u11ff\u3005\u3040-\u30ff\u3130-\u318f\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
-_WORD = re.compile(rf"(?P<unspaced>[{_UNSPACED}]+)|(?:(?![{_UNSPACED}])[^\W_])+")
+_WORD = re.compile(rf"(?P<unspaced>[{_UNSPACED}]+)|[^\W_{_UNSPACED}]+")
+_ASCII_WORD = re.compile("[a-z0-9]+")
 
 _ADDRESS = re.compile(r"https?://\S|www\.\S|[\w-]+(\.[\w-]+)+/\S", re.IGNORECASE)
 
@@ -152,11 +153,15 @@ _ENDINGS = ("ment", "ing", "ed")
 _MIN_STEM = 4
 
 
-@lru_cache(maxsize=50_000)
 def stem(word: str) -> str:
     """What the forms and spellings of an English word have in common; other words are themselves."""
     if len(word) < _MIN_STEM or not word.isascii() or not word.isalpha():
         return word
+    return _stem(word)
+
+
+@lru_cache(maxsize=50_000)
+def _stem(word: str) -> str:
     one = _singular(word)
     one = _IRREGULAR.get(one, one)
     for pattern, spelling in _SPELLINGS:
@@ -184,29 +189,29 @@ def _singular(word: str) -> str:
 # --- texts ------------------------------------------------------------------------------------------------------------
 
 
-def terms(text: str) -> set[str]:
-    """The terms of a text; lines are texts of their own."""
+def indexed(text: str) -> tuple[set[str], set[str]]:
+    """The terms of a text, and the words of it that a misspelt one is compared with; lines are texts of their own."""
     found: set[str] = set()
+    known: set[str] = set()
     for line in display_form(text).splitlines():
-        for group in _groups(words(line)):
-            if group[0].unspaced:
-                squeezed = "".join(word.text for word in group)
+        for unspaced, group in _folded(line):
+            known.update(word for one in group if _mistakes(word := one[:MAX_TERM]))
+            if unspaced:
+                squeezed = "".join(group)
                 found.update(squeezed[i : i + MAX_TERM] for i in range(len(squeezed)))
             else:
-                for word in group:
-                    found |= {word.text[:MAX_TERM], stem(word.text)[:MAX_TERM]}
-                found |= {_pair(first.text + second.text) for first, second in pairwise(group)}
-    return found
+                found.update(word[:MAX_TERM] for word in group)
+                found.update(stem(word)[:MAX_TERM] for word in group)
+                found.update(_pair(first + second) for first, second in pairwise(group))
+    return found, known
 
 
-def vocabulary(text: str) -> set[str]:
-    """The words of a text that a misspelt one is compared with."""
-    return {
-        word.text[:MAX_TERM]
-        for line in display_form(text).splitlines()
-        for word in words(line)
-        if _mistakes(word.text[:MAX_TERM])
-    }
+def _folded(line: str) -> Iterable[tuple[bool, list[str]]]:
+    """The words of a line as they are compared, in groups as `_groups` makes them; whether they are unspaced."""
+    if line.isascii():
+        group = _ASCII_WORD.findall(line.lower())
+        return [(False, group)] if group else []
+    return [(group[0].unspaced, [word.text for word in group]) for group in _groups(words(line))]
 
 
 def _pair(both: str) -> str:

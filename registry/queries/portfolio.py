@@ -374,6 +374,14 @@ class PortfolioQueries:
             next=page.next,
         )
 
+    async def require(self, point: Point) -> None:
+        """Wait until questions about a point can be answered, before an answer begins that asks them.
+
+        Raises:
+            PortfolioUnavailable: The copy takes longer than questions wait.
+        """
+        await self._copy.ask(point.head, lambda *_: None)
+
     async def read(self, point: Point, selection: Selection, question: Question[T]) -> T:
         """Ask the copy a question about a selection that may take long."""
         asked, searches = _searching(question, (point,), (selection,))

@@ -16,7 +16,7 @@ import pytest
 
 from registry.infra import postgres
 from registry.infra.postgres import Pool
-from registry.projections.columnar import ColumnarCopy, following
+from registry.projections.columnar import ColumnarCopy, following, search_index
 from registry.projections.columnar import copy as columnar_copy
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.tables import DERIVED
@@ -283,6 +283,46 @@ async def test_copy_is_made_before_the_first_question(recorder: Any, pool: Pool,
             while copy.position < position:  # noqa: ASYNC110 - the copy has no event for it
                 await asyncio.sleep(0.01)
         await assert_is_current(copy, pool, position)
+
+
+class EndedError(Exception):
+    """A process ends."""
+
+
+def indexed_terms(cursor: Any, _: Kept) -> list[str]:
+    """The terms of the index as they are stored."""
+    return [term for (term,) in cursor.execute("SELECT term FROM search_terms").fetchall()]
+
+
+async def test_index_of_texts_goes_on_where_the_last_process_ended(
+    recorder: Any, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_index, "TEXTS_PER_STEP", 2)
+    monkeypatch.setattr(search_index, "MAX_UNORDERED", 3)
+    positions = [await record(recorder, f"d{number}", REGISTERED, NAMED, SITE) for number in range(4)]
+    position = positions[-1]
+    done, last = 0, 2
+
+    def step(connection: Any) -> bool:
+        nonlocal done
+        if done == last:
+            raise EndedError
+        done += 1
+        return search_index.index_some(connection)
+
+    monkeypatch.setattr(columnar_copy, "index_some", step)
+    async with ColumnarCopy(pool, tmp_path / "one") as copy:
+        with pytest.raises(EndedError):
+            await copy.ask(position, indexed_terms, searches=True)
+    last = -1
+    async with ColumnarCopy(pool, tmp_path / "one") as copy:
+        terms = await copy.ask(position, indexed_terms, searches=True)
+    in_two_processes, done = done, 0
+    async with ColumnarCopy(pool, tmp_path / "two") as copy:
+        assert terms == await copy.ask(position, indexed_terms, searches=True)
+    assert terms == sorted(terms)
+    assert {"d0", "d1", "d2", "d3"} <= set(terms)
+    assert done == in_two_processes > 2
 
 
 async def test_copy_follows_many_events_in_slices(

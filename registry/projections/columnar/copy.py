@@ -12,7 +12,7 @@ import asyncio
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -21,12 +21,13 @@ from typing import Any, Self, TypeVar
 import duckdb
 from duckdb import DuckDBPyConnection
 
+from registry.errors import PortfolioUnavailable
 from registry.infra.postgres import Connection, Pool
 from registry.projections.columnar.files import CopyDirectory
 from registry.projections.columnar.following import CopyState, apply, changes_since, write_state
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.loading import load_tables, run_to_end
-from registry.projections.columnar.search_index import CREATE_INDEX, is_current, update_index
+from registry.projections.columnar.search_index import CREATE_INDEX, index_some, is_indexed
 from registry.projections.columnar.tables import CREATE_STATE, CopiedTable, copied_tables, fingerprint
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,9 @@ FOLLOW_SECONDS = 0.2
 """How long after an event the copy follows by itself: all events of that time in one transaction."""
 QUIET_SECONDS = 60.0
 """After so long without a question, the copy follows when it is asked."""
+
+PATIENCE_SECONDS = 5.0
+"""How long a request waits for the copy or the index of texts: less than it may take (`api/deadline.py`)."""
 
 WORKERS = 4
 LONG_WORKERS = 2
@@ -63,10 +67,12 @@ class ColumnarCopy:
     Args:
         pool: The database that the recorder writes to.
         directory: Where the files are; services may share it.
+        patience: Seconds that a question waits for the copy, and for the index of texts; None: as long as they take.
     """
 
-    def __init__(self, pool: Pool, directory: Path) -> None:
+    def __init__(self, pool: Pool, directory: Path, patience: float | None = None) -> None:
         self._pool = pool
+        self._patience = patience
         self._parent = directory
         self._directory: CopyDirectory | None = None
         self._connection: DuckDBPyConnection | None = None
@@ -139,9 +145,12 @@ class ColumnarCopy:
             is_final: Whether no later event changes the answer, so that it can be kept until the copy is made again.
             is_long: Whether it may take long: it then has threads of its own, so that other questions do not wait.
             searches: Whether it looks at the index of texts.
+
+        Raises:
+            PortfolioUnavailable: The copy, or the index of texts, takes longer than questions wait.
         """
         self._asked_at = asyncio.get_running_loop().time()
-        await self.follow(position)
+        await self._wait(self.follow(position), None)
         answers = self._final_answers if is_final else self._answers
         if key is not None and key in answers:
             answers.move_to_end(key)
@@ -149,12 +158,12 @@ class ColumnarCopy:
             return kept
         state = self._state
         try:
-            answer = await self._answered(question, is_long, searches)
+            answer = await self._answered(question, position, is_long, searches)
         except DAMAGE as error:
             async with self._lock:
                 await self._start_again(error)
             state = self._state
-            answer = await self._answered(question, is_long, searches)
+            answer = await self._answered(question, position, is_long, searches)
         if key is not None and state is self._state:
             answers[key] = answer
             if len(answers) > MAX_ANSWERS:
@@ -209,9 +218,14 @@ class ColumnarCopy:
     def _start_index(self) -> asyncio.Task[None]:
         if self._indexing is None or self._indexing.done():
             assert self._connection is not None
-            self._indexing = asyncio.create_task(run_to_end(partial(update_index, self._connection)))
+            self._indexing = asyncio.create_task(self._index_all(self._connection))
             self._indexing.add_done_callback(_report)
         return self._indexing
+
+    async def _index_all(self, connection: DuckDBPyConnection) -> None:
+        """Index the texts of a file step by step, while it is the file that is asked."""
+        while connection is self._connection and await run_to_end(partial(index_some, connection)):
+            pass
 
     async def _index(self) -> None:
         """Bring the index of texts to where the copy is."""
@@ -222,16 +236,24 @@ class ColumnarCopy:
 
     # --- questions ----------------------------------------------------------------------------------------------------
 
-    async def _answered(self, question: Question[T], is_long: bool, searches: bool) -> T:
+    async def _answered(self, question: Question[T], position: int, is_long: bool, searches: bool) -> T:
         if not searches:
             return await self._run(question, is_long)
         while True:
-            await self._index()
             try:
-                return await self._run(partial(_indexed, question), is_long)
+                return await self._run(partial(_indexed, question, position), is_long)
             except _IndexBehind:
-                # The copy followed after the index had.
-                continue
+                await self._wait(self._index(), "texts")
+
+    async def _wait(self, work: Awaitable[None], part: str | None) -> None:
+        waiting = asyncio.timeout(self._patience)
+        try:
+            async with waiting:
+                await work
+        except TimeoutError:
+            if waiting.expired():
+                raise PortfolioUnavailable(part) from None
+            raise
 
     async def _run(self, question: Question[T], is_long: bool) -> T:
         assert self._connection is not None
@@ -344,11 +366,11 @@ def _commit(connection: DuckDBPyConnection) -> None:
 
 
 class _IndexBehind(Exception):
-    """The index of texts has not reached the copy's position."""
+    """The index of texts has not reached the position of a question."""
 
 
-def _indexed(question: Question[T], cursor: DuckDBPyConnection, kept: Kept) -> T:
-    if not is_current(cursor):
+def _indexed(question: Question[T], position: int, cursor: DuckDBPyConnection, kept: Kept) -> T:
+    if not is_indexed(cursor, position):
         raise _IndexBehind
     return question(cursor, kept)
 

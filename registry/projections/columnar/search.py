@@ -19,7 +19,7 @@ from duckdb import DuckDBPyConnection
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.search_text import Search, Token, similar_words, terms, vocabulary
+from registry.domain.search_text import Search, Token, indexed, similar_words
 from registry.domain.sources import source_id
 from registry.i18n.places import place_names
 from registry.projections.columnar.selection import Point, run
@@ -230,22 +230,15 @@ _PLACES = "SELECT DISTINCT place FROM site_facts WHERE place IS NOT NULL"
 
 
 @lru_cache(maxsize=20_000)
-def _place_terms(code: str) -> frozenset[str]:
-    return frozenset(terms(f"{code}\n{_place_text(code)}"))
-
-
-@lru_cache(maxsize=20_000)
-def _place_words(code: str) -> frozenset[str]:
-    return frozenset(vocabulary(_place_text(code)))
-
-
-def _place_text(code: str) -> str:
-    return "\n".join(name for names in place_names(code).values() for name in names)
+def _indexed_place(code: str) -> tuple[set[str], set[str]]:
+    """The terms and the words of a place: its code and its names."""
+    return indexed("\n".join([code, *(name for names in place_names(code).values() for name in names)]))
 
 
 def _with_places(search: Search, codes: Sequence[str]) -> Search:
     """The search with the places whose names each token matches."""
-    places = (tuple(code for code in codes if any(map(token.matches, _place_terms(code)))) for token in search.tokens)
+    terms = {code: _indexed_place(code)[0] for code in codes}
+    places = (tuple(code for code in codes if any(map(token.matches, terms[code]))) for token in search.tokens)
     return replace(search, places=tuple(places))
 
 
@@ -265,7 +258,7 @@ def resolve(cursor: DuckDBPyConnection, point: Point, tokens: tuple[Token, ...],
     if not unmatched:
         return search
     words = [word for (word,) in run(cursor, "SELECT word FROM search_words", {})]
-    words += sorted({word for code in codes for word in _place_words(code)})
+    words += sorted({word for code in codes for word in _indexed_place(code)[1]})
     tokens = tuple(
         replace(token, similar=similar_words(token, words)) if number in unmatched and token.address is None else token
         for number, token in enumerate(tokens)

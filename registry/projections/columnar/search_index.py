@@ -2,33 +2,39 @@
 
 A text is found by its terms and identified by a digest, so it is indexed once, wherever and whenever it stands, and
 never changed: the rows of the fact tables say at which points a deal has it. The index follows the copy by itself,
-because making the terms of 100,000 deals takes several seconds, and lists and totals do not wait for it.
+because making the terms of 100,000 deals takes many seconds, and lists and totals do not wait for it. It is made in
+steps of a transaction each, so a process that starts goes on where the last one ended.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from duckdb import DuckDBPyConnection
 
-from registry.domain.search_text import terms, vocabulary
+from registry.domain.search_text import indexed
+from registry.projections.columnar.selection import run
 from registry.projections.columnar.tables import TEXTS
 
 TEXT_TABLES = ("deal_facts", "party_facts", "site_facts", TEXTS)
 """The tables whose rows have a text and its digest (`tables.py`). The number of its table is a text's kind."""
 
-TEXTS_PER_WRITE = 2_000
+TEXTS_PER_STEP = 20_000
+MAX_UNORDERED = 200_000
+"""A question reads the rows that were added since the last ordering, so no more than this."""
 
 CREATE_INDEX = """
 CREATE TABLE search_texts (text UBIGINT NOT NULL, kind UTINYINT NOT NULL);
 CREATE TABLE search_terms (term VARCHAR NOT NULL, text UBIGINT NOT NULL, kind UTINYINT NOT NULL);
 CREATE TABLE search_words (word VARCHAR NOT NULL);
-CREATE TABLE search_state (position BIGINT NOT NULL, reset BIGINT NOT NULL);
+CREATE TABLE search_state (position BIGINT NOT NULL, reset BIGINT NOT NULL, ordered BIGINT NOT NULL);
 """
 
 _COPIED = "SELECT position, reset FROM copied"
-_INDEXED = "SELECT position, reset FROM search_state"
+_INDEXED = "SELECT position, reset, ordered FROM search_state"
+_INSERT_STATE = "INSERT INTO search_state VALUES ($1, $2, $3)"
 
 # Rows of deals that a rebuild replaced have old positions, so after one all texts are looked at.
 _WRITTEN = " UNION ALL ".join(
@@ -40,12 +46,13 @@ WITH written AS (
 )
 SELECT text_id, kind, text
   FROM written ANTI JOIN search_texts AS s ON s.text = written.text_id AND s.kind = written.kind
+ LIMIT $limit
 """
 
 _INSERT_TERMS = """
-INSERT INTO {table}
+INSERT INTO search_terms
 SELECT unnest(terms), text, kind
-  FROM (SELECT unnest(from_json($rows, '[{{"text": "UBIGINT", "kind": "UTINYINT", "terms": ["VARCHAR"]}}]'),
+  FROM (SELECT unnest(from_json($rows, '[{"text": "UBIGINT", "kind": "UTINYINT", "terms": ["VARCHAR"]}]'),
                       max_depth := 2))
 """
 _INSERT_TEXTS = "INSERT INTO search_texts SELECT unnest($texts::UBIGINT[]), unnest($kinds::UTINYINT[])"
@@ -57,44 +64,61 @@ SELECT word FROM (SELECT DISTINCT unnest($words::VARCHAR[]) AS word) ANTI JOIN s
 _encode = msgspec.json.Encoder().encode
 
 
-def is_current(cursor: DuckDBPyConnection) -> bool:
-    """Whether the index has the terms of every text of the copy, in the transaction of the cursor."""
-    return cursor.execute(_COPIED).fetchone() == cursor.execute(_INDEXED).fetchone()
+def is_indexed(cursor: DuckDBPyConnection, position: int) -> bool:
+    """Whether the index has the terms of every text up to a position, in the transaction of the cursor."""
+    (_, reset), indexed = _state(cursor)
+    return indexed is not None and indexed[0] >= position and indexed[1] == reset
 
 
-def update_index(connection: DuckDBPyConnection) -> None:
-    """Add the terms of the texts that the copy has and the index lacks, in one transaction."""
-    reader, writer = connection.cursor(), connection.cursor()
+def index_some(connection: DuckDBPyConnection) -> bool:
+    """Add the terms of some texts that the copy has and the index lacks, in one transaction; whether it lacks more."""
+    cursor = connection.cursor()
     try:
-        reader.execute("BEGIN")
-        copied, indexed = reader.execute(_COPIED).fetchone(), reader.execute(_INDEXED).fetchone()
-        if copied is None or copied == indexed:
-            return
-        is_first = indexed is None
-        since = indexed[0] if indexed is not None and indexed[1] == copied[1] else -1
-        writer.execute("BEGIN")
-        # Postings in the order of their terms: a question reads the few blocks that have its terms.
-        table = "search_unordered" if is_first else "search_terms"
-        if is_first:
-            writer.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT * FROM search_terms LIMIT 0")
-        reader.execute(_NEW_TEXTS, {"since": since})
-        while rows := reader.fetchmany(TEXTS_PER_WRITE):
-            _write(writer, table, rows)
-        if is_first:
-            writer.execute(f"INSERT INTO search_terms SELECT * FROM {table} ORDER BY term")
-            writer.execute(f"DROP TABLE {table}")
-        writer.execute("DELETE FROM search_state")
-        writer.execute("INSERT INTO search_state VALUES ($1, $2)", list(copied))
-        writer.execute("COMMIT")
+        cursor.execute("BEGIN")
+        (position, reset), indexed = _state(cursor)
+        if indexed is not None and indexed[:2] == (position, reset):
+            return False
+        since = indexed[0] if indexed is not None and indexed[1] == reset else -1
+        texts = run(cursor, _NEW_TEXTS, {"since": since, "limit": TEXTS_PER_STEP})
+        if texts:
+            _write(cursor, texts)
+        is_complete = len(texts) < TEXTS_PER_STEP
+        if is_complete:
+            ordered = _ordered(cursor, indexed[2] if indexed is not None else 0)
+            cursor.execute("DELETE FROM search_state")
+            cursor.execute(_INSERT_STATE, [position, reset, ordered])
+        cursor.execute("COMMIT")
+        return not is_complete
     finally:
-        reader.close()
-        writer.close()
+        cursor.close()
 
 
-def _write(writer: DuckDBPyConnection, table: str, rows: list[tuple[Any, ...]]) -> None:
-    found = [{"text": str(id), "kind": kind, "terms": sorted(terms(text))} for id, kind, text in rows]
-    writer.execute(_INSERT_TERMS.format(table=table), {"rows": _encode(found).decode()})
-    writer.execute(_INSERT_TEXTS, {"texts": [id for id, _, _ in rows], "kinds": [kind for _, kind, _ in rows]})
-    known = set().union(*(vocabulary(text) for _, _, text in rows))
+def _state(cursor: DuckDBPyConnection) -> tuple[Any, Any]:
+    """What the copy holds, and what the index: None before its first end."""
+    return cursor.execute(_COPIED).fetchone(), cursor.execute(_INDEXED).fetchone()
+
+
+def _ordered(cursor: DuckDBPyConnection, ordered: int) -> int:
+    """Put postings in the order of their terms, if many are not: a question reads the few blocks that have its terms.
+
+    Returns:
+        How many were put in order.
+    """
+    ((count,),) = run(cursor, "SELECT count(*) FROM search_terms", {})
+    if count - ordered <= MAX_UNORDERED:
+        return ordered
+    cursor.execute("CREATE OR REPLACE TABLE search_terms AS SELECT * FROM search_terms ORDER BY term")
+    return int(count)
+
+
+def _write(cursor: DuckDBPyConnection, texts: Sequence[tuple[int, int, str]]) -> None:
+    rows = []
+    known: set[str] = set()
+    for id, kind, text in texts:
+        terms, words = indexed(text)
+        rows.append({"text": str(id), "kind": kind, "terms": list(terms)})
+        known |= words
+    cursor.execute(_INSERT_TERMS, {"rows": _encode(rows).decode()})
+    cursor.execute(_INSERT_TEXTS, {"texts": [id for id, _, _ in texts], "kinds": [kind for _, kind, _ in texts]})
     if known:
-        writer.execute(_INSERT_WORDS, {"words": sorted(known)})
+        cursor.execute(_INSERT_WORDS, {"words": sorted(known)})

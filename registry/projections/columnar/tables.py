@@ -97,7 +97,7 @@ DERIVED: dict[str, dict[str, tuple[str, str]]] = {
 NOT_KEPT = {TEXTS: ("stream", "publisher", "title", "url", "name")}
 """By table: the columns that only others are computed from."""
 
-VERSION = 6
+VERSION = 7
 """Part of the fingerprint: raise it when `TYPES`, `DERIVED` or the terms of a text (`domain/search_text.py`) change."""
 
 EVENTS = "deal_events"

@@ -1,0 +1,80 @@
+"""Questions about all deals while the service makes its copy of them: 503, and the answer as soon as there is one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from registry import app
+from registry.projections.columnar import copy as columnar_copy
+from registry.projections.columnar import search_index
+from tests.api.announcements import registered
+from tests.api.conftest import Service, cloned, running
+from tests.conftest import PATIENCE, Server
+
+
+@asynccontextmanager
+async def impatient(server: Server, admin: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
+    """A service with a deal, whose questions wait for a moment only."""
+    monkeypatch.setattr(app, "PATIENCE_SECONDS", 0.2)
+    async with cloned(server, admin, "unavailable") as settings, running(settings) as service:
+        assert (await service.client.post("/v1/deals/a/events", json=registered())).status_code == 201
+        yield service
+
+
+async def answer(service: Service, path: str) -> httpx.Response:
+    """The answer once there is one."""
+    async with asyncio.timeout(PATIENCE):
+        while (found := await service.visitor.get(path)).status_code == 503:
+            assert found.headers["retry-after"] == "5"
+            assert "portfolio_unavailable" in found.text or path == "/"
+    return found
+
+
+async def test_questions_are_refused_while_the_copy_waits_for_postgres(
+    server: Server, admin: asyncpg.Connection[asyncpg.Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with impatient(server, admin, monkeypatch) as service:
+        owner = await asyncpg.connect(service.settings.owner_url)
+        try:
+            async with owner.transaction():
+                await owner.execute("LOCK TABLE party_facts IN ACCESS EXCLUSIVE MODE")
+                for path in ("/v1/deals", "/v1/totals", "/v1/search?q=a", "/v1/export/deals.csv"):
+                    refused = await service.visitor.get(path)
+                    assert (refused.status_code, refused.json()["code"]) == (503, "portfolio_unavailable"), path
+                    assert refused.headers["retry-after"] == "5"
+                page = await service.visitor.get("/")
+                assert (page.status_code, page.headers["retry-after"]) == (503, "5")
+                assert (await service.visitor.get("/v1/deals/a")).status_code == 200
+        finally:
+            await owner.close()
+        assert [deal["deal"] for deal in (await answer(service, "/v1/deals")).json()["deals"]] == ["a"]
+        assert (await answer(service, "/")).status_code == 200
+
+
+async def test_searches_are_refused_while_the_index_of_texts_is_made(
+    server: Server, admin: asyncpg.Connection[asyncpg.Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_go_on = threading.Event()
+
+    def waits(connection: Any) -> bool:
+        may_go_on.wait()
+        return search_index.index_some(connection)
+
+    monkeypatch.setattr(columnar_copy, "index_some", waits)
+    async with impatient(server, admin, monkeypatch) as service:
+        try:
+            for path in ("/v1/deals?q=a", "/v1/search?q=a"):
+                refused = await service.visitor.get(path)
+                assert (refused.status_code, refused.json()["code"]) == (503, "portfolio_unavailable")
+            assert (await answer(service, "/v1/deals")).status_code == 200
+        finally:
+            may_go_on.set()
+        assert (await answer(service, "/v1/search?q=a")).json()["counts"]["deal"] == 1
