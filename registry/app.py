@@ -50,6 +50,7 @@ from registry.projections.columnar import ColumnarCopy
 from registry.projections.columnar.copy import PATIENCE_SECONDS
 from registry.projections.exchange_rates import RateCache
 from registry.queries.deals import DealQueries
+from registry.queries.imports import ImportQueries
 from registry.queries.log import LogQueries
 from registry.queries.matching_events import MatchingEvents
 from registry.queries.named_organizations import NamedOrganizations
@@ -254,8 +255,15 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         streams = StreamReader(servers, calendar, rates, continuity)
         organizations = OrganizationQueries(streams)
         deals, log_queries = DealQueries(streams), LogQueries(streams)
+        proposals = Proposals(pool, recorder, box)
         import_jobs = await stack.enter_async_context(
-            ImportJobs(settings.data_dir / "imports", recorder, streams, deals, log_queries)
+            ImportJobs(
+                settings.data_dir / "imports",
+                recorder,
+                proposals,
+                (ImportQueries(streams, deals), deals, log_queries),
+                frozenset(settings.four_eyes),
+            )
         )
         copy = await stack.enter_async_context(ColumnarCopy(pool, settings.data_dir / "columnar", PATIENCE_SECONDS))
         copy.start()
@@ -302,7 +310,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             identities=Identities(recorder, principals, provider),
             box=box,
             sessions=Sessions(pool, box),
-            proposals=Proposals(pool, recorder, box),
+            proposals=proposals,
             feed=feed,
             webhooks=webhooks,
             watches=watches,

@@ -34,6 +34,7 @@ from registry.errors import (
     TooLarge,
 )
 from registry.events import intake
+from registry.events.types import AnnouncedKind, Announcement, OrganizationAnnouncement
 from registry.i18n import DEFAULT_LANGUAGE, render
 from registry.infra import postgres
 from registry.schemas import encode
@@ -112,15 +113,24 @@ async def body_lines(request: Request) -> AsyncIterator[NumberedLine]:
         yield NumberedLine(number, text)
 
 
+def import_line(line: NumberedLine) -> tuple[AnnouncedKind, str, Announcement | OrganizationAnnouncement]:
+    """Return the kind and the slug of the stream of a line, and its announcement.
+
+    Raises:
+        TooLarge, NotJson, Invalid: A post of the announcement would be refused in the same way.
+    """
+    if line.text is None:
+        raise TooLarge(limit=bodies.BODY_LIMIT)
+    return intake.import_line(line.text)
+
+
 def decode_line(line: NumberedLine, key: Credential, *, low_priority: bool = True) -> AppendRequest:
     """Return a line as a request to the recorder.
 
     Raises:
         TooLarge, NotJson, Invalid, Forbidden: A post of the announcement would be refused in the same way.
     """
-    if line.text is None:
-        raise TooLarge(limit=bodies.BODY_LIMIT)
-    kind, slug, announcement = intake.import_line(line.text)
+    kind, slug, announcement = import_line(line)
     check_scope(key, required_scope(announcement.event))
     return AppendRequest(
         kind=kind,
@@ -128,7 +138,7 @@ def decode_line(line: NumberedLine, key: Credential, *, low_priority: bool = Tru
         announcements=(announcement,),
         by=key.id,
         credential=key,
-        size=len(line.text),
+        size=len(line.text or b""),
         low_priority=low_priority,
     )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from litestar import Controller, Response, post
@@ -14,13 +15,15 @@ from litestar.response.streaming import ASGIStreamingResponse
 
 from registry.api.bodies import Request, read_body, require_content_type
 from registry.api.compression import UNCOMPRESSED
-from registry.api.import_session import ImportSession, NumberedLine, body_lines, decode_line, line_result
+from registry.api.guards import check_scope
+from registry.api.import_session import ImportSession, NumberedLine, body_lines, decode_line, import_line, line_result
 from registry.api.openapi import reading, writing
 from registry.api.parameters import DryRun, Limit, text
 from registry.api.problems import ProblemText, code_of, extension_members, language_of, problem
 from registry.api.responses import RawResponse, json_response, raw_headers
+from registry.append.proposals import Proposals, parts_of
 from registry.append.recorder import Recorder
-from registry.append.requests import AppendRequest, SubmissionError
+from registry.append.requests import SubmissionError
 from registry.domain.history import AsOf
 from registry.errors import FieldError, Invalid, NotJson
 from registry.events import intake
@@ -34,8 +37,12 @@ from registry.schemas.imports import ImportLookup, LookupRequest, SchemeIdentifi
 
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 NO_STORE = {"Cache-Control": "no-store"}
+T = TypeVar("T")
 
 Atomic = Annotated[bool, QueryParameter(description="Record all lines or none.")]
+Propose = Annotated[
+    bool, QueryParameter(description="Add all lines to the review queue as one submission; record nothing.")
+]
 
 
 _lookup_request: msgspec.json.Decoder[LookupRequest] = msgspec.json.Decoder(LookupRequest)
@@ -61,23 +68,32 @@ class ImportsController(Controller):
         self,
         request: Request,
         recorder: NamedDependency[Recorder],
+        proposals: NamedDependency[Proposals],
         stopping: NamedDependency[asyncio.Event],
         atomic: Atomic = False,
         dry_run: DryRun = False,
+        propose: Propose = False,
     ) -> Response[str]:
         """Record many announcements, one on each line, each with its `deal` (or `organization`).
 
         The answer has a line for each line, in their order: `status` is what a post of the announcement would be
         answered with. A refused line does not stop the others. With `atomic=true` all are recorded or none, one problem
         document answers for all, and the body may have 8 MiB; `dry_run=true` is atomic and records nothing.
+
+        With `propose=true` all lines wait for another principal, who decides on them as a whole or on some deals; the
+        key needs the scope `propose`, or those to record them. Each line is answered with its `proposal` and their
+        `submission`, or with `status` 200 if it is recorded or waits already. A line that does not apply is found at
+        the review, or before by `dry_run=true`.
         """
         content_type = require_content_type(request, *NDJSON)
+        if propose and not dry_run:
+            return await _propose(request, proposals, content_type)
         if atomic or dry_run:
             return await _import_atomically(request, recorder, content_type, dry_run=dry_run)
         session = ImportSession(recorder, request.auth, stopping, language_of(request))
         return _DuplexStream(session.run(body_lines(request)))
 
-    @writing(post, "/lookup", scope="record", body=LookupRequest, status_code=200)
+    @writing(post, "/lookup", body=LookupRequest, status_code=200)
     async def post_lookup(
         self,
         request: Request,
@@ -85,6 +101,8 @@ class ImportsController(Controller):
         deal_queries: NamedDependency[DealQueries],
     ) -> RawResponse[ImportLookup]:
         """Look up which announcements are recorded, and the states of deals by their identifiers. Records nothing."""
+        if not request.auth.allows("propose"):
+            check_scope(request.auth, "record")
         asked = intake.decode(_lookup_request, await read_body(request))
         as_of = AsOf(effective_on=asked.effective_on, published_on=asked.published_on)
         found = await ImportQueries(streams, deal_queries).lookup(asked.ids, asked.scheme, asked.values, as_of)
@@ -127,8 +145,8 @@ async def _import_atomically(
 ) -> Response[Any]:
     """Record all lines in one transaction, or answer with the number of the line that is refused."""
     body = await read_body(request, content_type)
-    lines = [NumberedLine(n, text) for n, line in enumerate(body.split(b"\n"), 1) if (text := line.strip())]
-    requests = _decode_all(request, lines, low_priority=not dry_run)
+    lines = _numbered(body)
+    requests = _decoded(lines, lambda line: decode_line(line, request.auth, low_priority=not dry_run))
     try:
         results = await recorder.record_all(requests, dry_run=dry_run)
     except SubmissionError as refused:
@@ -144,18 +162,40 @@ async def _import_atomically(
     return RawResponse(body_text, 200, raw_headers(NO_STORE), NDJSON[0].encode())
 
 
-def _decode_all(request: Request, lines: list[NumberedLine], *, low_priority: bool) -> list[AppendRequest]:
-    """Decode lines that are recorded together.
+async def _propose(request: Request, proposals: Proposals, content_type: str) -> Response[Any]:
+    """Add all lines to the review queue."""
+    body = await read_body(request, content_type)
+    numbered = _numbered(body)
+    lines = _decoded(numbered, import_line)
+    found = await proposals.propose_import(request.auth, parts_of(lines))
+    by_stream, new = found.by_stream(), {one.id for one in found.proposals}
+    results = []
+    for line, (kind, slug, announcement) in zip(numbered, lines, strict=True):
+        result: dict[str, Any] = {"line": line.number, "status": 200, kind: slug, "id": announcement.id}
+        if announcement.id not in found.recorded:
+            proposal = by_stream[kind, slug]
+            result["status"] = 201 if proposal.id in new else 200
+            result |= {"proposal": proposal.id, "submission": proposal.submission}
+        results.append(encode(result) + b"\n")
+    return RawResponse(b"".join(results), 200, raw_headers(NO_STORE), NDJSON[0].encode())
+
+
+def _numbered(body: bytes) -> list[NumberedLine]:
+    return [NumberedLine(n, text) for n, line in enumerate(body.split(b"\n"), 1) if (text := line.strip())]
+
+
+def _decoded(lines: list[NumberedLine], decode: Callable[[NumberedLine], T]) -> list[T]:
+    """Decode lines that are recorded or proposed together.
 
     Raises:
         NotJson: A line is not JSON.
         Invalid: Lines have wrong fields, or there is none.
     """
-    requests: list[AppendRequest] = []
+    decoded: list[T] = []
     field_errors: list[FieldError] = []
     for line in lines:
         try:
-            requests.append(decode_line(line, request.auth, low_priority=low_priority))
+            decoded.append(decode(line))
         except Invalid as error:
             field_errors += [wrong.at(f"/{line.number - 1}{wrong.pointer}") for wrong in error.field_errors]
         except NotJson as error:
@@ -164,4 +204,4 @@ def _decode_all(request: Request, lines: list[NumberedLine], *, low_priority: bo
         field_errors = [FieldError("", "no_line")]
     if field_errors:
         raise Invalid(field_errors)
-    return requests
+    return decoded

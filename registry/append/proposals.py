@@ -16,7 +16,7 @@ All decisions about a proposal are in this file; hence its length.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeAlias
@@ -31,7 +31,7 @@ from registry.append.requests import AppendRequest, AppendResult, SubmissionErro
 from registry.append.seal import uuid7
 from registry.domain.principal import Credential, required_scope
 from registry.errors import ApprovalRequired, Forbidden, NotFound, ProposalChanged, ProposalDecided, ProposalForged
-from registry.events import intake
+from registry.events import intake, store
 from registry.events.codec import canonical
 from registry.events.types import AnnouncedKind, Announcement, OrganizationAnnouncement
 from registry.infra.postgres import Connection, Pool
@@ -61,6 +61,23 @@ SELECT_PAGE = f"""{_COLUMNS}
    AND ($3::uuid IS NULL OR id < $3)
  ORDER BY id DESC
  LIMIT $4
+"""
+
+# A submission's first proposal is its first deal: that is what a reviewer looks for.
+SELECT_SUBMISSIONS = """
+SELECT submission, count(*) AS proposals, (array_agg(id ORDER BY kind, id))[1] AS first
+  FROM proposals
+ WHERE status = $1 AND ($2::text IS NULL OR proposed_by = $2 OR $2 = ANY(changed_by))
+   AND ($3::uuid IS NULL OR submission < $3)
+ GROUP BY submission
+ ORDER BY submission DESC
+ LIMIT $4
+"""
+
+SELECT_BY_ID = f"{_COLUMNS} WHERE id = ANY($1::uuid[])"
+
+SELECT_WAITING = f"""{_COLUMNS}
+ WHERE status = 'open' AND slug = ANY($1::text[]) AND digest = ANY($2::bytea[])
 """
 
 UPDATE_CONTENT = """
@@ -132,6 +149,31 @@ def may_review(credential: Credential) -> bool:
     return any(credential.allows(scope) for scope in ("record", "correct", "redact"))
 
 
+class ListedSubmission(Struct, frozen=True):
+    """What was proposed together, in a list: its first proposal, and how many proposals have the status."""
+
+    first: Proposal
+    count: int
+
+
+class ProposedImport(Struct, frozen=True):
+    """What came of the announcements of an import.
+
+    Attributes:
+        proposals: The new proposals, as one submission.
+        waiting: Open proposals of earlier submissions with the same content.
+        recorded: Announcements that are recorded already.
+    """
+
+    proposals: list[Proposal]
+    waiting: list[Proposal]
+    recorded: frozenset[UUID]
+
+    def by_stream(self) -> dict[tuple[AnnouncedKind, str], Proposal]:
+        """The proposal of each deal and organization."""
+        return {(one.kind, one.slug): one for one in (*self.waiting, *self.proposals)}
+
+
 class Proposals:
     """The queue."""
 
@@ -177,6 +219,30 @@ class Proposals:
             await connection.executemany(INSERT, [_row(one) for one in made])
         return made
 
+    async def propose_import(self, credential: Credential, proposed: Sequence[ProposedPart]) -> ProposedImport:
+        """Add the announcements of an import to the queue, as one submission.
+
+        What is recorded already is left out, and what waits already with the same content. So an import that is
+        repeated proposes nothing twice.
+
+        Raises:
+            Forbidden: The principal may neither propose nor record them; nothing was added.
+        """
+        ids = [one.id for _, _, announcements in proposed for one in announcements if one.id is not None]
+        recorded = frozenset(await store.recorded_ids(self._pool, ids)) if ids else frozenset()
+        new: list[ProposedPart] = []
+        for kind, slug, announcements in proposed:
+            left = [one for one in announcements if one.id not in recorded]
+            if left:
+                new.append((kind, slug, left))
+        now = datetime.now(UTC)
+        digests = [_digest(kind, slug, _with_ids(announcements, now)) for kind, slug, announcements in new]
+        rows = await self._pool.fetch(SELECT_WAITING, [slug for _, slug, _ in new], digests) if new else []
+        waiting = [one for row in rows if _is_visible(one := Proposal(**row), credential)]
+        known = {one.digest for one in waiting}
+        new = [part for part, digest in zip(new, digests, strict=True) if digest not in known]
+        return ProposedImport(await self.propose_all(credential, new) if new else [], waiting, recorded)
+
     def _proposal(
         self,
         credential: Credential,
@@ -212,6 +278,16 @@ class Proposals:
         """Proposals, the newest first: all for those who may decide on them, else the principal's own."""
         own = None if may_review(credential) else credential.id
         return [Proposal(**row) for row in await self._pool.fetch(SELECT_PAGE, status, own, before, limit)]
+
+    async def submissions(
+        self, credential: Credential, status: Status, before: UUID | None, limit: int
+    ) -> list[ListedSubmission]:
+        """What was proposed together, the newest first: all for those who may decide, else the principal's own."""
+        own = None if may_review(credential) else credential.id
+        listed = await self._pool.fetch(SELECT_SUBMISSIONS, status, own, before, limit)
+        rows = await self._pool.fetch(SELECT_BY_ID, [row["first"] for row in listed])
+        by_id = {row["id"]: Proposal(**row) for row in rows}
+        return [ListedSubmission(by_id[row["first"]], row["proposals"]) for row in listed]
 
     async def get(self, credential: Credential, id: UUID) -> Proposal:
         """One proposal.
@@ -313,13 +389,20 @@ class Proposals:
                     raise SubmissionError(error.number, Forbidden("own_proposal")) from None
                 raise
             now = datetime.now(UTC)
-            decided = []
-            for proposal, result in zip(proposals, results, strict=True):
-                await connection.execute(
-                    UPDATE_DECISION, proposal.id, "approved", credential.id, now, None, result.position
+            decided = [
+                replace(
+                    proposal,
+                    status="approved",
+                    decided_by=credential.id,
+                    decided_at=now,
+                    position=result.position,
+                    announcements=None,
                 )
-                approved = replace(proposal, status="approved", decided_by=credential.id, decided_at=now)
-                decided.append(replace(approved, position=result.position, announcements=None))
+                for proposal, result in zip(proposals, results, strict=True)
+            ]
+            await connection.executemany(
+                UPDATE_DECISION, [(one.id, "approved", credential.id, now, None, one.position) for one in decided]
+            )
         return decided, results
 
     async def reject(self, credential: Credential, id: UUID, expected: bytes, reason: str | None) -> Proposal:
@@ -340,8 +423,9 @@ class Proposals:
         """
         async with self._open(credential, expected) as (connection, proposals):
             now = datetime.now(UTC)
-            for proposal in proposals:
-                await connection.execute(UPDATE_DECISION, proposal.id, "rejected", credential.id, now, reason, None)
+            await connection.executemany(
+                UPDATE_DECISION, [(one.id, "rejected", credential.id, now, reason, None) for one in proposals]
+            )
         return [
             replace(one, status="rejected", decided_by=credential.id, decided_at=now, reason=reason, announcements=None)
             for one in proposals
@@ -434,6 +518,24 @@ class Proposals:
                     raise ProposalChanged(proposal=str(id))
                 proposals.append(proposal)
             yield connection, proposals
+
+
+def digest_of_all(proposals: Sequence[Proposal]) -> bytes:
+    """SHA-256 of the ids and the content of proposals: a decision on many of them names this instead of each digest."""
+    return hashlib.sha256(b"".join(one.id.bytes + one.digest for one in proposals)).digest()
+
+
+def parts_of(
+    announced: Iterable[tuple[AnnouncedKind, str, Announcement | OrganizationAnnouncement]],
+) -> list[ProposedPart]:
+    """The announcements of import lines by deal and organization, in their order."""
+    parts: dict[tuple[AnnouncedKind, str], list[Announcement | OrganizationAnnouncement]] = {}
+    for kind, slug, line in announced:
+        # A line has the slug too, which an announcement has not.
+        plain: Any = Announcement if kind == "deal" else OrganizationAnnouncement
+        announcement = plain(**{name: getattr(line, name) for name in plain.__struct_fields__})
+        parts.setdefault((kind, slug), []).append(announcement)
+    return [(kind, slug, announcements) for (kind, slug), announcements in parts.items()]
 
 
 def _visible(proposal: Proposal | None, credential: Credential, id: UUID) -> Proposal:

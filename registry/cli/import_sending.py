@@ -91,6 +91,14 @@ def try_out(service: Client, lines: Lines, take: Take) -> None:
             take(piece[number - 1], msgspec.json.decode(error.content))
 
 
+def propose(service: Client, lines: Lines, take: Take) -> None:
+    """Send all lines to review as one submission; `take` gets each line with its result."""
+    body = b"\n".join(line.content for line in lines())
+    if body:
+        for line, result in zip(lines(), service.import_atomically(body, propose=True), strict=True):
+            take(line, result)
+
+
 def _pieces(lines: Iterable[Line]) -> Iterator[list[Line]]:
     piece: list[Line] = []
     size = 0

@@ -18,10 +18,10 @@ import typer
 from msgspec import Struct, field
 from rich.progress import Progress
 
-from registry.cli import summaries
+from registry.cli import record, summaries
 from registry.cli.client import EXIT_CODE_BY_STATUS, client
 from registry.cli.import_registry import HttpRegistry
-from registry.cli.import_sending import Line, send, try_out
+from registry.cli.import_sending import Line, propose, send, try_out
 from registry.cli.options import progress_bar, stderr
 from registry.cli.texts import Text, rendered
 from registry.client import Client
@@ -51,6 +51,7 @@ class ImportOptions(Struct, frozen=True, kw_only=True):
     report: Path | None = None
     strict: bool = False
     dry_run: bool = False
+    propose: bool = False
     as_json: bool = False
 
 
@@ -64,6 +65,7 @@ class Outcome(Struct):
     errors: list[CellError] = field(default_factory=list)
     questions: list[OpenQuestion] = field(default_factory=list)
     results: list[dict[str, Any]] = field(default_factory=list)
+    proposals: list[dict[str, Any]] = field(default_factory=list)
     statuses: set[int] = field(default_factory=set)
 
 
@@ -227,6 +229,9 @@ def _record(service: Client, lines: Callable[[], Iterator[Line]], options: Impor
         if trial.errors:
             outcome.errors, outcome.statuses = trial.errors, trial.statuses
             return
+    if options.propose:
+        propose(service, lines, take)
+        return
     total = sum(1 for _ in lines())
     if not total:
         return
@@ -253,6 +258,8 @@ def _take(line: Line, result: dict[str, Any], options: ImportOptions, outcome: O
     outcome.repeated += status == 200
     for flag in result.get("flags", ()):
         stderr.print(f"{at}: {flag['detail']}", soft_wrap=True, markup=False)
+    if "proposal" in result:
+        outcome.proposals.append(result)
     if options.as_json:
         outcome.results.append({"at": at, **result})
         return
@@ -295,6 +302,10 @@ def _print_outcome(outcome: Outcome, options: ImportOptions) -> None:
         typer.echo(
             rendered(Text("import_preview", announcements=outcome.lines, fields=outcome.changes, questions=asked))
         )
+    elif options.propose:
+        summary = Text("import_proposed", proposed=outcome.recorded, repeated=outcome.repeated, questions=asked)
+        typer.echo(rendered(summary))
+        record.print_review(outcome.proposals)
     elif options.strict and outcome.errors:
         typer.echo(rendered(Text("nothing_recorded")))
     else:

@@ -33,6 +33,9 @@ Report = Annotated[
 Strict = Annotated[bool, typer.Option("--strict", help="Record all rows of the sheets or none.")]
 Template = Annotated[Path | None, typer.Option(help="Write an empty sheet (.csv, .xlsx) to this file.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what sheets would change; record nothing.")]
+Propose = Annotated[
+    bool, typer.Option("--propose", help="Send the announcements to review as one submission; record nothing.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -50,6 +53,7 @@ def import_(
     strict: Strict = False,
     template: Template = None,
     dry_run: DryRun = False,
+    propose: Propose = False,
     url: Url = "",
     as_json: AsJson = False,
 ) -> None:
@@ -77,6 +81,7 @@ def import_(
                 report=report,
                 strict=strict,
                 dry_run=dry_run,
+                propose=propose,
                 as_json=as_json,
             )
             import_sheets.import_sheets([Path(file) for file in sheets], options, url)
@@ -86,4 +91,4 @@ def import_(
     if not files:
         raise typer.BadParameter(rendered(Text("file_missing")), param_hint="FILE")
     for file in files:
-        record.import_(file, url, as_json)
+        record.import_(file, url, as_json, propose=propose)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -78,11 +78,26 @@ def import_(
     file: File,
     url: Url = "",
     as_json: AsJson = False,
+    *,
+    propose: bool = False,
 ) -> None:
     """Record the announcements of an NDJSON file. Rejected lines are reported; the import continues.
 
     If each announcement has an 'id', a second import of the same file changes nothing.
+
+    Args:
+        file: The file, or '-'.
+        url: The address of the service.
+        as_json: Whether to print JSON.
+        propose: Send all of them to review, or none, and record nothing.
     """
+    if propose:
+        with _opened(file) as source, client(url) as service:
+            results = service.import_atomically(source.read(), propose=True)
+        print_review(results)
+        proposed = sum(result["status"] == 201 for result in results)
+        show([{"proposed": proposed, "recorded or waiting already": len(results) - proposed}], as_json=as_json)
+        return
     counted: Counter[int] = Counter()
     size = Path(file).stat().st_size if file != "-" and Path(file).is_file() else None
     with Progress(*COLUMNS, console=stderr) as progress, _opened(file) as source, client(url) as service:
@@ -107,6 +122,13 @@ def import_(
         raise typer.Exit(
             max({**EXIT_CODE_BY_STATUS, 400: EXIT_CODE_BY_STATUS[422]}.get(status, 1) for status in refused)
         )
+
+
+def print_review(results: Iterable[Mapping[str, Any]]) -> None:
+    """Print where the review of an import is: the page of its first proposal."""
+    proposal = next((result["proposal"] for result in results if "proposal" in result), None)
+    if proposal is not None:
+        stderr.print(rendered(Text("review_at", page=f"/proposals/{proposal}")), soft_wrap=True, markup=False)
 
 
 def _opened(file: str) -> IO[bytes]:

@@ -22,11 +22,11 @@ from registry.events.codec import canonical, earliest_publication
 from registry.events.edtf import effective_day
 from registry.events.types import (
     EVENT_TYPES,
+    AnnouncedKind,
     Announcement,
     AnyAnnouncement,
     OrganizationAnnouncement,
     PrincipalAnnouncement,
-    StreamKind,
 )
 from registry.events.values import decode_hook
 
@@ -275,7 +275,7 @@ organization_import_lines = AnnouncementDecoder(OrganizationImportLine)
 _target = msgspec.json.Decoder(_LineTarget)
 
 
-def import_line(line: bytes) -> tuple[StreamKind, str, Announcement | OrganizationAnnouncement]:
+def import_line(line: bytes) -> tuple[AnnouncedKind, str, Announcement | OrganizationAnnouncement]:
     """Decode a line of an import into the kind and slug of its stream, and its announcement.
 
     Raises:

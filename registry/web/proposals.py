@@ -14,7 +14,7 @@ from litestar.params import FromPath, QueryParameter, SkipValidation
 from msgspec import Struct
 
 from registry.api.parameters import text
-from registry.append.proposals import Proposal, Proposals, may_review
+from registry.append.proposals import Proposal, Proposals, digest_of_all, may_review
 from registry.append.requests import SubmissionError
 from registry.domain.plausibility import Flag
 from registry.domain.principal import AuthorNames, required_scope
@@ -33,7 +33,11 @@ from registry.web.session import read_form, require_key
 from registry.web.state_types import typed_change
 
 PAGE_SIZE = 100
+"""The submissions of a page of the queue."""
+MAX_SHOWN = 50
+"""The proposals of a page of one submission. An import may have thousands."""
 MAX_REASON_LENGTH = 4000
+MAX_START = 10**6
 AnyProposals = NamedDependency[SkipValidation[Proposals]]
 
 
@@ -62,23 +66,20 @@ class ProposalPages(Controller):
         ] = "open",
         before: Annotated[str | None, text("Proposals before the one with this id.")] = None,
     ) -> Response[bytes]:
-        """The proposals with a status, the newest first; what was proposed together is one row."""
+        """What was proposed together and has a status, the newest first."""
         key = require_key(page)
-        found = await proposals.page(key, status, as_uuid(before) if before else None, PAGE_SIZE + 1)
+        found = await proposals.submissions(key, status, as_uuid(before) if before else None, PAGE_SIZE + 1)
         shown = found[:PAGE_SIZE]
-        submissions: dict[UUID, list[Proposal]] = {}
-        for one in reversed(shown):
-            submissions.setdefault(one.submission, []).append(one)
+        first = [one.first for one in shown]
         rendered = render.render(
             page,
             "proposals.html",
             listed=status,
-            # Deals first: they are what a reviewer looks for.
-            submissions=[sorted(one, key=lambda p: p.kind != "deal") for one in list(submissions.values())[::-1]],
-            names=(await _names(page, organization_queries, streams, shown)).names,
-            authors=await _authors(streams, shown),
+            submissions=shown,
+            names=(await _names(page, organization_queries, streams, first)).names,
+            authors=await _authors(streams, first),
             head=page.position,
-            next=shown[-1].id if len(found) > PAGE_SIZE else None,
+            next=first[-1].submission if len(found) > PAGE_SIZE else None,
         )
         return render.send(page, rendered)
 
@@ -90,10 +91,11 @@ class ProposalPages(Controller):
         proposals: AnyProposals,
         organization_queries: NamedDependency[OrganizationQueries],
         streams: NamedDependency[StreamReader],
+        start: Annotated[int, QueryParameter(description="The proposals before those shown.", ge=0, le=MAX_START)] = 0,
     ) -> Response[bytes]:
         """A proposal with those that were sent together with it, and what they would change now."""
         found = await _find(page, id, proposals)
-        return await _show(page, found, proposals, organization_queries, streams)
+        return await _show(page, found, proposals, organization_queries, streams, start)
 
     @post("/proposals/{id:str}", status_code=303)
     async def post_proposal(
@@ -105,29 +107,43 @@ class ProposalPages(Controller):
         organization_queries: NamedDependency[OrganizationQueries],
         streams: NamedDependency[StreamReader],
     ) -> Response[bytes]:
-        """Approve or reject the content that the form showed, of those proposals that the reviewer has selected."""
+        """Approve or reject the content that the form showed: of the selected proposals, or of all."""
         sent = await read_form(request)
         key = require_key(page)
         check_csrf(request, page.session.token, sent.get("csrf", ""))
         found = await _find(page, id, proposals)
-        expected = {one.id: digest_of(sent[name]) for one in found if (name := f"{DIGEST}{one.id}") in sent}
+        decision, _, scope = sent.get("decision", "").partition("-")
+        expected = _expected(sent, found, of_all=scope == "all")
+        here = page.link(f"/proposals/{id}", start=sent.get("start"))
         if not expected:
-            return redirect(page.link(f"/proposals/{id}"))
+            return redirect(here)
         try:
-            if sent.get("decision") == "approve":
+            if decision == "approve":
                 decided, _ = await proposals.approve_all(key, expected)
                 [*others, last] = decided
                 home = f"/{last.kind}s/{quote(last.slug)}"
-                return redirect(page.link(home if not others else f"/proposals/{id}"))
+                return redirect(page.link(home) if not others else here)
             reason = sent.get("reason", "").strip()[:MAX_REASON_LENGTH] or None
             await proposals.reject_all(key, expected, reason)
         except RegistryError as error:
             message = message_of(error.error if isinstance(error, SubmissionError) else error)
             number = error.number if isinstance(error, SubmissionError) else 0
             current = await _find(page, id, proposals)
-            refused = {list(expected)[number]: message}
-            return await _show(page, current, proposals, organization_queries, streams, refused)
-        return redirect(page.link("/proposals" if len(found) == len(expected) else f"/proposals/{id}"))
+            refused = list(expected)[number]
+            place = next((place for place, one in enumerate(current) if one.id == refused), 0)
+            start, problems = place - place % MAX_SHOWN, {refused: message}
+            return await _show(page, current, proposals, organization_queries, streams, start, problems)
+        return redirect(page.link("/proposals") if len(found) == len(expected) else here)
+
+
+def _expected(sent: dict[str, str], found: Sequence[Proposal], *, of_all: bool) -> dict[UUID, bytes]:
+    """The content that is decided on: of the selected proposals, or of all that are open, if the page showed these."""
+    if not of_all:
+        return {one.id: digest_of(sent[name]) for one in found if (name := f"{DIGEST}{one.id}") in sent}
+    still_open = [one for one in found if one.status == "open"]
+    is_same = digest_of_all(still_open) == digest_of(sent.get("all", ""))
+    # A digest that no content has: the decision is refused.
+    return {one.id: one.digest if is_same else b"" for one in still_open}
 
 
 def message_of(error: RegistryError) -> Message:
@@ -144,11 +160,12 @@ def digest_of(sent: str) -> bytes:
 
 
 async def _find(page: PageRequest, id: str, proposals: Proposals) -> list[Proposal]:
-    """The proposals that were sent together with one, itself included."""
+    """The proposals that were sent together with one, itself included. Deals first: a reviewer looks for them."""
     uuid, key = as_uuid(id), require_key(page)
     if uuid is None:
         raise NotFound("proposal", proposal=id[:80])
-    return await proposals.submission(key, (await proposals.get(key, uuid)).submission)
+    found = await proposals.submission(key, (await proposals.get(key, uuid)).submission)
+    return sorted(found, key=lambda one: one.kind != "deal")
 
 
 async def _show(
@@ -157,24 +174,37 @@ async def _show(
     proposals: Proposals,
     organization_queries: OrganizationQueries,
     streams: StreamReader,
+    start: int = 0,
     problems: dict[UUID, Message] | None = None,
 ) -> Response[bytes]:
-    """The page of proposals that were sent together; `problems` are why a decision on them was refused."""
+    """The page of proposals that were sent together, from number `start`.
+
+    `problems` are why a decision on them was refused.
+    """
     key = require_key(page)
-    views = [await _view(page, one, proposals) for one in found]
+    shown = found[start : start + MAX_SHOWN]
+    if not shown:
+        raise NotFound("path", path=page.path)
+    views = [await _view(page, one, proposals) for one in shown]
     is_open = [view for view in views if view.proposal.status == "open"]
+    still_open = [one for one in found if one.status == "open"]
     scopes = {required_scope(one.event) for view in is_open for one in view.announcements}
     decides = may_review(key)
-    names = await _names(page, organization_queries, streams, found)
-    can_change = bool(is_open) and form_of([view.proposal for view in is_open]) is not None
+    names = await _names(page, organization_queries, streams, shown)
+    has_pages = len(found) > MAX_SHOWN
+    can_change = bool(is_open) and not has_pages and form_of([view.proposal for view in is_open]) is not None
     return render.send(
         page,
         render.render(
             page,
             "proposal.html",
             409 if problems else 200,
-            views=sorted(views, key=lambda view: view.proposal.kind != "deal"),
+            views=views,
             first=found[0],
+            total=len(found),
+            start=start,
+            page_size=MAX_SHOWN,
+            all_digest=digest_of_all(still_open).hex() if has_pages else None,
             content_of=lambda one: one.event.replacement.event if isinstance(one.event, EventCorrected) else one.event,
             problems=problems or {},
             # Proposed announcements have no pages yet.
@@ -184,7 +214,7 @@ async def _show(
             names_of=names.of,
             authors=await _authors(streams, found),
             head=page.position,
-            open=len(is_open),
+            open=len(still_open),
             may_approve=decides and all(key.allows(scope) for scope in scopes),
             may_reject=decides or all(key.id in view.proposal.writers for view in is_open),
         ),

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import asyncpg
 import httpx
+import msgspec
 import pytest
 import pytest_asyncio
 from msgspec.structs import replace
@@ -201,6 +202,60 @@ async def test_decision_names_what_it_decides_on(client: httpx.AsyncClient, slug
     body = {"deal": slug, "announcements": [registered()]}
     path = (await client.post("/v1/proposals", json=body)).headers["location"]
     assert (await client.post(f"{path}/approve", headers=headers)).status_code == 400
+
+
+# --- imports ----------------------------------------------------------------------------------------------------------
+
+
+async def propose_lines(service: Service, headers: Headers, *lines: dict[str, Any]) -> httpx.Response:
+    return await service.visitor.post(
+        "/v1/import",
+        params={"propose": "true"},
+        content=b"\n".join(msgspec.json.encode(line) for line in lines),
+        headers={**headers, "Content-Type": "application/x-ndjson"},
+    )
+
+
+async def test_import_is_proposed_as_one_submission_and_a_second_time_proposes_nothing(
+    service: Service, slug: str
+) -> None:
+    author, reviewer = await service.key("propose"), await service.key("record")
+    lines = [
+        {"deal": f"{slug}-a", "id": str(uuid4()), **registered("A")},
+        {"deal": f"{slug}-b", "id": str(uuid4()), **registered("B")},
+        {"deal": f"{slug}-a", "id": str(uuid4()), **pledged()},
+    ]
+    size = await service.size()
+    answer = await propose_lines(service, author, *lines)
+    assert answer.status_code == 200, answer.text
+    results = [msgspec.json.decode(line) for line in answer.text.splitlines()]
+    assert [(one["line"], one["status"], one["deal"]) for one in results] == [
+        (1, 201, f"{slug}-a"), (2, 201, f"{slug}-b"), (3, 201, f"{slug}-a"),
+    ]  # fmt: skip
+    assert results[0]["proposal"] == results[2]["proposal"] != results[1]["proposal"]
+    assert len({one["submission"] for one in results}) == 1
+    assert await service.size() == size
+    # What waits already is not proposed again.
+    repeated = [msgspec.json.decode(one) for one in (await propose_lines(service, author, *lines)).text.splitlines()]
+    assert [(one["status"], one["proposal"]) for one in repeated] == [(200, one["proposal"]) for one in results]
+    seen = await service.visitor.get(f"/v1/proposals/{results[0]['proposal']}", headers=reviewer)
+    assert (await decide(service, reviewer, seen)).status_code == 200
+    state = (await service.visitor.get(f"/v1/deals/{slug}-a")).json()
+    assert len(state["pledges"]) == 1
+    # Nor what is recorded; a new line for the same deal is.
+    more = {"deal": f"{slug}-a", "id": str(uuid4()), **revised("2025-07-01", "6000000000")}
+    again = [msgspec.json.decode(one) for one in (await propose_lines(service, author, *lines, more)).text.splitlines()]
+    assert [(one["status"], "proposal" in one) for one in again] == [
+        (200, False), (200, True), (200, False), (201, True),
+    ]  # fmt: skip
+
+
+async def test_proposed_import_with_a_wrong_line_proposes_nothing(service: Service, slug: str) -> None:
+    author = await service.key("propose")
+    answer = await propose_lines(service, author, {"deal": slug, **registered()}, {"deal": slug, "event": {}})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"][:3]) == (422, "/1/")
+    assert (await service.visitor.get("/v1/proposals", headers=author)).json()["proposals"] == []
+    assert (await propose_lines(service, await service.key("read"), {"deal": slug, **registered()})).status_code == 403
 
 
 # --- four eyes --------------------------------------------------------------------------------------------------------

@@ -96,6 +96,27 @@ async def test_import_reports_rejected_lines_and_continues(run: Run, service: Se
     assert await service.size() == size + 30
 
 
+async def test_import_proposes_lines_and_sheets_instead_of_recording_them(
+    run: Run, service: Service, tmp_path: Path
+) -> None:
+    lines = [{"deal": f"proposed-{n}", **registered(), "id": f"0198a7c2-0000-7000-8001-{n:012}"} for n in range(3)]
+    size = await service.size()
+    first = await run("import", "-", "--propose", input=ndjson(*lines))
+    assert (first.code, first.json) == (0, [{"proposed": 3, "recorded or waiting already": 0}])
+    assert "/proposals/" in first.err
+    again = await run("import", "-", "--propose", input=ndjson(*lines))
+    assert again.json == [{"proposed": 0, "recorded or waiting already": 3}]
+    sheet = tmp_path / "deals.csv"
+    await asyncio.to_thread(
+        sheet.write_text,
+        "deal,type,effective_on,title.en,source.publisher,source.published_on\n"
+        "proposed-sheet,deal_registered,2025-01-01,A plant,A paper,2025-01-01\n",
+    )
+    proposed = await run("import", str(sheet), "--propose")
+    assert (proposed.code, "/proposals/" in proposed.err) == (0, True), proposed.err
+    assert await service.size() == size
+
+
 async def test_export_writes_what_the_api_returns(run: Run, service: Service, tmp_path: Path) -> None:
     await run("record", "-", input=ndjson({"deal": "exported", **registered("Here")}))
     file = tmp_path / "deals.csv"

@@ -8,13 +8,18 @@ from collections.abc import AsyncIterator
 from html import unescape
 from io import BytesIO
 
+import asyncpg
 import httpx
 import openpyxl
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
-from tests.api.conftest import ADMIN_KEY, Service
+from tests.api.conftest import ADMIN_KEY, Service, cloned, running
+from tests.conftest import Server
+from tests.web.forms import fields
 from tests.web.test_recording import HIDDEN
+from tests.web.test_sessions import visit
 
 PLANTS = """\
 Battery plants of the example agency
@@ -242,3 +247,47 @@ async def test_name_of_an_uploaded_file_never_leaves_its_folder(
 ) -> None:
     path = await upload(importer, name, PLANTS.format(x=slug).encode())
     assert "<h1>escape.csv</h1>" in (await importer.get(path)).text
+
+
+# --- review -----------------------------------------------------------------------------------------------------------
+
+
+async def test_key_that_may_only_propose_sends_an_import_to_review(service: Service, slug: str) -> None:
+    kim, lee = await service.issue("propose", name="Kim"), await service.issue("record", name="Lee")
+    async with visit(service, kim) as proposer, visit(service, lee) as reviewer:
+        path = await upload(proposer, "plants.csv", PLANTS.format(x=slug).encode())
+        await mapped(proposer, path, slug)
+        page = (await proposer.get(path)).text
+        assert 'value="propose"' in page
+        assert 'value="import"' not in page
+        refused = await proposer.post(
+            f"{path}/run", data={"csrf": token(page), "do": "import", "published_on": "2026-05-20"}
+        )
+        assert refused.status_code == 403
+        size = await service.size()
+        result = section(await run(proposer, path, "propose"), "result")
+        assert await service.size() == size
+        where = re.findall(r'href="(/proposals/[^"]+)"', result)[0]
+        shown = await reviewer.get(where)
+        assert "Cell factory" in shown.text
+        assert "Pack plant" in shown.text
+        done = await reviewer.post(where, data={**fields(shown.text), "decision": "approve"})
+        assert done.status_code == 303, done.text
+        assert await service.size() > size
+        again = section(await run(proposer, path, "propose"), "result")
+        assert "/proposals/" not in again.partition("</section>")[0]
+
+
+async def test_import_of_events_that_need_a_second_person_is_sent_to_review(
+    server: Server, admin: asyncpg.Connection[asyncpg.Record], slug: str
+) -> None:
+    async with (
+        cloned(server, admin, "strict_imports") as settings,
+        running(replace(settings, four_eyes=("pledge_announced",))) as service,
+        visit(service, await service.issue("record")) as importer,
+    ):
+        path = await upload(importer, "plants.csv", PLANTS.format(x=slug).encode())
+        await mapped(importer, path, slug)
+        size = await service.size()
+        assert "/proposals/" in section(await run(importer, path), "result").partition("</section>")[0]
+        assert await service.size() == size

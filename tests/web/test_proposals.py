@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from uuid import uuid4
 
+import msgspec
 import pytest
 
+from registry.web.proposals import MAX_SHOWN
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import Service
+from tests.api.conftest import Service, bearer
 from tests.web.forms import fields, of_first, opened_article
 from tests.web.test_sessions import visit
 
@@ -81,3 +84,36 @@ async def test_queue_needs_a_sign_in(service: Service) -> None:
     async with visit(service) as visitor:
         answer = await visitor.get("/proposals")
         assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?then=%2Fproposals")
+
+
+async def test_submission_of_many_deals_is_reviewed_in_pages_and_decided_on_as_a_whole(
+    service: Service, slug: str
+) -> None:
+    kim, lee = await service.issue("propose"), await service.issue("record")
+    count = MAX_SHOWN + 2
+    lines = [{"deal": f"{slug}-{n}", "id": str(uuid4()), **registered(f"Plant {slug} {n}")} for n in range(count)]
+    sent = await service.visitor.post(
+        "/v1/import?propose=true",
+        content=b"\n".join(msgspec.json.encode(line) for line in lines),
+        headers={**bearer(kim), "Content-Type": "application/x-ndjson"},
+    )
+    assert sent.status_code == 200, sent.text
+    async with visit(service, lee) as reviewer:
+        queue = (await reviewer.get("/proposals")).text
+        [where] = set(re.findall(r'href="(/proposals/[^"?]+)"[^>]*>Plant ' + slug, queue))
+        first = await reviewer.get(where)
+        last = await reviewer.get(where, params={"start": MAX_SHOWN})
+        assert (first.text.count('class="proposal"'), last.text.count('class="proposal"')) == (MAX_SHOWN, 2)
+        assert f"start={MAX_SHOWN}" in first.text
+        # One of the second page is rejected, so the others are no longer what the first page showed.
+        one = {name: text for name, text in fields(last.text).items() if not name.startswith("digest/")}
+        chosen = next(iter(re.findall(r'name="(digest/[^"]+)" value="([^"]+)"', last.text)))
+        rejected = await reviewer.post(where, data={**one, chosen[0]: chosen[1], "decision": "reject"})
+        assert f"start={MAX_SHOWN}" in rejected.headers["location"]
+        late = await reviewer.post(where, data={**fields(first.text), "decision": "approve-all"})
+        assert late.status_code == 409
+        again = await reviewer.get(where)
+        done = await reviewer.post(where, data={**fields(again.text), "decision": "approve-all"})
+        assert done.status_code == 303, done.text
+    deals = [await service.visitor.get(f"/v1/deals/{slug}-{n}") for n in range(count)]
+    assert sorted(deal.status_code for deal in deals) == [*[200] * (count - 1), 404]

@@ -27,7 +27,7 @@ from registry.imports.messages import ImportText
 from registry.imports.tracker import questions
 from registry.web.imports import views
 from registry.web.imports.jobs import MAX_FILES, MAX_UPLOAD_BYTES, Job
-from registry.web.imports.runner import MAPPING, QUESTIONS, REPORT, SAMPLE, ImportJobs
+from registry.web.imports.runner import MAPPING, QUESTIONS, REPORT, SAMPLE, ImportJobs, Run
 from registry.web.imports.sample import read_sample
 from registry.web.imports.upload import FileTarget, Upload, receive
 from registry.web.request import READ, Page, PageRequest, Request, check_csrf, redirect
@@ -208,14 +208,17 @@ class ImportPages(Controller):
     async def post_run(
         self, request: Request, public_page: Page, id: FromPath[str], import_jobs: Jobs
     ) -> Response[bytes]:
-        """Read all rows, and record them unless it is a check."""
+        """Read all rows, and record them or send them to review unless it is a check."""
         job, sent = await _sent(request, public_page, id, import_jobs)
         text_of_mapping = import_jobs.store.path(job, MAPPING).read_text("utf-8")
         if check(text_of_mapping, MAPPING)[0] is None:
             return redirect(public_page.link(f"/import/{job.id}") + "#mapping")
         job.published_on = _day(sent.get("published_on", ""), job.published_on)
         key = _editor(public_page)
-        import_jobs.start(job, key, public_page.language, is_trial=sent.get("do") != "import")
+        run: Run = "import" if sent.get("do") == "import" else "propose" if sent.get("do") == "propose" else "check"
+        if run == "import":
+            check_scope(key, "record")
+        import_jobs.start(job, key, public_page.language, run)
         return redirect(public_page.link(f"/import/{job.id}"))
 
     @post("/import/{id:str}/delete", status_code=303)
@@ -233,7 +236,8 @@ class ImportPages(Controller):
 
 def _editor(page: PageRequest) -> Credential:
     key = require_key(page)
-    check_scope(key, "record")
+    if not key.allows("propose"):
+        check_scope(key, "record")
     return key
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Literal
+from uuid import UUID
 
 import msgspec
 from msgspec import Struct, field
@@ -69,6 +70,9 @@ class Job(Struct, kw_only=True):
         header: The number of the header's row, if it was said.
         phase: What happens to it now.
         is_trial: Whether the last run was to record nothing.
+        proposes: Whether the last run sent the announcements to review instead of recording them.
+        proposal: The first proposal of that review.
+        proposed: Announcements that wait for review.
         rows: Rows read so far.
         lines: Announcements to record.
         sent: Announcements that have a result.
@@ -88,6 +92,9 @@ class Job(Struct, kw_only=True):
     header: int | None = None
     phase: Phase = "mapping"
     is_trial: bool = False
+    proposes: bool = False
+    proposal: UUID | None = None
+    proposed: int = 0
     rows: int = 0
     lines: int = 0
     sent: int = 0

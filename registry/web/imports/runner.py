@@ -10,16 +10,20 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import msgspec
 import structlog
 from msgspec import Struct
 
+from registry.api.bodies import BODY_LIMIT
 from registry.api.import_session import ImportSession, NumberedLine
+from registry.append.proposals import Proposals, parts_of
 from registry.append.recorder import Recorder
 from registry.domain.principal import Credential
-from registry.errors import BadMapping, RegistryError
+from registry.errors import BadMapping, RegistryError, TooLarge
+from registry.events import intake
+from registry.events.types import AnnouncedKind, Announcement, OrganizationAnnouncement, tag_of
 from registry.i18n import render
 from registry.imports import mapping as mappings
 from registry.imports import workbook
@@ -33,7 +37,6 @@ from registry.imports.workbook import CellError
 from registry.queries.deals import DealQueries
 from registry.queries.imports import ImportQueries
 from registry.queries.log import LogQueries
-from registry.queries.streams import StreamReader
 from registry.web.imports.jobs import ImportProblem, Job, JobStore, Question, in_each_language
 from registry.web.imports.sample import MAX_UNPACKED_BYTES, take_sample
 from registry.web.imports.service_registry import ServiceRegistry
@@ -52,6 +55,9 @@ RETRY_SECONDS = (1, 2, 4, 8)
 SAVE_SECONDS = 2.0
 EXPIRY_SECONDS = 3600.0
 
+Run = Literal["check", "import", "propose"]
+"""What happens to the rows: nothing, or they are recorded, or sent to review."""
+
 
 class _Stopped(Exception):
     """The service stops, or the import was deleted."""
@@ -68,11 +74,18 @@ class ImportJobs:
     """The imports of the page, and the task that runs each."""
 
     def __init__(
-        self, folder: Path, recorder: Recorder, streams: StreamReader, deals: DealQueries, log_queries: LogQueries
+        self,
+        folder: Path,
+        recorder: Recorder,
+        proposals: Proposals,
+        queries: tuple[ImportQueries, DealQueries, LogQueries],
+        four_eyes: frozenset[str],
     ) -> None:
         self.store = JobStore(folder)
         self._recorder = recorder
-        self._queries = (ImportQueries(streams, deals), deals, log_queries)
+        self._proposals = proposals
+        self._queries = queries
+        self._four_eyes = four_eyes
         self._slot = asyncio.Semaphore(1)
         self._stopping = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -110,11 +123,12 @@ class ImportJobs:
         job.header = header
         self.store.save(job)
 
-    def start(self, job: Job, credential: Credential, language: str, *, is_trial: bool) -> None:
-        """Begin to read an import, and to record it unless it is a trial. Nothing happens while it is running."""
+    def start(self, job: Job, credential: Credential, language: str, run: Run) -> None:
+        """Begin to read an import, and to record or propose it. Nothing happens while it is running."""
         if job.is_running:
             return
-        job.phase, job.is_trial = "waiting", is_trial
+        job.phase, job.is_trial, job.proposes = "waiting", run == "check", run == "propose"
+        job.proposal, job.proposed = None, 0
         job.rows = job.lines = job.sent = job.recorded = job.repeated = job.refused = 0
         job.problems, job.questions, job.notes = [], [], []
         job.problem_count = job.question_count = 0
@@ -150,6 +164,10 @@ class ImportJobs:
             job.lines = await asyncio.to_thread(lambda: sum(1 for _ in plan.lines()))
             results = _Results(list(plan.errors))
             if not job.is_trial:
+                job.proposes = job.proposes or await asyncio.to_thread(self._needs_review, plan)
+            if job.proposes:
+                await self._propose(job, plan, credential)
+            elif not job.is_trial:
                 job.phase = "recording"
                 self.store.save(job)
                 await self._record(job, plan, credential, language, results)
@@ -181,6 +199,27 @@ class ImportJobs:
     def _answered(self, job: Job) -> QuestionFile:
         file = self.store.path(job, QUESTIONS)
         return questions.read(file.read_text("utf-8"), QUESTIONS) if file.exists() else QuestionFile()
+
+    # --- review -------------------------------------------------------------------------------------------------------
+
+    def _needs_review(self, plan: Plan) -> bool:
+        """Whether a second principal must approve a line. This runs in a thread."""
+        return bool(self._four_eyes) and any(tag_of(one.event) in self._four_eyes for _, _, one in _decoded(plan))
+
+    async def _propose(self, job: Job, plan: Plan, credential: Credential) -> None:
+        """Send all lines to review, as one submission.
+
+        Raises:
+            TooLarge: They are more than one review may have.
+        """
+        if await asyncio.to_thread(lambda: sum(len(one.line) for one in plan.lines())) > BODY_LIMIT:
+            raise TooLarge(limit=BODY_LIMIT)
+        parts = await asyncio.to_thread(lambda: parts_of(_decoded(plan)))
+        found = await self._proposals.propose_import(credential, parts)
+        waiting = [*found.proposals, *found.waiting]
+        job.proposal = waiting[0].id if waiting else None
+        job.repeated = len(found.recorded)
+        job.proposed = job.lines - job.repeated
 
     # --- recording ----------------------------------------------------------------------------------------------------
 
@@ -260,6 +299,10 @@ class ImportJobs:
         with workbook.open_sheets(self.store.sheets(job), MAX_UNPACKED_BYTES) as sheets:
             header_rows = {plan.sheet: plan.header_row}
             return write_report(file, sheets, header_rows, errors, lambda text: render(text, language))
+
+
+def _decoded(plan: Plan) -> Iterator[tuple[AnnouncedKind, str, Announcement | OrganizationAnnouncement]]:
+    return (intake.import_line(one.line) for one in plan.lines())
 
 
 def _refused(plan: Plan, line: ParsedLine, detail: str) -> CellError:
