@@ -139,7 +139,7 @@ async def test_page_of_a_new_language_has_no_english_text(
 ) -> None:
     event = re.findall(r'href="(/events/[0-9a-f-]{36})', (await reader.get("/deals/amkor-songdo")).text)[0]
     errors = ["/deals/unknown", "/?effective_on=never", "/nowhere"]
-    editing = ["/record", "/organizations/amazon-web-services/record", "/organizations/a-new-firm/record", *FORMS]
+    editing = ["/record", "/organizations/amazon-web-services/record", "/organizations/ulsan-korea/record", *FORMS]
     editing += [f"/deals/amkor-songdo/record?{way}={event.removeprefix('/events/')}" for way in ("corrects", "voids")]
     data = await data_words(pages) | locale_words(new_language)
     found: dict[str, set[str]] = {}
