@@ -21,7 +21,8 @@ demo: .venv/runtime ## start the registry with the demo deals (PORT=8000 DATA_DI
 # One process more than processors, at most four: the tests wait for servers much of the time. Each process runs whole files. The
 # tests start hundreds of processes: without compiled files, each of them would compile the registry again.
 PROCESSES = $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 3 ? n + 1 : 4)))
-PYTEST = PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+# A test that hangs ends the run after faulthandler_timeout; a new worker would only run it again.
+PYTEST = PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test: .venv/dev ## run the tests (ARGS="-k ulsan" selects some, ARGS="-n 0" runs them in one process)
 	$(PYTEST) -m "not drill" $(ARGS)

@@ -168,6 +168,12 @@ def _period(here: ValueFormatter, horizon: Horizon | None) -> str:
 def _stage(here: ValueFormatter, deal: Deal) -> str:
     if deal.stage is None:
         return here.words.gettext(N_("Stage not reported."))
+    if deal.stage.since is None:
+        return here.words.translate(
+            N_("Stage: %(stage)s (observed on %(date)s)."),
+            stage=here.words.label("stage", deal.stage.value),
+            date=here.figures.day(deal.stage.observed_on),
+        )
     return here.words.translate(
         N_("Stage: %(stage)s since %(date)s (%(basis)s)."),
         stage=here.words.label("stage", deal.stage.value),

@@ -315,7 +315,8 @@ def test_server_of_root_runs_as_a_user_that_nothing_else_has(tmp_path: Path) -> 
             user = psutil.Process(server.pid).uids().real
             with pytest.raises(KeyError):
                 pwd.getpwuid(user)
-            same = {process.pid for process in psutil.process_iter() if process.uids().real == user}
+            # A process that has ended in the meantime has no user.
+            same = {p.pid for p in psutil.process_iter(["uids"]) if p.info["uids"] and p.info["uids"].real == user}
             assert same <= {server.pid, *(child.pid for child in psutil.Process(server.pid).children())}
             assert server.pgdata.stat().st_uid == user
             users.append(user)

@@ -108,8 +108,8 @@ async def test_page_at_a_log_position_shows_the_day_at_which_the_log_stood(
         calendar.now = now
 
 
-async def test_slider_of_a_deal_stops_on_the_days_of_its_changes(reader: httpx.AsyncClient) -> None:
-    html = (await reader.get(f"{ULSAN}?effective_on=2025-06-21")).text
+async def test_slider_of_a_deal_stops_on_the_days_of_its_changes(demo_reader: httpx.AsyncClient) -> None:
+    html = (await demo_reader.get(f"{ULSAN}?effective_on=2025-06-21")).text
     slider = html[html.index("data-slider") :]
     slider = slider[: slider.index("</div>")]
     days = re.findall(r"effective_on=([0-9-]+)", slider)

@@ -107,6 +107,29 @@ async def test_comparison_starts_at_the_as_of_point_and_has_a_citation(reader: h
     assert 'value="2026-01-01T00:00:00.500000Z" selected' in (await reader.get(f"{path}?{at}")).text
 
 
+@pytest.mark.parametrize(
+    ("language", "cell", "sentence"),
+    [
+        ("en", "observed 2 May 2026", "Stage: Under construction (observed on 2 May 2026)."),
+        ("ko", "2026. 5. 2. 확인", "추진 단계: 건설(2026년 5월 2일 확인)."),
+    ],
+)
+async def test_observed_stage_is_shown_with_the_day_of_the_observation(
+    service: Service, slug: str, language: str, cell: str, sentence: str
+) -> None:
+    events = (
+        {"type": "deal_registered", "title": {"en": f"Observed {slug}"}},
+        {"type": "status_observed", "stage": "construction"},
+    )
+    source = {"url": "https://news.example/observed", "published_on": "2026-05-02"}
+    for event in events:
+        body = {"effective_on": "2026-05-02", "sources": [source], "event": event}
+        assert (await service.client.post(f"/v1/deals/{slug}/events", json=body)).status_code == 201
+    listed = main_of((await service.visitor.get(f"/?q={slug}&lang={language}")).text)
+    assert cell in text_of(listed[listed.index(f'data-deal="{slug}"') :].partition("</tr>")[0])
+    assert sentence in text_of((await service.visitor.get(f"/deals/{slug}?lang={language}")).text)
+
+
 async def test_map_counts_the_deals_of_each_province(reader: httpx.AsyncClient) -> None:
     html = (await reader.get("/")).text
     assert 'aria-label="Ulsan: 2"' in html

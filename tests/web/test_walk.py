@@ -162,7 +162,7 @@ async def check_overview(walk: Walk) -> None:
             html = await walk.page("/", sort=sort, scope="all", **cursor)
             assert html is not None
             order += check_rows(html, deals, walk.language)
-            following = re.search(r'href="[^"]*[?&;]cursor=([^"&]+)', html)
+            following = re.search(r'href="[^"]*[?&;]cursor=([^"&]+)[^"]*" rel="next"', html)
             if following is None or (sort not in SORTS[:1] and len(order) > 200):
                 break
             cursor = {"cursor": unescape(following[1])}
