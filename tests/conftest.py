@@ -24,6 +24,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import asyncpg
 import pytest
 import pytest_asyncio
+import structlog
 from hypothesis import HealthCheck, settings
 from msgspec import Struct
 from msgspec.structs import replace
@@ -37,6 +38,14 @@ from registry.infra.embedded.user import User
 # No deadline: tests never assert a time.
 settings.register_profile("registry", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("registry")
+
+# The default writes tracebacks with all local variables, which takes seconds for an error in a template.
+structlog.configure(
+    [
+        structlog.contextvars.merge_contextvars,
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 # Seconds that a test waits for something to happen. Long, so that a busy machine does not make a test fail.
 PATIENCE = 60.0
