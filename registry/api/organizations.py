@@ -33,6 +33,7 @@ from registry.events import intake
 from registry.events.types import OrganizationAnnouncement
 from registry.queries.named_organizations import NamedOrganizations
 from registry.queries.organizations import OrganizationQueries
+from registry.queries.search import SearchQueries
 from registry.schemas import (
     OrganizationPage,
     SimilarOrganizations,
@@ -76,19 +77,25 @@ class OrganizationsController(Controller):
         request: Request,
         organization_queries: NamedDependency[OrganizationQueries],
         named_organizations: NamedDependency[NamedOrganizations],
+        search_queries: NamedDependency[SearchQueries],
         as_of: NamedDependency[AsOf],
-        q: Annotated[str | None, text("Text that a name contains.")] = None,
+        q: Annotated[str | None, text("Words that the names have, as in a search.")] = None,
         cursor: Cursor = None,
         limit: Limit = 50,
         count: Count = False,
     ) -> RawResponse[schemas.OrganizationPage]:
         """Organizations, now or at any point in time: those with a record, and those that only announcements name."""
         resolved, log_position = await organization_queries.page_point(as_of)
-        rows = await named_organizations.page(cursor or "", q, limit + 1, resolved.as_of)
+        if q is None:
+            rows = await named_organizations.page(cursor or "", limit + 1, resolved.as_of)
+            slugs = [one.state.organization for one in rows]
+        else:
+            slugs = await search_queries.organizations(resolved.as_of, q, cursor or "", limit + 1)
+            rows = await named_organizations.listed(slugs, resolved.as_of)
         headers = {"Cache-Control": "no-cache"}
-        if len(rows) > limit:
-            rows = rows[:limit]
-            last = rows[-1].state.organization
+        if len(slugs) > limit:
+            last = slugs[limit - 1]
+            rows = [one for one in rows if one.state.organization <= last]
             # The next page is a page of the same list, whatever is recorded in between.
             query = dict(request.query_params.items()) | {"position": str(log_position)}
             query |= {"effective_on": str(resolved.effective_on), "cursor": last}

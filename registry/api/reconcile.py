@@ -238,8 +238,8 @@ class _Entities:
             return next(iter(await self._portfolio.items(point, [slug], await self._portfolio.rates(AsOf()))), None)
         if kind != "organizations" or not slug:
             return None
-        page = [decode(raw, OrganizationFields) for raw in await self._organizations.page("", slug, 100)]
-        return next((one for one in page if one.organization == slug), None)
+        found = await self._organizations.named([slug])
+        return decode(found[slug], OrganizationFields) if slug in found else None
 
 
 def _candidate(kind: Kind, slug: str, query: str, names: Sequence[str]) -> Candidate:

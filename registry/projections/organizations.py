@@ -48,14 +48,6 @@ SELECT organization
  LIMIT $2
 """
 
-SELECT_MATCHING = """
-SELECT organization
-  FROM organizations
- WHERE EXISTS (SELECT FROM unnest(names) AS n (name) WHERE name ILIKE $1)
- ORDER BY organization
-"""
-
-
 SELECT_NAMES = """
 SELECT coalesce(merged_into, organization) AS organization, names
   FROM organizations
@@ -115,12 +107,6 @@ async def page(connection: Any, after: str, limit: int) -> list[msgspec.Raw]:
 async def slugs(connection: Any, after: str, limit: int) -> list[str]:
     """The slugs of all records after a slug, in order, merged ones included."""
     return [row["organization"] for row in await connection.fetch(SELECT_SLUGS, after, limit)]
-
-
-async def slugs_matching(connection: Any, q: str) -> list[str]:
-    """The slugs of the records with a name that contains a text, merged ones included."""
-    escaped = q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return [row["organization"] for row in await connection.fetch(SELECT_MATCHING, f"%{escaped}%")]
 
 
 async def all_names(connection: Any) -> dict[str, tuple[str, ...]]:

@@ -18,7 +18,7 @@ from registry.domain.merges import survivor
 from registry.domain.organization import Organization
 from registry.domain.organization_clusters import Cluster, NamedOrganization, find_clusters
 from registry.errors import NotFound
-from registry.events.values import Localized, decode_hook
+from registry.events.values import Localized
 from registry.projections.columnar import ColumnarCopy, named_organizations
 from registry.projections.columnar.copy import Question
 from registry.projections.columnar.kept import Kept
@@ -56,23 +56,29 @@ class NamedOrganizations:
         self._records = records
         self._copy = copy
 
-    async def page(self, after: str, q: str | None, limit: int, as_of: AsOf = UNBOUNDED) -> list[OrganizationEntry]:
+    async def page(self, after: str, limit: int, as_of: AsOf = UNBOUNDED) -> list[OrganizationEntry]:
         """Return organizations at a point in time, in the order of their slugs, without merged records.
 
         Args:
             after: The cursor; empty for the first page.
-            q: Text that one of an organization's names contains.
             limit: The most organizations.
             as_of: The point; without one, today.
         """
         point, merged = await self._at(as_of)
-        raw = await self._records.page(after, q, limit, as_of)
-        registered = {one.organization: one for one in map(_decode, raw)}
-        mentions = await self._mentions(point, merged, after, q, sorted(registered), limit)
-        # The names by which deals know an organization may match, and those of its record not.
+        registered = {one.organization: one for one in await self._records.page(after, limit, as_of)}
+        mentions = await self._mentions(point, merged, after, sorted(registered), limit)
         slugs = sorted({*registered, *mentions})[:limit]
-        registered |= await self._states([slug for slug in slugs if slug not in registered], as_of)
         return [_listed(slug, registered.get(slug), mentions.get(slug)) for slug in slugs]
+
+    async def listed(self, slugs: Sequence[str], as_of: AsOf = UNBOUNDED) -> list[OrganizationEntry]:
+        """Return those of these organizations that exist at a point in time, in the order given."""
+        if not slugs:
+            return []
+        point, merged = await self._at(as_of)
+        registered = await self._states(list(slugs), as_of)
+        mentions = await self._mentions(point, merged, max(slugs), list(slugs), 0)
+        known = [slug for slug in slugs if slug in registered or slug in mentions]
+        return [_listed(slug, registered.get(slug), mentions.get(slug)) for slug in known]
 
     async def find(self, slug: str, as_of: AsOf = UNBOUNDED) -> OrganizationEntry:
         """Return an organization at a point in time.
@@ -88,7 +94,7 @@ class NamedOrganizations:
         except NotFound as error:
             missing = error
         point, merged = await self._at(as_of)
-        mentions = await self._mentions(point, merged, slug, None, [slug], 0)
+        mentions = await self._mentions(point, merged, slug, [slug], 0)
         if missing is not None and slug not in mentions:
             raise missing
         return _listed(slug, state, mentions.get(slug))
@@ -98,7 +104,7 @@ class NamedOrganizations:
         point, merged = await self._at(as_of)
         found = await self._states(list(slugs), as_of)
         if missing := sorted(set(slugs) - found.keys()):
-            mentions = await self._mentions(point, merged, missing[-1], None, missing, 0)
+            mentions = await self._mentions(point, merged, missing[-1], missing, 0)
             found |= {slug: _listed(slug, None, one).state for slug, one in mentions.items()}
         return found
 
@@ -152,10 +158,10 @@ class NamedOrganizations:
         return await self._copy.ask(point.head, question, key)
 
     async def _mentions(
-        self, point: Point, merged: dict[str, str], after: str, q: str | None, also: list[str], limit: int
+        self, point: Point, merged: dict[str, str], after: str, also: list[str], limit: int
     ) -> dict[str, Mention]:
         def question(cursor: DuckDBPyConnection, _: Kept) -> list[Mention]:
-            return named_organizations.page(cursor, point, merged, after, q, also, limit)
+            return named_organizations.page(cursor, point, merged, after, also, limit)
 
         return {one.organization: one for one in await self._ask(point, question)}
 
@@ -191,7 +197,3 @@ def _named(slug: str, record: Organization | None, mention: Mention | None) -> N
         is_registered=record is not None,
         identifiers=record.identifiers if record is not None else (),
     )
-
-
-def _decode(raw: msgspec.Raw) -> Organization:
-    return msgspec.json.decode(raw, type=Organization, dec_hook=decode_hook)

@@ -9,7 +9,6 @@ from typing import get_args
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
 from registry.domain.audit.entries import audit_trail
 from registry.domain.deduplication import Suggestion, suggest_duplicates
@@ -27,7 +26,6 @@ from registry.schemas import (
     DealRole,
     OrganizationLinks,
     encode,
-    organization_fields,
     organization_history,
 )
 from registry.schemas.values import LocalizedResponse, convert
@@ -107,24 +105,23 @@ class OrganizationQueries:
         resolved = await self._streams.resolve(as_of)
         return resolved, await self._streams.position_at(resolved.as_of, await self._streams.head())
 
-    async def page(self, after: str, q: str | None, limit: int, as_of: AsOf = UNBOUNDED) -> list[msgspec.Raw]:
+    async def page(self, after: str, limit: int, as_of: AsOf = UNBOUNDED) -> list[Organization]:
         """Return organizations at a point in time, in the order of their slugs, without merged records.
 
         Args:
             after: The cursor; empty for the first page.
-            q: Text that one of an organization's names contains. The name of a merged record leads to the record that
-                it was merged into.
             limit: The most organizations.
             as_of: The point; without one, today.
         """
         resolved = await self._streams.resolve(as_of)
-        page: list[msgspec.Raw] = []
-        async for stream in self._candidates(after, q, as_of, resolved):
-            snapshot = stream.state_as_of(resolved.as_of)
-            if snapshot.state is not None and snapshot.merged_into is None:
-                page.append(msgspec.Raw(encode(organization_fields(snapshot.state))))
-                if len(page) == limit:
-                    break
+        page: list[Organization] = []
+        async for streams in self._all(after):
+            for stream in streams:
+                snapshot = stream.state_as_of(resolved.as_of)
+                if snapshot.state is not None and snapshot.merged_into is None:
+                    page.append(snapshot.state)
+                    if len(page) == limit:
+                        return page
         return page
 
     async def states(self, slugs: Sequence[str] | None = None, as_of: AsOf = UNBOUNDED) -> list[Organization]:
@@ -153,39 +150,6 @@ class OrganizationQueries:
     async def _in_pieces(self, slugs: Sequence[str]) -> AsyncIterator[list[FoldedStream[Organization]]]:
         for i in range(0, len(slugs), ORGANIZATIONS_PER_READ):
             yield await self._current(slugs[i : i + ORGANIZATIONS_PER_READ])
-
-    async def _candidates(
-        self, after: str, q: str | None, as_of: AsOf, resolved: ResolvedAsOf
-    ) -> AsyncIterator[FoldedStream[Organization]]:
-        """The organizations after a slug that may be on a page, in the order of their slugs."""
-        if q is None:
-            async for streams in self._all(after):
-                for stream in streams:
-                    yield stream
-            return
-        matching: set[str] = set()
-        if replace(as_of, effective_on=None) == UNBOUNDED:
-            # The names that an organization has on a day are among all that it has.
-            slugs = await organizations.slugs_matching(self._streams.pool(), q)
-            for stream in await self._current(slugs):
-                matching |= await self._survivor_if_named(stream, q, resolved.as_of)
-        else:
-            async for streams in self._all(""):
-                for stream in streams:
-                    matching |= await self._survivor_if_named(stream, q, resolved.as_of)
-        for stream in await self._current(sorted(slug for slug in matching if slug > after)):
-            yield stream
-
-    async def _survivor_if_named(self, stream: FoldedStream[Organization], q: str, as_of: AsOf) -> set[str]:
-        """The record that this one was merged into, or itself, where one of its names contains the text."""
-        snapshot = stream.state_as_of(as_of)
-        if snapshot.state is None or not any(q.lower() in name.lower() for name in snapshot.state.all_names()):
-            return set()
-        slug = stream.slug
-        while snapshot.merged_into is not None:
-            slug = snapshot.merged_into
-            snapshot = (await self._stream(slug)).state_as_of(as_of)
-        return {slug}
 
     async def _all(self, after: str) -> AsyncIterator[list[FoldedStream[Organization]]]:
         """Every organization's stream after a slug, in the order of slugs, some at a time."""

@@ -95,6 +95,16 @@ class SearchQueries:
             hits=hits,
         )
 
+    async def organizations(self, as_of: AsOf, query: str, after: str, limit: int) -> list[str]:
+        """Return the organizations that have every word of a query in a name, in the order of their slugs."""
+        point = await self._portfolio.point(as_of)
+        asked = await self._portfolio.searched(point, query)
+
+        def question(cursor: DuckDBPyConnection, _: Kept) -> list[str]:
+            return search.organizations(cursor, point, asked, after, limit)
+
+        return await self._portfolio.search(point, question, "organizations", asked, after, limit)
+
     async def _deal_hits(self, as_of: AsOf, point: Point, found: Hits, asked: Search) -> list[SearchHit]:
         slugs = [slug for slug, _, _ in found.ids]
         items = await deal_items(self._pool, point.axis, point.day, point.known, slugs)

@@ -19,6 +19,7 @@ from registry.queries.log import LogQueries
 from registry.queries.named_organizations import NamedOrganizations, OrganizationEntry
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
+from registry.queries.search import SearchQueries
 from registry.queries.streams import StreamReader
 from registry.web import render
 from registry.web.assets import csv_response
@@ -48,20 +49,26 @@ class OrganizationPages(Controller):
         page: Page,
         portfolio_queries: NamedDependency[PortfolioQueries],
         named_organizations: NamedDependency[NamedOrganizations],
+        search_queries: NamedDependency[SearchQueries],
         log_queries: NamedDependency[LogQueries],
-        q: Annotated[str | None, text("Text that a name contains.")] = None,
+        q: Annotated[str | None, text("Words that the names have, as in a search.")] = None,
         cursor: Cursor = None,
     ) -> Response[bytes]:
         """Organizations by their names: those with a record, and those that only announcements name."""
 
         async def make() -> Rendered:
-            entries = await named_organizations.page(cursor or "", q, PAGE_SIZE + 1, page.as_of)
+            if q:
+                slugs = await search_queries.organizations(page.as_of, q, cursor or "", PAGE_SIZE + 1)
+                entries = await named_organizations.listed(slugs[:PAGE_SIZE], page.as_of)
+            else:
+                entries = await named_organizations.page(cursor or "", PAGE_SIZE + 1, page.as_of)
+                slugs = [one.state.organization for one in entries]
             return render.render(
                 page,
                 "organizations.html",
                 entries=entries[:PAGE_SIZE],
                 count=await named_organizations.count(page.as_of),
-                next=entries[PAGE_SIZE - 1].state.organization if len(entries) > PAGE_SIZE else None,
+                next=slugs[PAGE_SIZE - 1] if len(slugs) > PAGE_SIZE else None,
                 sliders=await current_sliders(page, portfolio_queries, log_queries),
                 data_url=page.data("/v1/organizations"),
                 csv_url=page.link("/organizations.csv"),
@@ -77,7 +84,7 @@ class OrganizationPages(Controller):
         """Organizations at a point in time, as CSV."""
         rows: list[list[str]] = []
         after = ""
-        while batch := await named_organizations.page(after, None, CSV_BATCH, page.as_of):
+        while batch := await named_organizations.page(after, CSV_BATCH, page.as_of):
             rows += [_row(entry) for entry in batch]
             after = batch[-1].state.organization
         return csv_response("organizations.csv", CSV_HEADER, rows)

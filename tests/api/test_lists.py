@@ -353,6 +353,29 @@ async def test_organizations_are_paged(client: httpx.AsyncClient, new_slug: Call
     assert met == [f"{prefix}-{n}" for n in range(5)]
 
 
+@pytest.mark.parametrize(
+    "q", ["테스트 전력", "테스트전력", "전력 {name}", "Testing Powr {name}", "power centre {name}", "{name}"]
+)
+async def test_organizations_are_searched_as_everything_else_is(
+    client: httpx.AsyncClient, new_slug: Callable[[], str], q: str
+) -> None:
+    """Words in any order and script, spelling variants and mistakes; not the substrings of a name."""
+    slug = new_slug()
+    name = slug.replace("-", "")
+    event = {"type": "organization_registered", "name": {"en": f"Testing Power Center {name}", "ko": "테스트 전력"}}
+    await client.post(f"/v1/organizations/{slug}/events", json={"event": event})
+
+    async def found(q: str) -> set[str]:
+        listed = (await client.get("/v1/organizations", params={"q": q, "limit": 1000})).json()["organizations"]
+        return {one["organization"] for one in listed}
+
+    asked = q.format(name=name)
+    assert slug in await found(asked)
+    searched = (await client.get("/v1/search", params={"q": asked, "kind": "organization", "limit": 100})).json()
+    assert await found(asked) == {hit["id"] for hit in searched["hits"]}
+    assert slug not in await found(f"ting {name}")
+
+
 # --- totals -----------------------------------------------------------------------------------------------------------
 
 

@@ -14,12 +14,11 @@ _MENTIONS = """
 WITH merged AS (
     SELECT unnest($duplicates::VARCHAR[]) AS duplicate, unnest($survivors::VARCHAR[]) AS survivor
 ), named AS (
-    SELECT p.organization, p.deal, p.name, lower(p.text) AS search, p.joined_on FROM party_facts AS p WHERE {p}
+    SELECT p.organization, p.deal, p.name, p.joined_on FROM party_facts AS p WHERE {p}
     UNION ALL
-    SELECT unnest(p.organizations), p.deal, NULL, NULL, NULL FROM pledge_facts AS p WHERE {p}
+    SELECT unnest(p.organizations), p.deal, NULL, NULL FROM pledge_facts AS p WHERE {p}
 ), mentions AS (
-    SELECT coalesce(m.survivor, n.organization) AS organization, n.deal, n.name, n.search, n.joined_on,
-           n.organization AS mentioned
+    SELECT coalesce(m.survivor, n.organization) AS organization, n.deal, n.name, n.joined_on
       FROM named AS n LEFT JOIN merged AS m ON m.duplicate = n.organization
 )
 """
@@ -28,15 +27,11 @@ _PAGE = f"""
 {_MENTIONS}
 SELECT organization, count(DISTINCT deal), arg_max(name, joined_on) FILTER (WHERE name IS NOT NULL)
   FROM mentions
- WHERE (organization > $after AND {{matches}}) OR list_contains($also::VARCHAR[], organization)
+ WHERE organization > $after OR list_contains($also::VARCHAR[], organization)
  GROUP BY organization
  ORDER BY organization
  LIMIT $limit
 """
-
-_MATCHES = """organization IN (
-    SELECT organization FROM mentions WHERE contains(search, lower($q)) OR contains(mentioned, lower($q))
-)"""
 
 _NAMES = f"""
 {_MENTIONS}
@@ -62,7 +57,6 @@ def page(
     point: Point,
     merged: Mapping[str, str],
     after: str,
-    q: str | None,
     also: Collection[str],
     limit: int,
 ) -> list[Mention]:
@@ -73,12 +67,11 @@ def page(
         point: The point.
         merged: The record that each merged one redirects to.
         after: Where the page begins.
-        q: Text that a name or the slug contains.
         also: Organizations that are returned in any case, if a deal names them.
         limit: The most organizations.
     """
-    statement = _PAGE.format(p=point.at("p"), matches="TRUE" if q is None else _MATCHES)
-    parameters = {"after": after, "q": q, "also": list(also), "limit": limit + len(also)}
+    statement = _PAGE.format(p=point.at("p"))
+    parameters = {"after": after, "also": list(also), "limit": limit + len(also)}
     rows = run(cursor, statement, {**_at(point, merged), **parameters})
     return [Mention(slug, deals, (name,) if name is not None else ()) for slug, deals, name in rows]
 

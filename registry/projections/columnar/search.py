@@ -341,6 +341,14 @@ def find(cursor: DuckDBPyConnection, point: Point, search: Search, kinds: Sequen
     return found
 
 
+def organizations(cursor: DuckDBPyConnection, point: Point, search: Search, after: str, limit: int) -> list[str]:
+    """The organizations that match every token, in the order of their slugs."""
+    if not _keep_hits(cursor, "hits", point, find_texts(cursor, search), organization_hits):
+        return []
+    found = "SELECT id FROM hits WHERE id > $after ORDER BY id LIMIT $limit"
+    return [slug for (slug,) in run(cursor, found, {"after": after, "limit": limit})]
+
+
 # --- what hits show ---------------------------------------------------------------------------------------------------
 
 _CITATIONS = """
