@@ -21,7 +21,7 @@ from registry.api.parameters import After, CurrencyFilter, DealFilters, SearchTe
 from registry.api.responses import RawResponse, raw_headers, stream
 from registry.delivery.feed import Filter
 from registry.domain.history import AsOf
-from registry.projections.columnar.exported import PortfolioExport, PortfolioTable
+from registry.projections.columnar.exported import PortfolioTable
 from registry.projections.columnar.lists import Order, PagePlace
 from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries
@@ -60,14 +60,16 @@ def portfolio_handler(kind: PortfolioTable, form: str, description: str) -> HTTP
 
         if form != "ndjson" or kind in ("sites", "metrics"):
             cite = partial(portfolio_queries.write_cited_sources, point, selection, kind) if with_sources else None
-            what = PortfolioExport(kind, point, selection)
+            what = await portfolio_queries.exported(kind, point, selection, portfolio_as_of)
             file = exports.portfolio_file(what, form, partial(portfolio_queries.read, point, selection), cite)
             return _file(request, kind, form, point.position, exports.with_mark(file) if byte_order_mark else file)
+
+        rates = await portfolio_queries.rates(portfolio_as_of)
 
         async def pages() -> Pages:
             place: PagePlace | None = None
             while True:
-                page = await portfolio_queries.page(point, selection, Order(), place, PAGE)
+                page = await portfolio_queries.page(point, selection, Order(), place, PAGE, rates)
                 yield page.deals
                 place = page.next
                 if place is None:

@@ -19,6 +19,7 @@ from registry.projections.columnar.exported import (
     exported_lines,
     exported_objects,
     exported_rows,
+    keep_marks,
     write_parquet,
 )
 from registry.projections.columnar.kept import Kept
@@ -46,7 +47,8 @@ async def portfolio_file(
             await cite(cited)
             export = replace(export, cited=cited.name)
 
-        def write(cursor: DuckDBPyConnection, _: Kept) -> None:
+        def write(cursor: DuckDBPyConnection, kept: Kept) -> None:
+            keep_marks(cursor, kept, export)
             if format == "parquet":
                 write_parquet(cursor, export, file.name)
             else:

@@ -27,7 +27,7 @@ from registry.events.currencies import Currency
 from registry.projections.columnar import ColumnarCopy, lists, search, timeline
 from registry.projections.columnar import totals as columnar_totals
 from registry.projections.columnar.copy import Question
-from registry.projections.columnar.exported import PortfolioTable, selected_deals
+from registry.projections.columnar.exported import PortfolioExport, PortfolioTable, selected_deals
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.lists import Order, PagePlace
 from registry.projections.columnar.marks import DealMarks, deal_marks
@@ -390,6 +390,11 @@ class PortfolioQueries:
     async def search(self, point: Point, question: Question[T], *asked: Any) -> T:
         """Ask the copy a question that looks at the index of texts."""
         return await self._ask(point, question, *asked, searches=True)
+
+    async def exported(self, table: PortfolioTable, point: Point, selection: Selection, as_of: AsOf) -> PortfolioExport:
+        """Return what an export of a selection has."""
+        merged = await self._streams.merged_deals(*_axis(point))
+        return PortfolioExport(table, point, selection, merged, await self.rates(as_of))
 
     async def write_cited_sources(
         self, point: Point, selection: Selection, table: PortfolioTable, file: IO[bytes]

@@ -13,6 +13,7 @@ import pytest_asyncio
 from registry.exports import column_names
 from tests.api.announcements import announced, pledged, registered
 from tests.api.conftest import Service, cloned, running
+from tests.api.test_exports import parquet_table
 from tests.conftest import Server
 
 HARD_TEXTS = [
@@ -72,6 +73,7 @@ def _hard_deal() -> list[dict[str, Any]]:
         announced("2025-06-19", "stage_changed", stage="signed"),
         announced("2025-06-19", "deals_related", relation="overlaps", deal="title-2", pledge="numbers"),
         announced("2025-06-19", "deals_related", relation="separate_from", deal="title-3"),
+        announced("2025-06-19", "deals_related", relation="part_of", deal="title-4", pledge="numbers"),
         announced("2025-06-19", "deal_identified", identifiers=[{"scheme": "krx", "value": "A:1"}]),
     ]
 
@@ -81,6 +83,7 @@ async def filled(server: Server, admin: Any) -> AsyncIterator[Service]:
     """A service with a deal that has everything, and deals with titles that formats have trouble with."""
     async with cloned(server, admin, "exported_cells") as settings, running(settings) as service:
         lines = [{"deal": f"title-{number}", **registered(text)} for number, text in enumerate(HARD_TEXTS)]
+        lines += [{"deal": "title-4", **pledged(pledge="whole", value="9000000000")}]
         lines += [{"deal": "hard", **announcement} for announcement in _hard_deal()]
         answer = await service.client.post(
             "/v1/import?atomic=true",
@@ -116,8 +119,14 @@ def deal_cells(deal: dict[str, Any]) -> list[Any]:
         "; ".join(deal["organizations"]),
         "; ".join(deal["places"]),
         "; ".join(_amount(pledge) for pledge in deal["pledges"] if pledge["amount"]),
+        "; ".join(f"{one['pledge']}: {', '.join(one['flags'])}" for one in by_id(deal["pledges"]) if one["flags"]),
         "; ".join(f"{relation['relation']} {relation['deal']}" for relation in deal["relations"]),
     ]
+
+
+def by_id(pledges: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Pledges in the order of their ids."""
+    return sorted(pledges, key=lambda one: str(one["pledge"]))
 
 
 def pledge_cells(deal: dict[str, Any], pledge: dict[str, Any]) -> list[Any]:
@@ -137,6 +146,7 @@ def pledge_cells(deal: dict[str, Any], pledge: dict[str, Any]) -> list[Any]:
         "; ".join(pledge["by"]),
         pledge["announced_on"],
         pledge["until"],
+        *("; ".join(pledge[name]) for name in ("flags", "part_of", "superseded_by")),
     ]
 
 
@@ -159,6 +169,24 @@ async def test_csv_has_the_bytes_that_the_list_makes(filled: Service) -> None:
         pledges = [pledge_cells(deal, pledge) for deal in deals for pledge in deal["pledges"]]
         found = (await filled.visitor.get(f"/v1/export/pledges.csv{query}")).text
         assert found == written([list(column_names("pledges")), *pledges])
+
+
+async def test_amounts_carry_their_flags_and_what_they_are_part_of(filled: Service) -> None:
+    """In every table, and in the lines of JSON as in the list."""
+    deals = (await filled.visitor.get("/v1/deals?limit=1000")).json()["deals"]
+    [hard] = [deal for deal in deals if deal["deal"] == "hard"]
+    numbers = next(pledge for pledge in hard["pledges"] if pledge["pledge"] == "numbers")
+    assert numbers["flags"]
+    assert numbers["part_of"]
+    lines = (await filled.visitor.get("/v1/export/deals.ndjson")).text.splitlines()
+    assert [json.loads(line) for line in lines] == deals
+    lines = (await filled.visitor.get("/v1/export/pledges.ndjson")).text.splitlines()
+    assert [json.loads(line) for line in lines if json.loads(line)["flags"]] == [{"deal": "hard", **numbers}]
+    found = (await filled.visitor.get("/v1/export/pledges.parquet")).content
+    flagged = [row for row in parquet_table(found) if row["flags"]]
+    assert [(row["pledge"], row["flags"], row["part_of"]) for row in flagged] == [
+        ("numbers", numbers["flags"], numbers["part_of"])
+    ]
 
 
 async def test_lines_of_events_are_the_events_of_the_log(filled: Service) -> None:

@@ -5,13 +5,16 @@ DuckDB makes whole lines of CSV, because Python takes five times as long for the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
 
+from registry.domain.rates import Rates
+from registry.projections.columnar.kept import Kept
+from registry.projections.columnar.marks import deal_marks
 from registry.projections.columnar.selection import Point, Selection, run
 
 PortfolioTable = Literal["deals", "pledges", "sites", "metrics"]
@@ -129,6 +132,13 @@ DEALS = (
         "pledges",
         "a.amounts",
     ),
+    ExportedColumn(
+        "flags",
+        "Each pledge with the rules of the flags on its amount. A doubted amount is in no lower bound of totals.",
+        "list",
+        "pledges",
+        "f.flags",
+    ),
     ExportedColumn("relations", "Relations to other deals.", "list", sql="r.relations"),
 )
 
@@ -157,6 +167,18 @@ PLEDGES = (
     ExportedColumn("by", "Those who pledge, together.", "list", sql="p.organizations"),
     ExportedColumn("announced_on", "The day since which the pledge is in effect.", "date", sql="p.announced_on"),
     ExportedColumn("until", "The date by which it is to be invested (EDTF).", "text", "horizon", "p.until"),
+    ExportedColumn(
+        "flags",
+        "The rules of the flags on its amount. A doubted amount is in no lower bound of totals.",
+        "list",
+        sql="m.flags",
+    ),
+    ExportedColumn(
+        "part_of", "The pledges and deals that it is part of, as DEAL/PLEDGE or DEAL.", "list", sql="m.part_of"
+    ),
+    ExportedColumn(
+        "superseded_by", "Those that took its place, as DEAL/PLEDGE or DEAL.", "list", sql="m.superseded_by"
+    ),
 )
 
 SITES = (
@@ -217,6 +239,10 @@ _FROM_DEALS = """
                     FROM pledge_facts AS p
                    WHERE {p} AND {among} AND p.currency IS NOT NULL
                    GROUP BY p.deal) AS a ON a.deal = d.deal
+       LEFT JOIN (SELECT deal, list(pledge || ': ' || array_to_string(flags, ', ') ORDER BY pledge) AS flags
+                    FROM marked
+                   WHERE len(flags) > 0
+                   GROUP BY deal) AS f ON f.deal = d.deal
        LEFT JOIN (SELECT p.deal, list(p.relation || ' ' || p.other_deal ORDER BY
                                       p.since, p.relation, p.other_deal, p.pledge, p.other_pledge) AS relations
                     FROM relation_facts AS p
@@ -230,6 +256,10 @@ _FROM_ITEMS = """
        LEFT JOIN stage_facts AS s ON s.deal = d.deal AND {{s}}
 """
 
+_FROM_PLEDGES = (
+    _FROM_ITEMS.format(table="pledge_facts") + "LEFT JOIN marked AS m ON m.deal = p.deal AND m.pledge = p.pledge"
+)
+
 # The last of each so many deals.
 _LIMITS = """
 SELECT max(deal)
@@ -241,12 +271,18 @@ SELECT max(deal)
 # Columns, source, order, and the item in the table of cited sources.
 _TABLES: dict[PortfolioTable, tuple[tuple[ExportedColumn, ...], str, str, str]] = {
     "deals": (DEALS, _FROM_DEALS, "deal", "''"),
-    "pledges": (PLEDGES, _FROM_ITEMS.format(table="pledge_facts"), "deal, announced_on, pledge", "p.pledge"),
+    "pledges": (PLEDGES, _FROM_PLEDGES, "deal, announced_on, pledge", "p.pledge"),
     "sites": (SITES, _FROM_ITEMS.format(table="site_facts"), "deal, announced_on, site", "p.site"),
     "metrics": (METRICS, _FROM_ITEMS.format(table="metric_facts"), "deal, metric_id", "p.metric_id"),
 }
 
 _JOIN_CITED = "LEFT JOIN cited AS c ON c.deal = d.deal AND c.item = {item}"
+
+_CREATE_MARKED = """
+CREATE OR REPLACE TEMP TABLE marked AS
+SELECT unnest($deals::VARCHAR[]) AS deal, unnest($pledges::VARCHAR[]) AS pledge, unnest($flags::VARCHAR[][]) AS flags,
+       unnest($part_of::VARCHAR[][]) AS part_of, unnest($superseded_by::VARCHAR[][]) AS superseded_by
+"""
 
 _CREATE_CITED = """
 CREATE OR REPLACE TEMP TABLE cited AS
@@ -274,12 +310,16 @@ class PortfolioExport(Struct, frozen=True):
         table: What the rows are.
         point: The point.
         selection: Which deals.
+        merged: What each merged deal was merged into, by the point.
+        rates: The exchange rates that amounts are compared at for their flags.
         cited: A file with the sources of each row (`queries/cited_sources.py`), for the columns of sources.
     """
 
     table: PortfolioTable
     point: Point
     selection: Selection
+    merged: Mapping[str, str]
+    rates: Rates
     cited: str | None = None
 
     @property
@@ -317,6 +357,23 @@ class PortfolioExport(Struct, frozen=True):
         limits = _LIMITS.format(conditions=self.selection.conditions(self.point), size=DEALS_PER_QUERY)
         bounds = [deal for (deal,) in run(cursor, limits, self.parameters)]
         return [{"after": after, "until": until} for after, until in pairwise(["", *bounds])]
+
+
+def keep_marks(cursor: DuckDBPyConnection, kept: Kept, export: PortfolioExport) -> None:
+    """Keep what stands beside the exported amounts in a temporary table; the statements below join it."""
+    if export.table not in ("deals", "pledges"):
+        return
+    deals = selected_deals(cursor, export.point, export.selection)
+    marks = deal_marks(cursor, kept, export.point, deals, export.merged, export.rates)
+    rows = [(deal, pledge, one) for deal, of_deal in marks.items() for pledge, one in of_deal.pledges.items()]
+    given = {
+        "deals": [deal for deal, _, _ in rows],
+        "pledges": [pledge for _, pledge, _ in rows],
+        "flags": [list(one.flags) for _, _, one in rows],
+        "part_of": [list(one.part_of) for _, _, one in rows],
+        "superseded_by": [list(one.superseded_by) for _, _, one in rows],
+    }
+    cursor.execute(_CREATE_MARKED, given)
 
 
 def exported_rows(cursor: DuckDBPyConnection, export: PortfolioExport) -> Iterator[Sequence[tuple[Any, ...]]]:
