@@ -88,11 +88,12 @@ def _certified_query(query: TotalsQuery, filters: DealFilters) -> CertifiedQuery
     """What a certificate is about.
 
     Raises:
-        InvalidParameter: Groups and some filters cannot be certified: they also depend on organizations.
+        InvalidParameter: Some filters, and groups by organization, cannot be certified: they also depend on the
+            records of organizations.
     """
     given = dict(filters.by_name())
-    if query.group_by:
-        given["group_by"] = ",".join(query.group_by)
+    if "organization" in query.group_by:
+        raise InvalidParameter("certificate_of_total", parameter="group_by")
     if filters.updated_since is not None:
         given["updated_since"] = str(filters.updated_since)
     for name in given:
@@ -103,6 +104,7 @@ def _certified_query(query: TotalsQuery, filters: DealFilters) -> CertifiedQuery
         currency=query.currency,
         rates_of=query.rates_of,
         estimates=query.estimates,
+        group_by=query.group_by,
         **given,
     )
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, state_as_of
@@ -101,14 +101,15 @@ class TotalCertificate(Bundle, frozen=True, kw_only=True, tag="total@v1"):
 
     All events of each deal that counts or whose relations decide, and the checkpoint. `streams` has the last event of
     every stream of the log, as the tree of heads does: then all deals of the log are in `deals`, so none is left out.
-    Null where the log has too many events: then nothing proves that no other deal meets the filters. `statement` is
-    the signed statement of heads. `rates` are the exchange rates used; they are stated by the registry and are not part
-    of the log.
+    Null where the log has too many events: then nothing proves that no other deal meets the filters. `groups` are there
+    if the query says by what to group: all of them, in the order of their keys. `statement` is the signed statement of
+    heads. `rates` are the exchange rates used; they are stated by the registry and are not part of the log.
     """
 
     clocks: AsOf
     query: CertifiedQuery
     total: Any
+    groups: Any | UnsetType = UNSET
     deals: tuple[CertifiedDeal, ...]
     streams: tuple[str, ...] | None
     rates: tuple[Rate, ...]
@@ -278,7 +279,8 @@ def _verify_total(bundle: TotalCertificate, keys: tuple[VerifierKey, ...]) -> Bu
     if clocks.position is None or clocks.effective_on is None or clocks.position > checkpoint.size:
         raise LogCorrupt(detail=Finding("bundle_as_of"))
     total = total_of(deals, clocks, bundle.query, StatedRates(bundle.rates))
-    if bundle.total != msgspec.json.decode(encode(total)):
+    groups = msgspec.json.decode(encode(total.groups)) if bundle.query.group_by else UNSET
+    if bundle.total != msgspec.json.decode(encode(total.overall)) or bundle.groups != groups:
         raise LogCorrupt(detail=Finding("bundle_total"))
     return BundleVerification(
         proves=Finding(

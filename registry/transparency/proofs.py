@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, field
 
 from registry.domain.history import AsOf
 from registry.domain.rates import Rates
@@ -118,7 +118,8 @@ async def build_total_certificate(
     return TotalCertificate(
         clocks=as_of,
         query=query,
-        total=total,
+        total=total.overall,
+        groups=total.groups if query.group_by else UNSET,
         deals=tuple(certified),
         streams=tuple(lines) if lines is not None else None,
         rates=tuple(used.used.values()),

@@ -21,7 +21,7 @@ MAX_LINES = 10_000
 
 
 class CertifiedQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is added up: a measure of the deals that meet every filter that is given."""
+    """What is added up: a measure of the deals that meet every filter that is given, in groups if it says by what."""
 
     measure: Measure = "amount"
     currency: Currency | None = None
@@ -31,6 +31,7 @@ class CertifiedQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sector: str | None = None
     stage: str | None = None
     classification: str | None = None
+    group_by: tuple[str, ...] = ()
 
     def selects(self, row: DealRow) -> bool:
         """Whether a deal meets the filters."""
@@ -71,7 +72,16 @@ class StatedRates(Rates):
         return found or RateUnavailable(from_, to, on, RateProblem("none-before", one=from_, other=to, asked=on))
 
 
-def total_of(streams: Mapping[str, Sequence[Recorded]], as_of: AsOf, query: CertifiedQuery, rates: Rates) -> Group:
+class CertifiedTotal(Struct, frozen=True):
+    """The sums of all deals together, and of each group in the order of their keys."""
+
+    overall: Group
+    groups: tuple[Group, ...]
+
+
+def total_of(
+    streams: Mapping[str, Sequence[Recorded]], as_of: AsOf, query: CertifiedQuery, rates: Rates
+) -> CertifiedTotal:
     """The total of the deals with these events at a point in time.
 
     Args:
@@ -96,12 +106,18 @@ def total_of(streams: Mapping[str, Sequence[Recorded]], as_of: AsOf, query: Cert
         currency=query.currency,
         rates_of=query.rates_of,
         estimates=query.estimates,
+        group_by=query.group_by,
         effective_on=as_of.effective_on,
         merged=merged,
         lines=MAX_LINES,
     )
     selected = [row for row in rows if query.selects(row)]
     others = [row for row in rows if not query.selects(row)]
-    overall = compute_totals(selected, asked, rates, others).overall
-    # The reason for a missing rate is not certified, because the rates are not.
-    return replace(overall, lines=tuple(replace(line, reason=None) for line in overall.lines))
+    totals = compute_totals(selected, asked, rates, others)
+    groups = sorted(totals.groups, key=lambda group: tuple(key or "" for key in group.keys))
+    return CertifiedTotal(_without_reasons(totals.overall), tuple(map(_without_reasons, groups)))
+
+
+def _without_reasons(group: Group) -> Group:
+    """Without the reasons for missing rates: they are not certified, because the rates are not."""
+    return replace(group, lines=tuple(replace(line, reason=None) for line in group.lines))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from registry.errors import LogCorrupt
 from registry.transparency.bundles import verify_bundle
 from tests.api.announcements import announced, pledged, registered, revised
@@ -47,6 +49,21 @@ async def test_converted_and_filtered_total_is_proved_with_the_rates_that_it_sta
     assert verify_bundle(data, await keys(service)).proves.code == "proves_total"
 
 
+@pytest.mark.parametrize("group_by", ["sector", "stage,year", "commitment"])
+async def test_grouped_total_is_proved_with_all_its_groups(service: Service, group_by: str) -> None:
+    await grown(service)
+    data = await bundle(service, group_by=group_by)
+    found = json.loads(data)
+    stated = (await service.visitor.get("/v1/totals", params={"group_by": group_by})).json()["totals"]["groups"]
+    certified = {tuple(group["keys"]): group["columns"] for group in found["groups"]}
+    assert certified == {tuple(group["keys"]): group["columns"] for group in stated}
+    verifiers = await keys(service)
+    assert verify_bundle(data, verifiers).proves.code == "proves_total"
+    for changed in ({"groups": found["groups"][1:]}, {"query": {**found["query"], "group_by": []}}):
+        with raises_finding(LogCorrupt, "bundle_total"):
+            verify_bundle(json.dumps({**found, **changed}).encode(), verifiers)
+
+
 async def test_changed_total_is_not_proved(service: Service) -> None:
     await grown(service)
     verifiers = await keys(service)
@@ -73,7 +90,7 @@ async def test_changed_total_is_not_proved(service: Service) -> None:
 
 async def test_total_that_cannot_be_certified_is_refused(service: Service) -> None:
     await grown(service)
-    for params in ({"group_by": "stage"}, {"organization": "sk-group"}):
+    for params in ({"group_by": "organization"}, {"group_by": "year,organization"}, {"organization": "sk-group"}):
         answer = await service.visitor.get("/v1/totals", params={"certificate": "true", **params})
         assert answer.status_code == 400
         assert next(iter(params)) in answer.json()["detail"]

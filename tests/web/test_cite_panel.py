@@ -92,12 +92,13 @@ async def test_certificates_of_a_deal_a_total_and_an_event_verify(demo_reader: h
     for path, name in (
         (DEAL, "Certificate of this state"),
         ("/totals?unit=KRW", "Certificate of this total"),
+        ("/totals?group_by=stage", "Certificate of this total"),
         (f"/events/{event}", "Inclusion proof"),
     ):
         address = links(panel((await demo_reader.get(path)).text))[name]
         bundle = (await demo_reader.get(address)).content
         assert str(verify_bundle(bundle, keys).proves), path
-    grouped = panel((await demo_reader.get("/totals?group_by=stage")).text)
+    grouped = panel((await demo_reader.get("/totals?group_by=organization")).text)
     assert "Certificate" not in grouped
 
 
