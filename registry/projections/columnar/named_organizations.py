@@ -25,7 +25,8 @@ WITH merged AS (
 
 _PAGE = f"""
 {_MENTIONS}
-SELECT organization, count(DISTINCT deal), arg_max(name, joined_on) FILTER (WHERE name IS NOT NULL)
+SELECT organization, count(DISTINCT deal),
+       arg_max(name, (joined_on, name)) FILTER (WHERE name IS NOT NULL AND joined_on IS NOT NULL)
   FROM mentions
  WHERE organization > $after OR list_contains($also::VARCHAR[], organization)
  GROUP BY organization

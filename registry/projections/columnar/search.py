@@ -365,9 +365,10 @@ def citations(cursor: DuckDBPyConnection, point: Point, sources: Sequence[str]) 
 
 
 _NAMES = """
-SELECT deal, organization, any_value(name) FROM party_facts AS p
+SELECT deal, organization, max(name) FROM party_facts AS p
  WHERE p.deal IN (SELECT unnest($deals)) AND {p} AND p.left_on IS NULL
  GROUP BY deal, organization
+ ORDER BY min(joined_on), organization
 """
 
 _SITES = """
@@ -382,6 +383,7 @@ SELECT deal, source, max(position)
  WHERE t.deal IN (SELECT unnest($deals)) AND {t} AND t.source IS NOT NULL
    AND (t.text_id IN ({found}) OR list_contains($ids, t.source))
  GROUP BY deal, source
+ ORDER BY 3 DESC, source
 """
 
 
