@@ -307,6 +307,12 @@ class FoldedStream(Generic[S]):
         copy.timeline = self.timeline.copy()
         return copy
 
+    def own(self) -> FoldedStream[S]:
+        """A copy that shares nothing that changes, for another thread."""
+        copy = self.copy()
+        copy.assessment_cache, copy._stale = None, ()
+        return copy
+
     def append(self, recorded: Recorded) -> None:
         """Add the stream's next event."""
         self.fact_sweeps = None

@@ -18,6 +18,7 @@ from registry.events.codec import from_row
 from registry.events.types import Recorded, StreamKind
 from registry.events.write_batch import WriteBatch
 from registry.infra.postgres import Connection, Pool
+from registry.infra.threads import apart
 
 # A part of one statement (see `WriteBatch`).
 APPEND = """
@@ -216,8 +217,13 @@ async def recorded_at(connection: Connection | Pool, position: int) -> datetime 
 
 async def streams(connection: Connection | Pool, names: Sequence[str]) -> dict[str, list[Recorded]]:
     """The events of each stream in version order; an empty list for a stream without events."""
+    rows = await connection.fetch(STREAMS, list(names))
+    return await apart(len(rows), _by_stream, names, rows)
+
+
+def _by_stream(names: Sequence[str], rows: Sequence[Any]) -> dict[str, list[Recorded]]:
     found: dict[str, list[Recorded]] = {name: [] for name in names}
-    for row in await connection.fetch(STREAMS, list(names)):
+    for row in rows:
         found[row["stream"]].append(from_row(row))
     return found
 
@@ -232,6 +238,10 @@ def _stored(row: Any) -> StoredEvent:
     return StoredEvent(from_row(row), row["entry"], row["content"], row["salt"])
 
 
+def _all_stored(rows: Sequence[Any]) -> list[StoredEvent]:
+    return [_stored(row) for row in rows]
+
+
 async def feed(
     connection: Connection | Pool,
     after: int,
@@ -242,7 +252,8 @@ async def feed(
     stream: str | None = None,
 ) -> list[StoredEvent]:
     """The events after a position, in order."""
-    return [_stored(row) for row in await feed_rows(connection, after, limit, until=until, type=type, stream=stream)]
+    rows = await feed_rows(connection, after, limit, until=until, type=type, stream=stream)
+    return await apart(len(rows), _all_stored, rows)
 
 
 async def feed_rows(
@@ -279,12 +290,13 @@ async def newest(
         rows = await connection.fetch(NEWEST_OF_TYPE, before, limit, type)
     else:
         rows = await connection.fetch(NEWEST, before, limit)
-    return [_stored(row) for row in rows]
+    return await apart(len(rows), _all_stored, rows)
 
 
 async def events_at(connection: Connection | Pool, positions: Sequence[int]) -> list[StoredEvent]:
     """The events at these positions, in order."""
-    return [_stored(row) for row in await connection.fetch(AT_POSITIONS, list(positions))]
+    rows = await connection.fetch(AT_POSITIONS, list(positions))
+    return await apart(len(rows), _all_stored, rows)
 
 
 async def by_ids(connection: Connection | Pool, ids: Sequence[UUID]) -> dict[UUID, StoredEvent]:

@@ -19,6 +19,7 @@ from registry.events.continuity import ContinuityGuard
 from registry.events.stream_heads import StreamHeadRow
 from registry.events.types import Recorded
 from registry.infra import postgres
+from registry.infra.threads import apart
 
 # Stream heads that are cached, and new events that are read one by one to update them. With more new events it is
 # cheaper to clear the heads and read them again.
@@ -227,7 +228,7 @@ class StreamCache:
                 if len(events) < version or events[version - 1].leaf_hash != leaf_hash:
                     lagging.append(name)
                     continue
-                streams[name] = fold_stream(name, events)
+                streams[name] = await apart(len(events), fold_stream, name, events)
                 self.put(name, streams[name])
             stale = lagging
         if stale:

@@ -15,7 +15,6 @@ The file is a little long, because it holds all questions about one deal.
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -27,7 +26,7 @@ from msgspec.structs import replace
 from registry.domain.assessment import Assessment, assess, flags_by_event, last_published
 from registry.domain.audit.change_points import change_points
 from registry.domain.audit.comparison import compare
-from registry.domain.audit.entries import audit_trail
+from registry.domain.audit.entries import AuditEntry, audit_trail
 from registry.domain.audit.provenance import provenance
 from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
@@ -38,6 +37,7 @@ from registry.domain.rates import Rates
 from registry.domain.stages import inactivity
 from registry.errors import MergedInto, NotFound, NotYetEffective
 from registry.events.types import EventRedacted
+from registry.infra.threads import apart, is_long
 from registry.projections import deal_links, organizations
 from registry.projections.deal_items import deal_items
 from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader, point_on_axis
@@ -145,12 +145,10 @@ class DealQueries:
             MergedInto: The deal was merged into another one.
         """
         resolved = await self._streams.resolve(as_of)
-        stream = await self.stream(slug)
-        snapshot = stream.state_as_of(resolved.as_of)
-        state = _require_state(stream, snapshot, resolved.as_of)
+        stream, snapshot, state = await self.stream_as_of(slug, resolved.as_of)
         day = resolved.effective_on
         rates = await self._streams.rates(as_of)
-        cached = self._cached_state(stream, snapshot, state, resolved.as_of, rates)
+        cached = await self._cached_state(stream, snapshot, state, resolved.as_of, rates)
         quiet = inactivity(state.stage, cached.published, day)
         assert cached.response.remarks is not None
         response = replace(
@@ -161,7 +159,7 @@ class DealQueries:
             remarks=replace(cached.response.remarks, quiet=quiet),
         )
         return EncodedResponse(
-            body=encode(response),
+            body=await apart(snapshot.count, encode, response),
             etag=_entity_tag(snapshot.version, resolved, stream, rates.imports),
             final=resolved.is_final,
             position=snapshot.position,
@@ -176,7 +174,7 @@ class DealQueries:
             return snapshot.recorded_at
         return max(snapshot.recorded_at, self._streams.calendar.start_of(last_day))
 
-    def _cached_state(
+    async def _cached_state(
         self, stream: FoldedStream[Deal], snapshot: StateAsOf[Deal], state: Deal, as_of: AsOf, rates: Rates
     ) -> CachedState:
         """The response to a state, made once for all days on which the state is in effect."""
@@ -186,13 +184,7 @@ class DealQueries:
         if key is not None and cached is not None and cached.key == key:
             self._states.move_to_end(stream.slug)
             return cached
-        assert as_of.effective_on is not None
-        assessment = assessment_response(assess(snapshot, state, rates))
-        made = CachedState(
-            key=key,
-            response=deal_response(state, snapshot, as_of, as_of.effective_on, assessment),
-            published=last_published(snapshot),
-        )
+        made = await apart(snapshot.count, _state_response, key, snapshot, state, as_of, rates)
         if key is not None:
             _put(self._states, stream.slug, made)
         return made
@@ -211,13 +203,24 @@ class DealQueries:
     async def stream_as_of(self, slug: str, as_of: AsOf) -> tuple[FoldedStream[Deal], StateAsOf[Deal], Deal]:
         """Return a deal's events, the part visible at a point in time, and the state there.
 
+        The events of a long stream are the caller's own, so that it can work on them in a thread.
+
         Raises:
             NotFound, MergedInto: See `state`.
         """
         resolved = await self._streams.resolve(as_of)
+        stream = await self.own_stream(slug)
+        snapshot, state = await apart(stream.version, _read, stream, resolved.as_of)
+        return stream, snapshot, state
+
+    async def own_stream(self, slug: str) -> FoldedStream[Deal]:
+        """Return a deal's events, folded; if they are many, for this caller alone (`infra/threads.py`).
+
+        Raises:
+            NotFound: There is no such deal.
+        """
         stream = await self.stream(slug)
-        snapshot = stream.state_as_of(resolved.as_of)
-        return stream, snapshot, _require_state(stream, snapshot, resolved.as_of)
+        return stream.own() if is_long(stream.version) else stream
 
     # --- what explains a state ----------------------------------------------------------------------------------------
 
@@ -233,16 +236,25 @@ class DealQueries:
         Raises:
             NotFound: There is no such deal, or it was not registered at that point.
         """
-        stream = await self.stream(slug)
-        snapshot = stream.state_as_of(as_of)
-        if not snapshot.version:
-            raise _not_known_yet(stream)
-        entries = audit_trail(stream.events, as_of, DEALS, snapshot=snapshot, after=after, limit=limit)
-        neighbours = await self.related_deals(snapshot.state or stream.state, as_of)
-        listed = [entry.effective.recorded.id for entry in entries]
-        flags = flags_by_event(snapshot, await self._streams.rates(as_of), neighbours, listed)
+        stream = await self.own_stream(slug)
+
+        def trail() -> tuple[StateAsOf[Deal], list[AuditEntry], Deal]:
+            snapshot = stream.state_as_of(as_of)
+            if not snapshot.version:
+                raise _not_known_yet(stream)
+            entries = audit_trail(stream.events, as_of, DEALS, snapshot=snapshot, after=after, limit=limit)
+            return snapshot, entries, snapshot.state or stream.state
+
+        snapshot, entries, state = await apart(stream.version, trail)
+        neighbours, rates = await self.related_deals(state, as_of), await self._streams.rates(as_of)
         names = await self._streams.author_names(stream.events)
-        return encode(deal_history(as_of, snapshot, entries, flags, names, after, limit))
+
+        def answer() -> bytes:
+            listed = [entry.effective.recorded.id for entry in entries]
+            flags = flags_by_event(snapshot, rates, neighbours, listed)
+            return encode(deal_history(as_of, snapshot, entries, flags, names, after, limit))
+
+        return await apart(stream.version, answer)
 
     async def author_names(self, stream: FoldedStream[Deal]) -> AuthorNames:
         """Return the names of those who recorded the events of a deal (`StreamReader.author_names`)."""
@@ -256,9 +268,13 @@ class DealQueries:
         """
         resolved = await self._streams.resolve(as_of)
         stream, snapshot, _ = await self.stream_as_of(slug, resolved.as_of)
-        fields = provenance(snapshot, DEALS)
         names = await self._streams.author_names(stream.events)
-        return encode(provenance_response(slug, snapshot, as_of, resolved.effective_on, fields, names))
+
+        def answer() -> bytes:
+            fields = provenance(snapshot, DEALS)
+            return encode(provenance_response(slug, snapshot, as_of, resolved.effective_on, fields, names))
+
+        return await apart(stream.version, answer)
 
     async def compare(self, slug: str, start: AsOf, end: AsOf) -> bytes:
         """Return what changed between two points, split by the kind of change, as JSON.
@@ -266,19 +282,23 @@ class DealQueries:
         Raises:
             NotFound: There is no such deal.
         """
-        stream = await self.stream(slug)
+        stream = await self.own_stream(slug)
         a, b = await self._streams.resolve(start), await self._streams.resolve(end)
-        comparison = compare(stream.events, a.as_of, b.as_of, DEALS)
-        return encode(
-            deal_comparison(
-                slug,
-                requested_point(start, a.effective_on),
-                requested_point(end, b.effective_on),
-                comparison,
-                stream.record.by_id,
-                await self._streams.author_names(stream.events),
+        names = await self._streams.author_names(stream.events)
+
+        def answer() -> bytes:
+            return encode(
+                deal_comparison(
+                    slug,
+                    requested_point(start, a.effective_on),
+                    requested_point(end, b.effective_on),
+                    compare(stream.events, a.as_of, b.as_of, DEALS),
+                    stream.record.by_id,
+                    names,
+                )
             )
-        )
+
+        return await apart(stream.version, answer)
 
     async def resolve(self, as_of: AsOf) -> ResolvedAsOf:
         """Fill in what a question leaves out (`StreamReader.resolve`)."""
@@ -291,9 +311,8 @@ class DealQueries:
             NotFound: There is no such deal.
         """
         stream = await self.stream(slug)
-        # The states of all moments of a long history take long enough to block the event loop.
         calendar = self._streams.calendar
-        points = await asyncio.to_thread(change_points, stream.events, DEALS, calendar, representation)
+        points = await apart(stream.version, change_points, stream.events, DEALS, calendar, representation)
         return timemap(slug, points, calendar.now())
 
     async def memento(self, slug: str, as_of: AsOf, accepted: datetime) -> AsOf:
@@ -370,13 +389,27 @@ class DealQueries:
     async def assessment(self, stream: FoldedStream[Deal], snapshot: StateAsOf[Deal], as_of: AsOf) -> Assessment:
         """Return what is derived from a deal's state, including the flags that follow from related deals."""
         state = snapshot.state or stream.state
-        rates = await self._streams.rates(as_of)
-        return assess(snapshot, state, rates, await self.related_deals(state, as_of))
+        rates, related = await self._streams.rates(as_of), await self.related_deals(state, as_of)
+        return await apart(snapshot.count, assess, snapshot, state, rates, related)
 
 
 def unknown_deal(slug: str) -> NotFound:
     """The error for a slug that no deal ever had."""
     return NotFound("deal", deal=slug)
+
+
+def _read(stream: FoldedStream[Deal], as_of: AsOf) -> tuple[StateAsOf[Deal], Deal]:
+    snapshot = stream.state_as_of(as_of)
+    return snapshot, _require_state(stream, snapshot, as_of)
+
+
+def _state_response(
+    key: tuple[bytes | None, int, int] | None, snapshot: StateAsOf[Deal], state: Deal, as_of: AsOf, rates: Rates
+) -> CachedState:
+    assert as_of.effective_on is not None
+    assessment = assessment_response(assess(snapshot, state, rates))
+    response = deal_response(state, snapshot, as_of, as_of.effective_on, assessment)
+    return CachedState(key=key, response=response, published=last_published(snapshot))
 
 
 def _require_state(stream: FoldedStream[Deal], snapshot: StateAsOf[Deal], as_of: AsOf) -> Deal:

@@ -14,6 +14,7 @@ from registry.events import store
 from registry.events.store import StoredEvent
 from registry.events.types import Recorded
 from registry.infra.postgres import Pool
+from registry.infra.threads import apart
 from registry.transparency.bundles import (
     Certificate,
     CertifiedDeal,
@@ -65,8 +66,7 @@ async def build_certificate(
     if not events:
         raise NotFound("deal", deal=deal)
     proven = await _proven(pool, events, size)
-    # The fold of a deal with thousands of events takes long enough to block the event loop.
-    state = await asyncio.to_thread(state_of, deal, [event.recorded for event in events], as_of, size)
+    state = await apart(len(events), state_of, deal, [event.recorded for event in events], as_of, size)
     return Certificate(
         deal=deal,
         clocks=as_of,

@@ -22,6 +22,7 @@ from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream
 from registry.domain.totals import TotalsColumn, TotalsQuery
+from registry.infra.threads import apart
 from registry.projections.columnar.lists import PagePlace
 from registry.queries.deal_changes import DealChange
 from registry.queries.deals import DealQueries
@@ -73,36 +74,41 @@ class ComparisonPages(Controller):
 
         async def make() -> Rendered:
             view = await load_deal(page, deal, deal_queries, organization_queries)
-            stream = view.stream
-            start = next((point for point in (given_start, shown_point(page)) if point != AsOf()), first_point(stream))
-            comparison = compare_points(stream, start, end, page.times.today)
-            formatter = shown(page.language)
-            return render.render(
-                page,
-                "compare.html",
-                slug=deal,
-                deal=stream.state,
-                names=view.names,
-                start=start,
-                end=end,
-                comparison=comparison,
-                lines_by_kind={
-                    kind: compared_lines(formatter, changes, view.names)
-                    for kind, changes in changes_by_kind(comparison).items()
-                },
-                events_by_id=stream.record.by_id,
-                recording_times=change_points(stream).recorded,
-                data_url=page.data(f"/v1/deals/{deal}/compare", **point_parameters(start, end)),
-                csv_url=f"/deals/{deal}/compare.csv?{urlencode(point_parameters(start, end))}",
-                cite=cite_comparison(
+
+            def compared() -> Rendered:
+                stream = view.stream
+                points = (given_start, shown_point(page), first_point(stream))
+                start = next((point for point in points if point != AsOf()), AsOf())
+                comparison = compare_points(stream, start, end, page.times.today)
+                formatter = shown(page.language)
+                return render.render(
                     page,
-                    formatter.words.localized(stream.state.title, deal),
-                    stream.events[-1].position,
-                    start,
-                    end,
-                    feed={"deal": deal},
-                ),
-            )
+                    "compare.html",
+                    slug=deal,
+                    deal=stream.state,
+                    names=view.names,
+                    start=start,
+                    end=end,
+                    comparison=comparison,
+                    lines_by_kind={
+                        kind: compared_lines(formatter, changes, view.names)
+                        for kind, changes in changes_by_kind(comparison).items()
+                    },
+                    events_by_id=stream.record.by_id,
+                    recording_times=change_points(stream).recorded,
+                    data_url=page.data(f"/v1/deals/{deal}/compare", **point_parameters(start, end)),
+                    csv_url=f"/deals/{deal}/compare.csv?{urlencode(point_parameters(start, end))}",
+                    cite=cite_comparison(
+                        page,
+                        formatter.words.localized(stream.state.title, deal),
+                        stream.events[-1].position,
+                        start,
+                        end,
+                        feed={"deal": deal},
+                    ),
+                )
+
+            return await apart(view.stream.version, compared)
 
         return await cached_page(page, make)
 
@@ -120,7 +126,7 @@ class ComparisonPages(Controller):
         """A deal's comparison as CSV: a row for each change of a field."""
         view = await load_deal(page, deal, deal_queries, organization_queries)
         start, end = await pinned_point(streams, from_as_of), await pinned_point(streams, to_as_of)
-        comparison = compare_points(view.stream, start, end, page.times.today)
+        comparison = await apart(view.stream.version, compare_points, view.stream, start, end, page.times.today)
         rows = [
             [c.kind, c.path, json_text(c.before), json_text(c.after), " ".join(map(str, c.causes))]
             for changes in changes_by_kind(comparison).values()

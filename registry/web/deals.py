@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.api.parameters import DealSlug, text
-from registry.domain.assessment import last_published
+from registry.domain.assessment import Assessment, last_published
 from registry.domain.audit.entries import AuditEntry, audit_trail
 from registry.domain.audit.labels import Label
 from registry.domain.claims import ClaimState
@@ -24,12 +24,14 @@ from registry.domain.fold import DEALS
 from registry.domain.history import FoldedStream, StateAsOf, state_as_of
 from registry.domain.items import ListItem, item_id, item_types
 from registry.domain.plausibility import Flag
+from registry.domain.principal import AuthorNames
 from registry.domain.stages import inactivity
 from registry.errors import MergedInto
 from registry.events.values import Source
+from registry.infra.threads import apart
 from registry.queries.deals import DealQueries
 from registry.queries.organizations import OrganizationQueries
-from registry.schemas import cited_sources
+from registry.schemas import IncomingRelation, cited_sources
 from registry.web import render
 from registry.web.cache import cached_page
 from registry.web.change_points import change_points
@@ -137,9 +139,9 @@ async def load_deal(
         NotFound: There is no such deal.
         MergedInto: The deal was merged into another one.
     """
-    stream = await deal_queries.stream(slug)
+    stream = await deal_queries.own_stream(slug)
     point = replace(page.as_of, effective_on=page.times.effective_on)
-    snapshot = state_as_of(slug, stream.events, point, DEALS)
+    snapshot = await apart(stream.version, state_as_of, slug, stream.events, point, DEALS)
     if snapshot.merged_into is not None:
         raise MergedInto(deal=slug, into=snapshot.merged_into)
     names = await deal_page_names(deal_queries, organization_queries, page.language, stream.state, snapshot.state)
@@ -190,11 +192,27 @@ async def render_deal(
         before: The version before which the shown events of the history end; None for the latest events.
         recorded: Whether the reader has just recorded an event.
     """
+    assessment = await deal_queries.assessment(view.stream, view.snapshot, page.as_of)
+    incoming = await deal_queries.incoming(view.slug, page.as_of)
+    authors = await deal_queries.author_names(view.stream)
+    how = (page, view, assessment, incoming, authors, field, before)
+    return await apart(view.stream.version, _render_deal, *how, recorded=recorded)
+
+
+def _render_deal(
+    page: PageRequest,
+    view: DealView,
+    assessment: Assessment,
+    incoming: Sequence[IncomingRelation],
+    authors: AuthorNames,
+    field: str | None,
+    before: int | None,
+    *,
+    recorded: bool,
+) -> Rendered:
     formatter, state = shown(page.language), view.state
     entries = audit_trail(view.stream.events, page.as_of, DEALS, snapshot=view.stream.state_as_of(page.as_of))
     history = history_page(page, entries, before)
-    assessment = await deal_queries.assessment(view.stream, view.snapshot, page.as_of)
-    incoming = await deal_queries.incoming(view.slug, page.as_of)
     fields = chart_fields(state, entries)
     path = field or (fields[0] if fields else "")
 
@@ -241,7 +259,7 @@ async def render_deal(
         incoming=[relation for relation in incoming if relation.deal != view.slug],
         sources=listed_sources(view.snapshot),
         history=history,
-        authors=await deal_queries.author_names(view.stream),
+        authors=authors,
         event_link=event_link,
         sliders=stream_sliders(page, view.stream),
         data_url=page.data(f"/v1/deals/{view.slug}"),

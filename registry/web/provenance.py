@@ -16,6 +16,8 @@ from registry.domain.corrections import EffectiveEvent
 from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.items import item_types
+from registry.domain.principal import AuthorNames
+from registry.infra.threads import apart
 from registry.queries.deals import DealQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.web import render
@@ -94,27 +96,8 @@ class ProvenancePages(Controller):
             view = await load_deal(page, deal, deal_queries, organization_queries)
             if view.snapshot.state is None:
                 return render_unknown_deal(page, view)
-            title = shown(page.language).words.localized(view.state.title, view.slug)
-            return render.render(
-                page,
-                "provenance.html",
-                deal=view.state,
-                slug=view.slug,
-                events=setting_events(page, view, field) if field is not None else [],
-                groups=field_groups(page, view) if field is None else [],
-                authors=await deal_queries.author_names(view.stream),
-                field_path=field,
-                sliders=stream_sliders(page, view.stream),
-                data_url=page.data(f"/v1/deals/{view.slug}/blame"),
-                csv_url=page.link(f"/deals/{view.slug}/fields.csv"),
-                cite=cite(
-                    page,
-                    title,
-                    view.snapshot.position,
-                    proofs=[deal_certificate(page, view.slug)],
-                    feed={"deal": view.slug},
-                ),
-            )
+            authors = await deal_queries.author_names(view.stream)
+            return await apart(view.stream.version, render_provenance, page, view, authors, field)
 
         return await cached_page(page, make)
 
@@ -128,8 +111,37 @@ class ProvenancePages(Controller):
     ) -> Response[bytes]:
         """A deal's fields with the source of each, as CSV."""
         view = await load_deal(page, deal, deal_queries, organization_queries)
-        rows = [_row(field, effective) for field, effective in field_sources(view)]
-        return csv_response(f"{deal}.csv", FIELDS_HEADER, rows)
+
+        def table() -> Response[bytes]:
+            rows = [_row(field, effective) for field, effective in field_sources(view)]
+            return csv_response(f"{deal}.csv", FIELDS_HEADER, rows)
+
+        return await apart(view.stream.version, table)
+
+
+def render_provenance(page: PageRequest, view: DealView, authors: AuthorNames, field: str | None) -> Rendered:
+    """The page of the sources of all fields of a deal, or of one."""
+    title = shown(page.language).words.localized(view.state.title, view.slug)
+    return render.render(
+        page,
+        "provenance.html",
+        deal=view.state,
+        slug=view.slug,
+        events=setting_events(page, view, field) if field is not None else [],
+        groups=field_groups(page, view) if field is None else [],
+        authors=authors,
+        field_path=field,
+        sliders=stream_sliders(page, view.stream),
+        data_url=page.data(f"/v1/deals/{view.slug}/blame"),
+        csv_url=page.link(f"/deals/{view.slug}/fields.csv"),
+        cite=cite(
+            page,
+            title,
+            view.snapshot.position,
+            proofs=[deal_certificate(page, view.slug)],
+            feed={"deal": view.slug},
+        ),
+    )
 
 
 def field_sources(view: DealView) -> list[tuple[FieldProvenance, EffectiveEvent]]:
