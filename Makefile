@@ -73,6 +73,7 @@ lock: .venv/dev ## pin the newest versions of the dependencies in pyproject.toml
 	.venv/bin/uv pip compile $(LOCK) --group build -o requirements-build.txt
 	.venv/bin/uv pip compile $(LOCK) --group dev -c requirements.txt -c requirements-build.txt pyproject.toml -o requirements-dev.txt
 	.venv/bin/uv pip compile $(LOCK) --extra otel -c requirements.txt -c requirements-dev.txt pyproject.toml -o requirements-otel.txt
+	.venv/bin/uv pip compile $(LOCK) --group clients -o tests/clients/requirements.txt
 
 LOCK = --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 

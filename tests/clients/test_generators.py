@@ -1,6 +1,6 @@
 """Generators of clients, and a linter, accept the OpenAPI document without a warning, and what they make works.
 
-Each runs where it is installed: in tests/clients/node_modules, beside this Python, or on PATH.
+Each runs where it is installed: in tests/clients/node_modules, in tests/clients/.venv, or on PATH.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from tests.conftest import NO_GENERATOR
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parent.parent / "docs" / "clients"
-PATH = os.pathsep.join([str(HERE / "node_modules/.bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+PATH = os.pathsep.join([str(HERE / "node_modules/.bin"), str(HERE / ".venv/bin"), os.environ["PATH"]])
 
 
 @pytest.fixture
