@@ -198,7 +198,7 @@ async def test_table_of_deals_is_paged_completely_in_any_order(
             assert len(rows) <= 4
             shown += rows
             assert f"{len(all_deals)} deals" in html
-            following = re.search(r'href="([^"]*)">More deals', html)
+            following = re.search(r'href="([^"]*)" rel="next">More deals', html)
             if following is None:
                 break
             path = following[1].replace("&amp;", "&")

@@ -136,7 +136,7 @@ class ArticlePages:
             picks=picks(errors, found),
             other_errors=[e for e in errors if e.pointer not in placed],
             problem=problems.get(""),
-            title=N_("Change a proposal") if "submission" in form.typed else N_("Record an article"),
+            title=N_("Change a proposal") if "submission" in form.typed else N_("Add announcements"),
             problems=problems,
             names=await self._names(page, announced, form),
             count=len(errors) + len(problems),
