@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from html.parser import HTMLParser
 from typing import Any
 
@@ -86,12 +87,24 @@ class PageParser(HTMLParser):
         return bool(self._open) and self._open[-1][2]
 
 
-def unexplained(html: str, language: str, *answers: Any) -> list[str]:
-    """The amounts and capacities in a page's text that none of the API's answers has."""
-    text = PageParser(html).text
-    for known in sorted(set(_figures(figures(language), answers)), key=len, reverse=True):
-        text = text.replace(known, "□")
+@lru_cache(maxsize=4)
+def parsed(html: str) -> PageParser:
+    """A page, parsed once for all comparisons."""
+    return PageParser(html)
+
+
+def unexplained(html: str, language: str, *answers: Any, known: frozenset[str] = frozenset()) -> list[str]:
+    """The amounts and capacities in a page's text that none of the API's answers has; `known` are figures of others."""
+    text = parsed(html).text
+    explained = (known | figures_of(language, answers)) - {""}
+    for figure in sorted((one for one in explained if one in text), key=len, reverse=True):
+        text = text.replace(figure, "□")
     return MONEY[language].findall(text) + CAPACITY.findall(text)
+
+
+def figures_of(language: str, answer: Any) -> set[str]:
+    """Every figure of an answer as a page writes it."""
+    return set(_figures(figures(language), answer))
 
 
 def _figures(formatter: NumberFormatter, answer: Any) -> Iterator[str]:
