@@ -70,6 +70,13 @@ class Identity(Struct, frozen=True):
     issued_at: datetime
 
 
+class SignedIn(Struct, frozen=True):
+    """Who has signed in, and the ID token that says so."""
+
+    identity: Identity
+    id_token: str
+
+
 class Attempt(Struct, frozen=True):
     """A sign-in that was started: what its answer must match. Only the browser that started it holds it."""
 
@@ -137,7 +144,7 @@ class Provider:
         endpoint = _endpoint(metadata, "authorization_endpoint")
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
 
-    async def redeem(self, attempt: Attempt, answer: Mapping[str, str], redirect_uri: str) -> Identity:
+    async def redeem(self, attempt: Attempt, answer: Mapping[str, str], redirect_uri: str) -> SignedIn:
         """Exchange the code of the provider's answer for the identity of who signed in.
 
         Raises:
@@ -165,7 +172,29 @@ class Provider:
         if claims.get("azp", self.settings.client_id) != self.settings.client_id:
             raise Unauthorized("sign_in_refused")
         info = await self._read_user_info(metadata, tokens, claims["sub"])
-        return self._identity({**info, **claims})
+        return SignedIn(self._identity({**info, **claims}), id_token)
+
+    async def sign_out_url(self, id_token: str, then: str) -> str | None:
+        """Where the browser ends its session at the provider (OpenID Connect RP-Initiated Logout 1.0 §2).
+
+        Args:
+            id_token: The token of the sign-in; without it the provider asks who signs out.
+            then: Where the browser goes afterwards; it must be registered at the provider.
+
+        Returns:
+            None if the provider has no such address.
+
+        Raises:
+            ProviderUnavailable: The provider does not answer.
+        """
+        metadata = await self._discover()
+        if "end_session_endpoint" not in metadata:
+            return None
+        query = {"client_id": self.settings.client_id, "post_logout_redirect_uri": then}
+        if id_token:
+            query["id_token_hint"] = id_token
+        endpoint = _endpoint(metadata, "end_session_endpoint")
+        return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
 
     async def _request_tokens(
         self, metadata: Mapping[str, Any], code: str, verifier: str, redirect_uri: str

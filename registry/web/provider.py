@@ -25,6 +25,7 @@ from registry.i18n import render as render_text
 from registry.infra.secret_box import SecretBox
 from registry.infra.settings import Settings
 from registry.web import render
+from registry.web.provider_session import ProviderSession, remember
 from registry.web.request import Page, Request
 from registry.web.session import AnySessions, render_sign_in, safe_redirect_path, start_session
 
@@ -81,8 +82,8 @@ class ProviderPages(Controller):
             if attempt is None:
                 raise Unauthorized("sign_in_state")
             answer = dict(request.query_params.items())
-            identity = await provider.redeem(attempt, answer, redirect_uri(request))
-            credential = await identities.credential(identity, is_sign_in=True)
+            signed_in = await provider.redeem(attempt, answer, redirect_uri(request))
+            credential = await identities.credential(signed_in.identity, is_sign_in=True)
             if credential is None:
                 raise Unauthorized("no_rights")
         except Unauthorized as error:
@@ -99,6 +100,7 @@ class ProviderPages(Controller):
         answered = render.send(public_page, render.render(public_page, "signed_in.html", then=attempt.then))
         answered.headers["Cache-Control"] = "no-store"
         answered.headers["Set-Cookie"] = cookie
+        answered.cookies.append(remember(request, box, ProviderSession(credential.id, signed_in.id_token)))
         return forget_attempt(request, answered)
 
 

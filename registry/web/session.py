@@ -12,15 +12,18 @@ from urllib.parse import parse_qsl
 from litestar import Controller, Response, post, route
 from litestar.di import NamedDependency
 from litestar.params import FromPath, SkipValidation
+from msgspec.structs import replace
 
 from registry.api.bodies import read_body
 from registry.api.parameters import text
+from registry.api.responses import base_url
 from registry.append.identities import Identities
 from registry.domain.principal import Credential
 from registry.errors import InvalidParameter, NotFound, Unauthorized
+from registry.infra.secret_box import SecretBox
 from registry.infra.sessions import LIFETIME, Sessions
 from registry.infra.settings import Settings
-from registry.web import render
+from registry.web import provider_session, render
 from registry.web.i18n import N_, words
 from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest, Request, Session, check_csrf, cookie_name, redirect
@@ -66,14 +69,32 @@ class SessionPages(Controller):
 
     @post("/sign-out", status_code=303)
     async def post_sign_out(
-        self, request: Request, sessions: AnySessions, session: NamedDependency[SkipValidation[Session]]
+        self,
+        request: Request,
+        public_page: Page,
+        sessions: AnySessions,
+        identities: NamedDependency[SkipValidation[Identities]],
+        box: NamedDependency[SkipValidation[SecretBox]],
+        settings: NamedDependency[SkipValidation[Settings]],
     ) -> Response[bytes]:
-        """End the session and delete its cookie."""
+        """End the session and delete its cookie; who has signed in at the provider signs out there too."""
         sent = await read_form(request)
+        session = public_page.session
         check_csrf(request, session.token, sent.get("csrf", ""))
+        url = None
         if session.id is not None and session.key is not None:
             await sessions.end(session.id, session.key.id)
-        answer = redirect("/", session_cookie(request, "", 0))
+            url = await provider_session.sign_out_url(request, box, identities, session.key.id, f"{base_url(request)}/")
+        if url is None:
+            answer = redirect("/")
+        else:
+            # Not a redirect: browsers refuse one to another site after a form (`form-action`).
+            page = replace(public_page, session=Session())
+            provider = settings.oidc.display_name if settings.oidc is not None else ""
+            answer = render.send(page, render.render(page, "signed_out.html", provider_url=url, provider=provider))
+            answer.headers["Cache-Control"] = "no-store"
+        answer.headers["Set-Cookie"] = session_cookie(request, "", 0)
+        answer.cookies.append(provider_session.forget(request))
         # Pages that the browser kept, such as those behind its Back button.
         answer.headers["Clear-Site-Data"] = '"cache"'
         return answer

@@ -53,6 +53,9 @@ def new_keys() -> list[dict[str, Any]]:
         RSAAlgorithm.to_jwk(rsa.generate_private_key(public_exponent=65537, key_size=2048), as_dict=True),
         ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()), as_dict=True),
     ]
+    for key in made:
+        # It says that the key only signs, but the provider also verifies its ID tokens, which come back at a sign-out.
+        key.pop("key_ops", None)
     return [
         {**key, "alg": algorithm, "use": "sig", "kid": secrets.token_hex(4)}
         for key, algorithm in zip(made, ("RS256", "ES256"), strict=True)

@@ -21,6 +21,7 @@ server.listen(configuration.port, "127.0.0.1", () => {
         client_id: "registry",
         client_secret: "a secret with signs: %+&=/",
         redirect_uris: [configuration.redirectUri],
+        post_logout_redirect_uris: [new URL("/", configuration.redirectUri).href],
       },
       { client_id: "public", token_endpoint_auth_method: "none", redirect_uris: [configuration.redirectUri] },
       {
