@@ -23,7 +23,7 @@ from registry.append.requests import AppendRequest, AppendResult, SubmissionErro
 from registry.domain.audit.diff import Change
 from registry.domain.history import FoldedStream
 from registry.domain.principal import AuthorNames, Credential, required_scope
-from registry.domain.source_retraction import Citation, Treatment, announcements
+from registry.domain.source_retraction import CitingEvent, Treatment, announcements
 from registry.errors import Invalid
 from registry.events import intake
 from registry.events.types import AnyAnnouncement
@@ -109,7 +109,7 @@ class SourcesController(Controller):
 
 async def retract(
     id: str,
-    plans: Sequence[tuple[FoldedStream[Any], Sequence[Citation]]],
+    plans: Sequence[tuple[FoldedStream[Any], Sequence[CitingEvent]]],
     new: NewRetraction,
     recorder: Recorder,
     credential: Credential,
@@ -163,7 +163,7 @@ async def retract(
     )
 
 
-def _treated(citation: Citation, recorded: dict[UUID, UUID | None], *, dry_run: bool) -> TreatedEvent:
+def _treated(citation: CitingEvent, recorded: dict[UUID, UUID | None], *, dry_run: bool) -> TreatedEvent:
     return TreatedEvent(
         event=citation.event,
         deal=citation.slug if citation.kind == "deal" else None,

@@ -37,7 +37,7 @@ Treatment = Literal["retract", "void", "uncite", "keep"]
 """A claim is retracted; an event is voided; it stays but no longer cites the source; it stays as it is."""
 
 
-class Citation(Struct, frozen=True, kw_only=True):
+class CitingEvent(Struct, frozen=True, kw_only=True):
     """An event that rests on a source, and what becomes of it if the source is retracted.
 
     Attributes:
@@ -76,7 +76,7 @@ def citations(stream: FoldedStream[Any], source: str) -> list[EffectiveEvent]:
 
 def plan_retraction(
     kind: Literal["deal", "organization"], stream: FoldedStream[Any], source: str, chosen: Mapping[UUID, Treatment]
-) -> list[Citation]:
+) -> list[CitingEvent]:
     """What becomes of each event of a stream that cites a source, the latest first: later events may need earlier ones.
 
     Args:
@@ -85,7 +85,7 @@ def plan_retraction(
         source: The source's id.
         chosen: The treatments that an editor chose, by event. They are used where they are possible.
     """
-    plan: list[Citation] = []
+    plan: list[CitingEvent] = []
     for effective in reversed(citations(stream, source)):
         choices = list(_choices(effective))
         wanted = chosen.get(effective.recorded.id)
@@ -102,7 +102,7 @@ def plan_retraction(
                 choices.remove(wanted)
                 wanted = "uncite" if "uncite" in choices else "keep"
         plan.append(
-            Citation(
+            CitingEvent(
                 kind=kind,
                 slug=stream.slug,
                 effective=effective,
@@ -115,8 +115,8 @@ def plan_retraction(
 
 
 def announcements(
-    plan: Sequence[Citation], source: str, reason: str | None, sources: tuple[Source, ...] = ()
-) -> list[tuple[Citation, Announcement | OrganizationAnnouncement]]:
+    plan: Sequence[CitingEvent], source: str, reason: str | None, sources: tuple[Source, ...] = ()
+) -> list[tuple[CitingEvent, Announcement | OrganizationAnnouncement]]:
     """The announcements that carry out a plan, in their order.
 
     Args:
@@ -125,7 +125,7 @@ def announcements(
         reason: Why the source is retracted.
         sources: Where the retraction was published.
     """
-    made: list[tuple[Citation, Announcement | OrganizationAnnouncement]] = []
+    made: list[tuple[CitingEvent, Announcement | OrganizationAnnouncement]] = []
     for citation in plan:
         if citation.treatment != "keep":
             event: Any = _treatment_event(citation.effective, source, citation.treatment, reason)

@@ -14,7 +14,7 @@ from registry.domain.corrections import EffectiveEvent
 from registry.domain.deal import Deal
 from registry.domain.history import AsOf, FoldedStream
 from registry.domain.principal import AuthorNames
-from registry.domain.source_retraction import Citation, Treatment, citations, plan_retraction
+from registry.domain.source_retraction import CitingEvent, Treatment, citations, plan_retraction
 from registry.domain.sources import source_id
 from registry.errors import NotFound
 from registry.events import store
@@ -84,7 +84,9 @@ class SourceQueries:
         authors = await self._streams.author_names([event.effective.recorded for event in listed])
         return CitedEvents(id, _source_of(listed, id), listed, authors, last)
 
-    async def plan(self, id: str, chosen: Mapping[UUID, Treatment]) -> list[tuple[FoldedStream[Any], list[Citation]]]:
+    async def plan(
+        self, id: str, chosen: Mapping[UUID, Treatment]
+    ) -> list[tuple[FoldedStream[Any], list[CitingEvent]]]:
         """Return what becomes of each event that cites a source if it is retracted, by stream.
 
         Args:
@@ -99,7 +101,7 @@ class SourceQueries:
             raise NotFound("source", id=id)
         events = await store.events_at(self._streams.pool(), positions)
         names = dict.fromkeys(stream_name(event.recorded.kind, event.recorded.slug) for event in events)
-        plans: list[tuple[FoldedStream[Any], list[Citation]]] = []
+        plans: list[tuple[FoldedStream[Any], list[CitingEvent]]] = []
         for name, stream in (await self._streams.load_all(list(names))).items():
             kind: Literal["deal", "organization"] = "deal" if name.startswith("deal/") else "organization"
             plan = plan_retraction(kind, stream, id, chosen)

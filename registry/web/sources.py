@@ -14,7 +14,7 @@ from registry.api.parameters import After
 from registry.api.sources import NewRetraction, SourceId, retract
 from registry.append.recorder import Recorder
 from registry.domain.history import FoldedStream
-from registry.domain.source_retraction import Citation, Treatment
+from registry.domain.source_retraction import CitingEvent, Treatment
 from registry.errors import RuleBroken, VersionConflict
 from registry.events.intake import as_uuid
 from registry.i18n import Message
@@ -144,7 +144,7 @@ class SourcePages(Controller):
 async def _form(
     page: PageRequest,
     source: str,
-    plans: Sequence[tuple[FoldedStream[Any], Sequence[Citation]]],
+    plans: Sequence[tuple[FoldedStream[Any], Sequence[CitingEvent]]],
     source_queries: SourceQueries,
     organization_queries: OrganizationQueries,
     streams: StreamReader,

@@ -10,7 +10,7 @@ import pytest
 from registry.events import intake
 from registry.events.types import EVENT_TYPES, Event, PledgeAnnounced, PrincipalFact, tag_of
 from registry.events.values import Amount, Source
-from registry.web.forms.build import Field, FormContext, field_error, sections
+from registry.web.forms.build import FormContext, InputField, field_error, sections
 from registry.web.forms.event_types import DEAL_GROUPS, ORGANIZATION_GROUPS, REGISTRATIONS, form_event_type
 from registry.web.forms.parse import form_values, parse
 from registry.web.forms.structure import struct_fields
@@ -19,7 +19,7 @@ from tests.demo.loader import announcements, histories
 ABOUT_EVENTS = {"event_corrected", "event_voided", "event_redacted"}
 
 
-def form_fields(kind: type[Event], language: str = "en", typed: dict[str, str] | None = None) -> dict[str, Field]:
+def form_fields(kind: type[Event], language: str = "en", typed: dict[str, str] | None = None) -> dict[str, InputField]:
     context = FormContext(histories()["sk-aws-ulsan"].state)
     return {field.name: field for section in sections(kind, typed or {}, context, language) for field in section.fields}
 

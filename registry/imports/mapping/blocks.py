@@ -24,7 +24,7 @@ from registry.events.types import (
     StatusObserved,
 )
 from registry.events.values import Party
-from registry.imports.mapping.fields import Field, struct_fields
+from registry.imports.mapping.fields import MappedField, struct_fields
 
 
 class BlockType(Struct, frozen=True):
@@ -46,22 +46,22 @@ class BlockType(Struct, frozen=True):
     list: str = ""
     ids: tuple[str, ...] = ()
     essential: tuple[str, ...] = ()
-    extra: dict[str, Field] = {}
+    extra: dict[str, MappedField] = {}
     starts_on: str = ""
     is_observation: bool = False
 
     @property
-    def fields(self) -> dict[str, Field]:
+    def fields(self) -> dict[str, MappedField]:
         """The fields that the block may have, by path."""
         own = struct_fields(Party) if self.event is Party else struct_fields(self.event)
         return {**own, **(AMOUNT_PARTS if "amount" in own else {}), **self.extra}
 
 
 AMOUNT_PARTS = {
-    "currency": Field("text"),
-    "qualifier": Field("choice", choices=("exact", "about", "at_least", "more_than", "nearly", "up_to")),
-    "figure": Field("choice", choices=("stated", "estimated", "modelled")),
-    "price_year": Field("whole"),
+    "currency": MappedField("text"),
+    "qualifier": MappedField("choice", choices=("exact", "about", "at_least", "more_than", "nearly", "up_to")),
+    "figure": MappedField("choice", choices=("stated", "estimated", "modelled")),
+    "price_year": MappedField("whole"),
 }
 """The parts of an amount, which have columns of their own or are the same in all rows."""
 
@@ -83,7 +83,7 @@ BLOCKS: dict[str, BlockType] = {
         MilestoneRescheduled,
         "milestones",
         ("milestone",),
-        extra={"reached": Field("loose_date")},
+        extra={"reached": MappedField("loose_date")},
         starts_on="scheduled_on",
     ),
     "incentive": BlockType(

@@ -37,7 +37,7 @@ _KIND_BY_ALIAS: dict[str, Kind] = {
 }
 
 
-class Field(Struct, frozen=True):
+class MappedField(Struct, frozen=True):
     """What a field of an event holds; `is_list` if it holds several. `choices` are the values of a vocabulary."""
 
     kind: Kind
@@ -46,7 +46,7 @@ class Field(Struct, frozen=True):
 
 
 @cache
-def struct_fields(struct: type[Struct]) -> dict[str, Field]:
+def struct_fields(struct: type[Struct]) -> dict[str, MappedField]:
     """The fields of an event type, or of a value such as a source, by their path: `horizon.until`."""
     return dict(_fields(inspect.type_info(struct), ""))
 
@@ -69,22 +69,22 @@ def _plain(kind: Any) -> Any:
     return kind.type if isinstance(kind, inspect.Metadata) else kind
 
 
-def _field(kind: Any, *, is_list: bool) -> Field | None:
+def _field(kind: Any, *, is_list: bool) -> MappedField | None:
     match kind:
         case inspect.StructType(cls=cls) if cls is Amount:
-            return Field("amount")
+            return MappedField("amount")
         case inspect.CustomType(cls=cls) if cls is Localized:
-            return Field("localized")
+            return MappedField("localized")
         case inspect.CustomType(cls=cls) if cls is Classifications:
-            return Field("axes")
+            return MappedField("axes")
         case inspect.LiteralType():
-            return Field("choice", is_list, tuple(map(str, kind.values)))
+            return MappedField("choice", is_list, tuple(map(str, kind.values)))
         case inspect.IntType():
-            return Field("whole", is_list)
+            return MappedField("whole", is_list)
         case inspect.DateType():
-            return Field("day", is_list)
+            return MappedField("day", is_list)
         case inspect.StrType():
-            return Field(_kinds_by_pattern().get(kind.pattern or "", "text"), is_list)
+            return MappedField(_kinds_by_pattern().get(kind.pattern or "", "text"), is_list)
         case _:
             return None
 

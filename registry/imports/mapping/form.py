@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from registry.events.values import Axis, Source, is_language_tag
 from registry.imports.mapping.blocks import BLOCKS
-from registry.imports.mapping.fields import Field, struct_fields
+from registry.imports.mapping.fields import MappedField, struct_fields
 from registry.imports.mapping.parse import MappingProblem
 from registry.imports.mapping.spec import Policy
 from registry.imports.messages import ImportText
@@ -32,9 +32,9 @@ LISTS = ("empty", "dates")
 SINGLE = ("scheme", "language", "country", "decimal")
 """Options of the whole mapping that are one text."""
 
-DAY = Field("loose_date")
-TEXT = Field("text")
-TEXT_LIST = Field("text", is_list=True)
+DAY = MappedField("loose_date")
+TEXT = MappedField("text")
+TEXT_LIST = MappedField("text", is_list=True)
 SOURCE_FIELDS = struct_fields(Source)
 
 
@@ -54,7 +54,7 @@ class FormField(Struct, frozen=True):
     at: str
     name: str
     part: str
-    field: Field
+    field: MappedField
     column: str = ""
     text: str = ""
     options: Mapping[str, str] = {}
@@ -140,7 +140,7 @@ class _FormBuilder:
     def _deal(self, table: Mapping[str, Any]) -> FormBlock:
         key = table.get("key")
         named = {"column": key} if isinstance(key, (str, list)) else key
-        fields = {"key": TEXT, "slug": Field("slug"), **BLOCKS["deal"].fields, "effective_on": DAY}
+        fields = {"key": TEXT, "slug": MappedField("slug"), **BLOCKS["deal"].fields, "effective_on": DAY}
         values = {**table, **({"key": named} if key is not None else {})}
         return self._assembled("deal", "deal", values, fields, ("key", "slug", "title", "effective_on"))
 
@@ -150,7 +150,7 @@ class _FormBuilder:
         return self._assembled(f"{kind}/{i}", kind, table, {**block.fields, "effective_on": DAY}, tuple(essential))
 
     def _assembled(
-        self, at: str, kind: str, table: Mapping[str, Any], fields: Mapping[str, Field], essential: Sequence[str]
+        self, at: str, kind: str, table: Mapping[str, Any], fields: Mapping[str, MappedField], essential: Sequence[str]
     ) -> FormBlock:
         shown: list[FormField] = []
         addable: list[str] = []
@@ -182,7 +182,7 @@ class _FormBuilder:
         addable: list[str],
         at: str,
         path: str,
-        field: Field,
+        field: MappedField,
         raw: Any,
         *,
         is_shown: bool = False,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from registry.imports.mapping.blocks import BLOCKS
-from registry.imports.mapping.fields import Field
+from registry.imports.mapping.fields import MappedField
 from registry.imports.mapping.form import (
     DAY,
     ITEMS,
@@ -96,7 +96,7 @@ class _FormReader:
             if _POINTER.fullmatch(place) and not place.startswith(f"{at}/when/")
         ]
 
-    def _value(self, at: str, field: Field) -> Any:
+    def _value(self, at: str, field: MappedField) -> Any:
         column, text = self.sent.get(f"{at}:column", ""), self.sent.get(f"{at}:text", "")
         if column:
             return {"column": _one_or_all(self._names(column)), **self._column_options(at, field)}
@@ -107,7 +107,7 @@ class _FormReader:
             return {"text": text, **({"on_change": policy} if policy else {})}
         return _constant(text, field)
 
-    def _column_options(self, at: str, field: Field) -> dict[str, Any]:
+    def _column_options(self, at: str, field: MappedField) -> dict[str, Any]:
         options: dict[str, Any] = {}
         if table := self._value_table(at, field):
             options["table"] = table
@@ -120,7 +120,7 @@ class _FormReader:
             options["dates"] = dates
         return options
 
-    def _value_table(self, at: str, field: Field) -> dict[str, Any]:
+    def _value_table(self, at: str, field: MappedField) -> dict[str, Any]:
         rows = sorted(int(match[1]) for name in self.sent if (match := re.fullmatch(rf"{at}:from\.(\d{{1,4}})", name)))
         pairs = ((self.sent[f"{at}:from.{i}"], self.sent.get(f"{at}:to.{i}", "")) for i in rows)
         stated = {source: meaning for source, meaning in pairs if source and meaning}
@@ -146,7 +146,7 @@ class _FormReader:
         return [text] if text in self.headers else [part for one in text.split(NAMES) if (part := one.strip())]
 
 
-def _field(kind: str, path: Sequence[str]) -> Field | None:
+def _field(kind: str, path: Sequence[str]) -> MappedField | None:
     """The field at a place of a block; None if the block has no such field."""
     if kind == "source":
         return SOURCE_FIELDS.get(".".join(path))
@@ -163,7 +163,7 @@ def _field(kind: str, path: Sequence[str]) -> Field | None:
     return TEXT_LIST if outer.kind == "axes" else TEXT if outer.kind == "localized" else None
 
 
-def _constant(text: str, field: Field) -> Any:
+def _constant(text: str, field: MappedField) -> Any:
     if field.is_list:
         return _split(text)
     return _whole(text) if field.kind == "whole" else text

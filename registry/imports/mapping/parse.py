@@ -15,7 +15,7 @@ from msgspec import Struct
 from registry.errors import BadMapping
 from registry.events.values import Scheme, Source, is_language_tag
 from registry.imports.mapping.blocks import BLOCKS
-from registry.imports.mapping.fields import Field, struct_fields
+from registry.imports.mapping.fields import MappedField, struct_fields
 from registry.imports.mapping.lines import line_of, lines_of
 from registry.imports.mapping.spec import (
     Block,
@@ -219,7 +219,7 @@ class _Parser:
         value = self._value(table["effective_on"], path)
         if isinstance(value, ColumnValue) and value.on_change == "world":
             self.add(path, ImportText("mapping-date-policy"))
-        return Leaf(("effective_on",), Field("loose_date"), value, path) if value is not None else None
+        return Leaf(("effective_on",), MappedField("loose_date"), value, path) if value is not None else None
 
     def _policy(self, value: Any, at: str) -> Policy | None:
         if value is None or value in get_args(Policy):
@@ -230,7 +230,9 @@ class _Parser:
 
     # --- values -------------------------------------------------------------------------------------------------------
 
-    def _leaves(self, table: dict[str, Any], fields: dict[str, Field], at: str, prefix: str = "") -> Iterator[Leaf]:
+    def _leaves(
+        self, table: dict[str, Any], fields: dict[str, MappedField], at: str, prefix: str = ""
+    ) -> Iterator[Leaf]:
         for name, raw in table.items():
             path, place = prefix + name, f"{at}.{name}"
             field = fields.get(path)
@@ -239,14 +241,14 @@ class _Parser:
             elif field is None:
                 self.add(place, _unknown(name, [known.split(".")[-1] for known in fields]))
             elif field.kind == "axes":
-                yield from self._nested(raw, path, Field("text", is_list=True), place)
+                yield from self._nested(raw, path, MappedField("text", is_list=True), place)
             elif field.kind == "localized" and isinstance(raw, dict) and all(map(is_language_tag, raw)):
-                yield from self._nested(raw, path, Field("text"), place)
+                yield from self._nested(raw, path, MappedField("text"), place)
             elif (value := self._value(raw, place)) is not None:
                 self._check_constant(value, field, place)
                 yield Leaf(tuple(path.split(".")), field, value, place)
 
-    def _nested(self, table: Any, path: str, field: Field, at: str) -> Iterator[Leaf]:
+    def _nested(self, table: Any, path: str, field: MappedField, at: str) -> Iterator[Leaf]:
         for name, raw in table.items() if isinstance(table, dict) else ():
             if (value := self._value(raw, f"{at}.{name}")) is not None:
                 yield Leaf((path, name), field, value, f"{at}.{name}")
@@ -268,7 +270,7 @@ class _Parser:
             self.add(f"{at}.join", _unknown(value.join, joins))
         return value
 
-    def _check_constant(self, value: Value, field: Field, at: str) -> None:
+    def _check_constant(self, value: Value, field: MappedField, at: str) -> None:
         given = [value.value] if isinstance(value, Constant) else []
         if isinstance(value, ColumnValue):
             given = [*(value.table or {}).values(), *([value.default] if value.default is not None else [])]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from registry.events.values import Certainty, Scheme, Stage
-from registry.imports.mapping.fields import Field
+from registry.imports.mapping.fields import MappedField
 
 Policy = Literal["world", "correction", "ask", "leave"]
 """What a changed value of a newer edition is: a change of the world, a correction of what was recorded, a question for
@@ -74,7 +74,7 @@ class Leaf(Struct, frozen=True):
     """A field of an event and where its value comes from. `key` is the mapping's key, for messages."""
 
     path: tuple[str, ...]
-    field: Field
+    field: MappedField
     value: Value
     key: str
 

@@ -24,8 +24,7 @@ from registry.events.types import Recorded
 from registry.projections.facts.columns import END_OF_TIME, Effects, KnownRun, Piece, Planes
 from registry.projections.facts.signals import StageSignals, cut_pieces
 from registry.projections.facts.sweeps import HistoryDifference, Marks, difference, planes_of
-from registry.projections.facts.tables import STAGE_FACTS, TABLE_OF, Values, rows_of, stage_values
-from registry.projections.facts.tables import FactKey as RowKey
+from registry.projections.facts.tables import STAGE_FACTS, TABLE_OF, RowKey, Values, rows_of, stage_values
 from registry.projections.facts.tracks import (
     StageTrack,
     makes_fact,

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from msgspec import Struct
 
 from registry.domain.fold import FoldKey
-from registry.projections.facts.tables import FactKey, Values
+from registry.projections.facts.tables import RowKey, Values
 
 # "Unbounded": after every day.
 END_OF_TIME = date.max
@@ -45,7 +45,7 @@ class KnownRun(Struct, frozen=True, order=True):
     known_to: date
 
 
-Planes: TypeAlias = dict[FactKey, dict[Run, list[KnownRun]]]
+Planes: TypeAlias = dict[RowKey, dict[Run, list[KnownRun]]]
 """The runs of facts, each with the publication days on which it is known."""
 
 Effects: TypeAlias = dict[FoldKey, list[Piece]]
@@ -63,7 +63,7 @@ class Folding(Struct, frozen=True, kw_only=True):
 
     initial: Any
     apply: Callable[[Any, Any], tuple[Any, Any]]
-    facts: Callable[[Any], Mapping[FactKey, Values]]
+    facts: Callable[[Any], Mapping[RowKey, Values]]
 
 
 class Cell(Struct, frozen=True):
@@ -74,7 +74,7 @@ class Cell(Struct, frozen=True):
 
     known_from: date
     state: Any
-    open: dict[FactKey, tuple[date, Values]]
+    open: dict[RowKey, tuple[date, Values]]
     settled: Any
 
 
@@ -146,7 +146,7 @@ def finish(column: FactColumn, planes: Planes) -> None:
             _add(planes, key, (since, END_OF_TIME, values), KnownRun(cell.known_from, column.end_of(index)))
 
 
-def _add(planes: Planes, key: FactKey, run: Run, known: KnownRun) -> None:
+def _add(planes: Planes, key: RowKey, run: Run, known: KnownRun) -> None:
     """Add a run's days to the planes; the days of a run come in order, and those that touch are one interval."""
     days = planes.setdefault(key, {}).setdefault(run, [])
     if days and days[-1].known_to == known.known_from:

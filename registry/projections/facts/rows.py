@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from registry.events.types import Recorded
 from registry.projections.facts.columns import KnownRun, Run
-from registry.projections.facts.tables import FactKey, Ids, Values
+from registry.projections.facts.tables import Ids, RowKey, Values
 
 # "Unbounded": after every position.
 MAX_POSITION = 2**62
@@ -84,11 +84,11 @@ class DealRows:
 
     def __init__(self, deal: str) -> None:
         self.deal = deal
-        self.rounds: list[dict[FactKey, _Fact]] = [{}]
+        self.rounds: list[dict[RowKey, _Fact]] = [{}]
 
     def apply(
         self,
-        key: FactKey,
+        key: RowKey,
         event: Recorded,
         closed: Iterable[date],
         opened: Iterable[Run],
@@ -131,7 +131,7 @@ class DealRows:
     def _open(
         self,
         fact: _Fact,
-        key: FactKey,
+        key: RowKey,
         event: Recorded,
         opened: Iterable[Run],
         known: Iterable[tuple[Run, KnownRun]],
@@ -151,7 +151,7 @@ class DealRows:
                 row = _row(key, run, position, position, ordinals[run[0]], interval)
                 fact.rows.setdefault(run[0], []).append(row)
 
-    def _fact(self, key: FactKey) -> _Fact:
+    def _fact(self, key: RowKey) -> _Fact:
         return self.rounds[-1].setdefault(key, _Fact({}, [], set()))
 
     @staticmethod
@@ -159,7 +159,7 @@ class DealRows:
         return next((r for r in fact.rows.get(since, ()) if r.published_from <= day < r.published_to), None)
 
 
-def _row(key: FactKey, run: Run, opened: int, recorded_to: int, ordinal: int, known: KnownRun) -> FactRow:
+def _row(key: RowKey, run: Run, opened: int, recorded_to: int, ordinal: int, known: KnownRun) -> FactRow:
     since, until, values = run
     return FactRow(key[1], since, until, opened, recorded_to, ordinal, known.known_from, known.known_to, opened, values)
 

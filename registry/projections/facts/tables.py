@@ -18,7 +18,7 @@ from registry.domain.stages import StageState
 
 Ids: TypeAlias = tuple[Any, ...]
 Values: TypeAlias = tuple[Any, ...]
-FactKey: TypeAlias = tuple["FactTable", Ids]
+RowKey: TypeAlias = tuple["FactTable", Ids]
 
 
 class Column(Struct, frozen=True):
@@ -288,7 +288,7 @@ TABLE_OF = {table.of: table for table in FACT_TABLES}
 """The table of each kind of fact."""
 
 
-def rows_of(deal: Deal, checks: Checks, kinds: Iterable[str]) -> dict[FactKey, Values]:
+def rows_of(deal: Deal, checks: Checks, kinds: Iterable[str]) -> dict[RowKey, Values]:
     """The ids and values of a deal's facts of some kinds."""
     tables = (TABLE_OF[kind] for kind in kinds if kind in TABLE_OF)
     return {(table, ids): values for table in tables for ids, values in table.facts(deal, checks)}

@@ -29,8 +29,7 @@ from registry.events.types import ClaimReported
 from registry.projections.facts.columns import END_OF_TIME, ColumnEntry, FactColumn, Folding
 from registry.projections.facts.signals import StageSignals, known_from
 from registry.projections.facts.sweeps import Track
-from registry.projections.facts.tables import STAGE_FACTS, TABLE_OF, Values, rows_of, stage_values
-from registry.projections.facts.tables import FactKey as RowKey
+from registry.projections.facts.tables import STAGE_FACTS, TABLE_OF, RowKey, Values, rows_of, stage_values
 
 CLAIMED: FactKey = ("claimed",)
 """The facts of which two have claims with one id: which claim counts depends on both, so they share a track."""

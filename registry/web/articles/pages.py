@@ -25,7 +25,7 @@ from registry.web.fields import deals_in
 from registry.web.form_pages import amount_reading
 from registry.web.format import shown
 from registry.web.forms import build
-from registry.web.forms.build import Field, FormContext
+from registry.web.forms.build import FormContext, InputField
 from registry.web.forms.event_types import DEAL_GROUPS
 from registry.web.i18n import N_
 from registry.web.names import deal_names, names_within, organization_names
@@ -51,8 +51,8 @@ class AnnouncementView(Struct):
     """
 
     form: AnnouncementForm
-    fields: list[Field]
-    more: list[Field]
+    fields: list[InputField]
+    more: list[InputField]
     summary: Announcement | None
     problem: Message | None
     faults: list[FieldError]
@@ -65,7 +65,7 @@ class ArticleDeal(Struct):
 
     form: DealForm
     title: str
-    field: Field
+    field: InputField
     announcements: list[AnnouncementView]
     problem: Message | None
     likely: list[NamedCandidate]
@@ -192,7 +192,7 @@ class ArticlePages:
         is_new = deal.registration is not None
         label = say(N_("Id of the new deal")) if is_new else say(N_("Deal"))
         hint = say(N_("Leave it empty for an id made from the title.")) if is_new else say(N_("Its name or its id"))
-        field = Field(
+        field = InputField(
             f"{deal.prefix}/deal", label, deal.typed, required=not is_new, hint=hint, lookup=None if is_new else "deals"
         )
         titles = (
@@ -224,17 +224,17 @@ class ArticlePages:
         return names | {one.slug: localized(one.name, one.text) for one in form.organizations if one.slug}
 
 
-def _organization_fields(page: PageRequest, one: OrganizationForm) -> list[Field]:
+def _organization_fields(page: PageRequest, one: OrganizationForm) -> list[InputField]:
     """The fields of a new organization: its name in each language, and its slug."""
     here = shown(page.language)
     label = here.words.label("field", "name")
     names = [
-        Field(
+        InputField(
             f"{one.prefix}/name/{tag}", f"{label} ({here.figures.language_name(tag)})", one.name.get(tag, ""), lang=tag
         )
         for tag in dict.fromkeys((*LANGUAGES, *one.name))
     ]
-    return [*names, Field(f"{one.prefix}/slug", here.words.gettext(N_("Id")), one.slug, required=True)]
+    return [*names, InputField(f"{one.prefix}/slug", here.words.gettext(N_("Id")), one.slug, required=True)]
 
 
 def _announcement(
@@ -279,7 +279,7 @@ def _announcement(
     )
 
 
-def _at(field: Field, prefix: str) -> Field:
+def _at(field: InputField, prefix: str) -> InputField:
     clear = field.clear.replace("clear:", f"{prefix}/clear:", 1) if field.clear else None
     return replace(field, name=f"{prefix}/{field.name}", clear=clear)
 

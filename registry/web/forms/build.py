@@ -67,7 +67,7 @@ _HINTS = {
 }
 
 
-class Field(Struct, frozen=True):
+class InputField(Struct, frozen=True):
     """One field of a form.
 
     Args:
@@ -110,7 +110,7 @@ class Section(Struct, frozen=True):
     """Fields under a heading."""
 
     title: str
-    fields: list[Field]
+    fields: list[InputField]
 
 
 def sections(
@@ -133,13 +133,13 @@ def sections(
 
 def content_fields(
     kind: type[Event], typed: Mapping[str, str], context: FormContext, language: str, *, correcting: bool = False
-) -> list[Field]:
+) -> list[InputField]:
     """The fields of an event type."""
     builder = _FormBuilder(str(kind.__struct_config__.tag), typed, context, language, correcting)
     return [field for f in struct_fields(kind) if f.name != "about" for field in builder.fields("event", f)]
 
 
-def frame_fields(typed: Mapping[str, str], language: str) -> list[Field]:
+def frame_fields(typed: Mapping[str, str], language: str) -> list[InputField]:
     """The fields of an announcement beside its event: the date, the sources and the note."""
     builder = _FormBuilder("", typed, FormContext(None), language, correcting=False)
     return [field for f in FRAME for field in builder.fields("", f)]
@@ -162,7 +162,7 @@ class _FormBuilder:
         self.correcting = correcting
         self.here: ValueFormatter = shown(language)
 
-    def fields(self, parent: str, field: StructField, kind: str = "field") -> Iterator[Field]:
+    def fields(self, parent: str, field: StructField, kind: str = "field") -> Iterator[InputField]:
         """The form fields of a struct field: of a nested struct or a list its fields, else one.
 
         Args:
@@ -185,18 +185,18 @@ class _FormBuilder:
             for language in dict.fromkeys((*LANGUAGES, *typed_languages(pointer, self.typed))):
                 name = f"{label} ({self.here.figures.language_name(language)})"
                 value = self.typed.get(f"{pointer}/{language}", "")
-                yield Field(f"{pointer}/{language}", name, value, lang=language, **clear)
+                yield InputField(f"{pointer}/{language}", name, value, lang=language, **clear)
                 clear = {}
         elif struct := nested_struct(field.type):
             clear = self._clear(pointer, field)
             for nested in struct_fields(struct):
                 for built in self.fields(pointer, nested):
-                    yield Field(built.name, built.label, built.value, built.kind, hint=built.hint, **clear)
+                    yield InputField(built.name, built.label, built.value, built.kind, hint=built.hint, **clear)
                     clear = {}
         else:
             options = self._options(field)
             hint = self.here.words.gettext(_HINTS[field.encoded_name]) if field.encoded_name in _HINTS else ""
-            yield Field(
+            yield InputField(
                 pointer,
                 label,
                 self.typed.get(pointer, ""),
@@ -278,7 +278,7 @@ def reason_section(typed: Mapping[str, str], language: str, *, redacting: bool) 
     """The reason for correcting, voiding or redacting another event."""
     say = shown(language).words.gettext
     warning = N_("The reason stays in the log permanently. Do not include content that must be removed.")
-    field = Field(
+    field = InputField(
         "reason",
         say(N_("Reason (kept in the history)")),
         typed.get("reason", ""),
@@ -289,7 +289,7 @@ def reason_section(typed: Mapping[str, str], language: str, *, redacting: bool) 
     return Section(say(N_("Record keeping")), [field])
 
 
-def field_error(field: Field, errors: Sequence[FieldError]) -> FieldError | None:
+def field_error(field: InputField, errors: Sequence[FieldError]) -> FieldError | None:
     """The first error whose pointer is that of a form field or lies inside it."""
     for error in errors:
         pointer = error.pointer.lstrip("/").removeprefix("replacement/").removeprefix("event/replacement/")
