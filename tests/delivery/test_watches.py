@@ -327,7 +327,7 @@ async def test_reader_watches_a_deal_and_ends_the_watch_on_pages(service: Servic
         assert "/sign-in" in str(asked.url) or asked.status_code == 401
         await browser.post("/sign-in", data={"key": service.settings.admin_key})
         form = (await browser.get("/watches/new?deal=plant&lang=ko")).text
-        assert "전자우편" in form
+        assert "이메일" in form
         csrf = re.search(r'name="csrf" value="(\w+)"', form)
         assert csrf is not None
         sent = {"csrf": csrf[1], "deal": "plant", "digest": "daily"}

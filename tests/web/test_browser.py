@@ -419,7 +419,7 @@ async def test_editor_records_corrects_and_verifies_a_deal_by_keyboard_only(wind
     await page.keyboard.type("01022025")
     await enter(page, preview)
     await enter(page, record)
-    await expect(heading).to_have_text("Recorded")
+    await expect(heading).to_have_text("Announcements recorded")
     await enter(page, page.get_by_role("link", name="Data centre by keyboard"))
     await expect(heading).to_contain_text("Data centre by keyboard")
     await enter(page, page.get_by_role("link", name="Add an announcement"))
