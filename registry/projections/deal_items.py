@@ -12,9 +12,11 @@ import msgspec
 from msgspec import Struct
 
 from registry.domain.deal import DealIdentifierState, RelationState
+from registry.domain.rates import Rates
 from registry.domain.stages import StageState
 from registry.events.values import Classifications
 from registry.infra.postgres import Connection, Pool
+from registry.projections.columnar.doubts import flags_of
 from registry.schemas import DealListItem, ListedPledge
 from registry.schemas.values import AmountResponse, LocalizedResponse, StatedAmountResponse, convert
 
@@ -41,8 +43,9 @@ SELECT w.deal, d.title, d.kind, d.sectors, d.classifications, d.identifiers,
                ORDER BY s.announced_on, s.site) AS places,
        (SELECT json_agg(json_build_array(
                    p.pledge, p.amount_basis, p.commitment, p.status, p.organizations, p.announced_on, p.until,
-                   p.currency, p.value::text, p.low::text, p.high::text, p.qualifier, p.stated_as::json, p.wording,
-                   p.figure, p.price_year) ORDER BY p.announced_on, p.pledge)
+                   p.currency, p.value::text, p.low::text, p.high::text, p.qualifier, p.stated_as, p.wording,
+                   p.figure, p.price_year, coalesce(p.compared_on, p.stated_on), p.compared_with)
+                   ORDER BY p.announced_on, p.pledge)
           FROM pledge_facts AS p
          WHERE {p}) AS pledges,
        (SELECT json_agg(json_build_array(
@@ -84,10 +87,12 @@ class _Pledge(Struct, array_like=True):
     low: str | None
     high: str | None
     qualifier: Any
-    stated_as: list[dict[str, Any]] | None
+    stated_as: str | None
     wording: str | None
     figure: Any
     price_year: int | None
+    compared_on: date
+    compared_with: str | None
 
 
 _pledges = msgspec.json.Decoder(list[_Pledge]).decode
@@ -96,7 +101,12 @@ _stage = msgspec.json.Decoder(list[Any]).decode
 
 
 async def deal_items(
-    pool: Pool | Connection, axis: str, day: date, known: int | date, deals: Sequence[str]
+    pool: Pool | Connection,
+    axis: str,
+    day: date,
+    known: int | date,
+    deals: Sequence[str],
+    rates: Rates | None = None,
 ) -> list[DealListItem]:
     """The rows of these deals at a point, in this order, without those that are not in lists there.
 
@@ -105,14 +115,15 @@ async def deal_items(
         day: The effective date.
         known: A log position, or a day of publication.
         deals: The slugs.
+        rates: The exchange rates that amounts are compared at, for the flags on them; None: without flags.
     """
     rows = await pool.fetch(_statement(axis), list(deals), day, known)
     if len(rows) <= ITEMS_AT_ONCE:
-        return [_item(row) for row in rows]
-    return await asyncio.to_thread(lambda: [_item(row) for row in rows])
+        return [_item(row, rates) for row in rows]
+    return await asyncio.to_thread(lambda: [_item(row, rates) for row in rows])
 
 
-def _item(row: Any) -> DealListItem:
+def _item(row: Any, rates: Rates | None) -> DealListItem:
     return DealListItem(
         deal=row["deal"],
         title=localized(row["title"]),
@@ -125,7 +136,7 @@ def _item(row: Any) -> DealListItem:
         identifiers=tuple(DealIdentifierState(*identifier.split(":", 1)) for identifier in row["identifiers"]),
         organizations=tuple(dict.fromkeys(row["organizations"])),
         places=tuple(dict.fromkeys(row["places"])),
-        pledges=tuple(map(_pledge, _pledges(row["pledges"]))) if row["pledges"] else (),
+        pledges=tuple(_pledge(pledge, rates) for pledge in _pledges(row["pledges"] or b"[]")),
         relations=tuple(
             msgspec.convert(dict(zip(_RELATION_FIELDS, relation, strict=True)), RelationState)
             for relation in (_relations(row["relations"]) if row["relations"] else ())
@@ -151,7 +162,7 @@ def _classifications(terms: Sequence[str]) -> Classifications | None:
     return Classifications(found) if found else None
 
 
-def _pledge(pledge: _Pledge) -> ListedPledge:
+def _pledge(pledge: _Pledge, rates: Rates | None) -> ListedPledge:
     amount = None
     if pledge.currency is not None:
         amount = AmountResponse(
@@ -163,9 +174,17 @@ def _pledge(pledge: _Pledge) -> ListedPledge:
             figure=pledge.figure,
             price_year=pledge.price_year,
             stated_as=tuple(
-                convert({"qualifier": None, **other}, StatedAmountResponse) for other in pledge.stated_as or ()
+                convert({"qualifier": None, **other}, StatedAmountResponse)
+                for other in (msgspec.json.decode(pledge.stated_as) if pledge.stated_as else ())
             ),
             wording=pledge.wording,
+        )
+    flags: tuple[str, ...] = ()
+    if rates is not None:
+        flags = flags_of(
+            *(pledge.currency, pledge.value, pledge.low, pledge.high),
+            *(pledge.compared_on, pledge.stated_as, pledge.compared_with),
+            rates,
         )
     return ListedPledge(
         pledge=pledge.pledge,
@@ -176,4 +195,5 @@ def _pledge(pledge: _Pledge) -> ListedPledge:
         by=pledge.by,
         announced_on=pledge.announced_on,
         until=pledge.until,
+        flags=flags,
     )

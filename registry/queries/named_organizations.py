@@ -76,7 +76,7 @@ class NamedOrganizations:
             return []
         point, merged = await self._at(as_of)
         registered = await self._states(list(slugs), as_of)
-        mentions = await self._mentions(point, merged, max(slugs), list(slugs), 0)
+        mentions = await self._some(point, merged, list(slugs))
         known = [slug for slug in slugs if slug in registered or slug in mentions]
         return [_listed(slug, registered.get(slug), mentions.get(slug)) for slug in known]
 
@@ -94,7 +94,7 @@ class NamedOrganizations:
         except NotFound as error:
             missing = error
         point, merged = await self._at(as_of)
-        mentions = await self._mentions(point, merged, slug, [slug], 0)
+        mentions = await self._some(point, merged, [slug])
         if missing is not None and slug not in mentions:
             raise missing
         return _listed(slug, state, mentions.get(slug))
@@ -104,7 +104,7 @@ class NamedOrganizations:
         point, merged = await self._at(as_of)
         found = await self._states(list(slugs), as_of)
         if missing := sorted(set(slugs) - found.keys()):
-            mentions = await self._mentions(point, merged, missing[-1], missing, 0)
+            mentions = await self._some(point, merged, missing)
             found |= {slug: _listed(slug, None, one).state for slug, one in mentions.items()}
         return found
 
@@ -162,6 +162,12 @@ class NamedOrganizations:
     ) -> dict[str, Mention]:
         def question(cursor: DuckDBPyConnection, _: Kept) -> list[Mention]:
             return named_organizations.page(cursor, point, merged, after, also, limit)
+
+        return {one.organization: one for one in await self._ask(point, question)}
+
+    async def _some(self, point: Point, merged: dict[str, str], slugs: list[str]) -> dict[str, Mention]:
+        def question(cursor: DuckDBPyConnection, _: Kept) -> list[Mention]:
+            return named_organizations.some(cursor, point, merged, slugs)
 
         return {one.organization: one for one in await self._ask(point, question)}
 

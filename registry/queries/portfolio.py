@@ -149,26 +149,23 @@ class PortfolioQueries:
             return lists.page(cursor, kept, point, selection, order, after, limit)
 
         page = await self._ask(point, question, "page", selection, order, after, limit)
-        deals = await deal_items(self._copy.pool, point.axis, point.day, point.known, page.deals)
         if rates is not None:
-            deals = await self.marked(point, deals, rates)
+            return DealListPage(await self.items(point, page.deals, rates), page.next)
+        deals = await deal_items(self._copy.pool, point.axis, point.day, point.known, page.deals)
         return DealListPage(deals, page.next)
 
     async def items(self, point: Point, deals: Sequence[str], rates: Rates) -> list[DealListItem]:
-        """Return the rows of some deals at a point, with the marks of their amounts."""
-        found = await deal_items(self._copy.pool, point.axis, point.day, point.known, deals)
-        return await self.marked(point, found, rates)
-
-    async def marked(self, point: Point, deals: Sequence[DealListItem], rates: Rates) -> list[DealListItem]:
-        """Return rows of deals with the marks of their amounts: flags, what they are part of, what superseded them."""
-        slugs = [deal.deal for deal in deals]
+        """Return the rows of some deals with the marks of amounts: flags, wholes, and what superseded them."""
         merged = await self._streams.merged_deals(*_axis(point))
 
         def question(cursor: DuckDBPyConnection, kept: Kept) -> dict[str, DealMarks]:
-            return deal_marks(cursor, kept, point, slugs, merged, rates)
+            return deal_marks(cursor, kept, point, deals, merged, rates)
 
-        marks = await self._ask(point, question, "marks", slugs, merged, rates.imports)
-        return [_marked(deal, marks[deal.deal]) if deal.deal in marks else deal for deal in deals]
+        marks, found = await asyncio.gather(
+            self._ask(point, question, "marks", deals, merged, rates.imports),
+            deal_items(self._copy.pool, point.axis, point.day, point.known, deals, rates),
+        )
+        return [_marked(deal, marks[deal.deal]) if deal.deal in marks else deal for deal in found]
 
     async def facets(self, point: Point, selection: Selection) -> dict[str, dict[str, int]]:
         """Count the deals of a list by each value of each facet."""

@@ -128,9 +128,9 @@ def _examine(own: DuckDBPyConnection, table: str, since: int, rates: Rates) -> N
 
 def flags_of(
     currency: Any,
-    value: Decimal | None,
-    low: Decimal | None,
-    high: Decimal | None,
+    value: Decimal | str | None,
+    low: Decimal | str | None,
+    high: Decimal | str | None,
     on: date,
     stated_as: str | None,
     compared_with: str | None,
@@ -145,5 +145,5 @@ def flags_of(
     return tuple(doubts(amount, AmountCheck(on, tuple(others)), rates))
 
 
-def _text(number: Decimal | None) -> str | None:
+def _text(number: Decimal | str | None) -> str | None:
     return None if number is None else str(number)

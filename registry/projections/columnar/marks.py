@@ -11,10 +11,9 @@ from msgspec import Struct
 from registry.domain.rates import Rates
 from registry.domain.totals import DealRow, Rule, TotalsBuilder, TotalsQuery
 from registry.projections.columnar.deal_rows import deal_rows
-from registry.projections.columnar.doubts import flags_of
 from registry.projections.columnar.held import asking_held
 from registry.projections.columnar.kept import Kept
-from registry.projections.columnar.selection import Point, run
+from registry.projections.columnar.selection import Point
 from registry.projections.columnar.totals import related_pairs
 
 MAX_PLEDGES = 100_000
@@ -35,15 +34,6 @@ class DealMarks(Struct, frozen=True):
     superseded_by: tuple[str, ...] = ()
 
 
-# Unrelated deals have no other marks than the flags on amounts that can be compared with others.
-_COMPARED = """
-SELECT p.deal, p.pledge, p.currency, p.value, p.low, p.high, coalesce(p.compared_on, p.stated_on), p.stated_as,
-       p.compared_with
-  FROM pledge_facts AS p
- WHERE {p} AND (p.compared_with IS NOT NULL OR p.stated_as IS NOT NULL) AND p.deal IN (SELECT unnest($deals))
-"""
-
-
 def deal_marks(
     cursor: DuckDBPyConnection,
     kept: Kept,
@@ -52,7 +42,7 @@ def deal_marks(
     merged: Mapping[str, str],
     rates: Rates,
 ) -> dict[str, DealMarks]:
-    """The marks of those of some deals that have any, as totals decide them.
+    """The marks of those of some deals that have relations, as totals decide them.
 
     Args:
         cursor: The copy.
@@ -64,19 +54,11 @@ def deal_marks(
     """
     held = kept.held.prepare(cursor, merged)
     related = _reached(related_pairs(cursor, point, merged), deals)
-    unrelated = sorted(set(deals) - related)
-    marks: dict[str, DealMarks] = {}
-    parameters = {**point.parameters, "deals": unrelated}
-    for deal, pledge, currency, value, low, high, on, stated_as, compared_with in run(
-        cursor, _COMPARED.format(p=point.at("p")), parameters
-    ):
-        if flags := flags_of(currency, value, low, high, on, stated_as, compared_with, rates):
-            marks.setdefault(deal, DealMarks({})).pledges[pledge] = PledgeMarks(flags)
-    if related:
-        with asking_held(cursor) if held.deals.issuperset(related) else nullcontext():
-            rows = deal_rows(cursor, point, sorted(related), rates)
-        marks |= _related_marks(rows, set(deals), merged, rates)
-    return marks
+    if not related:
+        return {}
+    with asking_held(cursor) if held.deals.issuperset(related) else nullcontext():
+        rows = deal_rows(cursor, point, sorted(related), rates)
+    return _related_marks(rows, set(deals), merged, rates)
 
 
 def _reached(pairs: Sequence[tuple[str, str]], deals: Sequence[str]) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
@@ -14,25 +15,38 @@ _MENTIONS = """
 WITH merged AS (
     SELECT unnest($duplicates::VARCHAR[]) AS duplicate, unnest($survivors::VARCHAR[]) AS survivor
 ), named AS (
-    SELECT p.organization, p.deal, p.name, p.joined_on FROM party_facts AS p WHERE {p}
+    SELECT p.organization, p.deal, p.name, p.joined_on FROM party_facts AS p WHERE {p} {of_party}
     UNION ALL
-    SELECT unnest(p.organizations), p.deal, NULL, NULL FROM pledge_facts AS p WHERE {p}
+    SELECT unnest(p.organizations), p.deal, NULL, NULL FROM pledge_facts AS p WHERE {p} {of_pledge}
 ), mentions AS (
     SELECT coalesce(m.survivor, n.organization) AS organization, n.deal, n.name, n.joined_on
       FROM named AS n LEFT JOIN merged AS m ON m.duplicate = n.organization
 )
 """
 
-_PAGE = f"""
-{_MENTIONS}
+_LISTED = """
 SELECT organization, count(DISTINCT deal),
        arg_max(name, (joined_on, name)) FILTER (WHERE name IS NOT NULL AND joined_on IS NOT NULL)
   FROM mentions
+"""
+
+_PAGE = f"""
+{_MENTIONS} {_LISTED}
  WHERE organization > $after OR list_contains($also::VARCHAR[], organization)
  GROUP BY organization
  ORDER BY organization
  LIMIT $limit
 """
+
+# The conditions are on the rows of the tables: 24 ms with 100,000 deals, where all mentions take 85.
+_SOME = f"""
+{_MENTIONS} {_LISTED}
+ WHERE list_contains($slugs::VARCHAR[], organization)
+ GROUP BY organization
+"""
+_OF_PARTY = "AND list_contains($recorded::VARCHAR[], p.organization)"
+_OF_PLEDGE = """AND (list_contains($recorded::VARCHAR[], p.organization)
+    OR p.organization IS NULL AND list_has_any(p.organizations, $recorded::VARCHAR[]))"""
 
 _NAMES = f"""
 {_MENTIONS}
@@ -71,21 +85,36 @@ def page(
         also: Organizations that are returned in any case, if a deal names them.
         limit: The most organizations.
     """
-    statement = _PAGE.format(p=point.at("p"))
     parameters = {"after": after, "also": list(also), "limit": limit + len(also)}
-    rows = run(cursor, statement, {**_at(point, merged), **parameters})
+    return _mentions(cursor, _PAGE.format(**_all(point)), {**_at(point, merged), **parameters})
+
+
+def some(cursor: DuckDBPyConnection, point: Point, merged: Mapping[str, str], slugs: Collection[str]) -> list[Mention]:
+    """Those of some organizations that deals name at a point, with the name that was given last."""
+    recorded = [*slugs, *(duplicate for duplicate, survivor in merged.items() if survivor in slugs)]
+    statement = _SOME.format(p=point.at("p"), of_party=_OF_PARTY, of_pledge=_OF_PLEDGE)
+    return _mentions(cursor, statement, {**_at(point, merged), "slugs": list(slugs), "recorded": recorded})
+
+
+def _mentions(cursor: DuckDBPyConnection, statement: str, parameters: dict[str, Any]) -> list[Mention]:
+    rows = run(cursor, statement, parameters)
     return [Mention(slug, deals, (name,) if name is not None else ()) for slug, deals, name in rows]
 
 
 def all_names(cursor: DuckDBPyConnection, point: Point, merged: Mapping[str, str]) -> list[Mention]:
     """Every organization that deals name at a point, with all names that it was given."""
-    rows = run(cursor, _NAMES.format(p=point.at("p")), _at(point, merged))
+    rows = run(cursor, _NAMES.format(**_all(point)), _at(point, merged))
     return [Mention(slug, deals, tuple(names or ())) for slug, deals, names in rows]
 
 
 def slugs(cursor: DuckDBPyConnection, point: Point, merged: Mapping[str, str]) -> set[str]:
     """The slugs of the organizations that deals name at a point."""
-    return {slug for (slug,) in run(cursor, _SLUGS.format(p=point.at("p")), _at(point, merged))}
+    return {slug for (slug,) in run(cursor, _SLUGS.format(**_all(point)), _at(point, merged))}
+
+
+def _all(point: Point) -> dict[str, str]:
+    """The conditions of all mentions at a point."""
+    return {"p": point.at("p"), "of_party": "", "of_pledge": ""}
 
 
 def _at(point: Point, merged: Mapping[str, str]) -> dict[str, object]:
