@@ -123,16 +123,42 @@ class PortfolioQueries:
             **given,
         )
 
-    async def searched(self, point: Point, query: str, *, unfinished: bool = False) -> Search:
-        """Return what a query searches for at a point. With `unfinished`, its last word is still being typed."""
-        listed = tokens(query, unfinished=unfinished)
-        merged = (await self._organizations.tree(*_axis(point), LAST_DAY, MERGE_EVENTS)).merged
-        survivors = {slug: survivor(slug, merged) for slug in sorted(merged)}
+    async def searched(self, point: Point, query: str) -> Search:
+        """Return what a query searches for at a point."""
+        listed, survivors = tokens(query), await self._survivors(point)
 
         def question(cursor: DuckDBPyConnection, _: Kept) -> Search:
             return search.resolve(cursor, point, listed, survivors)
 
         return await self._ask(point, question, "searched", listed, survivors, searches=True)
+
+    async def find(
+        self, point: Point, query: str, kinds: Sequence[str], limit: int, *, unfinished: bool = False
+    ) -> search.Found:
+        """Return what has every word of a query at a point, at most `limit` of each kind.
+
+        With `unfinished`, the last word is still being typed.
+        """
+        listed, survivors = tokens(query, unfinished=unfinished), await self._survivors(point)
+
+        def question(cursor: DuckDBPyConnection, _: Kept) -> search.Found:
+            return search.find(cursor, point, listed, survivors, kinds, limit)
+
+        return await self._ask(point, question, "find", listed, survivors, kinds, limit, searches=True)
+
+    async def find_organizations(self, point: Point, query: str, after: str, limit: int) -> list[str]:
+        """Return the organizations that have every word of a query in a name, in the order of their slugs."""
+        listed, survivors = tokens(query), await self._survivors(point)
+
+        def question(cursor: DuckDBPyConnection, _: Kept) -> list[str]:
+            return search.organizations(cursor, point, listed, survivors, after, limit)
+
+        return await self._ask(point, question, "organizations", listed, survivors, after, limit, searches=True)
+
+    async def _survivors(self, point: Point) -> dict[str, str]:
+        """The record that each merged organization redirects to at a point."""
+        merged = (await self._organizations.tree(*_axis(point), LAST_DAY, MERGE_EVENTS)).merged
+        return {slug: survivor(slug, merged) for slug in sorted(merged)}
 
     async def page(
         self,
@@ -383,10 +409,6 @@ class PortfolioQueries:
         """Ask the copy a question about a selection that may take long."""
         asked, searches = _searching(question, (point,), (selection,))
         return await self._copy.ask(point.head, asked, is_long=True, searches=searches)
-
-    async def search(self, point: Point, question: Question[T], *asked: Any) -> T:
-        """Ask the copy a question that looks at the index of texts."""
-        return await self._ask(point, question, *asked, searches=True)
 
     async def exported(self, table: PortfolioTable, point: Point, selection: Selection, as_of: AsOf) -> PortfolioExport:
         """Return what an export of a selection has."""

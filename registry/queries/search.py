@@ -6,18 +6,15 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from typing import Any, TypeVar, get_args
 
 import msgspec
-from duckdb import DuckDBPyConnection
 
 from registry.domain.history import AsOf
 from registry.domain.organization import Organization
-from registry.domain.search_text import Search, Token, display_form, marks
+from registry.domain.search_text import Token, display_form, marks
 from registry.domain.sources import source_id
 from registry.i18n import LANGUAGES
 from registry.i18n.places import place_name, place_names
 from registry.infra.postgres import Pool
-from registry.projections.columnar import search
-from registry.projections.columnar.kept import Kept
-from registry.projections.columnar.search import DealTexts, Hits
+from registry.projections.columnar.search import DealTexts, Found, Hits
 from registry.projections.columnar.selection import Point
 from registry.projections.deal_items import deal_items
 from registry.projections.event_texts import EventText, sources_at
@@ -66,54 +63,39 @@ class SearchQueries:
             unfinished: Whether the last word is still being typed.
         """
         point = await self._portfolio.point(as_of)
-        asked = await self._portfolio.searched(point, query, unfinished=unfinished)
-        found: dict[HitKind, Hits] = {}
-        if asked.tokens:
-            looked = [kind for kind in _SHOWN if kind in kinds]
-
-            def question(cursor: DuckDBPyConnection, _: Kept) -> dict[HitKind, Hits]:
-                return search.find(cursor, point, asked, looked, limit)
-
-            found = await self._portfolio.search(point, question, "search", asked, looked, limit)
-        show: dict[HitKind, Callable[[AsOf, Point, Hits, Search], Awaitable[list[SearchHit]]]] = {
+        looked = [kind for kind in _SHOWN if kind in kinds]
+        found = await self._portfolio.find(point, query, looked, limit, unfinished=unfinished)
+        show: dict[HitKind, Callable[[AsOf, Point, Hits, Found], Awaitable[list[SearchHit]]]] = {
             "organization": self._organization_hits,
             "place": _place_hits,
             "deal": self._deal_hits,
             "source": self._source_hits,
         }
         hits: list[SearchHit] = []
-        for kind, of_kind in found.items():
-            if of_kind.ids:
-                hits += await show[kind](as_of, point, of_kind, asked)
+        for kind in looked:
+            if found.hits[kind].ids:
+                hits += await show[kind](as_of, point, found.hits[kind], found)
         return SearchResponse(
             effective_on=point.day,
             published_on=as_of.published_on,
             recorded_at=as_of.recorded_at,
             position=point.position,
-            words=[SearchedWord(word=token.word, similar=list(token.similar)) for token in asked.tokens],
-            counts={kind: found[kind].count if kind in found else 0 for kind in KINDS if kind in kinds},
+            words=[SearchedWord(word=token.word, similar=list(token.similar)) for token in found.search.tokens],
+            counts={kind: found.hits[kind].count for kind in KINDS if kind in kinds},
             hits=hits,
         )
 
     async def organizations(self, as_of: AsOf, query: str, after: str, limit: int) -> list[str]:
         """Return the organizations that have every word of a query in a name, in the order of their slugs."""
-        point = await self._portfolio.point(as_of)
-        asked = await self._portfolio.searched(point, query)
+        return await self._portfolio.find_organizations(await self._portfolio.point(as_of), query, after, limit)
 
-        def question(cursor: DuckDBPyConnection, _: Kept) -> list[str]:
-            return search.organizations(cursor, point, asked, after, limit)
-
-        return await self._portfolio.search(point, question, "organizations", asked, after, limit)
-
-    async def _deal_hits(self, as_of: AsOf, point: Point, found: Hits, asked: Search) -> list[SearchHit]:
-        slugs = [slug for slug, _, _ in found.ids]
+    async def _deal_hits(self, as_of: AsOf, point: Point, hits: Hits, found: Found) -> list[SearchHit]:
+        slugs = [slug for slug, _, _ in hits.ids]
         items = await deal_items(self._pool, point.axis, point.day, point.known, slugs)
-        of_deals = await self._portfolio.search(
-            point, lambda cursor, _: search.deal_texts(cursor, point, asked, slugs), "deal texts", asked, slugs
-        )
+        of_deals = found.texts
         names = await self._organizations.entries(sorted({slug for _, slug, _ in of_deals.parties}), as_of)
         cited = await self._sources([(source, position) for _, source, position in of_deals.sources])
-        scores = {slug: score for slug, score, _ in found.ids}
+        scores = {slug: score for slug, score, _ in hits.ids}
         return [
             SearchHit(
                 kind="deal",
@@ -130,14 +112,14 @@ class SearchQueries:
                         *_texts_of(item.deal, of_deals, names, cited),
                         *_place_texts(item.places),
                     ],
-                    asked.tokens,
+                    found.search.tokens,
                 ),
             )
             for item in items
         ]
 
-    async def _organization_hits(self, as_of: AsOf, point: Point, found: Hits, asked: Search) -> list[SearchHit]:
-        entries = await self._organizations.entries([slug for slug, _, _ in found.ids], as_of)
+    async def _organization_hits(self, as_of: AsOf, point: Point, hits: Hits, found: Found) -> list[SearchHit]:
+        entries = await self._organizations.entries([slug for slug, _, _ in hits.ids], as_of)
         return [
             SearchHit(
                 kind="organization",
@@ -146,19 +128,14 @@ class SearchQueries:
                 link=f"/v1/organizations/{slug}",
                 score=score,
                 deals=deals,
-                matches=_matches([*_names("name", entries[slug]), ("identifier", None, slug)], asked.tokens),
+                matches=_matches([*_names("name", entries[slug]), ("identifier", None, slug)], found.search.tokens),
             )
-            for slug, score, deals in found.ids
+            for slug, score, deals in hits.ids
             if slug in entries
         ]
 
-    async def _source_hits(self, as_of: AsOf, point: Point, found: Hits, asked: Search) -> list[SearchHit]:
-        ids = [source for source, _, _ in found.ids]
-        texts = await self._sources(
-            await self._portfolio.search(
-                point, lambda cursor, _: search.citations(cursor, point, ids), "citations", ids
-            )
-        )
+    async def _source_hits(self, as_of: AsOf, point: Point, hits: Hits, found: Found) -> list[SearchHit]:
+        texts = await self._sources(found.citations)
         return [
             SearchHit(
                 kind="source",
@@ -167,9 +144,9 @@ class SearchQueries:
                 link=f"/v1/sources/{source}",
                 score=score,
                 deals=deals,
-                matches=_matches(_source_texts(texts[source]), asked.tokens),
+                matches=_matches(_source_texts(texts[source]), found.search.tokens),
             )
-            for source, score, deals in found.ids
+            for source, score, deals in hits.ids
         ]
 
     async def _sources(self, cited: Sequence[tuple[str, int]]) -> dict[str, EventText]:
@@ -178,7 +155,7 @@ class SearchQueries:
         return await sources_at(self._pool, [position for _, position in cited], [source for source, _ in cited])
 
 
-async def _place_hits(as_of: AsOf, point: Point, found: Hits, asked: Search) -> list[SearchHit]:
+async def _place_hits(as_of: AsOf, point: Point, hits: Hits, found: Found) -> list[SearchHit]:
     return [
         SearchHit(
             kind="place",
@@ -187,9 +164,9 @@ async def _place_hits(as_of: AsOf, point: Point, found: Hits, asked: Search) -> 
             link=f"/v1/deals?region={code}",
             score=score,
             deals=deals,
-            matches=_matches([*_place_texts([code]), ("identifier", None, code)], asked.tokens),
+            matches=_matches([*_place_texts([code]), ("identifier", None, code)], found.search.tokens),
         )
-        for code, score, deals in found.ids
+        for code, score, deals in hits.ids
     ]
 
 

@@ -90,16 +90,20 @@ def page(
 ) -> Page:
     """A page of the selected deals."""
     if order.key == "relevance":
-        scored = f"SELECT id AS deal, score AS value FROM {point.found_deals}"
-        source = f"(SELECT * FROM ({scored}) WHERE deal IN ({selection.slugs(point)}))"
+        source = f"(SELECT id AS deal, score AS value FROM {point.found_deals})"
+        if not selection.is_search:
+            source = f"(SELECT * FROM {source} WHERE deal IN ({selection.slugs(point)}))"
         return _page(cursor, point, selection, order, after, limit, source)
     if order.key in _ORDERS:
         with _values(cursor, kept, point, order) as source:
             if not selection.is_all:
                 source = f"(SELECT * FROM {source} WHERE deal IN ({selection.slugs(point)}))"
             return _page(cursor, point, selection, order, after, limit, source)
-    value = "d.deal" if order.key == "deal" else f"lower(d.title_{order.language})"
-    source = f"(SELECT d.deal, {value} AS value FROM deal_facts AS d WHERE {selection.conditions(point)})"
+    if order.key == "deal":
+        source = f"(SELECT deal, deal AS value FROM ({selection.slugs(point)}))"
+    else:
+        value = f"lower(d.title_{order.language})"
+        source = f"(SELECT d.deal, {value} AS value FROM deal_facts AS d WHERE {selection.conditions(point)})"
     return _page(cursor, point, selection, order, after, limit, source)
 
 
@@ -310,12 +314,12 @@ def event_positions(
 
 def count(cursor: DuckDBPyConnection, point: Point, selection: Selection) -> int:
     """The number of selected deals."""
-    statement = _COUNT.format(conditions=selection.conditions(point))
+    statement = _COUNT.format(slugs=selection.slugs(point))
     ((deals,),) = run(cursor, statement, {**point.parameters, **selection.parameters})
     return int(deals)
 
 
-_COUNT = "SELECT count(*) FROM deal_facts AS d WHERE {conditions}"
+_COUNT = "SELECT count(*) FROM ({slugs})"
 
 # Deals that no longer stand: they are in lists and not in totals.
 _ENDED = """

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any
 
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
@@ -24,22 +24,27 @@ from registry.domain.sources import source_id
 from registry.i18n.places import place_names
 from registry.projections.columnar.selection import Point, run
 
-K = TypeVar("K", bound=str)
-
 EXACT, BEGINNING, SIMILAR = 3, 2, 1
 """How well a token matches a text."""
 
 DEAL, PARTY, SITE, EVENT = range(4)
 """The kinds of texts (`search_index.TEXT_TABLES`)."""
 
+SAMPLE = 1_000
+"""So many texts of a kind are looked at first, to know whether anything has a word: 100,000 texts may have it."""
+
 
 class _Texts(Struct, frozen=True):
-    """The texts that a token matches, in the temporary table `found_NUMBER`: how many there are of each kind."""
+    """The texts that a token matches, in the temporary table `found_NUMBER`: how many there are of each kind.
+
+    `most`: at most so many of each kind are looked at.
+    """
 
     number: int
     counts: dict[int, int]
     places: tuple[str, ...]
     source: str | None
+    most: int | None = None
 
     @property
     def size(self) -> int:
@@ -51,28 +56,31 @@ class _Texts(Struct, frozen=True):
 
     def of_kind(self, kind: int) -> str:
         """The texts of a kind."""
-        return f"(SELECT text, quality FROM found_{self.number} WHERE kind = {kind})"
+        limit = f" LIMIT {self.most}" if self.most is not None else ""
+        return f"(SELECT text, quality FROM found_{self.number} WHERE kind = {kind}{limit})"
 
 
-def find_texts(cursor: DuckDBPyConnection, search: Search) -> list[_Texts]:
-    """Find the texts that each token matches; the token with the fewest comes first."""
+def _find_all(cursor: DuckDBPyConnection, search: Search) -> list[_Texts]:
+    """Find the texts that each token matches."""
     cursor.execute(
         "CREATE OR REPLACE TEMP TABLE merged AS"
         " SELECT unnest($duplicates::VARCHAR[]) AS duplicate, unnest($survivors::VARCHAR[]) AS survivor",
         {"duplicates": list(search.duplicates), "survivors": list(search.survivors)},
     )
-    found = []
-    for number, token in enumerate(search.tokens):
-        selects, given = _postings(token)
-        cursor.execute(f"CREATE OR REPLACE TEMP TABLE found_{number} AS {' UNION ALL '.join(selects)}", given)
-        counts = dict(cursor.execute(f"SELECT kind, count(*) FROM found_{number} GROUP BY kind").fetchall())
-        source = source_id(token.address) if token.address is not None else None
-        found.append(_Texts(number, counts, search.places[number], source))
-    return sorted(found, key=lambda one: one.size)
+    return [_find(cursor, search, number) for number in range(len(search.tokens))]
 
 
-def _postings(token: Token) -> tuple[list[str], dict[str, str]]:
-    """The queries of the texts that have a term of the token, and their parameters."""
+def _find(cursor: DuckDBPyConnection, search: Search, number: int) -> _Texts:
+    """Find the texts that a token matches."""
+    token = search.tokens[number]
+    postings, given = _postings(token)
+    cursor.execute(f"CREATE OR REPLACE TEMP TABLE found_{number} AS {postings}", given)
+    counts = dict(cursor.execute(f"SELECT kind, count(*) FROM found_{number} GROUP BY kind").fetchall())
+    return _Texts(number, counts, search.places[number], source_id(token.address) if token.address else None)
+
+
+def _postings(token: Token) -> tuple[str, dict[str, str]]:
+    """The query of the texts that have a term of the token, and its parameters."""
     # A term that a token of a script without spaces equals also begins with it.
     equal = [] if token.unspaced else [(term, EXACT) for term in token.equal]
     equal += [(word, SIMILAR) for word in token.similar]
@@ -83,101 +91,118 @@ def _postings(token: Token) -> tuple[list[str], dict[str, str]]:
     for number, (term, quality) in enumerate(equal):
         selects.append(f"SELECT text, kind, {quality} FROM search_terms WHERE term = $term_{number}")
         given[f"term_{number}"] = term
+    others = "".join(f" AND term <> ${name}" for name in given)
     for number, (start, quality) in enumerate(starts):
         selects.append(
-            f"SELECT text, kind, {quality} FROM search_terms WHERE term >= $from_{number} AND term < $to_{number}"
+            f"SELECT text, kind, {quality} FROM search_terms"
+            f" WHERE term >= $from_{number} AND term < $to_{number} {others}"
         )
         given |= {f"from_{number}": start, f"to_{number}": f"{start}\U0010ffff"}
-    return selects, given
+    return " UNION ALL ".join(selects), given
 
 
 # --- what has the texts of a token ------------------------------------------------------------------------------------
 
-_Hits = Callable[[Point, _Texts], list[str]]
-"""The queries of what has a text that a token matches: `id`, and `score`."""
+_Hits = Callable[[Point, _Texts, str | None], list[str]]
+"""The queries of what has a text that a token matches: `id`, and `score`; of the ids in a table, or of all."""
 
 
-def deal_hits(point: Point, texts: _Texts) -> list[str]:
+def _among(id: str, so_far: str | None) -> str:
+    """The condition that an id is in a table."""
+    return f"AND {id} IN (SELECT id FROM {so_far})" if so_far is not None else ""
+
+
+def deal_hits(point: Point, texts: _Texts, so_far: str | None) -> list[str]:
     """Deals by their own texts, and those of their parties, sites, places and sources."""
     own = []
     if DEAL in texts.counts:
         own.append(
             f"SELECT d.deal AS id, 8 * f.quality AS score FROM deal_facts AS d"
-            f" JOIN {texts.of_kind(DEAL)} AS f ON f.text = d.text_id WHERE {point.at('d')}"
+            f" JOIN {texts.of_kind(DEAL)} AS f ON f.text = d.text_id WHERE {point.at('d')} {_among('d.deal', so_far)}"
         )
-    found = _of_places(point, texts, "s.deal")
+    found = _of_places(point, texts, "s.deal", so_far)
     if PARTY in texts.counts:
         found.append(
             f"SELECT p.deal AS id, 6 * f.quality AS score FROM party_facts AS p"
-            f" JOIN {texts.of_kind(PARTY)} AS f ON f.text = p.text_id WHERE {point.at('p')} AND p.left_on IS NULL"
+            f" JOIN {texts.of_kind(PARTY)} AS f ON f.text = p.text_id"
+            f" WHERE {point.at('p')} AND p.left_on IS NULL {_among('p.deal', so_far)}"
         )
     if EVENT in texts.counts:
         found += [
             f"SELECT p.deal AS id, 6 * n.quality AS score"
             f"  FROM party_facts AS p LEFT JOIN merged AS m ON m.duplicate = p.organization"
             f"       JOIN ({_record_names(point, texts)}) AS n ON n.organization = coalesce(m.survivor, p.organization)"
-            f" WHERE {point.at('p')} AND p.left_on IS NULL",
+            f" WHERE {point.at('p')} AND p.left_on IS NULL {_among('p.deal', so_far)}",
             f"SELECT t.deal AS id, 3 * f.quality AS score FROM event_texts AS t"
             f" JOIN {texts.of_kind(EVENT)} AS f ON f.text = t.text_id"
-            f" WHERE {point.at('t')} AND t.source IS NOT NULL AND t.deal IS NOT NULL",
+            f" WHERE {point.at('t')} AND t.source IS NOT NULL AND t.deal IS NOT NULL {_among('t.deal', so_far)}",
         ]
     if SITE in texts.counts:
         found.append(
             f"SELECT s.deal AS id, 6 * f.quality AS score FROM site_facts AS s"
-            f" JOIN {texts.of_kind(SITE)} AS f ON f.text = s.text_id WHERE {point.at('s')} AND s.status <> 'dropped'"
+            f" JOIN {texts.of_kind(SITE)} AS f ON f.text = s.text_id"
+            f" WHERE {point.at('s')} AND s.status <> 'dropped' {_among('s.deal', so_far)}"
         )
     if texts.source is not None:
         found.append(
             f"SELECT t.deal AS id, 30 AS score FROM event_texts AS t"
-            f" WHERE {point.at('t')} AND t.source = $source AND t.deal IS NOT NULL"
+            f" WHERE {point.at('t')} AND t.source = $source AND t.deal IS NOT NULL {_among('t.deal', so_far)}"
         )
+    if not found or so_far is not None:
+        return [*own, *found]
     # Only what stands in `deal_facts` is in lists. Of the deals that their own texts find, it is known already.
     listed = f"SEMI JOIN deal_facts AS d ON d.deal = o.id AND {point.at('d')}"
-    return [*own, f"SELECT o.id, o.score FROM ({' UNION ALL '.join(found)}) AS o {listed}"] if found else own
+    return [*own, f"SELECT o.id, o.score FROM ({' UNION ALL '.join(found)}) AS o {listed}"]
 
 
-def place_hits(point: Point, texts: _Texts) -> list[str]:
+def place_hits(point: Point, texts: _Texts, so_far: str | None) -> list[str]:
     """Places that deals have."""
-    return _of_places(point, texts, "x.place")
+    return _of_places(point, texts, "x.place", so_far)
 
 
-def _of_places(point: Point, texts: _Texts, id: str) -> list[str]:
+def _of_places(point: Point, texts: _Texts, id: str, so_far: str | None) -> list[str]:
     if not texts.places:
         return []
     return [
         f"SELECT {id} AS id, {score} AS score"
         f"  FROM site_facts AS s JOIN (SELECT unnest($codes::VARCHAR[]) AS place) AS x ON x.place = {place}"
-        f" WHERE {point.at('s')} AND s.status <> 'dropped'"
+        f" WHERE {point.at('s')} AND s.status <> 'dropped' {_among(id, so_far)}"
         for place, score in (("s.place", 21), ("CASE WHEN length(s.place) > 2 THEN left(s.place, 2) END", 20))
     ]
 
 
-def organization_hits(point: Point, texts: _Texts) -> list[str]:
+def organization_hits(point: Point, texts: _Texts, so_far: str | None) -> list[str]:
     """Organizations by the names of their records, and by those that deals give them."""
     found = []
     if EVENT in texts.counts:
-        found.append(f"SELECT organization AS id, 9 * quality AS score FROM ({_record_names(point, texts)})")
-    if PARTY in texts.counts:
         found.append(
-            f"SELECT coalesce(m.survivor, p.organization) AS id, 9 * f.quality AS score"
+            f"SELECT organization AS id, 9 * quality AS score FROM ({_record_names(point, texts)})"
+            f" WHERE true {_among('organization', so_far)}"
+        )
+    if PARTY in texts.counts:
+        organization = "coalesce(m.survivor, p.organization)"
+        found.append(
+            f"SELECT {organization} AS id, 9 * f.quality AS score"
             f"  FROM party_facts AS p JOIN {texts.of_kind(PARTY)} AS f ON f.text = p.text_id"
             f"       LEFT JOIN merged AS m ON m.duplicate = p.organization"
-            f" WHERE {point.at('p')}"
+            f" WHERE {point.at('p')} {_among(organization, so_far)}"
         )
     return found
 
 
-def source_hits(point: Point, texts: _Texts) -> list[str]:
+def source_hits(point: Point, texts: _Texts, so_far: str | None) -> list[str]:
     """Sources by publisher, title and site, or by their address."""
     found = []
     if EVENT in texts.counts:
         found.append(
             f"SELECT t.source AS id, 9 * f.quality AS score FROM event_texts AS t"
-            f" JOIN {texts.of_kind(EVENT)} AS f ON f.text = t.text_id WHERE {point.at('t')} AND t.source IS NOT NULL"
+            f" JOIN {texts.of_kind(EVENT)} AS f ON f.text = t.text_id"
+            f" WHERE {point.at('t')} AND t.source IS NOT NULL {_among('t.source', so_far)}"
         )
     if texts.source is not None:
         found.append(
-            f"SELECT t.source AS id, 90 AS score FROM event_texts AS t WHERE {point.at('t')} AND t.source = $source"
+            f"SELECT t.source AS id, 90 AS score FROM event_texts AS t"
+            f" WHERE {point.at('t')} AND t.source = $source {_among('t.source', so_far)}"
         )
     return found
 
@@ -199,20 +224,18 @@ def _record_names(point: Point, texts: _Texts) -> str:
 def _keep_hits(cursor: DuckDBPyConnection, table: str, point: Point, found: Sequence[_Texts], hits: _Hits) -> bool:
     """Keep what every token matches, with its score, in a temporary table; whether there is any."""
     cursor.execute(f"CREATE OR REPLACE TEMP TABLE {table} (id VARCHAR, score BIGINT)")
-    for number, texts in enumerate(found):
-        selects = hits(point, texts)
+    for number, texts in enumerate(sorted(found, key=lambda one: one.size)):
+        if number:
+            # The ids so far are few, because the token with the fewest texts comes first. They are looked for in the
+            # fact tables before these are joined to the texts: 100,000 deals may have one of these.
+            cursor.execute(f"CREATE OR REPLACE TEMP TABLE {table}_before AS SELECT * FROM {table}")
+        selects = hits(point, texts, f"{table}_before" if number else None)
         if not selects:
             cursor.execute(f"DELETE FROM {table}")
             return False
         rows = f"SELECT id, max(score) AS score FROM ({' UNION ALL '.join(selects)}) GROUP BY id"
         if number:
-            so_far = f"SELECT id FROM {table}_before"
-            cursor.execute(f"CREATE OR REPLACE TEMP TABLE {table}_before AS SELECT * FROM {table}")
-            narrowed = " UNION ALL ".join(f"SELECT * FROM ({one}) WHERE id IN ({so_far})" for one in selects)
-            rows = (
-                f"SELECT b.id, any_value(b.score) + max(h.score) AS score"
-                f" FROM {table}_before AS b JOIN ({narrowed}) AS h ON h.id = b.id GROUP BY b.id"
-            )
+            rows = f"SELECT b.id, b.score + h.score AS score FROM {table}_before AS b JOIN ({rows}) AS h ON h.id = b.id"
         run(
             cursor,
             f"CREATE OR REPLACE TEMP TABLE {table} AS {rows}",
@@ -223,7 +246,7 @@ def _keep_hits(cursor: DuckDBPyConnection, table: str, point: Point, found: Sequ
 
 def keep_deals(cursor: DuckDBPyConnection, point: Point, search: Search) -> None:
     """Keep the deals that match in a temporary table of the cursor; without a word, none does."""
-    _keep_hits(cursor, point.found_deals, point, find_texts(cursor, search), deal_hits)
+    _keep_hits(cursor, point.found_deals, point, _find_all(cursor, search), deal_hits)
 
 
 _PLACES = "SELECT DISTINCT place FROM site_facts WHERE place IS NOT NULL"
@@ -251,27 +274,37 @@ def resolve(cursor: DuckDBPyConnection, point: Point, tokens: tuple[Token, ...],
         tokens: The tokens of the query.
         merged: The record that each merged organization redirects to.
     """
+    return _resolve(cursor, point, tokens, merged)[0]
+
+
+def _resolve(
+    cursor: DuckDBPyConnection, point: Point, tokens: tuple[Token, ...], merged: Mapping[str, str]
+) -> tuple[Search, list[_Texts]]:
     known = {place for (place,) in run(cursor, _PLACES, {})}
     codes = sorted(known | {place[:2] for place in known})
     search = _with_places(Search(tokens, (), tuple(merged), tuple(merged.values())), codes)
-    unmatched = {texts.number for texts in find_texts(cursor, search) if not _is_matched(cursor, point, texts)}
+    found = _find_all(cursor, search)
+    unmatched = {texts.number for texts in found if not _is_matched(cursor, point, texts)}
     if not unmatched:
-        return search
+        return search, found
     words = [word for (word,) in run(cursor, "SELECT word FROM search_words", {})]
     words += sorted({word for code in codes for word in _indexed_place(code)[1]})
     tokens = tuple(
         replace(token, similar=similar_words(token, words)) if number in unmatched and token.address is None else token
         for number, token in enumerate(tokens)
     )
-    return _with_places(replace(search, tokens=tokens), codes)
+    search = _with_places(replace(search, tokens=tokens), codes)
+    return search, [_find(cursor, search, texts.number) if texts.number in unmatched else texts for texts in found]
 
 
 def _is_matched(cursor: DuckDBPyConnection, point: Point, texts: _Texts) -> bool:
     """Whether anything has a text that a token matches at a point."""
+    parameters = {**point.parameters, **texts.parameters}
     return any(
-        run(cursor, f"SELECT 1 FROM ({select}) LIMIT 1", {**point.parameters, **texts.parameters})
+        run(cursor, f"SELECT 1 FROM ({select}) LIMIT 1", parameters)
+        for looked in (replace(texts, most=SAMPLE), texts)
         for hits in (deal_hits, organization_hits, source_hits)
-        for select in hits(point, texts)
+        for select in hits(point, looked, None)
     )
 
 
@@ -327,23 +360,72 @@ _OF_KIND: dict[str, tuple[_Hits, str]] = {
 }
 
 
-def find(cursor: DuckDBPyConnection, point: Point, search: Search, kinds: Sequence[K], limit: int) -> dict[K, Hits]:
-    """What matches every token, by kind, the best first."""
-    texts = find_texts(cursor, search)
+class DealTexts(Struct, frozen=True):
+    """The texts of some deals beside titles, each with its deal.
+
+    `parties` have the organization and the name as JSON, `sites` the name as JSON, locality and address, `sources` the
+    id of a source that matches and the position of an event that cites it.
+    """
+
+    parties: list[tuple[str, str, str | None]]
+    sites: list[tuple[str, str | None, str | None, str | None]]
+    sources: list[tuple[str, str, int]]
+
+
+class Found(Struct, frozen=True):
+    """What a query finds.
+
+    Attributes:
+        search: What was searched for.
+        hits: What matches every token, by kind.
+        texts: What the hits of deals show.
+        citations: Each source among the hits, with the last event that cites it.
+    """
+
+    search: Search
+    hits: dict[str, Hits]
+    texts: DealTexts
+    citations: list[tuple[str, int]]
+
+
+def find(
+    cursor: DuckDBPyConnection,
+    point: Point,
+    tokens: tuple[Token, ...],
+    merged: Mapping[str, str],
+    kinds: Sequence[str],
+    limit: int,
+) -> Found:
+    """What matches every token of a query, by kind, the best first; otherwise as `resolve`."""
+    search, texts = _resolve(cursor, point, tokens, merged)
     at = {f"at_{table}": point.at(table) for table in "dpst"}
-    found = {}
+    found: dict[str, Hits] = {}
     for kind in kinds:
         hits, statement = _OF_KIND[kind]
         rows: list[tuple[Any, ...]] = []
-        if _keep_hits(cursor, "hits", point, texts, hits):
+        if tokens and _keep_hits(cursor, "hits", point, texts, hits):
             rows = run(cursor, statement.format(**at), {**point.parameters, "limit": limit})
         found[kind] = Hits([(id, score, deals) for id, score, deals, _ in rows], rows[0][3] if rows else 0)
-    return found
+    deals, sources = ([id for id, _, _ in found[kind].ids] if kind in found else [] for kind in ("deal", "source"))
+    return Found(
+        search,
+        found,
+        _deal_texts(cursor, point, texts, deals) if deals else DealTexts([], [], []),
+        _citations(cursor, point, sources) if sources else [],
+    )
 
 
-def organizations(cursor: DuckDBPyConnection, point: Point, search: Search, after: str, limit: int) -> list[str]:
-    """The organizations that match every token, in the order of their slugs."""
-    if not _keep_hits(cursor, "hits", point, find_texts(cursor, search), organization_hits):
+def organizations(
+    cursor: DuckDBPyConnection,
+    point: Point,
+    tokens: tuple[Token, ...],
+    merged: Mapping[str, str],
+    after: str,
+    limit: int,
+) -> list[str]:
+    """The organizations that match every token, in the order of their slugs; otherwise as `resolve`."""
+    _, texts = _resolve(cursor, point, tokens, merged)
+    if not _keep_hits(cursor, "hits", point, texts, organization_hits):
         return []
     found = "SELECT id FROM hits WHERE id > $after ORDER BY id LIMIT $limit"
     return [slug for (slug,) in run(cursor, found, {"after": after, "limit": limit})]
@@ -359,7 +441,7 @@ SELECT source, max(position)
 """
 
 
-def citations(cursor: DuckDBPyConnection, point: Point, sources: Sequence[str]) -> list[tuple[str, int]]:
+def _citations(cursor: DuckDBPyConnection, point: Point, sources: Sequence[str]) -> list[tuple[str, int]]:
     """The last event that cites each of these sources at a point."""
     return run(cursor, _CITATIONS.format(t=point.at("t")), {**point.parameters, "sources": list(sources)})
 
@@ -387,22 +469,9 @@ SELECT deal, source, max(position)
 """
 
 
-class DealTexts(Struct, frozen=True):
-    """The texts of some deals beside titles, each with its deal.
-
-    `parties` have the organization and the name as JSON, `sites` the name as JSON, locality and address, `sources` the
-    id of a source that matches and the position of an event that cites it.
-    """
-
-    parties: list[tuple[str, str, str | None]]
-    sites: list[tuple[str, str | None, str | None, str | None]]
-    sources: list[tuple[str, str, int]]
-
-
-def deal_texts(cursor: DuckDBPyConnection, point: Point, search: Search, deals: Sequence[str]) -> DealTexts:
+def _deal_texts(cursor: DuckDBPyConnection, point: Point, found: Sequence[_Texts], deals: Sequence[str]) -> DealTexts:
     """What the hits of a search for deals show."""
     given = {**point.parameters, "deals": list(deals)}
-    found = find_texts(cursor, search)
     texts = " UNION ALL ".join(f"SELECT text FROM found_{one.number} WHERE kind = {EVENT}" for one in found)
     ids = [one.source for one in found if one.source is not None]
     is_cited = any(EVENT in one.counts for one in found) or bool(ids)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
+from msgspec.structs import replace
 
 from registry.domain.search_text import Search
 
@@ -100,6 +101,11 @@ class Selection(Struct, frozen=True, kw_only=True):
         return self == _ALL
 
     @property
+    def is_search(self) -> bool:
+        """Whether it has no other condition than the words of a search."""
+        return self.search is not None and replace(self, search=None).is_all
+
+    @property
     def parameters(self) -> dict[str, Any]:
         """The parameters of `conditions`."""
         given = {name: getattr(self, name) for name in self.__struct_fields__ if name != "search"}
@@ -111,6 +117,9 @@ class Selection(Struct, frozen=True, kw_only=True):
 
     def slugs(self, point: Point) -> str:
         """The query of the slugs of the selected deals."""
+        if self.is_search:
+            # 3 ms for 100,000 deals, where `conditions` take 25.
+            return f"SELECT d.id AS deal FROM {point.found_deals} AS d"
         return f"SELECT d.deal FROM deal_facts AS d WHERE {self.conditions(point)}"
 
     def conditions(self, point: Point) -> str:
