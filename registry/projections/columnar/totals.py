@@ -69,28 +69,29 @@ SELECT stated, day
 HAVING sum(pledges) > 0
 """
 
-_GROUPED = """
-CREATE OR REPLACE TEMP TABLE grouped AS
-SELECT {names}, rule, currency, nature, basis, qualifier, low_open, high_open, {shared} AS shared,
-       sum(low) AS low, sum(high) AS high, sum(pledges)::BIGINT AS pledges
-  FROM {source}
- GROUP BY ALL
-HAVING sum(pledges) > 0
-"""
-
 # All groups with their sizes, those of the deals that are examined one by one included.
 _RANK = """
 CREATE OR REPLACE TEMP TABLE ranked AS
 WITH sizes AS (
-    SELECT {names}, sum(high * coalesce(weight, 0)) AS size
-      FROM (SELECT {names}, currency, {millionths} AS high FROM grouped GROUP BY ALL) AS s
+    SELECT {names}, sum(CASE WHEN rule IN ('counted', 'additional', 'flagged') THEN {millionths} END * weight) AS size
+      FROM {source} AS s
            LEFT JOIN (SELECT unnest($currencies) AS currency, unnest($weights)::HUGEINT AS weight) AS w
                   ON w.currency = s.currency
      GROUP BY {names}
+    HAVING sum(pledges) > 0
     UNION ALL
     SELECT {examined_names}, unnest($sizes)::HUGEINT
 )
-SELECT {names}, sum(size) AS size FROM sizes GROUP BY {names}
+SELECT {names}, coalesce(sum(size), 0) AS size FROM sizes GROUP BY {names}
+"""
+
+# The sums of the groups of a page: only these are told apart by all that the result tells apart.
+_SHOWN = """
+SELECT {names}, rule, currency, nature, basis, qualifier, low_open, high_open, {shared} AS shared,
+       sum(low), sum(high), sum(pledges)::BIGINT
+  FROM {source} AS t JOIN shown AS s ON {same}
+ GROUP BY ALL
+HAVING sum(pledges) > 0
 """
 
 _GROUPS = """
@@ -307,12 +308,12 @@ def _groups(
     names = ", ".join(scan.names)
     shared = " * ".join(f"len(keys{number})" for number in range(1, len(scan.names) + 1)) + " > 1"
     parameters = scan.parameters
-    run(cursor, _GROUPED.format(names=names, shared=shared, source=scan.unnested(source)), {})
     examined = builder.sizes()
-    counted = "sum(CASE WHEN rule IN ('counted', 'additional', 'flagged') THEN high END)"
+    unnested = scan.unnested(source)
     rank = _RANK.format(
         names=names,
-        millionths=f"coalesce({counted if scan.conversion else f'({counted} * 1000000)'}, 0)::HUGEINT",
+        millionths="high" if scan.conversion else "(high * 1000000)::HUGEINT",
+        source=unnested,
         examined_names=", ".join(f"unnest($of_{name}::VARCHAR[])" for name in scan.names),
     )
     for place, name in enumerate(scan.names):
@@ -335,7 +336,10 @@ def _groups(
     )
     same = " AND ".join(f"s.{name} IS NOT DISTINCT FROM t.{name}" for name in scan.names)
     sums: dict[GroupKey, list[AmountSum]] = {}
-    for row in run(cursor, f"SELECT t.* FROM grouped AS t JOIN shown AS s ON {same}", {}):
+    shown = _SHOWN.format(
+        names=", ".join(f"t.{name}" for name in scan.names), shared=shared, source=unnested, same=same
+    )
+    for row in run(cursor, shown, {}):
         key, (*values, is_shared, low, high, pledges) = tuple(row[:count]), row[count:]
         one = _amount_sum((*values, low, high, pledges), scan.conversion, shared=is_shared)
         sums.setdefault(key, []).append(one)
