@@ -22,7 +22,7 @@ from registry.domain.rates import Rates
 from registry.events.values import Amount, StatedAmount
 from registry.projections.columnar.held import SELECT_STATE
 from registry.projections.columnar.kept import Kept
-from registry.projections.columnar.selection import run
+from registry.projections.columnar.selection import Point, run
 
 CREATE_SLIPS = """
 CREATE TABLE IF NOT EXISTS {slips} (
@@ -48,6 +48,14 @@ SELECT p.deal, p.pledge, p.effective_from, p.recorded_from, p.ordinal, p.currenc
                   OR abs(greatest(p.amount / o.value, o.value / p.amount)
                          / pow(10, round(log10(greatest(p.amount / o.value, o.value / p.amount, 1)))) - 1) < 0.26
                      AND greatest(p.amount / o.value, o.value / p.amount) > 7)) > 0
+"""
+
+# Of the others, no amount has a flag.
+_FLAGGED = """
+SELECT p.deal, p.pledge, p.currency, p.value, p.low, p.high, coalesce(p.compared_on, p.stated_on), p.stated_as,
+       p.compared_with
+  FROM pledge_facts AS p {join}
+ WHERE {p} AND (p.stated_as IS NOT NULL OR {is_doubted})
 """
 
 INSERT_SLIPS = """
@@ -124,6 +132,17 @@ def _examine(own: DuckDBPyConnection, table: str, since: int, rates: Rates) -> N
         columns = zip(*found, strict=True)
         names = ("deals", "pledges", "days", "positions", "ordinals")
         own.execute(INSERT_SLIPS.format(slips=table), dict(zip(names, map(list, columns), strict=True)))
+
+
+def flags_at(
+    cursor: DuckDBPyConnection, doubts: Doubts, point: Point, rates: Rates
+) -> dict[tuple[str, str], tuple[str, ...]]:
+    """The flags on the amounts of all deals at a point, by deal and pledge."""
+    statement = _FLAGGED.format(join=doubts.join, is_doubted=doubts.is_doubted, p=point.at("p"))
+    found = {
+        (deal, pledge): flags_of(*amount, rates) for deal, pledge, *amount in run(cursor, statement, point.parameters)
+    }
+    return {key: flags for key, flags in found.items() if flags}
 
 
 def flags_of(
