@@ -1,11 +1,15 @@
-"""Work that takes long is done in a thread, beside the event loop."""
+"""Work that takes long is done in a thread, beside the event loop.
+
+What it works on must be its own, or not change meanwhile.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -15,9 +19,14 @@ T = TypeVar("T")
 LONG = 200
 """Events, or other items, from which on work on all of them takes longer (5 ms and more) than the change of thread."""
 
-# Few, and of their own: Python computes in one thread at a time, and a request that has waited for too long leaves the
-# queue. Bodies and compressed answers do not wait behind it.
-_threads = ThreadPoolExecutor(2, thread_name_prefix="apart")
+# Few, and of their own: Python computes in one thread at a time, and reading and recording do not wait behind answers.
+_answering = ThreadPoolExecutor(2, thread_name_prefix="answers")
+
+_left: ContextVar[threading.Event | None] = ContextVar("left", default=None)
+
+
+class Left(Exception):
+    """Nobody waits for the answer any more."""
 
 
 def is_long(size: int) -> bool:
@@ -26,11 +35,29 @@ def is_long(size: int) -> bool:
 
 
 async def apart(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Return what `work` on `size` items returns, from a thread if they are many.
+    """Return what `work` on `size` items returns, from a thread if they are many. For work of some 100 ms at most."""
+    return await asyncio.to_thread(work, *args, **kwargs) if is_long(size) else work(*args, **kwargs)
 
-    What it works on must be its own, or not change meanwhile.
+
+async def answer_apart(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Return the same for an answer, which may take longer. A request that ends meanwhile leaves the queue.
+
+    Work of more than seconds calls `stop_if_left`.
     """
     if not is_long(size):
         return work(*args, **kwargs)
-    call = partial(copy_context().run, partial(work, *args, **kwargs))
-    return await asyncio.get_running_loop().run_in_executor(_threads, call)
+    left, context = threading.Event(), copy_context()
+    context.run(_left.set, left)
+    call = partial(context.run, partial(work, *args, **kwargs))
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_answering, call)
+    except asyncio.CancelledError:
+        left.set()
+        raise
+
+
+def stop_if_left() -> None:
+    """End this thread's work if the request has ended. Raises Left."""
+    left = _left.get()
+    if left is not None and left.is_set():
+        raise Left

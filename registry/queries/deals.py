@@ -37,7 +37,7 @@ from registry.domain.rates import Rates
 from registry.domain.stages import inactivity
 from registry.errors import MergedInto, NotFound, NotYetEffective
 from registry.events.types import EventRedacted
-from registry.infra.threads import apart, is_long
+from registry.infra.threads import answer_apart, is_long, stop_if_left
 from registry.projections import deal_links, organizations
 from registry.projections.deal_items import deal_items
 from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader, point_on_axis
@@ -159,7 +159,7 @@ class DealQueries:
             remarks=replace(cached.response.remarks, quiet=quiet),
         )
         return EncodedResponse(
-            body=await apart(snapshot.count, encode, response),
+            body=await answer_apart(snapshot.count, encode, response),
             etag=_entity_tag(snapshot.version, resolved, stream, rates.imports),
             final=resolved.is_final,
             position=snapshot.position,
@@ -184,7 +184,7 @@ class DealQueries:
         if key is not None and cached is not None and cached.key == key:
             self._states.move_to_end(stream.slug)
             return cached
-        made = await apart(snapshot.count, _state_response, key, snapshot, state, as_of, rates)
+        made = await answer_apart(snapshot.count, _state_response, key, snapshot, state, as_of, rates)
         if key is not None:
             _put(self._states, stream.slug, made)
         return made
@@ -210,7 +210,7 @@ class DealQueries:
         """
         resolved = await self._streams.resolve(as_of)
         stream = await self.own_stream(slug)
-        snapshot, state = await apart(stream.version, _read, stream, resolved.as_of)
+        snapshot, state = await answer_apart(stream.version, _read, stream, resolved.as_of)
         return stream, snapshot, state
 
     async def own_stream(self, slug: str) -> FoldedStream[Deal]:
@@ -245,7 +245,7 @@ class DealQueries:
             entries = audit_trail(stream.events, as_of, DEALS, snapshot=snapshot, after=after, limit=limit)
             return snapshot, entries, snapshot.state or stream.state
 
-        snapshot, entries, state = await apart(stream.version, trail)
+        snapshot, entries, state = await answer_apart(stream.version, trail)
         neighbours, rates = await self.related_deals(state, as_of), await self._streams.rates(as_of)
         names = await self._streams.author_names(stream.events)
 
@@ -254,7 +254,7 @@ class DealQueries:
             flags = flags_by_event(snapshot, rates, neighbours, listed)
             return encode(deal_history(as_of, snapshot, entries, flags, names, after, limit))
 
-        return await apart(stream.version, answer)
+        return await answer_apart(stream.version, answer)
 
     async def author_names(self, stream: FoldedStream[Deal]) -> AuthorNames:
         """Return the names of those who recorded the events of a deal (`StreamReader.author_names`)."""
@@ -274,7 +274,7 @@ class DealQueries:
             fields = provenance(snapshot, DEALS)
             return encode(provenance_response(slug, snapshot, as_of, resolved.effective_on, fields, names))
 
-        return await apart(stream.version, answer)
+        return await answer_apart(stream.version, answer)
 
     async def compare(self, slug: str, start: AsOf, end: AsOf) -> bytes:
         """Return what changed between two points, split by the kind of change, as JSON.
@@ -298,7 +298,7 @@ class DealQueries:
                 )
             )
 
-        return await apart(stream.version, answer)
+        return await answer_apart(stream.version, answer)
 
     async def resolve(self, as_of: AsOf) -> ResolvedAsOf:
         """Fill in what a question leaves out (`StreamReader.resolve`)."""
@@ -312,7 +312,13 @@ class DealQueries:
         """
         stream = await self.stream(slug)
         calendar = self._streams.calendar
-        points = await apart(stream.version, change_points, stream.events, DEALS, calendar, representation)
+
+        def shown(snapshot: StateAsOf[Deal]) -> Any:
+            # The states of all moments of 10,000 events take minutes.
+            stop_if_left()
+            return representation(snapshot)
+
+        points = await answer_apart(stream.version, change_points, stream.events, DEALS, calendar, shown)
         return timemap(slug, points, calendar.now())
 
     async def memento(self, slug: str, as_of: AsOf, accepted: datetime) -> AsOf:
@@ -390,7 +396,7 @@ class DealQueries:
         """Return what is derived from a deal's state, including the flags that follow from related deals."""
         state = snapshot.state or stream.state
         rates, related = await self._streams.rates(as_of), await self.related_deals(state, as_of)
-        return await apart(snapshot.count, assess, snapshot, state, rates, related)
+        return await answer_apart(snapshot.count, assess, snapshot, state, rates, related)
 
 
 def unknown_deal(slug: str) -> NotFound:

@@ -14,7 +14,7 @@ from registry.events import store
 from registry.events.store import StoredEvent
 from registry.events.types import Recorded
 from registry.infra.postgres import Pool
-from registry.infra.threads import apart
+from registry.infra.threads import answer_apart
 from registry.transparency.bundles import (
     Certificate,
     CertifiedDeal,
@@ -66,7 +66,7 @@ async def build_certificate(
     if not events:
         raise NotFound("deal", deal=deal)
     proven = await _proven(pool, events, size)
-    state = await apart(len(events), state_of, deal, [event.recorded for event in events], as_of, size)
+    state = await answer_apart(len(events), state_of, deal, [event.recorded for event in events], as_of, size)
     return Certificate(
         deal=deal,
         clocks=as_of,

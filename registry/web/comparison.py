@@ -22,7 +22,7 @@ from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream
 from registry.domain.totals import TotalsColumn, TotalsQuery
-from registry.infra.threads import apart
+from registry.infra.threads import answer_apart
 from registry.projections.columnar.lists import PagePlace
 from registry.queries.deal_changes import DealChange
 from registry.queries.deals import DealQueries
@@ -108,7 +108,7 @@ class ComparisonPages(Controller):
                     ),
                 )
 
-            return await apart(view.stream.version, compared)
+            return await answer_apart(view.stream.version, compared)
 
         return await cached_page(page, make)
 
@@ -126,7 +126,7 @@ class ComparisonPages(Controller):
         """A deal's comparison as CSV: a row for each change of a field."""
         view = await load_deal(page, deal, deal_queries, organization_queries)
         start, end = await pinned_point(streams, from_as_of), await pinned_point(streams, to_as_of)
-        comparison = await apart(view.stream.version, compare_points, view.stream, start, end, page.times.today)
+        comparison = await answer_apart(view.stream.version, compare_points, view.stream, start, end, page.times.today)
         rows = [
             [c.kind, c.path, json_text(c.before), json_text(c.after), " ".join(map(str, c.causes))]
             for changes in changes_by_kind(comparison).values()

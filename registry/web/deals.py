@@ -28,7 +28,7 @@ from registry.domain.principal import AuthorNames
 from registry.domain.stages import inactivity
 from registry.errors import MergedInto
 from registry.events.values import Source
-from registry.infra.threads import apart
+from registry.infra.threads import answer_apart
 from registry.queries.deals import DealQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.schemas import IncomingRelation, cited_sources
@@ -141,7 +141,7 @@ async def load_deal(
     """
     stream = await deal_queries.own_stream(slug)
     point = replace(page.as_of, effective_on=page.times.effective_on)
-    snapshot = await apart(stream.version, state_as_of, slug, stream.events, point, DEALS)
+    snapshot = await answer_apart(stream.version, state_as_of, slug, stream.events, point, DEALS)
     if snapshot.merged_into is not None:
         raise MergedInto(deal=slug, into=snapshot.merged_into)
     names = await deal_page_names(deal_queries, organization_queries, page.language, stream.state, snapshot.state)
@@ -196,7 +196,7 @@ async def render_deal(
     incoming = await deal_queries.incoming(view.slug, page.as_of)
     authors = await deal_queries.author_names(view.stream)
     how = (page, view, assessment, incoming, authors, field, before)
-    return await apart(view.stream.version, _render_deal, *how, recorded=recorded)
+    return await answer_apart(view.stream.version, _render_deal, *how, recorded=recorded)
 
 
 def _render_deal(

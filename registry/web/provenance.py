@@ -17,7 +17,7 @@ from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.items import item_types
 from registry.domain.principal import AuthorNames
-from registry.infra.threads import apart
+from registry.infra.threads import answer_apart
 from registry.queries.deals import DealQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.web import render
@@ -97,7 +97,7 @@ class ProvenancePages(Controller):
             if view.snapshot.state is None:
                 return render_unknown_deal(page, view)
             authors = await deal_queries.author_names(view.stream)
-            return await apart(view.stream.version, render_provenance, page, view, authors, field)
+            return await answer_apart(view.stream.version, render_provenance, page, view, authors, field)
 
         return await cached_page(page, make)
 
@@ -116,7 +116,7 @@ class ProvenancePages(Controller):
             rows = [_row(field, effective) for field, effective in field_sources(view)]
             return csv_response(f"{deal}.csv", FIELDS_HEADER, rows)
 
-        return await apart(view.stream.version, table)
+        return await answer_apart(view.stream.version, table)
 
 
 def render_provenance(page: PageRequest, view: DealView, authors: AuthorNames, field: str | None) -> Rendered:
