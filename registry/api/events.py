@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Annotated, Literal
 from urllib.parse import urlencode
 
-from litestar import Controller, Response
+from litestar import Controller, Response, Router
 from litestar.di import NamedDependency
-from litestar.params import HeaderParameter, PathParameter, QueryParameter
+from litestar.params import HeaderParameter, PathParameter, QueryParameter, SkipValidation
 from msgspec.structs import asdict
 
 from registry import schemas
@@ -16,6 +19,7 @@ from registry.api.bodies import Request
 from registry.api.compression import UNCOMPRESSED
 from registry.api.openapi import reading
 from registry.api.parameters import MAX_POSITION, After, Limit, integer
+from registry.api.rate_limits import client_network
 from registry.api.responses import (
     LD_JSON,
     RawResponse,
@@ -26,11 +30,15 @@ from registry.api.responses import (
     wants_linked_data,
 )
 from registry.delivery.feed import Feed, Filter
-from registry.errors import InvalidParameter, NotFound
+from registry.errors import InvalidParameter, NotFound, RateLimited
 from registry.events.intake import as_uuid
+from registry.infra.settings import Settings
 from registry.queries.log import LogQueries
 from registry.schemas import EventPage, encode, event_response, logged_event
 from registry.standards import prov
+
+MAX_STREAMS = 100
+"""Open event streams of an address without a key: one client must not take all connections."""
 
 EventId = Annotated[str, PathParameter(description="An event's id, a UUID.")]
 LastEventId = Annotated[
@@ -48,6 +56,11 @@ class EventsController(Controller):
 
     path = "/v1/events"
     tags = ("Log",)
+
+    def __init__(self, owner: Router) -> None:
+        super().__init__(owner)
+        # The open streams without a key, by the client's address.
+        self._streams: Counter[str] = Counter()
 
     @reading("/")
     async def get_events(
@@ -96,6 +109,7 @@ class EventsController(Controller):
         request: Request,
         feed: NamedDependency[Feed],
         event_filter: NamedDependency[Filter],
+        settings: NamedDependency[SkipValidation[Settings]],
         after: Annotated[int | None, integer("Events after this position.", 0, MAX_POSITION)] = None,
         format: Annotated[
             Literal["cloudevents"] | None,
@@ -108,6 +122,9 @@ class EventsController(Controller):
         Each message is one event as in `GET /v1/events`; its id is its position. `Last-Event-ID`, or `after`, says
         where to continue: no event is missing and none comes twice. Without either it begins with the next event.
         """
+        network = client_network(request.scope) if self._limits_streams(request, settings) else None
+        if network is not None and self._streams[network] >= MAX_STREAMS:
+            raise RateLimited("streams", limit=MAX_STREAMS, seconds=1)
         head = await feed.head()
         # A client that reconnects sends Last-Event-ID; it is newer than the address.
         parameter = "after" if last_event_id is None else "Last-Event-ID"
@@ -120,7 +137,26 @@ class EventsController(Controller):
         # Not Litestar's ServerSentEvent, which encodes each message for each client: the feed encodes an event once for
         # all clients and sends many at once.
         messages = feed.listen(head if start is None else start, event_filter, as_cloud_events=format is not None)
-        return stream(messages, media_type="text/event-stream", headers=headers)
+        return stream(self._counted(network, messages), media_type="text/event-stream", headers=headers)
+
+    @staticmethod
+    def _limits_streams(request: Request, settings: Settings) -> bool:
+        """Whether the request counts for its address: it has no key, and addresses have limits."""
+        return "address" in settings.rate_limits and "authorization" not in request.headers
+
+    async def _counted(self, network: str | None, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The messages of a stream, which is open for its address until they end."""
+        if network is not None:
+            self._streams[network] += 1
+        try:
+            async with aclosing(messages):  # type: ignore[type-var]
+                async for message in messages:
+                    yield message
+        finally:
+            if network is not None:
+                self._streams[network] -= 1
+                if not self._streams[network]:
+                    del self._streams[network]
 
 
 def _position(last_event_id: str) -> int:

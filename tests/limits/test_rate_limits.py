@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeAlias
 
 import asyncpg
 import pytest
 from msgspec.structs import replace
 
+from registry.api import events
 from registry.api.rate_limits import MAX_CLIENTS, Bucket, RateLimiter
 from registry.domain.principal import Credential, Rights
 from registry.infra.rate_limit_setting import DEFAULT_RATE_LIMITS, RateLimit, parse_rate_limits
@@ -195,3 +196,29 @@ async def test_known_key_counts_for_itself_while_the_database_does_not_answer() 
     admitted = await asyncio.gather(*(limiter.admit(scope()) for _ in range(3)))
     assert [admission.error for admission in admitted] == [None] * 3
     assert {admission.principal for admission in admitted} == {"press-desk"}
+
+
+async def test_address_opens_a_limited_number_of_event_streams(
+    server: Server, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "MAX_STREAMS", 3)
+    async with service_with(server, admin, address=RateLimit(1000, 1)) as service:
+        stream = "/v1/events/stream"
+        async with AsyncExitStack() as stack:
+            reading = []  # A reader that is dropped closes its stream.
+            for _ in range(3):
+                opened = await stack.enter_async_context(service.visitor.stream("GET", stream))
+                reading.append(opened.aiter_lines())
+                assert (opened.status_code, await anext(reading[-1])) == (200, "retry: 1000")
+            refused = await service.visitor.get(stream)
+            assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+            # A key names who it is: it is not limited, and other questions are answered.
+            with_key = await stack.enter_async_context(service.client.stream("GET", stream))
+            assert with_key.status_code == 200
+            assert (await service.visitor.get("/v1/deals")).status_code == 200
+        async with asyncio.timeout(PATIENCE):
+            # Until the service has seen them leave.
+            while True:
+                async with service.visitor.stream("GET", stream) as again:
+                    if again.status_code == 200:
+                        break
