@@ -139,10 +139,13 @@ def flags_at(
 ) -> dict[tuple[str, str], tuple[str, ...]]:
     """The flags on the amounts of all deals at a point, by deal and pledge."""
     statement = _FLAGGED.format(join=doubts.join, is_doubted=doubts.is_doubted, p=point.at("p"))
-    found = {
-        (deal, pledge): flags_of(*amount, rates) for deal, pledge, *amount in run(cursor, statement, point.parameters)
-    }
-    return {key: flags for key, flags in found.items() if flags}
+    found = {}
+    for deal, pledge, currency, value, low, high, on, stated_as, compared_with in run(
+        cursor, statement, point.parameters
+    ):
+        if flags := flags_of(currency, value, low, high, on, stated_as, compared_with, rates):
+            found[deal, pledge] = flags
+    return found
 
 
 def flags_of(
