@@ -19,7 +19,8 @@ class FoundAmount(Struct, frozen=True):
     parsed: ParsedAmount
 
 
-_NUMBER = r"[0-9][0-9.,]*"
+# Bounded: without an end, a run of digits and commas is searched again from each of its digits.
+_NUMBER = r"[0-9][0-9.,]{0,30}"
 _KOREAN = rf"{_NUMBER}(?:\s?[천백십]?[조억만](?:\s?{_NUMBER}\s?[천백십]?[조억만]?)*|\s?[천백십]+[조억만]*)*\s?여?\s?"
 _FIGURE = re.compile(
     rf"""

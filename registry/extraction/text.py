@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Literal
 
 from msgspec import Struct
@@ -15,6 +16,15 @@ ArticleLanguage = Literal["ko", "en"]
 _END = re.compile(
     r"""(?<![A-Z])(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bInc)(?<!\bCo)(?<!\bLtd)(?<!\bCorp)[.?!]["”’']?(?=\s|$)"""
 )
+
+
+MAX_SENTENCE = 1000
+"""Characters: no sentence of an article is longer. The patterns take time that grows with its square."""
+
+
+def _longest(ends: set[int]) -> int:
+    """The length of the longest sentence that ends at these places of a line."""
+    return max(end - start for start, end in pairwise([0, *sorted(ends)]))
 
 
 class Sentence(Struct, frozen=True):
@@ -49,7 +59,9 @@ def sentences(text: str) -> Iterator[Sentence]:
         if not line[0].strip():
             continue
         start = line.start()
-        for end in [match.end() for match in _END.finditer(line[0])] + [len(line[0])]:
+        ends = {match.end() for match in _END.finditer(line[0])} | {len(line[0])}
+        ends |= set(range(MAX_SENTENCE, len(line[0]), MAX_SENTENCE)) if _longest(ends) > MAX_SENTENCE else set()
+        for end in sorted(ends):
             stop = line.start() + end
             stripped = text[start:stop].strip()
             if stripped:

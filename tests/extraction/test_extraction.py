@@ -13,7 +13,7 @@ import pytest
 from registry.extraction import Article, KnownOrganization, ProposedDeal, extract
 from registry.extraction.amounts import find_amounts
 from registry.extraction.places import find_places
-from registry.extraction.text import language_of, sentences
+from registry.extraction.text import MAX_SENTENCE, language_of, sentences
 
 KNOWN = [
     KnownOrganization("amazon-web-services", ("AWS", "아마존웹서비스", "Amazon Web Services")),
@@ -157,3 +157,12 @@ def test_intention_joint_and_annual_amounts_are_marked() -> None:
 
 def test_commentary_announces_nothing() -> None:
     assert proposals("업계에서는 AWS의 투자가 확대될 것으로 기대하고 있다. 증권가는 KT가 오를 것으로 예측했다.") == []
+
+
+def test_text_without_sentences_is_read_in_short_ones() -> None:
+    """A pattern that is searched in a long text without an end would hold all other requests."""
+    for text in ("$" + "1," * 5_000, "가" * 5_000):
+        found = list(sentences(text))
+        assert "".join(one.text for one in found) == text
+        assert max(len(one.text) for one in found) <= MAX_SENTENCE
+        assert all(text[one.start : one.end] == one.text for one in found)
