@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from litestar import Litestar
-from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import MissingDependencyException
 from litestar.routes import HTTPRoute
@@ -41,6 +40,7 @@ from registry.events.notifications import NOTIFY_RIGHTS
 from registry.events.types import EVENT_TYPES
 from registry.events.write_batch import Head
 from registry.infra import postgres
+from registry.infra.data_licence_setting import DataLicence
 from registry.infra.postgres import Pool
 from registry.infra.problems import SettingProblem
 from registry.infra.secret_box import SecretBox
@@ -348,38 +348,30 @@ def witness_addresses(settings: Settings) -> tuple[WitnessAddress, ...]:
         raise BadSetting(setting="REGISTRY_WITNESSES (--witnesses)", reason=problem) from None
 
 
+class Shape(Struct, frozen=True):
+    """The settings that an application's routes are made from."""
+
+    public_read: bool
+    time_zone: str
+    data_licence: DataLicence | None
+    cors_origins: tuple[str, ...]
+
+    @classmethod
+    def of(cls, settings: Settings) -> Shape:
+        """The shape of the application that has these settings."""
+        return cls(settings.public_read, settings.time_zone, settings.data_licence, settings.cors_origins)
+
+
 def create_app(settings: Settings) -> Litestar:
     """Make the application. Its database must exist and be migrated when it starts."""
-    if unknown := set(settings.four_eyes) - EVENT_TYPES.keys():
-        problem = SettingProblem("event_type", value=min(unknown))
-        raise BadSetting(setting="REGISTRY_FOUR_EYES (--four-eyes)", reason=problem)
-    granted = {scope for scopes in settings.oidc_rights.values() for scope in scopes}
-    if unknown := granted - set(SCOPES):
-        problem = SettingProblem("oidc_scope", value=min(unknown), known=SCOPES)
-        raise BadSetting(setting="REGISTRY_OIDC_RIGHTS (--oidc-rights)", reason=problem)
-    witness_addresses(settings)
-    metrics, access_log = Metrics(), AccessLogWriter()
     tracing = _tracing(settings)
-    state = State({"access_log": access_log})
+    app = _app_with_routes(Shape.of(settings), tracing)
+    configure(app, settings, tracing)
+    return app
 
-    @asynccontextmanager
-    async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with tracing.running() if tracing else nullcontext(), open_services(settings, metrics) as services:
-            app.state.services = services
-            recorder = services.recorder
 
-            def observe(_: Head) -> None:
-                metrics.group.observe(recorder.last_batch_size)
-                metrics.batch_seconds.observe(recorder.last_batch_seconds)
-                metrics.projection_seconds.observe(recorder.last_projection_seconds)
-
-            recorder.commit_listeners.append(observe)
-            if tracing is not None:
-                recorder.batch_span = tracing.batch_span
-            compiling = asyncio.create_task(asyncio.to_thread(web.compile_templates))
-            yield
-            await compiling
-        access_log.write()
+def _app_with_routes(shape: Shape, tracing: Tracing | None = None) -> Litestar:
+    """Make an application without settings. `configure` gives it some, and new ones after it stopped."""
 
     def provide(name: str) -> Provide:
         def provider() -> Any:
@@ -389,27 +381,65 @@ def create_app(settings: Settings) -> Litestar:
 
     app = Litestar(
         route_handlers=[
-            api.create_router(public_read=settings.public_read),
-            web.create_router(Calendar(settings.time_zone)),
+            api.create_router(public_read=shape.public_read),
+            web.create_router(Calendar(shape.time_zone)),
         ],
         dependencies={dependency: provide(name) for dependency, name in DEPENDENCIES.items()},
-        lifespan=[lifespan],
+        lifespan=[_lifespan],
         exception_handlers={**HANDLERS, **web.APPLICATION_HANDLERS},
-        openapi_config=openapi_config(settings.data_licence),
+        openapi_config=openapi_config(shape.data_licence),
         include_in_schema=False,
         plugins=[MsgspecSchemas(), *([tracing.plugin] if tracing else [])],
         before_send=[tracing.name_span] if tracing else [],
-        state=state,
-        cors_config=cors_config(settings.cors_origins) if settings.cors_origins else None,
+        cors_config=cors_config(shape.cors_origins) if shape.cors_origins else None,
         request_max_body_size=None,
         logging_config=None,
     )
     _list_all_methods(app)
-    limiter = RateLimiter(settings.rate_limits, lambda token: app.state.services.identities.find(token))
-    app.asgi_handler = RequestMiddleware(
-        compression(app.asgi_handler), metrics, access_log, limiter, settings.data_licence
-    )
+    app.state.routes = compression(app.asgi_handler)
     return app
+
+
+def configure(app: Litestar, settings: Settings, tracing: Tracing | None = None) -> None:
+    """Make a stopped application start with these settings, which must have its shape.
+
+    Raises:
+        BadSetting: They contradict each other, or name what this release does not know.
+    """
+    if unknown := set(settings.four_eyes) - EVENT_TYPES.keys():
+        problem = SettingProblem("event_type", value=min(unknown))
+        raise BadSetting(setting="REGISTRY_FOUR_EYES (--four-eyes)", reason=problem)
+    granted = {scope for scopes in settings.oidc_rights.values() for scope in scopes}
+    if unknown := granted - set(SCOPES):
+        problem = SettingProblem("oidc_scope", value=min(unknown), known=SCOPES)
+        raise BadSetting(setting="REGISTRY_OIDC_RIGHTS (--oidc-rights)", reason=problem)
+    witness_addresses(settings)
+    metrics, access_log = Metrics(), AccessLogWriter()
+    app.state.update(settings=settings, tracing=tracing, metrics=metrics, access_log=access_log)
+    limiter = RateLimiter(settings.rate_limits, lambda token: app.state.services.identities.find(token))
+    app.asgi_handler = RequestMiddleware(app.state.routes, metrics, access_log, limiter, settings.data_licence)
+
+
+@asynccontextmanager
+async def _lifespan(app: Litestar) -> AsyncIterator[None]:
+    """Run the services of an application while it serves."""
+    settings, tracing, metrics = app.state.settings, app.state.tracing, app.state.metrics
+    async with tracing.running() if tracing else nullcontext(), open_services(settings, metrics) as services:
+        app.state.services = services
+        recorder = services.recorder
+
+        def observe(_: Head) -> None:
+            metrics.group.observe(recorder.last_batch_size)
+            metrics.batch_seconds.observe(recorder.last_batch_seconds)
+            metrics.projection_seconds.observe(recorder.last_projection_seconds)
+
+        recorder.commit_listeners.append(observe)
+        if tracing is not None:
+            recorder.batch_span = tracing.batch_span
+        compiling = asyncio.create_task(asyncio.to_thread(web.compile_templates))
+        yield
+        await compiling
+    app.state.access_log.write()
 
 
 def _tracing(settings: Settings) -> Tracing | None:
@@ -440,4 +470,4 @@ def _list_all_methods(app: Litestar) -> None:
             route.route_handler_map["OPTIONS"] = handler, parameters
 
 
-__all__ = ["Services", "create_app", "open_services"]
+__all__ = ["Services", "Shape", "configure", "create_app", "open_services"]

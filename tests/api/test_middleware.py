@@ -14,9 +14,10 @@ import structlog
 from msgspec.structs import replace
 
 from registry.api.deadline import Deadline
+from registry.app import create_app
 from registry.cli.server import log_to_stderr
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import Service, cloned, running
+from tests.api.conftest import Service, cloned, running, served
 from tests.conftest import Server
 from tests.limits.conftest import connected
 
@@ -75,7 +76,7 @@ async def test_answered_requests_are_freed_without_the_garbage_collector(service
 
 async def test_stopped_service_is_freed(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> None:
     async with cloned(server, admin, "stopped") as settings:
-        async with running(settings) as service:
+        async with served(create_app(settings), settings) as service:
             feed = weakref.ref(service.app.state.services.feed)
             for path in ("/v1/deals?limit=1", "/v1/totals", "/openapi.json", "/", "/portfolio"):
                 await service.client.get(path)
