@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from litestar import Router
-
 from registry.api import docs, exports
 from registry.api.deals import DealsController
 from registry.api.events import EventsController
@@ -23,6 +21,7 @@ from registry.api.portfolio import PortfolioController
 from registry.api.principals import PrincipalsController
 from registry.api.proposals import ProposalsController
 from registry.api.reconcile import ReconcileController
+from registry.api.routes import Routes
 from registry.api.search import SearchController
 from registry.api.sources import SourcesController
 from registry.api.watches import WatchesController
@@ -30,9 +29,9 @@ from registry.api.webhooks import WebhooksController
 from registry.api.witness import WitnessController
 
 
-def create_router(*, public_read: bool) -> Router:
+def create_router(*, public_read: bool) -> Routes:
     """Make the API. The application provides the services that its handlers depend on (registry/app.py)."""
-    return Router(
+    return Routes(
         "/",
         route_handlers=[
             DealsController,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from litestar import Router
-
+from registry.api.routes import Routes
 from registry.domain.calendar import Calendar
 from registry.web import assets
 from registry.web.articles.controller import ArticleController, suggest_names
@@ -32,9 +31,9 @@ from registry.web.totals import TotalsPages
 from registry.web.watches import WatchPages
 
 
-def create_router(calendar: Calendar) -> Router:
+def create_router(calendar: Calendar) -> Routes:
     """Make the pages. The application provides the services that their handlers depend on (registry/app.py)."""
-    pages = Router(
+    pages = Routes(
         "/",
         route_handlers=[
             PortfolioPages,
@@ -62,7 +61,7 @@ def create_router(calendar: Calendar) -> Router:
         ],
         before_request=page_query_check(calendar),
     )
-    return Router(
+    return Routes(
         "/",
         route_handlers=[pages, parse_amount, assets.static_files],
         dependencies=DEPENDENCIES,
