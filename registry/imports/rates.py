@@ -249,7 +249,7 @@ def _value(file: str, line: int, text: str) -> Decimal | None:
     text = text.strip()
     if text.lower() in MISSING:
         return None
-    if re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", text):
+    if "," in text and re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", text):
         text = text.replace(",", "")
     try:
         value = Decimal(text)
