@@ -39,6 +39,17 @@ from registry.infra.embedded.user import User
 settings.register_profile("registry", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("registry")
 
+
+def examples(count: int) -> int:
+    """How many examples a slow property is tried on: `count` in `make test`, five times as many in `make drills`."""
+    return count * int(os.environ.get("REGISTRY_TEST_EXAMPLES", "1"))
+
+
+def drill(*values: Any) -> Any:
+    """Parameters of a test that `make drills` runs, and `make test` runs only with others."""
+    return pytest.param(*values, marks=pytest.mark.drill)
+
+
 # The default writes tracebacks with all local variables, which takes seconds for an error in a template.
 structlog.configure(
     [
@@ -172,20 +183,30 @@ def pytest_collection_finish() -> None:
 LONGEST = (
     "test_browser.py",
     "test_service.py",
-    "test_backup.py",
+    "test_languages.py",
+    "test_contract_fuzz.py",
     "test_bench.py",
     "test_replicas.py",
-    "test_time.py",
     "test_faults.py",
-    "test_distribution.py",
-    "test_cli.py",
-    "test_portfolio_pages.py",
     "test_document.py",
+    "test_walk.py",
+    "test_distribution.py",
+    "test_backup.py",
+    "test_signing.py",
+    "test_portfolio_pages.py",
+    "test_connections.py",
+    "test_contradictions.py",
+    "test_mirror.py",
+    "test_tracker.py",
+    "test_cli.py",
     "test_docs_page.py",
+    "test_time.py",
+    "test_story.py",
     "test_replication.py",
     "test_columnar_totals.py",
     "test_webhooks.py",
-    "test_connections.py",
+    "test_watches.py",
+    "test_openapi.py",
     "test_embedded.py",
 )
 

@@ -1,13 +1,13 @@
 """Requests that Schemathesis generates from the OpenAPI document are answered as it documents.
 
-The requests are few, and the same in every run. For more: `SCHEMATHESIS_EXAMPLES=500 make test ARGS="-k fuzz"`.
+The requests are few, and the same in every run. `make drills` sends five times as many, and
+`REGISTRY_TEST_EXAMPLES=100 make test ARGS="-k fuzz"` a hundred times as many.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,8 +17,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode, checks
 
 from tests.api.conftest import Service, openapi_document
+from tests.conftest import examples
 
-EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "8"))
+# Selected by `make drills`.
+pytestmark = pytest.mark.hypothesis
+
+EXAMPLES = examples(5)
 
 DOCUMENT = openapi_document()
 CONTRACT = schemathesis.openapi.from_dict(DOCUMENT)
@@ -50,7 +54,7 @@ def cases() -> Iterator[tuple[str, str, GenerationMode]]:
                 yield method, path, GenerationMode.NEGATIVE
 
 
-def send_generated(service: Service, method: str, path: str, mode: GenerationMode, examples: int) -> set[int]:
+def send_generated(service: Service, method: str, path: str, mode: GenerationMode, count: int) -> set[int]:
     """Send the requests that Schemathesis generates for one operation; return the statuses of the answers.
 
     Fails for a 500 and for an undocumented answer.
@@ -60,7 +64,7 @@ def send_generated(service: Service, method: str, path: str, mode: GenerationMod
 
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(
-        max_examples=examples,
+        max_examples=count,
         derandomize=True,
         database=None,
         deadline=None,

@@ -33,6 +33,7 @@ from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.selection import Point, Selection
 from registry.projections.columnar.tables import MAX_WHOLE
 from registry.projections.columnar.totals import totals
+from tests.conftest import examples
 from tests.domain.test_totals_properties import SLUGS, portfolios
 from tests.reference_rates import reference_rates
 
@@ -228,7 +229,7 @@ def odd_portfolios(draw: st.DrawFn) -> tuple[list[DealRow], Compared]:
 DIMENSIONS = [*GROUPINGS, "classification:technology"]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     portfolio=odd_portfolios(),
     estimates=st.sampled_from(["include", "include", "exclude", "both"]),
@@ -318,7 +319,7 @@ def metrics_of_a_deal(draw: st.DrawFn) -> list[MetricRow]:
     return [found[id] for id in sorted(found)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     portfolio=odd_portfolios(),
     sites=st.fixed_dictionaries(dict.fromkeys(SLUGS, sites_of_a_deal)),

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from datetime import date
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
-from uuid import uuid4
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from registry.append.recorder import Recorder
 from registry.domain.history import AsOf
 from registry.domain.totals import TotalsQuery
-from registry.infra import postgres
-from registry.projections.columnar import ColumnarCopy
 from registry.projections.columnar.lists import Order
 from registry.projections.columnar.selection import Point, Selection
-from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
-from registry.queries.streams import StreamReader
-from tests.conftest import APP_ROLE, ScratchDatabase, Server, at
+from tests.conftest import Server, examples
+from tests.properties.portfolios import random_registry
 from tests.properties.test_portfolio import DAYS, SLUGS, histories, record
 
 DAY = DAYS[4]
@@ -71,32 +63,18 @@ def parts(history: Sequence[Any], size: int) -> list[Sequence[Any]]:
     return [history[first : first + size] for first in range(0, len(history), size)]
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(2), deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=histories, related=relations, order=st.randoms(), size=st.integers(6, 14))
 async def test_answer_that_is_carried_forward_equals_one_that_is_found_anew(
     server: Server, admin: Any, history: Any, related: Any, order: Any, size: int
 ) -> None:
     mixed = [*history, *related]
     order.shuffle(mixed)
-    name = f"{server.template}_kept_{uuid4().hex}"
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {server.template}")
-    database = ScratchDatabase(
-        name, at(server.admin_url, name), at(server.admin_url, name, APP_ROLE, server.app_password)
-    )
-    try:
-        async with AsyncExitStack() as stack:
-            folder = Path(stack.enter_context(TemporaryDirectory()))
-            pool = await stack.enter_async_context(await postgres.pool(database.app_url, name="kept"))
-            recorder = await stack.enter_async_context(Recorder(pool))
-            copy = await stack.enter_async_context(ColumnarCopy(pool, folder))
-            reader = StreamReader(pool)
-            queries = PortfolioQueries(reader, OrganizationQueries(reader), copy)
-            recorded: dict[str, list[tuple[Any, str]]] = {}
-            for part in parts(mixed, size):
-                await record(recorder, part, recorded)
-                point = await queries.point(AsOf(effective_on=DAY))
-                # Of a point that the log has gone beyond, nothing is kept.
-                anew = replace(point, head=point.head + 1)
-                assert await answers(queries, point) == await answers(queries, anew)
-    finally:
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    async with random_registry(server, admin) as registry:
+        queries = registry.portfolio
+        for part in parts(mixed, size):
+            await record(registry, part)
+            point = await queries.point(AsOf(effective_on=DAY))
+            # Of a point that the log has gone beyond, nothing is kept.
+            anew = replace(point, head=point.head + 1)
+            assert await answers(queries, point) == await answers(queries, anew)

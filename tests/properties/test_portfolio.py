@@ -4,35 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
-from uuid import uuid4
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from registry.append.recorder import Recorder
 from registry.domain.audit.comparison import compare
 from registry.domain.audit.portfolio_changes import portfolio_changes
 from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream, state_as_of
 from registry.domain.stages import LADDER
-from registry.errors import RegistryError
-from registry.infra import postgres
-from registry.projections.columnar import ColumnarCopy
 from registry.projections.columnar.lists import Order, PagePlace
 from registry.projections.columnar.selection import Point, Selection
-from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
-from registry.queries.streams import StreamReader
-from tests.append_helpers import request
-from tests.conftest import APP_ROLE, ScratchDatabase, Server, at
+from tests.conftest import Server, examples
+from tests.properties.portfolios import RandomRegistry, points, random_registry
 
 SLUGS = ("anode", "boiler", "cable", "dock")
 DAYS = [date(2025, month, 1) for month in range(1, 7)]
@@ -87,23 +77,15 @@ histories = st.lists(st.tuples(slugs, days, days, _events(), st.integers(0, 20))
 """Announcements: of which deal, effective and published on which days, and about which of its earlier events."""
 
 
-async def record(recorder: Recorder, history: Sequence[Any], recorded: dict[str, list[tuple[Any, str]]]) -> None:
-    """Record what the rules admit of a history; `recorded` has the events before it, and none of a deal to register."""
-
-    async def append(slug: str, announcement: dict[str, Any]) -> None:
-        try:
-            result = await recorder.record(request(slug, announcement))
-        except RegistryError:
-            return
-        recorded[slug].append((result.events[0].id, announcement["event"]["type"]))
-
+async def record(registry: RandomRegistry, history: Sequence[Any]) -> None:
+    """Register the deals once, and record what the rules admit of a history."""
     for slug in SLUGS:
         registration = {"type": "deal_registered", "title": {"en": slug}}
-        if slug not in recorded:
-            recorded[slug] = []
-            await append(slug, {"event": registration, "effective_on": DAYS[0].isoformat()})
+        if slug not in registry.recorded:
+            await registry.append(slug, {"event": registration, "effective_on": DAYS[0].isoformat()})
     for slug, effective_on, published_on, event, about in history:
-        target, _ = recorded[slug][about % len(recorded[slug])]
+        earlier = registry.recorded[slug]
+        target = earlier[about % len(earlier)].id
         source = {"publisher": "A paper", "published_on": published_on.isoformat()}
         announcement = {"effective_on": effective_on.isoformat(), "sources": [source], "event": dict(event)}
         match event["type"]:
@@ -118,7 +100,7 @@ async def record(recorder: Recorder, history: Sequence[Any], recorded: dict[str,
                 announcement = {"event": dict(event)}
             case "claim_reported":
                 announcement["event"]["about"] = str(target)
-        await append(slug, announcement)
+        await registry.append(slug, announcement)
 
 
 # --- brute force ------------------------------------------------------------------------------------------------------
@@ -237,43 +219,24 @@ selections = st.builds(
     currency=st.sampled_from([None, None, "USD"]),
 )
 searches = st.sampled_from([None, None, "배터리", "DOCK"])
-axes = st.one_of(
-    st.builds(lambda day: AsOf(effective_on=day), days),
-    st.builds(lambda day, position: AsOf(effective_on=day, position=position), days, st.integers(1, 25)),
-    st.builds(lambda day, published: AsOf(effective_on=day, published_on=published), days, days),
-)
+axes = points(DAYS, 25)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(8), deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=histories, data=st.data())
 async def test_52_lists_facets_places_and_comparisons_equal_brute_force(
     server: Server, admin: Any, history: Any, data: st.DataObject
 ) -> None:
-    name = f"{server.template}_portfolio_{uuid4().hex}"
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {server.template}")
-    database = ScratchDatabase(
-        name, at(server.admin_url, name), at(server.admin_url, name, APP_ROLE, server.app_password)
-    )
-    try:
-        async with AsyncExitStack() as stack:
-            folder = Path(stack.enter_context(TemporaryDirectory()))
-            pool = await stack.enter_async_context(await postgres.pool(database.app_url, name="portfolio"))
-            recorder = await stack.enter_async_context(Recorder(pool))
-            copy = await stack.enter_async_context(ColumnarCopy(pool, folder))
-            # The copy follows from here on, so that it is not just loaded.
-            await copy.follow(0)
-            reader = StreamReader(pool)
-            queries = PortfolioQueries(reader, OrganizationQueries(reader), copy)
-            await record(recorder, history, {})
-            streams = list((await reader.load_all([f"deal/{slug}" for slug in SLUGS])).values())
-            for _ in range(4):
-                as_of, selection = data.draw(axes), data.draw(selections)
-                if (q := data.draw(searches)) is not None:
-                    selection = replace(selection, search=await queries.searched(await queries.point(as_of), q))
-                await assert_lists_equal_brute_force(queries, streams, as_of, selection, data)
-                await assert_comparison_equals_brute_force(queries, streams, as_of, data.draw(axes), selection, data)
-    finally:
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    async with random_registry(server, admin) as registry:
+        queries = registry.portfolio
+        await record(registry, history)
+        streams = list((await registry.reader.load_all([f"deal/{slug}" for slug in SLUGS])).values())
+        for _ in range(4):
+            as_of, selection = data.draw(axes), data.draw(selections)
+            if (q := data.draw(searches)) is not None:
+                selection = replace(selection, search=await queries.searched(await queries.point(as_of), q))
+            await assert_lists_equal_brute_force(queries, streams, as_of, selection, data)
+            await assert_comparison_equals_brute_force(queries, streams, as_of, data.draw(axes), selection, data)
 
 
 async def assert_lists_equal_brute_force(

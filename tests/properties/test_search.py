@@ -9,35 +9,24 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack
 from datetime import date
 from itertools import pairwise
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
-from uuid import uuid4
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rapidfuzz.distance import OSA
 
-from registry.append.recorder import Recorder
 from registry.domain.corrections import apply_corrections
 from registry.domain.deal import Deal
 from registry.domain.fold import DEALS, ORGANIZATIONS
 from registry.domain.history import AsOf, FoldedStream, state_as_of
 from registry.domain.sources import source_id
-from registry.errors import RegistryError
 from registry.events.types import OrganizationIdentified, OrganizationNamed, OrganizationRegistered, Recorded
-from registry.infra import postgres
-from registry.projections.columnar import ColumnarCopy
 from registry.queries.named_organizations import NamedOrganizations
-from registry.queries.organizations import OrganizationQueries
-from registry.queries.portfolio import PortfolioQueries
 from registry.queries.search import SearchQueries
-from registry.queries.streams import StreamReader
-from tests.append_helpers import request
-from tests.conftest import APP_ROLE, ScratchDatabase, Server, at
+from tests.conftest import Server, examples
+from tests.properties.portfolios import RandomRegistry, points, random_registry
 
 DEALS_OF_LOG = ("anode", "boiler")
 ORGANIZATIONS_OF_LOG = ("acme", "bolt")
@@ -136,45 +125,24 @@ histories = st.lists(
     min_size=3,
     max_size=14,
 )
-axes = st.one_of(
-    st.builds(lambda day: AsOf(effective_on=day), days),
-    st.builds(lambda day, position: AsOf(effective_on=day, position=position), days, st.integers(1, 18)),
-    st.builds(lambda day, published: AsOf(effective_on=day, published_on=published), days, days),
-)
+axes = points(DAYS, 18)
 
 
-async def record(recorder: Recorder, history: Sequence[Any], data: st.DataObject) -> None:
+async def record(registry: RandomRegistry, history: Sequence[Any], data: st.DataObject) -> None:
     """Register what there is and record what the rules admit of a history."""
-    recorded: dict[str, list[Any]] = {}
-
-    async def append(kind: Any, slug: str, announcement: dict[str, Any]) -> None:
-        try:
-            result = await recorder.record(request(slug, announcement, kind=kind))
-        except RegistryError:
-            return
-        recorded.setdefault(slug, []).append(result.events[0].id)
-
     day = DAYS[0].isoformat()
     for slug in DEALS_OF_LOG:
-        await append(
-            "deal", slug, {"event": {"type": "deal_registered", "title": {"en": f"{slug} plant"}}, "effective_on": day}
-        )
-    await append(
-        "organization",
-        "acme",
-        {"event": {"type": "organization_registered", "name": {"en": "Acme"}}, "effective_on": day},
-    )
-    await append(
-        "organization",
-        "bolt",
-        {"event": {"type": "organization_registered", "name": {"ko": "볼트 에너지"}}, "effective_on": day},
-    )
+        registration: dict[str, Any] = {"type": "deal_registered", "title": {"en": f"{slug} plant"}}
+        await registry.append(slug, {"event": registration, "effective_on": day})
+    for slug, name in zip(ORGANIZATIONS_OF_LOG, ({"en": "Acme"}, {"ko": "볼트 에너지"}), strict=True):
+        registration = {"type": "organization_registered", "name": name}
+        await registry.append(slug, {"event": registration, "effective_on": day}, "organization")
     for kind, slug, effective_on, published_on, drawn, source in history:
         event = dict(drawn)
         source = {**source, "published_on": published_on.isoformat()}
         announcement = {"effective_on": effective_on.isoformat(), "sources": [source], "event": event}
         if event["type"] in ("event_corrected", "event_voided"):
-            target = str(data.draw(st.sampled_from(recorded[slug])))
+            target = str(data.draw(st.sampled_from(registry.recorded[slug])).id)
             if event["type"] == "event_voided":
                 announcement = {"event": {"type": "event_voided", "voids": target}}
             else:
@@ -182,7 +150,7 @@ async def record(recorder: Recorder, history: Sequence[Any], data: st.DataObject
                 if event["source"] is not None:
                     replacement["sources"] = [event["source"]]
                 announcement = {"event": {"type": "event_corrected", "corrects": target, "replacement": replacement}}
-        await append(kind, slug, announcement)
+        await registry.append(slug, announcement, kind)
 
 
 # --- brute force ------------------------------------------------------------------------------------------------------
@@ -351,40 +319,25 @@ class Things:
 # --- the property -----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(8), deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=histories, data=st.data())
 async def test_56_a_search_finds_what_brute_force_over_the_states_finds(
     server: Server, admin: Any, history: Any, data: st.DataObject
 ) -> None:
-    name = f"{server.template}_search_{uuid4().hex}"
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {server.template}")
-    database = ScratchDatabase(
-        name, at(server.admin_url, name), at(server.admin_url, name, APP_ROLE, server.app_password)
-    )
-    try:
-        async with AsyncExitStack() as stack:
-            folder = Path(stack.enter_context(TemporaryDirectory()))
-            pool = await stack.enter_async_context(await postgres.pool(database.app_url, name="search"))
-            recorder = await stack.enter_async_context(Recorder(pool))
-            copy = await stack.enter_async_context(ColumnarCopy(pool, folder))
-            # The copy follows from here on, so that it is not just loaded.
-            await copy.follow(0)
-            await record(recorder, history, data)
-            reader = StreamReader(pool)
-            organizations = OrganizationQueries(reader)
-            portfolio = PortfolioQueries(reader, organizations, copy)
-            search = SearchQueries(portfolio, NamedOrganizations(reader, organizations, copy), pool)
-            names = [f"deal/{slug}" for slug in DEALS_OF_LOG]
-            names += [f"organization/{slug}" for slug in ORGANIZATIONS_OF_LOG]
-            streams = await reader.load_all(names)
-            for _ in range(8):
-                as_of, query = data.draw(axes), data.draw(queries)
-                point = await portfolio.point(as_of)
-                found = await search.search(as_of, query)
-                expected = Things(streams, as_of, point.position).find(query)
-                assert {(hit.kind, hit.id) for hit in found.hits} == expected
-                selection = await portfolio.select(point, {}, query)
-                listed = await portfolio.count(point, selection)
-                assert listed == found.counts["deal"] == len([key for key in expected if key[0] == "deal"])
-    finally:
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    async with random_registry(server, admin) as registry:
+        await record(registry, history, data)
+        portfolio = registry.portfolio
+        organizations = NamedOrganizations(registry.reader, registry.organizations, registry.copy)
+        search = SearchQueries(portfolio, organizations, registry.pool)
+        names = [f"deal/{slug}" for slug in DEALS_OF_LOG]
+        names += [f"organization/{slug}" for slug in ORGANIZATIONS_OF_LOG]
+        streams = await registry.reader.load_all(names)
+        for _ in range(8):
+            as_of, query = data.draw(axes), data.draw(queries)
+            point = await portfolio.point(as_of)
+            found = await search.search(as_of, query)
+            expected = Things(streams, as_of, point.position).find(query)
+            assert {(hit.kind, hit.id) for hit in found.hits} == expected
+            selection = await portfolio.select(point, {}, query)
+            listed = await portfolio.count(point, selection)
+            assert listed == found.counts["deal"] == len([key for key in expected if key[0] == "deal"])

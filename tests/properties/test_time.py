@@ -36,12 +36,13 @@ from registry.events.types import (
     Replacement,
 )
 from registry.events.values import Localized, decode_hook
+from tests.conftest import examples
 from tests.domain.builders import LogBuilder, usd
 from tests.properties import oracle
 from tests.properties.strategies import DAYS, boundary_points, logs
 
 quick = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 

@@ -19,6 +19,7 @@ from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.selection import Point, Selection
 from registry.projections.columnar.tables import copied_tables
 from registry.projections.columnar.totals import totals
+from tests.conftest import examples
 from tests.domain.builders import LogBuilder
 from tests.properties.strategies import DAYS, logs
 from tests.properties.test_fact_rows import apply, rolled_back
@@ -65,7 +66,7 @@ def figures(found: Totals) -> Any:
     return groups, found.rates
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(12), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     log=logs(admitted=True),
     cuts=st.sets(st.integers(1, 13)),

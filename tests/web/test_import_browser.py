@@ -8,11 +8,12 @@ import pytest
 from playwright.async_api import expect
 
 from tests.api.conftest import ADMIN_KEY
+from tests.conftest import drill
 from tests.web.conftest import Opens
 from tests.web.test_browser import violations
 from tests.web.test_import_pages import PLANTS
 
-CASES = [("en-US", 1280, True), ("ko-KR", 390, True), ("en-US", 1280, False)]
+CASES = [drill("en-US", 1280, True), ("ko-KR", 390, True), ("en-US", 1280, False)]
 NAMES = {
     "en-US": ("Upload", "Import", "Imported"),
     "ko-KR": ("올리기", "가져오기", "가져옴"),

@@ -19,6 +19,7 @@ from registry.append.principals import IssuedKey
 from registry.transparency.signing_keys import KeySource
 from registry.web.i18n import words
 from tests.api.conftest import Service
+from tests.conftest import drill
 from tests.web.conftest import Opens, Window
 from tests.web.test_browser import clean, enter, reach
 
@@ -56,7 +57,12 @@ async def unfold(page: Page, field: str) -> None:
 
 @pytest.mark.parametrize(
     ("language", "width", "script"),
-    [("en-US", 1280, True), ("ko-KR", 390, True), ("ko-KR", 1280, False), ("en-US", 390, False)],
+    [
+        ("ko-KR", 390, True),
+        drill("en-US", 1280, True),
+        drill("ko-KR", 1280, False),
+        drill("en-US", 390, False),
+    ],
 )
 async def test_article_is_pasted_corrected_reviewed_found_and_proved_by_keyboard(
     window: Opens, pages: Service, tmp_path: Path, language: str, width: int, script: bool
