@@ -481,6 +481,8 @@ async def test_events_are_sent_as_cloud_events_in_both_modes(service: Service, r
     secret = base64.b64decode(webhook["secret"].removeprefix("whsec_"))
     timestamp = int(headers["webhook-timestamp"])
     assert headers["webhook-signature"] == sign(secret, headers["webhook-id"], timestamp, body)
+    # A message whose answer is not yet recorded would be sent again.
+    await listed(service, lambda sent: sent["position"] == logged["position"])
     changed = await service.client.patch(f"/v1/webhooks/{webhook['id']}", json={"format": "cloudevents-binary"})
     assert changed.json()["format"] == "cloudevents-binary"
     await post(service, "plant", pledged())
