@@ -78,7 +78,7 @@ async def test_head_of_an_export_states_no_length(visitor: httpx.AsyncClient, fo
     assert head.headers["content-disposition"] == whole.headers["content-disposition"]
 
 
-LARGE = json.dumps([random.Random(1).random() for _ in range(400_000)]).encode()
+LARGE = json.dumps([random.Random(1).random()] * 400_000).encode()
 
 
 @get("/large", media_type="application/json")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from importlib import resources
 from io import BytesIO
 from pathlib import Path
@@ -27,18 +28,29 @@ class CodeUse(Struct, frozen=True):
 
 def code_uses(constructor: str, argument: int = 0) -> list[CodeUse]:
     """Every call of `constructor` in the source whose argument at `argument` is a literal code."""
+    return list(_calls(constructor, argument))
+
+
+def _calls(constructor: str, argument: int) -> Iterator[CodeUse]:
+    for where, name, node in all_calls():
+        if name == constructor:
+            match node.args[argument : argument + 1]:
+                case [ast.Constant(value=str(code))]:
+                    params = frozenset(keyword.arg for keyword in node.keywords if keyword.arg)
+                    yield CodeUse(code, params, where)
+
+
+@cache
+def all_calls() -> list[tuple[str, str, ast.Call]]:
+    """Every call in the source: where it stands and whose constructor, function or method it names."""
     root = Path(registry.__file__).parent
-    return [use for path in sorted(root.rglob("*.py")) for use in _calls(path, root, constructor, argument)]
-
-
-def _calls(path: Path, root: Path, constructor: str, argument: int) -> Iterator[CodeUse]:
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        match node:
-            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name == constructor:
-                match node.args[argument : argument + 1]:
-                    case [ast.Constant(value=str(code))]:
-                        params = frozenset(keyword.arg for keyword in node.keywords if keyword.arg)
-                        yield CodeUse(code, params, f"{path.relative_to(root)}:{node.lineno}")
+    found = []
+    for path in sorted(root.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            match node:
+                case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
+                    found.append((f"{path.relative_to(root)}:{node.lineno}", name, node))
+    return found
 
 
 def catalogue_texts(language: str, context: str) -> dict[str, str]:
