@@ -23,8 +23,8 @@ def sections(page: str) -> dict[str, list[str]]:
 @pytest.mark.parametrize(
     "q", ["data center", "mipo", "AWS Ulsan", "데이터 센터", "미포 국가산업단지", "upi.com ulsan", "Ulsann AWS"]
 )
-async def test_a_deal_is_found_by_what_people_call_it(reader: httpx.AsyncClient, q: str) -> None:
-    page = main_of((await reader.get("/search", params={"q": q})).text)
+async def test_a_deal_is_found_by_what_people_call_it(demo_reader: httpx.AsyncClient, q: str) -> None:
+    page = main_of((await demo_reader.get("/search", params={"q": q})).text)
     assert sections(page)["deal"][0] == "/deals/sk-aws-ulsan"
     assert "<mark>" in page
 
