@@ -13,12 +13,17 @@ from msgspec import Meta, Struct
 from registry.api.bodies import Request, decoder, read_body
 from registry.api.openapi import writing
 from registry.api.responses import RawResponse, json_response
+from registry.errors import FieldError, Invalid
 from registry.events import intake
 from registry.events.codec import earliest_publication
 from registry.events.values import EventPart, Localized, Source, decode_hook
 from registry.extraction import Article, KnownOrganization, ProposedDeal, extract
+from registry.infra.threads import answer_apart
 from registry.queries.organizations import OrganizationQueries
 from registry.schemas import encode
+
+# A page of a newspaper takes a tenth of a second. Text that is no article can take minutes.
+EXTRACT_SECONDS = 10.0
 
 
 class ArticleText(EventPart, frozen=True, kw_only=True):
@@ -76,12 +81,19 @@ def decode_article(body: bytes) -> ArticleText:
 async def proposed_deals(
     text: str, source: Source | None, organization_queries: OrganizationQueries
 ) -> tuple[list[ProposedDeal], set[str]]:
-    """The deals that an article announces, and the slugs of the organizations that the registry knows."""
+    """The deals that an article announces, and the slugs of the organizations that the registry knows.
+
+    Raises:
+        Invalid: The text takes too long to read.
+    """
     known = [KnownOrganization(slug, names) for slug, names in (await organization_queries.known_names()).items()]
     cited = msgspec.to_builtins(source) if source is not None else {}
     published_on = earliest_publication((source,)) if source is not None else None
-    # A long article takes too long for the event loop.
-    deals = await asyncio.to_thread(extract, Article(text, cited, published_on), known)
+    try:
+        async with asyncio.timeout(EXTRACT_SECONDS):
+            deals = await answer_apart(len(text), extract, Article(text, cited, published_on), known)
+    except TimeoutError:
+        raise Invalid([FieldError("/text", "text_takes_long", seconds=int(EXTRACT_SECONDS))]) from None
     return deals, {one.slug for one in known}
 
 

@@ -19,6 +19,7 @@ from registry.extraction.cues import Cues, Quantity, cues_of
 from registry.extraction.names import FoundOrganization, KnownOrganization, OrganizationFinder, leading
 from registry.extraction.places import FoundPlace, find_places
 from registry.extraction.text import ArticleLanguage, Sentence, clauses, language_of, sentences
+from registry.infra.threads import stop_if_left
 
 MAX_DEALS = 100
 """The most deals that are proposed from one article."""
@@ -98,6 +99,7 @@ def extract(article: Article, known: Iterable[KnownOrganization]) -> list[Propos
     drafts: list[_Draft] = []
     for sentence in sentences(article.text):
         for clause in clauses(sentence.text):
+            stop_if_left()
             found = finder.find(clause), list(find_amounts(clause)), find_places(clause), cues_of(clause)
             _assign(_Reading(sentence, clause, *found), drafts)
     slugs: set[str] = set()

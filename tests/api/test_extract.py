@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import httpx
+import pytest
 
+from registry.api import extract
 from tests.api.conftest import Service
 
 SOURCE = {"publisher": "A paper", "url": "https://news.example/1", "language": "ko", "published_on": "2025-10-29"}
@@ -49,3 +51,12 @@ async def test_wrong_article_is_refused_with_its_field(client: httpx.AsyncClient
         answer = await client.post("/v1/extract", json=body)
         assert answer.status_code == 422, body
         assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+
+
+async def test_text_that_takes_too_long_to_read_is_refused(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extract, "EXTRACT_SECONDS", 0.2)
+    answer = await client.post("/v1/extract", json={"text": "$" + "1," * 20_000})
+    assert answer.status_code == 422
+    assert [(error["pointer"], error["code"]) for error in answer.json()["errors"]] == [("/text", "text_takes_long")]

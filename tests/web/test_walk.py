@@ -70,10 +70,8 @@ async def generated(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -
             assert b'"error"' not in answer.content
         # Right after an import of many deals, the first question waits until they are in the columnar copy, with a key
         # up to a minute; a busy machine takes longer.
-        for _ in range(10):
-            ready = await service.client.get("/v1/deals?limit=1", timeout=300)
-            if ready.status_code != 503:
-                break
+        while (ready := await service.client.get("/v1/deals?limit=1", timeout=300)).status_code == 503:
+            pass
         assert ready.status_code == 200
         yield service
 
