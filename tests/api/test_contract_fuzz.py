@@ -22,7 +22,7 @@ from tests.conftest import examples
 # Selected by `make drills`.
 pytestmark = pytest.mark.hypothesis
 
-EXAMPLES = examples(5)
+EXAMPLES = examples(8)
 
 DOCUMENT = openapi_document()
 CONTRACT = schemathesis.openapi.from_dict(DOCUMENT)
