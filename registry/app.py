@@ -348,7 +348,7 @@ def witness_addresses(settings: Settings) -> tuple[WitnessAddress, ...]:
         raise BadSetting(setting="REGISTRY_WITNESSES (--witnesses)", reason=problem) from None
 
 
-class Shape(Struct, frozen=True):
+class RouteSettings(Struct, frozen=True):
     """The settings that an application's routes are made from."""
 
     public_read: bool
@@ -357,20 +357,20 @@ class Shape(Struct, frozen=True):
     cors_origins: tuple[str, ...]
 
     @classmethod
-    def of(cls, settings: Settings) -> Shape:
-        """The shape of the application that has these settings."""
+    def of(cls, settings: Settings) -> RouteSettings:
+        """Those among the settings."""
         return cls(settings.public_read, settings.time_zone, settings.data_licence, settings.cors_origins)
 
 
 def create_app(settings: Settings) -> Litestar:
     """Make the application. Its database must exist and be migrated when it starts."""
     tracing = _tracing(settings)
-    app = _app_with_routes(Shape.of(settings), tracing)
+    app = _app_with_routes(RouteSettings.of(settings), tracing)
     configure(app, settings, tracing)
     return app
 
 
-def _app_with_routes(shape: Shape, tracing: Tracing | None = None) -> Litestar:
+def _app_with_routes(of_routes: RouteSettings, tracing: Tracing | None = None) -> Litestar:
     """Make an application without settings. `configure` gives it some, and new ones after it stopped."""
 
     def provide(name: str) -> Provide:
@@ -381,17 +381,17 @@ def _app_with_routes(shape: Shape, tracing: Tracing | None = None) -> Litestar:
 
     app = Litestar(
         route_handlers=[
-            api.create_router(public_read=shape.public_read),
-            web.create_router(Calendar(shape.time_zone)),
+            api.create_router(public_read=of_routes.public_read),
+            web.create_router(Calendar(of_routes.time_zone)),
         ],
         dependencies={dependency: provide(name) for dependency, name in DEPENDENCIES.items()},
         lifespan=[_lifespan],
         exception_handlers={**HANDLERS, **web.APPLICATION_HANDLERS},
-        openapi_config=openapi_config(shape.data_licence),
+        openapi_config=openapi_config(of_routes.data_licence),
         include_in_schema=False,
         plugins=[MsgspecSchemas(), *([tracing.plugin] if tracing else [])],
         before_send=[tracing.name_span] if tracing else [],
-        cors_config=cors_config(shape.cors_origins) if shape.cors_origins else None,
+        cors_config=cors_config(of_routes.cors_origins) if of_routes.cors_origins else None,
         request_max_body_size=None,
         logging_config=None,
     )
@@ -401,7 +401,7 @@ def _app_with_routes(shape: Shape, tracing: Tracing | None = None) -> Litestar:
 
 
 def configure(app: Litestar, settings: Settings, tracing: Tracing | None = None) -> None:
-    """Make a stopped application start with these settings, which must have its shape.
+    """Make a stopped application start with these settings, which must be the same for its routes.
 
     Raises:
         BadSetting: They contradict each other, or name what this release does not know.
@@ -470,4 +470,4 @@ def _list_all_methods(app: Litestar) -> None:
             route.route_handler_map["OPTIONS"] = handler, parameters
 
 
-__all__ = ["Services", "Shape", "configure", "create_app", "open_services"]
+__all__ = ["RouteSettings", "Services", "configure", "create_app", "open_services"]

@@ -26,7 +26,7 @@ from msgspec import Struct
 
 from registry.api.http_protocol import ConnectionLimits
 from registry.api.http_server import HttpServer
-from registry.app import Shape, configure, create_app
+from registry.app import RouteSettings, configure, create_app
 from registry.append.principals import IssuedKey, issue_key, record_events
 from registry.domain.principal import Rights
 from registry.events.types import KeyRevoked
@@ -138,7 +138,7 @@ def contract() -> Contract:
 
 
 # Applications that were stopped. Making one takes 0.7 s, and the tests start hundreds.
-stopped: defaultdict[Shape, list[Litestar]] = defaultdict(list)
+stopped: defaultdict[RouteSettings, list[Litestar]] = defaultdict(list)
 
 
 @asynccontextmanager
@@ -146,17 +146,17 @@ async def running(
     settings: Settings, limits: ConnectionLimits | None = None, *, port: int = 0
 ) -> AsyncIterator[Service]:
     """Run the service with these settings, with the routes of a stopped one where it has the same."""
-    shape = Shape.of(settings)
-    if settings.otlp_endpoint is not None or not stopped[shape]:
+    of_routes = RouteSettings.of(settings)
+    if settings.otlp_endpoint is not None or not stopped[of_routes]:
         app = create_app(settings)
     else:
-        app = stopped[shape].pop()
+        app = stopped[of_routes].pop()
         configure(app, settings)
     async with served(app, settings, limits, port=port) as service:
         yield service
     if settings.otlp_endpoint is None:
         del app.state.services
-        stopped[shape].append(app)
+        stopped[of_routes].append(app)
 
 
 @asynccontextmanager
