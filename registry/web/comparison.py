@@ -153,7 +153,8 @@ class ComparisonPages(Controller):
 
         async def make() -> Rendered:
             days = await portfolio_queries.effective_change_days(await portfolio_queries.point(AsOf()), MAX_CHANGES)
-            start = next((point for point in (given_start, shown_point(page)) if point != AsOf()), recent_point(days))
+            start = next((point for point in (given_start, shown_point(page)) if point != AsOf()), None)
+            start = start or recent_point([day for day in days if day <= page.times.today])
             first = decode_cursor(deal_selection.cursor) if deal_selection.cursor else None
             last = first.fix(end) if first else end
             compared = await portfolio_queries.changes(

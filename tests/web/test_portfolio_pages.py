@@ -130,6 +130,19 @@ async def test_observed_stage_is_shown_with_the_day_of_the_observation(
     assert sentence in text_of((await service.visitor.get(f"/deals/{slug}?lang={language}")).text)
 
 
+async def test_comparison_starts_at_a_past_day_whatever_takes_effect_later(
+    server: Server, admin: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    async with cloned(server, admin, "later") as settings, running(settings) as service:
+        for day in ("2026-01-02", "2090-01-01", "2091-01-01", "2092-01-01", "2093-01-01"):
+            body = {"effective_on": day, "event": {"type": "deal_registered", "title": {"en": day}}}
+            assert (await service.client.post(f"/v1/deals/from-{day}/events", json=body)).status_code == 201
+        html = (await service.visitor.get("/compare")).text
+    start = re.search(r'name="from.effective_on" value="([0-9-]{10})"', html)
+    assert start is not None
+    assert start[1] == "2026-01-02"
+
+
 async def test_map_counts_the_deals_of_each_province(reader: httpx.AsyncClient) -> None:
     html = (await reader.get("/")).text
     assert 'aria-label="Ulsan: 2"' in html
