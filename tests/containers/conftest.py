@@ -26,7 +26,8 @@ TOP = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 BASE, IMAGE, POSTGRES_IMAGE = "registry-test-base", "registry-test-service", "registry-test-postgres"
 ADMIN_KEY = "an-admin-key-for-the-container-tests"
-NEEDED = ("podman", "runc", "debootstrap", "iptables")
+# Podman's own programs are on no PATH.
+NEEDED = ("podman", "runc", "debootstrap", "iptables", "/usr/lib/podman/netavark", "/usr/lib/podman/aardvark-dns")
 
 # crun fails on hybrid cgroups, and without systemd neither its cgroup manager nor its journal is there.
 CONTAINERS_CONF = """

@@ -162,7 +162,14 @@ def plain(text: str) -> str:
     return unicodedata.normalize("NFC", "".join(c for c in letters if unicodedata.category(c) != "Mn"))
 
 
-SPELLINGS = {"centre": "center", "plants": "plant", "works": "work", "states": "state", "united": "unit"}
+SPELLINGS = {
+    "centre": "center",
+    "datacentre": "datacenter",
+    "plants": "plant",
+    "works": "work",
+    "states": "state",
+    "united": "unit",
+}
 
 
 def spelled(word: str) -> str:
