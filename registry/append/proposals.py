@@ -6,9 +6,9 @@ given when they were proposed, so an approval that is repeated after a lost answ
 deleted with the decision: what was approved is in the log, where it can be redacted. Who changed a proposal is in its
 row, which stays; no one of them is the second principal that `REGISTRY_FOUR_EYES` demands.
 
-A seal under a key outside the database binds the proposer and those who changed the proposal to the content: whoever
-has the application role's password can neither have something approved as another's, nor exchange what the reviewer has
-read, nor hide that the reviewer has written it.
+A seal under a key outside the database binds the proposer and those who changed the proposal to the content. So the
+password of the application's role is not enough to have something approved as another's, to exchange what the reviewer
+has read, or to hide that the reviewer has written a part.
 
 All decisions about a proposal are in this file; hence its length.
 """
@@ -127,7 +127,7 @@ class Proposal(Struct, frozen=True, kw_only=True):
 
     @property
     def author(self) -> str:
-        """Who wrote the present content: the proposer, or who changed it last."""
+        """The principal who wrote the present content: the proposer, or the last who changed it."""
         return self.changed_by[-1] if self.changed_by else self.proposed_by
 
     @property

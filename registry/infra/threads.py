@@ -26,7 +26,7 @@ _left: ContextVar[threading.Event | None] = ContextVar("left", default=None)
 
 
 class Left(Exception):
-    """Nobody waits for the answer any more."""
+    """The request has ended, so its answer is not needed."""
 
 
 def is_long(size: int) -> bool:
