@@ -241,6 +241,8 @@ class Things:
             s.slug: state_as_of(s.slug, s.events, always, ORGANIZATIONS).merged_into for s in organizations.values()
         }
         self.survivor = {slug: merged[slug] or slug for slug in snapshots}
+        # An organization exists once it has an event or a deal names it, whatever was merged into it.
+        existing = {s.slug for s in organizations.values() if any(self._in_force(s, as_of, position))}
         for stream in organizations.values():
             texts = self.texts.setdefault(("organization", self.survivor[stream.slug]), [])
             for effective in self._in_force(stream, as_of, position):
@@ -258,6 +260,10 @@ class Things:
             snapshot = state_as_of(stream.slug, stream.events, as_of, DEALS)
             if snapshot.state is not None and snapshot.merged_into is None:
                 self._add_deal(stream, snapshot.state, record_texts)
+                existing |= {
+                    self.survivor.get(party.organization, party.organization) for party in snapshot.state.parties
+                }
+        self.texts = {key: t for key, t in self.texts.items() if key[0] != "organization" or key[1] in existing}
         for stream in streams.values():
             for effective in self._in_force(stream, as_of, position):
                 self._add_sources(stream, effective)
