@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 import signal
 import sys
@@ -18,6 +19,7 @@ from registry.infra import postgres
 from registry.infra.postgres import Pool
 from registry.projections.columnar import ColumnarCopy, following, search_index
 from registry.projections.columnar import copy as columnar_copy
+from registry.projections.columnar.files import CopyDirectory
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.tables import DERIVED
 from registry.projections.facts import FACT_TABLES
@@ -187,6 +189,17 @@ async def test_two_processes_share_a_data_directory(recorder: Any, pool: Pool, t
         position = await record(recorder, "b", REGISTERED, pledged())
         await assert_is_current(two, pool, position)
         await assert_is_current(one, pool, position)
+
+
+def test_directory_that_is_forgotten_is_free_again(tmp_path: Path) -> None:
+    first = CopyDirectory(tmp_path)
+    second = CopyDirectory(tmp_path)
+    del first
+    gc.collect()
+    third = CopyDirectory(tmp_path)
+    assert [one.scratch("any").parent.name for one in (second, third)] == ["2", "1"]
+    second.close()
+    third.close()
 
 
 async def test_redaction_leaves_no_bytes_in_the_copy(recorder: Any, pool: Pool, tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import time
+import weakref
 from pathlib import Path
-from typing import IO
 
 import duckdb
 from duckdb import DuckDBPyConnection
@@ -25,7 +25,6 @@ class CopyDirectory:
     """
 
     def __init__(self, parent: Path) -> None:
-        self._lock: IO[str] | None = None
         for number in range(1, MAX_DIRECTORIES + 1):
             path = parent / str(number)
             path.mkdir(parents=True, exist_ok=True)
@@ -36,7 +35,9 @@ class CopyDirectory:
             except OSError:
                 lock.close()
                 continue
-            self._lock, self._path = lock, path
+            self._path = path
+            # A copy that is dropped without being closed does not keep its directory.
+            self._release = weakref.finalize(self, lock.close)
             return
         raise RuntimeError(f"{parent} has {MAX_DIRECTORIES} copies in use")
 
@@ -82,9 +83,7 @@ class CopyDirectory:
 
     def close(self) -> None:
         """Let another process have the directory."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._release()
 
     def _connect(self, path: Path) -> DuckDBPyConnection:
         self._path.mkdir(parents=True, exist_ok=True)
