@@ -127,7 +127,7 @@ class Proposal(Struct, frozen=True, kw_only=True):
 
     @property
     def author(self) -> str:
-        """The principal who wrote the present content: the proposer, or the last who changed it."""
+        """The principal who wrote the present content: the proposer, or else the last to change it."""
         return self.changed_by[-1] if self.changed_by else self.proposed_by
 
     @property

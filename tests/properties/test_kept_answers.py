@@ -76,5 +76,5 @@ async def test_answer_that_is_carried_forward_equals_one_that_is_found_anew(
             await record(registry, part)
             point = await queries.point(AsOf(effective_on=DAY))
             # Of a point that the log has gone beyond, nothing is kept.
-            anew = replace(point, head=point.head + 1)
-            assert await answers(queries, point) == await answers(queries, anew)
+            uncached = replace(point, head=point.head + 1)
+            assert await answers(queries, point) == await answers(queries, uncached)

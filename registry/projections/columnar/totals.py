@@ -85,7 +85,7 @@ WITH sizes AS (
 SELECT {names}, coalesce(sum(size), 0) AS size FROM sizes GROUP BY {names}
 """
 
-# The sums of the groups of a page: only these are told apart by all that the result tells apart.
+# The sums of the groups on a page, split by rule, currency and the other columns of the result.
 _SHOWN = """
 SELECT {names}, rule, currency, nature, basis, qualifier, low_open, high_open, {shared} AS shared,
        sum(low), sum(high), sum(pledges)::BIGINT
