@@ -28,6 +28,8 @@ from tests.faults.load import ADMIN_KEY, REQUEST_SECONDS, ServiceProcess, run_co
 from tests.faults.test_faults import a_free_port
 
 FROZEN_SECONDS = 3.0
+# Longer than a service waits for the lock of the log and for a commit.
+LONG_FROZEN_SECONDS = 20.0
 CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'registry%'"
 DISK_MB = 1000
 
@@ -96,8 +98,8 @@ async def kill_postgres(bench: Bench) -> None:
     await (await bench.owner()).close()
 
 
-async def kill_backend_in_commit(bench: Bench) -> None:
-    owner = await bench.owner()
+async def backend_that_writes(owner: asyncpg.Connection[asyncpg.Record]) -> int:
+    """The process of a backend that writes a batch at this moment."""
     query = (
         "SELECT pid FROM pg_stat_activity WHERE application_name = 'registry recorder' AND state = 'active'"
         " ORDER BY (wait_event LIKE 'Wal%' OR wait_event LIKE 'WAL%') DESC NULLS LAST, wait_event IS NULL LIMIT 1"
@@ -105,10 +107,34 @@ async def kill_backend_in_commit(bench: Bench) -> None:
     async with asyncio.timeout(30):
         while (pid := await owner.fetchval(query)) is None:  # noqa: ASYNC110 - it lasts for a millisecond
             await asyncio.sleep(0)
-    os.kill(pid, signal.SIGKILL)
+    assert isinstance(pid, int)
+    return pid
+
+
+async def kill_backend_in_commit(bench: Bench) -> None:
+    owner = await bench.owner()
+    os.kill(await backend_that_writes(owner), signal.SIGKILL)
     with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
         await owner.close(timeout=1)
     await (await bench.owner()).close()
+
+
+async def freeze_backend_in_commit(bench: Bench) -> None:
+    """Stop a backend that holds the lock of the log for longer than the services wait for the lock and for a COMMIT."""
+    owner = await bench.owner()
+    holds = "SELECT EXISTS (SELECT FROM pg_locks WHERE pid = $1 AND locktype = 'advisory' AND granted)"
+    async with asyncio.timeout(30):
+        while True:
+            backend = psutil.Process(await backend_that_writes(owner))
+            backend.suspend()
+            if await owner.fetchval(holds, backend.pid):
+                break
+            backend.resume()
+    try:
+        await asyncio.sleep(LONG_FROZEN_SECONDS)
+    finally:
+        backend.resume()
+    await owner.close()
 
 
 async def freeze_service(bench: Bench) -> None:
@@ -119,13 +145,25 @@ async def freeze_service(bench: Bench) -> None:
 
 
 async def freeze_postgres(bench: Bench) -> None:
+    await freeze_all_of_postgres(bench, FROZEN_SECONDS)
+
+
+async def freeze_postgres_in_commit(bench: Bench) -> None:
+    """Stop Postgres for so long that the services give up a batch without knowing whether it was recorded."""
+    owner = await bench.owner()
+    await backend_that_writes(owner)
+    await freeze_all_of_postgres(bench, LONG_FROZEN_SECONDS)
+    await owner.close()
+
+
+async def freeze_all_of_postgres(bench: Bench, seconds: float) -> None:
     assert bench.server.pid is not None
     server = psutil.Process(bench.server.pid)
     processes = [server, *server.children(recursive=True)]
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.suspend()
-    await asyncio.sleep(FROZEN_SECONDS)
+    await asyncio.sleep(seconds)
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.resume()
@@ -343,8 +381,18 @@ INJECTIONS = (
     Injection("all services killed", "`kill -9` of both services at once, restarted", kill_all_services),
     Injection("Postgres killed", "`kill -9` of the postmaster", kill_postgres),
     Injection("backend killed in COMMIT", "`kill -9` of a backend while it writes a batch", kill_backend_in_commit),
+    Injection(
+        "backend frozen in COMMIT",
+        "SIGSTOP of a backend for 20 s while it writes a batch and holds the lock of the log",
+        freeze_backend_in_commit,
+    ),
     Injection("service frozen", "SIGSTOP of a service for 3 s", freeze_service),
     Injection("Postgres frozen", "SIGSTOP of all processes of Postgres for 3 s", freeze_postgres),
+    Injection(
+        "Postgres frozen in COMMIT",
+        "SIGSTOP of all processes of Postgres for 20 s while a backend writes a batch",
+        freeze_postgres_in_commit,
+    ),
     Injection("connections cut", "every connection of the services terminated", cut_connections),
     Injection("connections exhausted", "every slot of the server taken for 2 s", exhaust_connections),
     Injection("disk full", "the file system of Postgres filled for 3 s", fill_disk, small_disk),
