@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry.api import docs, exports
+from registry.api import docs, exports, filters, parameters
 from registry.api.deals import DealsController
 from registry.api.events import EventsController
 from registry.api.export_metadata import METADATA_HANDLERS
@@ -16,7 +16,6 @@ from registry.api.mirroring import MirroringController
 from registry.api.ocds import OcdsController
 from registry.api.organization_merges import OrganizationMergesController
 from registry.api.organizations import OrganizationsController
-from registry.api.parameters import DEPENDENCIES
 from registry.api.portfolio import PortfolioController
 from registry.api.principals import PrincipalsController
 from registry.api.proposals import ProposalsController
@@ -61,6 +60,6 @@ def create_router(*, public_read: bool) -> Routes:
             docs.static_router,
         ],
         include_in_schema=True,
-        dependencies=DEPENDENCIES,
+        dependencies={**parameters.DEPENDENCIES, **filters.DEPENDENCIES},
         before_request=request_check(public_read=public_read),
     )

@@ -13,7 +13,7 @@ from msgspec.structs import asdict, replace
 from registry import exports
 from registry.api.bodies import Request
 from registry.api.openapi import reading
-from registry.api.parameters import After, CurrencyFilter, DealFilters, SearchText
+from registry.api.parameters import After
 from registry.api.responses import RawResponse, base_url, json_response
 from registry.delivery.feed import Filter
 from registry.domain.calendar import Calendar
@@ -23,6 +23,7 @@ from registry.exports.datapackage import TITLES, ExportedPoint, datapackage
 from registry.i18n import DEFAULT_LANGUAGE
 from registry.infra.settings import Settings
 from registry.projections.columnar.exported import SOURCES, ExportedColumn, PortfolioTable
+from registry.queries.deal_query import DealListQuery
 from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import encode
@@ -46,12 +47,10 @@ def portfolio_metadata(kind: PortfolioTable) -> HTTPRouteHandler:
         evidence: NamedDependency[Evidence],
         settings: NamedDependency[SkipValidation[Settings]],
         portfolio_as_of: NamedDependency[AsOf],
-        deal_filters: NamedDependency[DealFilters],
-        currency: CurrencyFilter = None,
-        q: SearchText = None,
+        deal_filters: NamedDependency[DealListQuery],
         sources: WithSources = False,
     ) -> RawResponse[dict[str, Any]]:
-        del deal_filters, currency, q  # Checked, and passed on as the request has them.
+        del deal_filters  # Checked, and passed on as the request has them.
         point = await portfolio_queries.point(portfolio_as_of)
         published = portfolio_as_of.published_on
         known = {"published_on": str(published)} if published is not None else {"position": str(point.position)}

@@ -17,12 +17,13 @@ from registry import exports
 from registry.api.bodies import Request
 from registry.api.export_metadata import DATAPACKAGE, WithSources, query_without
 from registry.api.openapi import reading
-from registry.api.parameters import After, CurrencyFilter, DealFilters, SearchText
+from registry.api.parameters import After
 from registry.api.responses import RawResponse, raw_headers, stream
 from registry.delivery.feed import Filter
 from registry.domain.history import AsOf
 from registry.projections.columnar.exported import PortfolioTable
 from registry.projections.columnar.lists import Order, PagePlace
+from registry.queries.deal_query import DealListQuery
 from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import exported_event
@@ -42,20 +43,12 @@ def portfolio_handler(kind: PortfolioTable, form: str, description: str) -> HTTP
         request: Request,
         portfolio_queries: NamedDependency[PortfolioQueries],
         portfolio_as_of: NamedDependency[AsOf],
-        deal_filters: NamedDependency[DealFilters],
+        deal_filters: NamedDependency[DealListQuery],
         byte_order_mark: NamedDependency[bool],
         with_sources: NamedDependency[bool],
-        currency: CurrencyFilter = None,
-        q: SearchText = None,
     ) -> Response[str]:
         point = await portfolio_queries.point(portfolio_as_of)
-        selection = await portfolio_queries.select(
-            point,
-            deal_filters.by_name(currency),
-            q,
-            deal_filters.amounts(currency),
-            deal_filters.updated_since,
-        )
+        selection = await portfolio_queries.select(point, deal_filters)
         await portfolio_queries.require(point)
 
         if form != "ndjson" or kind in ("sites", "metrics"):

@@ -8,21 +8,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime
-from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from litestar.di import NamedDependency, Provide
 from litestar.openapi.spec import OpenAPIType, Parameter, Schema
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
-from msgspec import Struct
 
-from registry.delivery.feed import Filter
 from registry.domain.history import AsOf
 from registry.errors import InvalidParameter
-from registry.events.currencies import Currency
-from registry.events.types import EVENT_TYPES
-from registry.events.values import Commitment, DealKind, Role, Stage
-from registry.queries.deal_query import CLASSIFICATION, IDENTIFIER, DealQuery
 
 SLUG = r"^[a-z0-9]+(-[a-z0-9]+)*$(?!\n)"
 PLACE = r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$(?!\n)"
@@ -169,242 +162,14 @@ def require_single_axis(as_of: AsOf, prefix: str = "") -> AsOf:
     return as_of
 
 
-# --- filters and pages ------------------------------------------------------------------------------------------------
+# --- pages ------------------------------------------------------------------------------------------------------------
 
-SearchText: TypeAlias = Annotated[
-    str | None,
-    text("Words that the deals have in names, places, parties, sources or identifiers, as `/v1/search` finds them."),
-]
 Cursor: TypeAlias = Annotated[
     str | None,
     text("Where the page begins: `next` of the previous page."),
 ]
 Limit: TypeAlias = Annotated[int, integer("The most entries to return.", 1, MAX_PAGE)]
-CurrencyFilter: TypeAlias = Annotated[
-    Currency | None, QueryParameter(description="Deals with a pledge in this ISO 4217 currency.")
-]
-
-
-class DealFilters(Struct, frozen=True):
-    """Conditions that all deals of a list meet."""
-
-    organization: str | None = None
-    role: str | None = None
-    region: str | None = None
-    sector: str | None = None
-    stage: str | None = None
-    commitment: str | None = None
-    kind: str | None = None
-    classification: str | None = None
-    identifier: str | None = None
-    amount_min: Decimal | None = None
-    amount_max: Decimal | None = None
-    updated_since: datetime | None = None
-    extent: str | None = None
-
-    def by_name(self, currency: str | None = None) -> dict[str, str]:
-        """Return the values of the filters that a request has."""
-        values = {
-            "organization": self.organization,
-            "role": self.role,
-            "region": self.region,
-            "extent": self.extent,
-            "sector": self.sector,
-            "stage": self.stage,
-            "commitment": self.commitment,
-            "currency": currency,
-            "kind": self.kind,
-            "classification": self.classification,
-            "identifier": self.identifier,
-        }
-        return {name: value for name, value in values.items() if value is not None}
-
-    def as_query(self, currency: str | None = None) -> dict[str, str]:
-        """Return the filters as query parameters."""
-        more = {"amount_min": self.amount_min, "amount_max": self.amount_max}
-        found = {**self.by_name(currency), **{n: str(v) for n, v in more.items() if v is not None}}
-        if self.updated_since is not None:
-            found["updated_since"] = self.updated_since.isoformat()
-        return found
-
-    def amounts(self, currency: str | None) -> tuple[Decimal | None, Decimal | None]:
-        """Return the bounds of amounts.
-
-        Raises:
-            InvalidParameter: Amounts of which currency is not said.
-        """
-        if currency is None and (self.amount_min is not None or self.amount_max is not None):
-            raise InvalidParameter("amount_currency", parameter="currency")
-        return self.amount_min, self.amount_max
-
-
-AmountBound: TypeAlias = Annotated[
-    str | None,
-    QueryParameter(
-        description="Deals with a pledge of at least (`amount_min`) or at most (`amount_max`) this much in `currency`.",
-        pattern=r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,6})?$(?!\n)",
-        title="amount",
-        schema_extra={"examples": ["1000000000"]},
-    ),
-]
-
-
-RoleFilter: TypeAlias = Annotated[
-    Role | None,
-    QueryParameter(description="Deals with a party in this role; with `organization`, with that one in this role."),
-]
-RegionFilter: TypeAlias = Annotated[
-    str | None,
-    QueryParameter(
-        description="Deals with a site in this ISO 3166 country or subdivision.",
-        pattern=PLACE,
-        title="place",
-        schema_extra={"examples": ["KR-31"]},
-    ),
-]
-ExtentFilter: TypeAlias = Annotated[
-    Literal["within", "beyond"] | None,
-    QueryParameter(
-        description="With `region`: deals with no site elsewhere (`within`), or that also have one (`beyond`)."
-    ),
-]
-SectorFilter: TypeAlias = Annotated[str | None, slug("Deals of this sector.")]
-StageFilter: TypeAlias = Annotated[Stage | None, QueryParameter(description="Deals at this stage.")]
-CommitmentFilter: TypeAlias = Annotated[
-    Commitment | None, QueryParameter(description="Deals with a current pledge of this commitment level.")
-]
-KindFilter: TypeAlias = Annotated[DealKind | None, QueryParameter(description="Deals of this kind.")]
-ClassificationFilter: TypeAlias = Annotated[
-    str | None,
-    QueryParameter(
-        description="Deals with this code of an axis of classification, as `AXIS:CODE`.",
-        pattern=CLASSIFICATION,
-        title="classification",
-        schema_extra={"examples": ["technology:solar"]},
-    ),
-]
-IdentifierFilter: TypeAlias = Annotated[
-    str | None,
-    QueryParameter(
-        description="The deal with this identifier of another register or list, as `SCHEME:VALUE`.",
-        pattern=IDENTIFIER,
-        title="identifier",
-        schema_extra={"examples": ["ocid:ocds-213czf-000-00001"]},
-    ),
-]
-
-
-def deal_filters(
-    organization: Annotated[str | None, slug("Deals of this organization.")] = None,
-    role: RoleFilter = None,
-    region: RegionFilter = None,
-    sector: SectorFilter = None,
-    stage: StageFilter = None,
-    commitment: CommitmentFilter = None,
-    kind: KindFilter = None,
-    classification: ClassificationFilter = None,
-    identifier: IdentifierFilter = None,
-    amount_min: AmountBound = None,
-    amount_max: AmountBound = None,
-    updated_since: Annotated[
-        str | None,
-        QueryParameter(description="Deals with an event that was recorded then or later.", schema_extra=INSTANT_SCHEMA),
-    ] = None,
-    extent: ExtentFilter = None,
-) -> DealFilters:
-    """Return the filters of a list of deals.
-
-    Raises:
-        InvalidParameter: An extent without a region.
-    """
-    if extent is not None and region is None:
-        raise InvalidParameter("extent_region", parameter="region")
-    return DealFilters(
-        organization,
-        role,
-        region,
-        sector,
-        stage,
-        commitment,
-        kind,
-        classification,
-        identifier,
-        Decimal(amount_min) if amount_min is not None else None,
-        Decimal(amount_max) if amount_max is not None else None,
-        instant("updated_since", updated_since),
-        extent,
-    )
-
-
-EventType: Any = Literal[tuple(EVENT_TYPES)]
-_TYPE = f"({'|'.join(EVENT_TYPES)})"
-EventTypes: TypeAlias = Annotated[
-    str | None,
-    QueryParameter(
-        description="Events of this type; of several, with commas between them.",
-        pattern=rf"^{_TYPE}(,{_TYPE})*$(?!\n)",
-        title="event_type",
-        schema_extra={"examples": ["pledge_announced,pledge_revised"]},
-    ),
-]
 After: TypeAlias = Annotated[int, integer("Events after this position.", 0, MAX_POSITION)]
-
-
-def event_filter(
-    type: EventTypes = None,
-    deal: Annotated[str | None, slug("Events of this deal.")] = None,
-    organization: Annotated[str | None, slug("Events that name this organization.")] = None,
-    source: Annotated[
-        str | None,
-        text("Events that cite the source with this address."),
-    ] = None,
-) -> Filter:
-    """Return the filter of a list of events."""
-    return Filter(tuple(dict.fromkeys(type.split(","))) if type else (), deal, organization, source)
-
-
-def event_deals(
-    event_filter: NamedDependency[Filter],
-    q: SearchText = None,
-    role: RoleFilter = None,
-    region: RegionFilter = None,
-    extent: ExtentFilter = None,
-    sector: SectorFilter = None,
-    stage: StageFilter = None,
-    commitment: CommitmentFilter = None,
-    kind: KindFilter = None,
-    classification: ClassificationFilter = None,
-    identifier: IdentifierFilter = None,
-    currency: CurrencyFilter = None,
-    amount_min: AmountBound = None,
-    amount_max: AmountBound = None,
-) -> DealQuery | None:
-    """Return which deals the events of a list are about; None if any.
-
-    Raises:
-        InvalidParameter: An extent without a region, or amounts of which currency is not said.
-    """
-    deals = DealQuery(
-        q=q,
-        organization=event_filter.organization if role is not None else None,
-        role=role,
-        region=region,
-        extent=extent,
-        sector=sector,
-        stage=stage,
-        commitment=commitment,
-        kind=kind,
-        classification=classification,
-        identifier=identifier,
-        currency=currency,
-        amount_min=amount_min,
-        amount_max=amount_max,
-    )
-    if deals.lacks_region:
-        raise InvalidParameter("extent_region", parameter="region")
-    if deals.lacks_currency:
-        raise InvalidParameter("amount_currency", parameter="currency")
-    return deals if deals.given() else None
 
 
 # --- headers and writing ----------------------------------------------------------------------------------------------
@@ -452,6 +217,6 @@ STATE_HEADERS = (
 
 DEPENDENCIES = {
     provider.__name__: Provide(provider, sync_to_thread=False)
-    for provider in (as_of, from_as_of, to_as_of, portfolio_as_of, deal_filters, event_filter, event_deals)
+    for provider in (as_of, from_as_of, to_as_of, portfolio_as_of)
 }
-"""Dependencies that handlers of the API share, by name."""
+"""The points in time that handlers ask for, by name."""

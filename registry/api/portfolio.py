@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlencode
 
 from litestar import Controller
@@ -21,12 +21,9 @@ from registry.api.openapi import reading
 from registry.api.parameters import (
     DAY_EXAMPLE,
     MAX_PAGE,
-    CurrencyFilter,
-    DealFilters,
     Limit,
     Position,
     RecordedAt,
-    SearchText,
     instant,
     integer,
     require_single_axis,
@@ -37,6 +34,7 @@ from registry.domain.totals import GROUPINGS, Estimates, Measure, TotalsQuery
 from registry.errors import InvalidParameter
 from registry.events.currencies import Currency
 from registry.projections.columnar.lists import Order, PagePlace
+from registry.queries.deal_query import DealListQuery
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import DealPage, RateSource, RatesResponse, TotalsResponse, encode
 from registry.transparency.evidence import Evidence
@@ -84,18 +82,16 @@ def read_grouping(text: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text.split(","))) if text else ()
 
 
-def _certified_query(query: TotalsQuery, filters: DealFilters) -> CertifiedQuery:
+def _certified_query(query: TotalsQuery, filters: DealListQuery) -> CertifiedQuery:
     """What a certificate is about.
 
     Raises:
         InvalidParameter: Some filters, and groups by organization, cannot be certified: they also depend on the
             records of organizations.
     """
-    given = dict(filters.by_name())
+    given: dict[str, Any] = filters.given()
     if "organization" in query.group_by:
         raise InvalidParameter("certificate_of_total", parameter="group_by")
-    if filters.updated_since is not None:
-        given["updated_since"] = str(filters.updated_since)
     for name in given:
         if name not in CertifiedQuery.__struct_fields__:
             raise InvalidParameter("certificate_of_total", parameter=name)
@@ -121,9 +117,7 @@ class PortfolioController(Controller):
         request: Request,
         portfolio_queries: NamedDependency[PortfolioQueries],
         portfolio_as_of: NamedDependency[AsOf],
-        deal_filters: NamedDependency[DealFilters],
-        currency: CurrencyFilter = None,
-        q: SearchText = None,
+        deal_filters: NamedDependency[DealListQuery],
         sort: Annotated[
             Sort,
             QueryParameter(
@@ -140,16 +134,10 @@ class PortfolioController(Controller):
         start = decode_cursor(cursor) if cursor is not None else None
         as_of = start.fix(portfolio_as_of) if start else portfolio_as_of
         point = await portfolio_queries.point(as_of)
-        selection = await portfolio_queries.select(
-            point,
-            deal_filters.by_name(currency),
-            q,
-            deal_filters.amounts(currency),
-            deal_filters.updated_since,
-        )
+        selection = await portfolio_queries.select(point, deal_filters)
         rates = await portfolio_queries.rates(as_of)
         weights = portfolio_queries.weights(rates, point.day)
-        order = read_order(sort, q, weights)
+        order = read_order(sort, deal_filters.q, weights)
         page = await portfolio_queries.page(point, selection, order, start.place if start else None, limit, rates)
         following = encode_cursor(point, page.next) if page.next is not None else None
         body = DealPage(
@@ -177,7 +165,7 @@ class PortfolioController(Controller):
         request: Request,
         portfolio_queries: NamedDependency[PortfolioQueries],
         portfolio_as_of: NamedDependency[AsOf],
-        deal_filters: NamedDependency[DealFilters],
+        totals_filters: NamedDependency[DealListQuery],
         group_by: Grouping = None,
         measure: Annotated[
             Measure,
@@ -238,11 +226,9 @@ class PortfolioController(Controller):
             skip=start.skip if start else 0,
         )
         rates = await portfolio_queries.rates(as_of)
-        selection = await portfolio_queries.select(
-            point, deal_filters.by_name(), updated_since=deal_filters.updated_since
-        )
+        selection = await portfolio_queries.select(point, totals_filters)
         if certificate:
-            certified = _certified_query(query, deal_filters)
+            certified = _certified_query(query, totals_filters)
             deals, events, complete = await portfolio_queries.deals_of_total(point, selection, MAX_CERTIFIED)
             if events > MAX_CERTIFIED:
                 raise InvalidParameter(
@@ -303,9 +289,7 @@ class PortfolioController(Controller):
         portfolio_queries: NamedDependency[PortfolioQueries],
         from_as_of: NamedDependency[AsOf],
         to_as_of: NamedDependency[AsOf],
-        deal_filters: NamedDependency[DealFilters],
-        currency: CurrencyFilter = None,
-        q: SearchText = None,
+        deal_filters: NamedDependency[DealListQuery],
         cursor: CursorParameter = None,
         limit: Annotated[int, integer("The most deals with changes.", 1, MAX_COMPARED)] = 50,
     ) -> RawResponse[schemas.PortfolioComparison]:
@@ -321,9 +305,7 @@ class PortfolioController(Controller):
         body = await portfolio_queries.compare(
             first,
             last,
-            lambda point: portfolio_queries.select(
-                point, deal_filters.by_name(currency), q, deal_filters.amounts(currency), deal_filters.updated_since
-            ),
+            lambda point: portfolio_queries.select(point, deal_filters),
             start.place.deal if start is not None and start.place is not None else "",
             limit,
         )

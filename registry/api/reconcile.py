@@ -26,6 +26,7 @@ from registry.domain.deduplication import normalize_name
 from registry.domain.history import AsOf
 from registry.errors import InvalidParameter, NotFound
 from registry.projections.columnar.lists import Order
+from registry.queries.deal_query import DealQuery
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import DealListItem, OrganizationFields, decode, encode
@@ -226,7 +227,7 @@ class _Entities:
 
     async def _listed(self, q: str) -> Sequence[DealListItem]:
         point = await self._portfolio.point(AsOf())
-        selection = await self._portfolio.select(point, {}, q)
+        selection = await self._portfolio.select(point, DealQuery(q=q))
         page = await self._portfolio.page(point, selection, Order("relevance", descending=True), None, 100)
         return page.deals
 

@@ -48,15 +48,15 @@ class Filters(TypedDict, total=False):
     kind: str | None
     classification: str | None
     identifier: str | None
-    amount_min: str | None
-    amount_max: str | None
     updated_since: Date | Instant
 
 
-class TextFilters(Filters, total=False):
-    """The same, with a currency of a pledge and a text of the title."""
+class SearchFilters(Filters, total=False):
+    """The same, with words to search for and the currency and amount of a pledge: of lists, not of totals."""
 
     currency: str | None
+    amount_min: str | None
+    amount_max: str | None
     q: str | None
 
 
@@ -64,13 +64,13 @@ class DealFilterParameters(AsOfParameters, Filters, total=False):
     """Conditions of deals at a point in time."""
 
 
-class ListFilters(AsOfParameters, TextFilters, total=False):
+class ListFilters(AsOfParameters, SearchFilters, total=False):
     """Conditions and the order of the list of deals at a point in time."""
 
     sort: str | None
 
 
-class ComparisonFilters(ComparisonParameters, TextFilters, total=False):
+class ComparisonFilters(ComparisonParameters, SearchFilters, total=False):
     """Conditions of deals at either of two points in time."""
 
 
@@ -83,7 +83,7 @@ class EventFilters(TypedDict, total=False):
     source: str | None
 
 
-class ExportFilters(AsOfParameters, TextFilters, total=False):
+class ExportFilters(AsOfParameters, SearchFilters, total=False):
     """Conditions of an export: those of the list of deals, or those of the list of events."""
 
     type: str | None

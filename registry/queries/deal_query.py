@@ -1,7 +1,8 @@
-"""The filters of a list of deals as one value, which feeds, webhooks and watches keep."""
+"""The filters of a list of deals as one value: lists, exports, feeds, webhooks and watches have the same."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -34,19 +35,28 @@ class DealQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
     amount_max: Decimal | None = None
 
     def given(self) -> dict[str, str]:
-        """The conditions by name."""
+        """The conditions by name, as query parameters have them."""
         values = {name: getattr(self, name) for name in self.__struct_fields__}
-        return {name: value for name, value in values.items() if value is not None}
+        return {
+            name: value.isoformat() if isinstance(value, datetime) else value
+            for name, value in values.items()
+            if value is not None
+        }
 
     @property
-    def lacks_region(self) -> bool:
-        """Whether it has an extent of no region."""
-        return self.extent is not None and self.region is None
+    def missing_condition(self) -> tuple[str, str] | None:
+        """A condition that another one needs: its name, and the code of the error that it is missing."""
+        if self.extent is not None and self.region is None:
+            return "region", "extent_region"
+        if self.currency is None and (self.amount_min is not None or self.amount_max is not None):
+            return "currency", "amount_currency"
+        return None
 
-    @property
-    def lacks_currency(self) -> bool:
-        """Whether it has amounts of which currency is not said."""
-        return self.currency is None and (self.amount_min is not None or self.amount_max is not None)
+
+class DealListQuery(DealQuery, frozen=True):
+    """The filters of a list of deals at one time, which may depend on when they were recorded."""
+
+    updated_since: datetime | None = None
 
 
 def check(deals: DealQuery | None) -> None:
@@ -55,10 +65,10 @@ def check(deals: DealQuery | None) -> None:
     Raises:
         Invalid: A condition lacks another one.
     """
-    if deals is not None and deals.lacks_region:
-        raise Invalid([FieldError("/deals/region", "extent_region")])
-    if deals is not None and deals.lacks_currency:
-        raise Invalid([FieldError("/deals/currency", "amount_currency")])
+    missing = deals.missing_condition if deals is not None else None
+    if missing is not None:
+        name, code = missing
+        raise Invalid([FieldError(f"/deals/{name}", code)])
 
 
 def stored(deals: DealQuery | None) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 from functools import partial
 from typing import TypedDict, Unpack
 
@@ -56,10 +55,7 @@ class MatchingEvents:
 
     async def _selected(self, deals: DealQuery, as_of: AsOf) -> tuple[Point, Selection]:
         point = await self._portfolio.point(as_of)
-        filters = deals.given()
-        q = filters.pop("q", None)
-        low, high = (_amount(filters.pop(name, None)) for name in ("amount_min", "amount_max"))
-        return point, await self._portfolio.select(point, filters, q, (low, high))
+        return point, await self._portfolio.select(point, deals)
 
     async def _positions(
         self, selections: Sequence[tuple[Point, Selection]], start: int, limit: int, *, newest: bool
@@ -69,7 +65,3 @@ class MatchingEvents:
         for point, selection in selections:
             found.update(await self._portfolio.event_positions(point, selection, start, limit, newest=newest))
         return sorted(found, reverse=newest)[:limit]
-
-
-def _amount(text: str | None) -> Decimal | None:
-    return Decimal(text) if text is not None else None

@@ -6,7 +6,7 @@ All questions about all deals are in this file; hence its length.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import IO, Any, TypeVar
@@ -36,6 +36,7 @@ from registry.projections.columnar.trend import amounts_over_time
 from registry.projections.deal_items import deal_items
 from registry.queries.cited_sources import write_cited_sources
 from registry.queries.deal_changes import DealChange, PortfolioChanges, changes_of, for_thread
+from registry.queries.deal_query import DealListQuery, DealQuery
 from registry.queries.organizations import MERGE_EVENTS, OrganizationQueries
 from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader
 from registry.schemas import (
@@ -90,37 +91,30 @@ class PortfolioQueries:
         """Return the exchange rates recorded by a point in time."""
         return await self._streams.rates(as_of)
 
-    async def select(
-        self,
-        point: Point,
-        filters: Mapping[str, str],
-        q: str | None = None,
-        amounts: tuple[Decimal | None, Decimal | None] = (None, None),
-        updated_since: datetime | None = None,
-    ) -> Selection:
-        """Return the selection of deals that meet some filters.
+    async def select(self, point: Point, query: DealQuery) -> Selection:
+        """Return the selection of deals that meet a query.
 
-        Args:
-            point: The point, at which the records that were merged with an organization count as one.
-            filters: Values by the names of filters.
-            q: Words that the deals have (`searched`).
-            amounts: The least and the largest amount, in the currency of the filters.
-            updated_since: When the deal's latest event was recorded, at the earliest.
+        At the point, the records that were merged with the query's organization count as one.
         """
-        given: dict[str, Any] = dict(filters)
-        organization = given.pop("organization", None)
         records: tuple[str, ...] = ()
-        if organization is not None:
-            records = await self._organizations.merged_records(organization, *_axis(point))
-        low, high = amounts
-        searched = await self.searched(point, q) if q is not None else None
+        if query.organization is not None:
+            records = await self._organizations.merged_records(query.organization, *_axis(point))
         return Selection(
             organizations=records,
-            search=searched,
-            amount_min=low,
-            amount_max=high,
-            updated_since=updated_since,
-            **given,
+            role=query.role,
+            region=query.region,
+            extent=query.extent,
+            sector=query.sector,
+            classification=query.classification,
+            identifier=query.identifier,
+            stage=query.stage,
+            kind=query.kind,
+            commitment=query.commitment,
+            currency=query.currency,
+            amount_min=Decimal(query.amount_min) if query.amount_min is not None else None,
+            amount_max=Decimal(query.amount_max) if query.amount_max is not None else None,
+            search=await self.searched(point, query.q) if query.q is not None else None,
+            updated_since=query.updated_since if isinstance(query, DealListQuery) else None,
         )
 
     async def searched(self, point: Point, query: str) -> Search:

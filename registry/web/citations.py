@@ -9,10 +9,10 @@ from urllib.parse import quote, urlencode
 import msgspec
 from msgspec import Struct
 
-from registry.api.parameters import DealFilters
 from registry.api.responses import base_url
 from registry.domain.history import AsOf
 from registry.i18n import Message
+from registry.queries.deal_query import DealListQuery
 from registry.standards.citation import Citation, point_of, points_of
 from registry.transparency.total_state import CertifiedQuery
 from registry.web.as_of import as_parameters
@@ -23,7 +23,7 @@ NOT_CITED = ("lang", "recorded", "effective_on", "published_on", "recorded_at", 
 """Parameters of a page that are not in its permanent link, or have another value there."""
 
 
-CHART_PARAMETERS = (*DealFilters.__struct_fields__, "currency", "q", "unit", "scope")
+CHART_PARAMETERS = (*DealListQuery.__struct_fields__, "unit", "scope")
 """Parameters of a page that its charts have, beside the point in time."""
 
 

@@ -10,15 +10,16 @@ import msgspec
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 from msgspec import Struct
+from msgspec.structs import replace
 
 from registry.api.cursors import CursorParameter, decode_cursor, encode_cursor
-from registry.api.parameters import CurrencyFilter, DealFilters, SearchText
 from registry.api.portfolio import Sort, read_order
 from registry.domain.history import AsOf
 from registry.domain.rates import Rates
 from registry.events.currencies import Currency
 from registry.events.values import Amount
 from registry.projections.columnar.selection import Point, Selection
+from registry.queries.deal_query import DealListQuery
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import DealListItem
 from registry.web.format import ValueFormatter
@@ -35,20 +36,14 @@ class DealSelection(Struct, frozen=True):
     """Which deals a page lists or adds up, and how it shows them.
 
     Args:
-        filters: The filters by name, as the address has them.
-        given: The same, as the API reads them.
-        currency: The currency of the filters.
-        q: Words that the deals have.
+        query: The filters.
         sort: The order of the list.
         cursor: Where the page of the list begins.
         unit: The currency that amounts are converted to; None for the page's default.
         scope: The filters of the registry's default scope that are among the filters.
     """
 
-    filters: dict[str, str]
-    given: DealFilters
-    currency: str | None = None
-    q: str | None = None
+    query: DealListQuery
     sort: Sort = "-amount"
     cursor: str | None = None
     unit: Unit | None = None
@@ -57,36 +52,30 @@ class DealSelection(Struct, frozen=True):
     def within_scope(self, scope: Sequence[tuple[str, str]]) -> DealSelection:
         """The selection with the filters of the registry's default scope that it does not set itself."""
         added = {name: value for name, value in scope if name not in self.filters}
-        filters = {**self.filters, **added}
-        given = msgspec.structs.replace(self.given, **added)
-        return msgspec.structs.replace(self, filters=filters, given=given, scope=frozenset(added))
+        return replace(self, query=replace(self.query, **added), scope=frozenset(added))
+
+    @property
+    def filters(self) -> dict[str, str]:
+        """The filters by name, as the address has them, without the words of a search."""
+        return {name: value for name, value in self.query.given().items() if name != "q"}
 
     @property
     def alone(self) -> DealSelection:
         """Of a selection by region, the deals with no site elsewhere: their amounts are the region's alone."""
-        is_of_region = "region" in self.filters and "extent" not in self.filters
+        is_of_region = self.query.region is not None and self.query.extent is None
         return self.of_extent("within") if is_of_region else self
 
     def of_extent(self, extent: Literal["within", "beyond"]) -> DealSelection:
         """Of a selection by region, the deals with no site elsewhere, or those that also have one."""
-        given = msgspec.structs.replace(self.given, extent=extent)
-        return msgspec.structs.replace(self, filters={**self.filters, "extent": extent}, given=given)
+        return replace(self, query=replace(self.query, extent=extent))
 
     async def at(self, portfolio_queries: PortfolioQueries, point: Point) -> Selection:
         """The selected deals at a point."""
-        return await portfolio_queries.select(
-            point,
-            self.given.by_name(self.currency),
-            self.q,
-            self.given.amounts(self.currency),
-            self.given.updated_since,
-        )
+        return await portfolio_queries.select(point, self.query)
 
 
 def deal_selection(
-    deal_filters: NamedDependency[DealFilters],
-    currency: CurrencyFilter = None,
-    q: SearchText = None,
+    deal_filters: NamedDependency[DealListQuery],
     sort: Annotated[Sort, QueryParameter(description="The order of the list.")] = "-amount",
     cursor: CursorParameter = None,
     unit: Annotated[
@@ -94,13 +83,12 @@ def deal_selection(
     ] = None,
 ) -> DealSelection:
     """The selection of deals in the address of a page."""
-    return DealSelection(deal_filters.as_query(currency), deal_filters, currency, q, sort, cursor, unit)
+    return DealSelection(deal_filters, sort, cursor, unit)
 
 
 def feed_filters(selection: DealSelection) -> dict[str, str]:
     """The filters of the feed of the events of a list's deals."""
-    found = {name: value for name, value in selection.filters.items() if name != "updated_since"}
-    return found if selection.q is None else {**found, "q": selection.q}
+    return {name: value for name, value in selection.query.given().items() if name != "updated_since"}
 
 
 class ListedAmount(Struct, frozen=True):
@@ -204,7 +192,7 @@ async def deal_table(
     start = decode_cursor(selection.cursor) if selection.cursor else None
     point = await portfolio_queries.point(start.fix(page.as_of) if start else page.as_of)
     selected = await selection.at(portfolio_queries, point)
-    order = read_order(selection.sort, selection.q, portfolio_queries.weights(rates, point.day), page.language)
+    order = read_order(selection.sort, selection.query.q, portfolio_queries.weights(rates, point.day), page.language)
     found = await portfolio_queries.page(point, selected, order, start.place if start else None, PAGE_SIZE, rates)
     following = encode_cursor(point, found.next) if found.next is not None else None
     count = await portfolio_queries.count(point, selected)

@@ -11,7 +11,8 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 from msgspec import Struct
 
-from registry.api.parameters import MAX_POSITION, After, EventType, integer, text
+from registry.api.filters import EventType
+from registry.api.parameters import MAX_POSITION, After, integer, text
 from registry.errors import RegistryError
 from registry.events.store import StoredEvent
 from registry.events.types import EVENT_TYPES

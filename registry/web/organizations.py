@@ -15,6 +15,7 @@ from registry.domain.fold import ORGANIZATIONS
 from registry.errors import MergedInto, NotFound
 from registry.events.values import Localized
 from registry.projections.columnar.lists import Order
+from registry.queries.deal_query import DealQuery
 from registry.queries.log import LogQueries
 from registry.queries.named_organizations import NamedOrganizations, OrganizationEntry
 from registry.queries.organizations import OrganizationQueries
@@ -173,7 +174,7 @@ async def deals_of(
     start = decode_cursor(cursor) if cursor else None
     as_of = single_axis(page.as_of)
     point = await portfolio_queries.point(start.fix(as_of) if start else as_of)
-    selection = await portfolio_queries.select(point, {"organization": organization})
+    selection = await portfolio_queries.select(point, DealQuery(organization=organization))
     place, rates = start.place if start else None, await portfolio_queries.rates(page.as_of)
     found = await portfolio_queries.page(point, selection, Order(), place, DEALS_PER_PAGE, rates)
     return OrganizationDeals(

@@ -109,7 +109,7 @@ async def render_portfolio(
     """The overview's page."""
     formatter, day = shown(page.language), page.times.effective_on
     point = await portfolio_queries.point(page.as_of)
-    filters, q = selection.filters, selection.q
+    filters, q = selection.filters, selection.query.q
     unit = selection.unit or default_currency(page)
     currency: Any = None if unit == "stated" else unit
 
@@ -217,7 +217,7 @@ async def headline_of(
 ) -> Headline:
     """The figures at the top. A deal that covers more than the selected region is not in them."""
     query = TotalsQuery(currency=currency, group_by=("stage",), effective_on=day, lines=0, with_rates=False)
-    if "region" not in selection.filters or "extent" in selection.filters:
+    if selection.query.region is None or selection.query.extent is not None:
         totals = await portfolio_queries.totals(point, await selection.at(portfolio_queries, point), query, rates)
         return Headline(headline_figures(totals, selection.filters), None, 0)
     within, beyond = selection.alone, selection.of_extent("beyond")
@@ -275,14 +275,15 @@ def added_up(columns: Iterable[TotalsColumn]) -> list[TotalsColumn]:
 
 def listed_deals(formatter: ValueFormatter, selection: DealSelection, names: Mapping[str, str]) -> str:
     """What the overview lists, for its citation: all deals, or those that its scope, filters and keyword select."""
-    if not selection.filters and not selection.q:
+    if not selection.query.given():
         return formatter.words.gettext(N_("all deals"))
     found = [
         f"{formatter.words.label('facet', name)}: {facet_value(formatter, name, value, names)}"
         for name, value in sorted(selection.filters.items())
     ]
     return formatter.words.translate(
-        N_("deals (%(filters)s)"), filters="; ".join([*found, *([f"“{selection.q}”"] if selection.q else [])])
+        N_("deals (%(filters)s)"),
+        filters="; ".join([*found, *([f"“{selection.query.q}”"] if selection.query.q else [])]),
     )
 
 

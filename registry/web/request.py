@@ -16,7 +16,7 @@ from litestar.params import QueryParameter, SkipValidation
 from msgspec import Struct
 
 from registry import errors
-from registry.api import parameters
+from registry.api import filters, parameters
 from registry.api.guards import IGNORES_QUERY, check_query
 from registry.domain.calendar import Calendar
 from registry.domain.history import AsOf
@@ -298,6 +298,7 @@ def portfolio_page(page: Page, portfolio_as_of: NamedDependency[AsOf]) -> PageRe
 
 DEPENDENCIES = {
     **parameters.DEPENDENCIES,
+    **filters.DEPENDENCIES,
     "session": Provide(session),
     "language": Provide(language, sync_to_thread=False),
     "public_page": Provide(public_page, sync_to_thread=False),

@@ -11,6 +11,7 @@ from litestar.params import QueryParameter
 from msgspec.structs import replace
 
 from registry.api.cursors import decode_cursor, encode_cursor
+from registry.api.filters import NOT_OF_TOTALS
 from registry.api.portfolio import Grouping, read_grouping
 from registry.domain.totals import GROUPINGS, DerivationNode, Totals, TotalsQuery
 from registry.queries.log import LogQueries
@@ -95,6 +96,8 @@ class TotalsPages(Controller):
     ) -> Response[bytes]:
         """How the totals of a list of deals are calculated."""
         page, filters, query = portfolio_page, deal_selection.filters, totals_query
+        # The API adds up what its filters select; a certificate is one of its answers.
+        is_answered = NOT_OF_TOTALS.isdisjoint(deal_selection.query.given())
 
         async def make() -> Rendered:
             point = await portfolio_queries.point(page.as_of)
@@ -121,7 +124,9 @@ class TotalsPages(Controller):
                 sliders=await portfolio_sliders(page, portfolio_queries, log_queries, point),
                 data_url=page.data(
                     "/v1/totals", currency=query.currency, group_by=totals.group_by, explain="true", **filters
-                ),
+                )
+                if is_answered
+                else None,
                 csv_url=page.alternate_url("/totals.csv"),
                 cite=cite(
                     page,
@@ -136,7 +141,9 @@ class TotalsPages(Controller):
                             "rates_of": str(query.rates_of) if query.rates_of is not None else None,
                             **filters,
                         },
-                    ),
+                    )
+                    if is_answered
+                    else (),
                 ),
             )
 

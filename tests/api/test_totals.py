@@ -87,6 +87,14 @@ async def test_metrics_are_totalled_by_basis_and_place(client: httpx.AsyncClient
     assert power["overall"]["columns"][0]["high"] == "200"
 
 
+async def test_bounds_of_amounts_are_refused_because_currency_is_what_amounts_are_converted_to(
+    client: httpx.AsyncClient,
+) -> None:
+    answer = await client.get("/v1/totals?currency=USD&amount_min=5")
+    assert answer.status_code == 400
+    assert "amount_min" in answer.json()["detail"]
+
+
 async def test_currency_of_a_measure_is_refused(client: httpx.AsyncClient) -> None:
     answer = await client.get("/v1/totals", params={"measure": "jobs", "currency": "USD"})
     assert answer.status_code == 400

@@ -23,6 +23,7 @@ from registry.domain.fold import DEALS, ORGANIZATIONS
 from registry.domain.history import AsOf, FoldedStream, state_as_of
 from registry.domain.sources import source_id
 from registry.events.types import OrganizationIdentified, OrganizationNamed, OrganizationRegistered, Recorded
+from registry.queries.deal_query import DealQuery
 from registry.queries.named_organizations import NamedOrganizations
 from registry.queries.search import SearchQueries
 from tests.conftest import Server, examples
@@ -351,6 +352,6 @@ async def test_56_a_search_finds_what_brute_force_over_the_states_finds(
             found = await search.search(as_of, query)
             expected = Things(streams, as_of, point.position).find(query)
             assert {(hit.kind, hit.id) for hit in found.hits} == expected
-            selection = await portfolio.select(point, {}, query)
+            selection = await portfolio.select(point, DealQuery(q=query))
             listed = await portfolio.count(point, selection)
             assert listed == found.counts["deal"] == len([key for key in expected if key[0] == "deal"])

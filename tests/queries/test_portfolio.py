@@ -14,6 +14,7 @@ from registry.infra.postgres import Pool
 from registry.projections.columnar import ColumnarCopy
 from registry.projections.columnar.lists import Order
 from registry.projections.columnar.selection import Selection
+from registry.queries.deal_query import DealQuery
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
@@ -59,9 +60,9 @@ async def test_terms_that_deals_once_had_find_them_in_the_past_only(
         queries = PortfolioQueries(streams, OrganizationQueries(streams), copy)
         now = await queries.point(AsOf(effective_on=date(2026, 1, 1)))
         then = await queries.point(AsOf(effective_on=date(2025, 8, 1)))
-        for q, filters in ((None, {"sector": "steam-power"}), ("former", {})):
+        for query in (DealQuery(sector="steam-power"), DealQuery(q="former")):
             for point, found in ((now, []), (then, sorted(SLUGS))):
-                selection = await queries.select(point, filters, q)
+                selection = await queries.select(point, query)
                 page = await queries.page(point, selection, Order(), None, 50)
                 assert [item.deal for item in page.deals] == found
                 assert await queries.count(point, selection) == len(found)
@@ -77,7 +78,7 @@ async def test_search_that_fits_every_deal_is_paged_like_the_whole_list(
     async with ColumnarCopy(pool, tmp_path) as copy:
         queries = PortfolioQueries(streams, OrganizationQueries(streams), copy)
         point = await queries.point(AsOf())
-        selection = await queries.select(point, {}, "PLANT")
+        selection = await queries.select(point, DealQuery(q="PLANT"))
         found: list[str] = []
         place = None
         while not found or place is not None:

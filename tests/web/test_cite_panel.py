@@ -102,6 +102,15 @@ async def test_certificates_of_a_deal_a_total_and_an_event_verify(demo_reader: h
     assert "Certificate" not in grouped
 
 
+@pytest.mark.parametrize("query", ["q=ulsan", "currency=USD&unit=KRW", "currency=USD&amount_min=1000000000"])
+async def test_totals_of_deals_that_the_api_cannot_select_offer_no_other_totals(
+    demo_reader: httpx.AsyncClient, query: str
+) -> None:
+    page = await demo_reader.get(f"/totals?{query}")
+    assert page.status_code == 200
+    assert "/v1/totals" not in page.text
+
+
 async def test_feed_is_that_of_the_page(demo_reader: httpx.AsyncClient) -> None:
     for path, query in (
         (DEAL, "?deal=sk-aws-ulsan"),

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from registry.demo import lines
 from registry.domain.history import AsOf
 from registry.domain.totals import TotalsQuery
+from registry.queries.deal_query import DealQuery
 from registry.web import deal_list
 from tests.api.conftest import Service, cloned, running
 from tests.conftest import Server
@@ -168,16 +169,16 @@ async def test_search_finds_names_in_either_language_and_event_ids(reader: httpx
     assert redirect.headers["location"] == f"/events/{event}"
 
 
-@pytest.mark.parametrize("filters", [{}, {"region": "KR-31"}, {"stage": "construction"}])
+@pytest.mark.parametrize("filters", [DealQuery(), DealQuery(region="KR-31"), DealQuery(stage="construction")])
 async def test_chart_equals_the_totals_of_each_day_and_ends_at_the_day_asked_for(
-    pages: Service, reader: httpx.AsyncClient, filters: dict[str, str]
+    pages: Service, reader: httpx.AsyncClient, filters: DealQuery
 ) -> None:
     portfolio = pages.app.state.services.portfolio
     point = await portfolio.point(AsOf(effective_on=date(2025, 11, 1)))
     selection = await portfolio.select(point, filters)
     days = [day for day in await portfolio.effective_change_days(point, 400) if day <= point.day]
     assert len(days) > 10
-    if filters:
+    if filters.given():
         # Every day for all deals; for a selection every fourth, and the last.
         days = [*days[:-1:4], days[-1]]
     rates = await portfolio.rates(AsOf())
@@ -305,8 +306,8 @@ async def test_tiers_of_the_chart_are_parts_of_each_other_and_without_doubted_am
 ) -> None:
     portfolio = pages.app.state.services.portfolio
     point = await portfolio.point(AsOf(effective_on=date(2025, 11, 20)))
-    amkor = await portfolio.select(point, {"organization": "amkor-technology", "region": "KR-28"})
-    everything = await portfolio.select(point, {})
+    amkor = await portfolio.select(point, DealQuery(organization="amkor-technology", region="KR-28"))
+    everything = await portfolio.select(point, DealQuery())
     rates = await portfolio.rates(AsOf())
     for selection in (amkor, everything):
         (amounts,) = await portfolio.trend(point, selection, "USD", rates, [point.day])

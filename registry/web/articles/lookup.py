@@ -15,6 +15,7 @@ from registry.domain.mentions import ORGANIZATION_FIELDS
 from registry.errors import FieldError, Invalid
 from registry.extraction.names import romanized, slug_of
 from registry.projections.columnar.lists import Order
+from registry.queries.deal_query import DealQuery
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.search import SearchQueries
@@ -236,7 +237,7 @@ class Lookup:
     async def deals_of(self, organization: str, language: str) -> list[NamedCandidate]:
         """The deals in which an organization takes part, the latest change first."""
         point = await self._portfolio.point(UNBOUNDED)
-        selection = await self._portfolio.select(point, {"organization": organization})
+        selection = await self._portfolio.select(point, DealQuery(organization=organization))
         page = await self._portfolio.page(point, selection, Order("updated", descending=True), None, MAX_CANDIDATES)
         return [_candidate(deal.deal, deal.title, language) for deal in page.deals]
 

@@ -1,0 +1,201 @@
+"""The filters of deals and of events as query parameters, each once, and the dependencies made of them.
+
+`DealQuery` has their values. Lists of deals take all of them. Totals take those that need no currency, because there
+`currency` is what amounts are converted to.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+
+from litestar.di import NamedDependency, Provide
+from litestar.params import QueryParameter
+from msgspec.structs import asdict, replace
+
+from registry.api.parameters import INSTANT_SCHEMA, instant, slug, text
+from registry.delivery.feed import Filter
+from registry.errors import InvalidParameter
+from registry.events.currencies import Currency
+from registry.events.types import EVENT_TYPES
+from registry.events.values import Commitment, DealKind, Role, Stage
+from registry.queries.deal_query import CLASSIFICATION, IDENTIFIER, DealListQuery, DealQuery
+
+PLACE = r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$(?!\n)"
+
+Query = TypeVar("Query", bound=DealQuery)
+
+OrganizationFilter: TypeAlias = Annotated[str | None, slug("Deals of this organization.")]
+UpdatedSince: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(description="Deals with an event that was recorded then or later.", schema_extra=INSTANT_SCHEMA),
+]
+AmountBound: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(
+        description="Deals with a pledge of at least (`amount_min`) or at most (`amount_max`) this much in `currency`.",
+        pattern=r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,6})?$(?!\n)",
+        title="amount",
+        schema_extra={"examples": ["1000000000"]},
+    ),
+]
+
+
+def deal_conditions(
+    role: Annotated[
+        Role | None,
+        QueryParameter(description="Deals with a party in this role; with `organization`, with that one in this role."),
+    ] = None,
+    region: Annotated[
+        str | None,
+        QueryParameter(
+            description="Deals with a site in this ISO 3166 country or subdivision.",
+            pattern=PLACE,
+            title="place",
+            schema_extra={"examples": ["KR-31"]},
+        ),
+    ] = None,
+    extent: Annotated[
+        Literal["within", "beyond"] | None,
+        QueryParameter(
+            description="With `region`: deals with no site elsewhere (`within`), or that also have one (`beyond`)."
+        ),
+    ] = None,
+    sector: Annotated[str | None, slug("Deals of this sector.")] = None,
+    stage: Annotated[Stage | None, QueryParameter(description="Deals at this stage.")] = None,
+    commitment: Annotated[
+        Commitment | None, QueryParameter(description="Deals with a current pledge of this commitment level.")
+    ] = None,
+    kind: Annotated[DealKind | None, QueryParameter(description="Deals of this kind.")] = None,
+    classification: Annotated[
+        str | None,
+        QueryParameter(
+            description="Deals with this code of an axis of classification, as `AXIS:CODE`.",
+            pattern=CLASSIFICATION,
+            title="classification",
+            schema_extra={"examples": ["technology:solar"]},
+        ),
+    ] = None,
+    identifier: Annotated[
+        str | None,
+        QueryParameter(
+            description="The deal with this identifier of another register or list, as `SCHEME:VALUE`.",
+            pattern=IDENTIFIER,
+            title="identifier",
+            schema_extra={"examples": ["ocid:ocds-213czf-000-00001"]},
+        ),
+    ] = None,
+) -> DealQuery:
+    """Return the conditions that every question about deals takes.
+
+    Raises:
+        InvalidParameter: An extent without a region.
+    """
+    return _checked(
+        DealQuery(
+            role=role,
+            region=region,
+            extent=extent,
+            sector=sector,
+            stage=stage,
+            commitment=commitment,
+            kind=kind,
+            classification=classification,
+            identifier=identifier,
+        )
+    )
+
+
+def found_deals(
+    deal_conditions: NamedDependency[DealQuery],
+    q: Annotated[
+        str | None,
+        text(
+            "Words that the deals have in names, places, parties, sources or identifiers, as `/v1/search` finds them."
+        ),
+    ] = None,
+    currency: Annotated[
+        Currency | None, QueryParameter(description="Deals with a pledge in this ISO 4217 currency.")
+    ] = None,
+    amount_min: AmountBound = None,
+    amount_max: AmountBound = None,
+) -> DealQuery:
+    """Return the conditions that lists of deals and of events take.
+
+    Raises:
+        InvalidParameter: Amounts of which currency is not said.
+    """
+    given = {"q": q, "currency": currency, "amount_min": amount_min, "amount_max": amount_max}
+    return _checked(replace(deal_conditions, **given))
+
+
+def deal_filters(
+    found_deals: NamedDependency[DealQuery], organization: OrganizationFilter = None, updated_since: UpdatedSince = None
+) -> DealListQuery:
+    """Return the filters of a list of deals."""
+    return _listed(found_deals, organization, updated_since)
+
+
+NOT_OF_TOTALS = frozenset({"q", "currency", "amount_min", "amount_max"})
+"""The filters of lists that totals lack."""
+
+
+def totals_filters(
+    deal_conditions: NamedDependency[DealQuery],
+    organization: OrganizationFilter = None,
+    updated_since: UpdatedSince = None,
+) -> DealListQuery:
+    """Return the filters of the deals that are added up."""
+    return _listed(deal_conditions, organization, updated_since)
+
+
+def _listed(query: DealQuery, organization: str | None, updated_since: str | None) -> DealListQuery:
+    given = asdict(query) | {"organization": organization}
+    return DealListQuery(**given, updated_since=instant("updated_since", updated_since))
+
+
+def _checked(query: Query) -> Query:
+    """Return a query none of whose conditions needs another one that is missing."""
+    missing = query.missing_condition
+    if missing is not None:
+        name, code = missing
+        raise InvalidParameter(code, parameter=name)
+    return query
+
+
+EventType: Any = Literal[tuple(EVENT_TYPES)]
+_TYPE = f"({'|'.join(EVENT_TYPES)})"
+
+
+def event_filter(
+    type: Annotated[
+        str | None,
+        QueryParameter(
+            description="Events of this type; of several, with commas between them.",
+            pattern=rf"^{_TYPE}(,{_TYPE})*$(?!\n)",
+            title="event_type",
+            schema_extra={"examples": ["pledge_announced,pledge_revised"]},
+        ),
+    ] = None,
+    deal: Annotated[str | None, slug("Events of this deal.")] = None,
+    organization: Annotated[str | None, slug("Events that name this organization.")] = None,
+    source: Annotated[str | None, text("Events that cite the source with this address.")] = None,
+) -> Filter:
+    """Return the filter of a list of events."""
+    return Filter(tuple(dict.fromkeys(type.split(","))) if type else (), deal, organization, source)
+
+
+def event_deals(event_filter: NamedDependency[Filter], found_deals: NamedDependency[DealQuery]) -> DealQuery | None:
+    """Return which deals the events of a list are about; None if any.
+
+    The organization is one that the event names; with `role`, it also is a party of the deal in this role.
+    """
+    organization = event_filter.organization if found_deals.role is not None else None
+    deals = replace(found_deals, organization=organization)
+    return deals if deals.given() else None
+
+
+DEPENDENCIES = {
+    provider.__name__: Provide(provider, sync_to_thread=False)
+    for provider in (deal_conditions, found_deals, deal_filters, totals_filters, event_filter, event_deals)
+}
+"""The filters that handlers ask for, by name."""
