@@ -12,6 +12,7 @@ from litestar.params import QueryParameter
 from msgspec import Struct
 from msgspec.structs import replace
 
+from registry.domain.audit.provenance import FieldPlace
 from registry.domain.history import AsOf
 from registry.errors import InvalidParameter
 from registry.projections.columnar.lists import PagePlace
@@ -31,13 +32,15 @@ CursorParameter: TypeAlias = Annotated[
 class ListCursor(Struct, frozen=True, array_like=True):
     """The log position of the first page, None on the axis of publication; its effective date; where the page begins.
 
-    `place` is where a page of deals begins, `skip` how many groups of totals come before it.
+    `place` is where a page of deals begins, `skip` how many groups of totals come before it, `field` where a page of
+    the fields of a deal begins.
     """
 
     position: int | None
     day: date
     place: PagePlace | None = None
     skip: int = 0
+    field: FieldPlace | None = None
 
     def fix(self, as_of: AsOf) -> AsOf:
         """The point of the first page, whatever was recorded since."""
@@ -53,8 +56,16 @@ _decode = msgspec.json.Decoder(ListCursor).decode
 def encode_cursor(point: Point, place: PagePlace | None = None, skip: int = 0) -> str:
     """The text of a cursor."""
     position = point.known if isinstance(point.known, int) else None
-    text = msgspec.json.encode(ListCursor(position, point.day, place, skip))
-    return base64.urlsafe_b64encode(text).decode().rstrip("=")
+    return _encode(ListCursor(position, point.day, place, skip))
+
+
+def encode_field_cursor(position: int, day: date, field: FieldPlace | None) -> str | None:
+    """The text of the cursor of a page of fields; None after the last page."""
+    return _encode(ListCursor(position, day, field=field)) if field is not None else None
+
+
+def _encode(cursor: ListCursor) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode().rstrip("=")
 
 
 def decode_cursor(text: str) -> ListCursor:

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
 
 from litestar import Controller, Response, post
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import QueryParameter
 from msgspec import Meta, Raw
+from msgspec.structs import replace
 
 from registry import schemas
 from registry.api import parameters
@@ -24,10 +26,12 @@ from registry.api.conditional import (
     idempotency_key,
     matches,
 )
+from registry.api.cursors import CursorParameter, decode_cursor, encode_field_cursor
 from registry.api.examples import ANNOUNCEMENTS
 from registry.api.guards import check_scope, is_public
 from registry.api.openapi import MERGED, NOT_MODIFIED, reading, writing
 from registry.api.parameters import (
+    MAX_PAGE,
     POST_HEADERS,
     STATE_HEADERS,
     Accept,
@@ -35,10 +39,10 @@ from registry.api.parameters import (
     DealSlug,
     DryRun,
     EffectiveOn,
+    Limit,
     Position,
     PublishedOn,
     RecordedAt,
-    integer,
 )
 from registry.api.responses import (
     JSON,
@@ -53,6 +57,7 @@ from registry.api.responses import (
 )
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest
+from registry.domain.audit.provenance import FIRST_FIELD
 from registry.domain.history import AsOf
 from registry.domain.principal import required_scope
 from registry.events import intake
@@ -60,8 +65,9 @@ from registry.events.types import (
     Announcement,
     StreamKind,
 )
+from registry.infra.threads import answer_apart
 from registry.queries.deals import DealQueries
-from registry.schemas import deal_link, encode
+from registry.schemas import deal_link, encode_long
 from registry.standards import prov
 from registry.transparency.evidence import Evidence
 
@@ -206,21 +212,37 @@ class DealsController(Controller):
     @reading("/events", "not_found")
     async def get_deal_events(
         self,
+        request: Request,
         deal: DealSlug,
         deal_queries: NamedDependency[DealQueries],
         as_of: NamedDependency[AsOf],
         after: After = 0,
-        limit: Annotated[int | None, integer("The most events to return; all, if it is left out.", 1, 1000)] = None,
+        limit: Limit = MAX_PAGE,
     ) -> RawResponse[schemas.DealHistory]:
         """The history: every event with what it changed, who recorded it, when, why, on which source."""
-        return json_response(await deal_queries.history(deal, as_of, after, limit))
+        page = await deal_queries.history(deal, as_of, after, limit)
+        is_last = not page.events or page.events[-1].version == page.version
+        following = None if is_last else {"after": str(page.events[-1].position)}
+        return json_response(encode_long(page), _page_headers(request, following))
 
     @reading("/blame", "not_found", responses=MERGED)
     async def get_blame(
-        self, deal: DealSlug, deal_queries: NamedDependency[DealQueries], as_of: NamedDependency[AsOf]
+        self,
+        request: Request,
+        deal: DealSlug,
+        deal_queries: NamedDependency[DealQueries],
+        as_of: NamedDependency[AsOf],
+        cursor: CursorParameter = None,
+        limit: Limit = MAX_PAGE,
     ) -> RawResponse[schemas.Provenance]:
         """Every field of a deal with the event that set it."""
-        return json_response(await deal_queries.provenance(deal, as_of))
+        start = decode_cursor(cursor) if cursor is not None else None
+        point = start.fix(as_of) if start else as_of
+        place = (start.field if start else None) or FIRST_FIELD
+        page = await deal_queries.provenance(deal, point, place, limit)
+        following = encode_field_cursor(page.body.position, page.day, page.next)
+        body = replace(page.body, next=following)
+        return json_response(encode_long(body), _page_headers(request, {"cursor": following} if following else None))
 
     @reading("/compare", "not_found")
     async def get_compare(
@@ -248,14 +270,29 @@ class DealsController(Controller):
         """
         timemap = await deal_queries.timemap(deal)
         headers = {"Cache-Control": "no-cache", "Vary": "Accept"}
+        size = len(timemap.mementos)
         if "application/json" in accept:
-            return json_response(encode(timemap), headers)
-        path = timemap.original
-        links = [f'<{path}>; rel="original timegate"', f'<{path}/timemap>; rel="self"; type="{LINK_FORMAT}"']
-        for i, memento in enumerate(timemap.mementos):
-            relation = ("first " if i == 0 else "") + ("last " if i == len(timemap.mementos) - 1 else "") + "memento"
-            links.append(f'<{memento.uri}>; rel="{relation}"; datetime="{http_date(memento.datetime)}"')
-        return RawResponse(",\n".join(links).encode(), 200, raw_headers(headers), LINK_FORMAT.encode())
+            return json_response(await answer_apart(size, encode_long, timemap), headers)
+        links = await answer_apart(size, _as_links, timemap)
+        return RawResponse(links, 200, raw_headers(headers), LINK_FORMAT.encode())
+
+
+def _as_links(timemap: schemas.Timemap) -> bytes:
+    path = timemap.original
+    links = [f'<{path}>; rel="original timegate"', f'<{path}/timemap>; rel="self"; type="{LINK_FORMAT}"']
+    for i, memento in enumerate(timemap.mementos):
+        relation = ("first " if i == 0 else "") + ("last " if i == len(timemap.mementos) - 1 else "") + "memento"
+        links.append(f'<{memento.uri}>; rel="{relation}"; datetime="{http_date(memento.datetime)}"')
+    return ",\n".join(links).encode()
+
+
+def _page_headers(request: Request, following: dict[str, str] | None) -> dict[str, str]:
+    """The headers of a page of a list: with the parameters of the next page, a link to it."""
+    headers = {"Cache-Control": "no-cache"}
+    if following is not None:
+        query = urlencode({**dict(request.query_params.items()), **following})
+        headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
+    return headers
 
 
 async def _linked_data(request: Request, deal_queries: DealQueries, deal: str, as_of: AsOf, body: bytes) -> bytes:

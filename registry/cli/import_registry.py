@@ -45,8 +45,14 @@ class HttpRegistry:
 
     def set_by(self, slug: str, on: date) -> dict[str, SetBy]:
         """The event that set each field of a deal, as known and in effect on a day."""
-        blame = self._service.json(f"/v1/deals/{slug}/blame", effective_on=on, published_on=on)
-        return SetBy.of_fields(blame)
+        found: dict[str, SetBy] = {}
+        cursor: str | None = None
+        while True:
+            page = self._service.json(f"/v1/deals/{slug}/blame", effective_on=on, published_on=on, cursor=cursor)
+            found |= SetBy.of_fields(page)
+            cursor = page["next"]
+            if cursor is None:
+                return found
 
     def event(self, id: UUID) -> Mapping[str, Any]:
         """An event with its content as it reads now."""

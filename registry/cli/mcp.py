@@ -59,12 +59,14 @@ class HistoryArguments(_AsOf):
     """The audit trail of a deal: each event with what it changed, by whom, when and on which source."""
 
     deal: Slug
+    after: Annotated[int, Meta(description="The position of the last event of the page before.", ge=0)] = 0
 
 
 class ProvenanceArguments(_AsOf):
     """The source of every field of a deal: its value, the event that set it, who recorded it, and who said so."""
 
     deal: Slug
+    cursor: Annotated[str | None, Meta(description="`next` of the page before.")] = None
 
 
 class TotalsArguments(_AsOf):

@@ -139,7 +139,10 @@ def history(
     as_table: AsTable = False,
 ) -> None:
     """List a deal's events: what each changed, who recorded it, when, why, and on which source."""
-    found = get(url, f"/v1/deals/{deal}/events", published_on=published_on, recorded_at=recorded_at, position=position)
+    path, known = f"/v1/deals/{deal}/events", {"published_on": published_on, "recorded_at": recorded_at}
+    found = get(url, path, **known, position=position)
+    while (last := found["events"][-1])["version"] < found["version"]:
+        found["events"] += get(url, path, **known, position=found["position"], after=last["position"])["events"]
     if print_json(found, as_json, as_table):
         return
     rows = [
@@ -171,14 +174,12 @@ def provenance(
     as_table: AsTable = False,
 ) -> None:
     """Show which event and source set each field."""
-    found = get(
-        url,
-        f"/v1/deals/{deal}/blame",
-        effective_on=effective_on,
-        published_on=published_on,
-        recorded_at=recorded_at,
-        position=position,
-    )
+    path, point = f"/v1/deals/{deal}/blame", {"effective_on": effective_on, "published_on": published_on}
+    found = page = get(url, path, **point, recorded_at=recorded_at, position=position)
+    while page["next"] is not None:
+        page = get(url, path, **point, recorded_at=recorded_at, position=position, cursor=page["next"])
+        found["fields"] += page["fields"]
+    found["next"] = None
     below = f"{(field or '').rstrip('/')}/"
     found["fields"] = [f for f in found["fields"] if f"{f['field']}/".startswith(below)]
     if print_json(found, as_json, as_table):

@@ -112,6 +112,28 @@ class AsyncClient:
             if cursor is None:
                 return
 
+    async def every_field(self, deal: str, **as_of: Unpack[AsOfParameters]) -> AsyncIterator[schemas.ProvenanceEntry]:
+        """Every field of a deal with its event and source, page by page, as the deal was at the first page."""
+        cursor: str | None = None
+        while True:
+            page = await self.provenance(deal, cursor=cursor, limit=PAGE, **as_of)
+            for entry in page.fields:
+                yield entry
+            cursor = page.next
+            if cursor is None:
+                return
+
+    async def every_deal_event(self, deal: str, **as_of: Unpack[AsOfParameters]) -> AsyncIterator[schemas.HistoryEntry]:
+        """Every event of a deal with what it changed, page by page."""
+        after = 0
+        while True:
+            page = await self.deal_history(deal, after=after, limit=PAGE, **as_of)
+            for entry in page.events:
+                yield entry
+            if not page.events or page.events[-1].version >= page.version:
+                return
+            after = page.events[-1].position
+
     async def every_organization(
         self, *, q: str | None = None, **as_of: Unpack[AsOfParameters]
     ) -> AsyncIterator[schemas.ListedOrganization]:

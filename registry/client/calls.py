@@ -96,13 +96,15 @@ def certificate(deal: str, **as_of: Unpack[AsOfParameters]) -> Call[bytes]:
 def deal_history(
     deal: str, *, after: int | None = None, limit: int | None = None, **as_of: Unpack[AsOfParameters]
 ) -> Call[schemas.DealHistory]:
-    """A page of the events of a deal, each with what it changed."""
+    """A page of the events of a deal, each with what it changed; `every_deal_event` reads all pages."""
     return _answer(schemas.DealHistory, f"/v1/deals/{_part(deal)}/events", after=after, limit=limit, **as_of)
 
 
-def provenance(deal: str, **as_of: Unpack[AsOfParameters]) -> Call[schemas.Provenance]:
-    """The event and the source of every field of a deal."""
-    return _answer(schemas.Provenance, f"/v1/deals/{_part(deal)}/blame", **as_of)
+def provenance(
+    deal: str, *, cursor: str | None = None, limit: int | None = None, **as_of: Unpack[AsOfParameters]
+) -> Call[schemas.Provenance]:
+    """A page of the fields of a deal, each with its event and source; `every_field` reads all pages."""
+    return _answer(schemas.Provenance, f"/v1/deals/{_part(deal)}/blame", cursor=cursor, limit=limit, **as_of)
 
 
 def timemap(deal: str) -> Call[schemas.Timemap]:

@@ -111,6 +111,26 @@ class Client:
             if cursor is None:
                 return
 
+    def every_field(self, deal: str, **as_of: Unpack[AsOfParameters]) -> Iterator[schemas.ProvenanceEntry]:
+        """Every field of a deal with its event and source, page by page, as the deal was at the first page."""
+        cursor: str | None = None
+        while True:
+            page = self.provenance(deal, cursor=cursor, limit=PAGE, **as_of)
+            yield from page.fields
+            cursor = page.next
+            if cursor is None:
+                return
+
+    def every_deal_event(self, deal: str, **as_of: Unpack[AsOfParameters]) -> Iterator[schemas.HistoryEntry]:
+        """Every event of a deal with what it changed, page by page."""
+        after = 0
+        while True:
+            page = self.deal_history(deal, after=after, limit=PAGE, **as_of)
+            yield from page.events
+            if not page.events or page.events[-1].version >= page.version:
+                return
+            after = page.events[-1].position
+
     def every_organization(
         self, *, q: str | None = None, **as_of: Unpack[AsOfParameters]
     ) -> Iterator[schemas.ListedOrganization]:

@@ -171,6 +171,11 @@ def state_as_of(slug: str, events: Sequence[Recorded], as_of: AsOf, rules: Rules
     return _state_after(len(visible), timeline, record, as_of)
 
 
+def known_by(record: RecordState[S], timeline: Timeline[S], as_of: AsOf) -> StateAsOf[S]:
+    """A stream as of a point, from its record by then and the fold of its events that are visible there."""
+    return _state_after(timeline.count(None), timeline, record, as_of)
+
+
 def _state_after(count: int, timeline: Timeline[S], record: RecordState[S], as_of: AsOf) -> StateAsOf[S]:
     """The stream after the first `count` steps of a timeline."""
     last = record.events[-1] if record.events else None
@@ -209,6 +214,8 @@ class FoldedStream(Generic[S]):
     # The places from which on the events before an event, or the facts that it touches, have changed since the flags
     # were cached.
     _stale: tuple[FoldKey, ...] = ()
+    # What this is a copy of for another thread.
+    _origin: FoldedStream[S] | None = None
 
     def __init__(self, slug: str, rules: Rules[S], events: Sequence[Recorded] = (), as_of: AsOf = UNBOUNDED) -> None:
         self.slug = slug
@@ -304,14 +311,21 @@ class FoldedStream(Generic[S]):
         """A copy that can grow independently."""
         copy: FoldedStream[S] = object.__new__(FoldedStream)
         copy.__dict__.update(self.__dict__)
-        copy.timeline = self.timeline.copy()
+        copy.timeline, copy._origin = self.timeline.copy(), None
         return copy
 
     def own(self) -> FoldedStream[S]:
         """A copy that shares nothing that changes, for another thread."""
         copy = self.copy()
-        copy.assessment_cache, copy._stale = None, ()
+        copy._origin = self
+        copy.assessment_cache = None if self.assessment_cache is None else self.assessment_cache.copy()
         return copy
+
+    def give_back(self) -> None:
+        """Give what was computed to the stream that this is a copy of, when no thread uses the copy any more."""
+        if self._origin is not None:
+            self._origin.assessment_cache, self._origin._stale = self.assessment_cache, self._stale
+            self._origin.timeline, self._origin = self.timeline, None
 
     def append(self, recorded: Recorded) -> None:
         """Add the stream's next event."""

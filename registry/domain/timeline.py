@@ -103,6 +103,10 @@ class Timeline(Generic[S]):
     def __contains__(self, step: OrderedEvent) -> bool:
         return step.key in self._steps
 
+    def step(self, key: FoldKey) -> OrderedEvent:
+        """The event at a place."""
+        return self._steps[key]
+
     def steps_before(self, key: FoldKey) -> Iterator[OrderedEvent]:
         """The events before a place, the last one first."""
         return self._steps.values_before(key)

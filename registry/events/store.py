@@ -51,6 +51,16 @@ SELECT e.position, e.stream, e.version, e.id, e.type, e.schema, e.effective_on, 
  ORDER BY e.stream, e.version
 """
 
+STREAM_SINCE = """
+SELECT e.position, e.stream, e.version, e.id, e.type, e.schema, e.effective_on, e.published_on,
+       e.recorded_at, e.recorded_by, e.approved_by, e.leaf_hash, c.content
+  FROM events AS e
+  JOIN event_contents AS c USING (position)
+ WHERE e.stream = $1
+   AND e.version >= $2
+ ORDER BY e.version
+"""
+
 STREAM_SIZES = """
 SELECT stream, max(version) AS version
   FROM events
@@ -219,6 +229,11 @@ async def streams(connection: Connection | Pool, names: Sequence[str]) -> dict[s
     """The events of each stream in version order; an empty list for a stream without events."""
     rows = await connection.fetch(STREAMS, list(names))
     return await apart(len(rows), _by_stream, names, rows)
+
+
+async def stream_since(connection: Connection | Pool, name: str, version: int) -> list[Recorded]:
+    """The events of a stream from a version on."""
+    return [from_row(row) for row in await connection.fetch(STREAM_SINCE, name, version)]
 
 
 def _by_stream(names: Sequence[str], rows: Sequence[Any]) -> dict[str, list[Recorded]]:

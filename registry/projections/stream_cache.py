@@ -29,6 +29,9 @@ MAX_INCREMENTAL_EVENTS = 1_000
 # Seconds in which the heads must be read. Less than it takes to fail over (docs/cluster.md).
 HEAD_TIMEOUT_SECONDS = 5.0
 
+# New events of a cached stream that are added to it one by one. With more of them the stream is read again.
+MAX_ADDED_EVENTS = 20
+
 # Attempts to read a stream that has the head which was just read, and the seconds between them: behind one address
 # there may be several standbys.
 READ_ATTEMPTS = 5
@@ -215,6 +218,9 @@ class StreamCache:
             cached = self.get(name)
             if cached is not None and (cached.version, cached.leaf_hash) == head:
                 streams[name] = cached
+            elif cached is not None and (grown := await self._grown(pool, name, cached, head)) is not None:
+                streams[name] = grown
+                self.put(name, grown)
             else:
                 stale.append(name)
         for attempt in range(READ_ATTEMPTS):
@@ -234,3 +240,23 @@ class StreamCache:
         if stale:
             raise DatabaseUnavailable
         return {name: streams[name] for name in heads}
+
+    async def _grown(
+        self,
+        pool: postgres.Connection | postgres.Pool,
+        name: str,
+        cached: FoldedStream[Any],
+        head: tuple[int, bytes],
+    ) -> FoldedStream[Any] | None:
+        """The cached stream with the events since; None if they are many, or do not continue it up to the head."""
+        version, leaf_hash = head
+        added = version - cached.version
+        if not 0 < added <= MAX_ADDED_EVENTS:
+            return None
+        events = await store.stream_since(pool, name, cached.version)
+        if len(events) <= added or (events[0].leaf_hash, events[added].leaf_hash) != (cached.leaf_hash, leaf_hash):
+            return None
+        grown = cached.copy()
+        for event in events[1:]:
+            grown.append(event)
+        return grown

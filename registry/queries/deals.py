@@ -15,19 +15,20 @@ The file is a little long, because it holds all questions about one deal.
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.assessment import Assessment, assess, flags_by_event, last_published
-from registry.domain.audit.change_points import change_points
+from registry.domain.audit.change_points import ChangePoint, change_points
 from registry.domain.audit.comparison import compare
 from registry.domain.audit.entries import AuditEntry, audit_trail
-from registry.domain.audit.provenance import provenance
+from registry.domain.audit.provenance import FIRST_FIELD, FieldPlace, provenance_page
 from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream, StateAsOf
@@ -42,8 +43,10 @@ from registry.projections import deal_links, organizations
 from registry.projections.deal_items import deal_items
 from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader, point_on_axis
 from registry.schemas import (
+    DealHistory,
     DealResponse,
     IncomingRelation,
+    Provenance,
     Timemap,
     assessment_response,
     deal_comparison,
@@ -52,6 +55,7 @@ from registry.schemas import (
     deal_response,
     decode,
     encode,
+    encode_long,
     flags_response,
     incoming_relations,
     named_organizations,
@@ -101,6 +105,14 @@ class CachedState(Struct, frozen=True):
     key: tuple[bytes | None, int, int] | None
     response: DealResponse
     published: date | None
+
+
+class ProvenancePage(Struct, frozen=True):
+    """Some fields of a deal, the effective date of the question, and where the next page begins, if there is one."""
+
+    body: Provenance
+    day: date
+    next: FieldPlace | None
 
 
 class DealQueries:
@@ -158,8 +170,10 @@ class DealQueries:
             recorded_at=as_of.recorded_at,
             remarks=replace(cached.response.remarks, quiet=quiet),
         )
+        body = await answer_apart(snapshot.count, encode_long, response)
+        stream.give_back()
         return EncodedResponse(
-            body=await answer_apart(snapshot.count, encode, response),
+            body=body,
             etag=_entity_tag(snapshot.version, resolved, stream, rates.imports),
             final=resolved.is_final,
             position=snapshot.position,
@@ -224,8 +238,8 @@ class DealQueries:
 
     # --- what explains a state ----------------------------------------------------------------------------------------
 
-    async def history(self, slug: str, as_of: AsOf, after: int = 0, limit: int | None = None) -> bytes:
-        """Return the events with what each changed, its author, its sources and its corrections, as JSON.
+    async def history(self, slug: str, as_of: AsOf, after: int = 0, limit: int | None = None) -> DealHistory:
+        """Return the events with what each changed, its author, its sources and its corrections.
 
         Args:
             slug: The deal.
@@ -247,34 +261,44 @@ class DealQueries:
 
         snapshot, entries, state = await answer_apart(stream.version, trail)
         neighbours, rates = await self.related_deals(state, as_of), await self._streams.rates(as_of)
-        names = await self._streams.author_names(stream.events)
+        names = await self._streams.author_names(entry.effective.recorded for entry in entries)
 
-        def answer() -> bytes:
+        def answer() -> DealHistory:
             listed = [entry.effective.recorded.id for entry in entries]
             flags = flags_by_event(snapshot, rates, neighbours, listed)
-            return encode(deal_history(as_of, snapshot, entries, flags, names, after, limit))
+            return deal_history(as_of, snapshot, entries, flags, names, after, limit)
 
-        return await answer_apart(stream.version, answer)
+        history = await answer_apart(stream.version, answer)
+        stream.give_back()
+        return history
 
     async def author_names(self, stream: FoldedStream[Deal]) -> AuthorNames:
         """Return the names of those who recorded the events of a deal (`StreamReader.author_names`)."""
         return await self._streams.author_names(stream.events)
 
-    async def provenance(self, slug: str, as_of: AsOf) -> bytes:
-        """Return every field of a deal's state with the event that set it, as JSON.
+    async def provenance(
+        self, slug: str, as_of: AsOf, start: FieldPlace = FIRST_FIELD, limit: int | None = None
+    ) -> ProvenancePage:
+        """Return fields of a deal's state, each with the event that set it.
+
+        Args:
+            slug: The deal.
+            as_of: The point in time.
+            start: Where the page begins.
+            limit: The number of fields of the page; None for all.
 
         Raises:
             NotFound, MergedInto: See `state`.
         """
         resolved = await self._streams.resolve(as_of)
         stream, snapshot, _ = await self.stream_as_of(slug, resolved.as_of)
-        names = await self._streams.author_names(stream.events)
-
-        def answer() -> bytes:
-            fields = provenance(snapshot, DEALS)
-            return encode(provenance_response(slug, snapshot, as_of, resolved.effective_on, fields, names))
-
-        return await answer_apart(stream.version, answer)
+        count = sys.maxsize if limit is None else limit
+        fields, following = await answer_apart(stream.version, provenance_page, snapshot, start, count)
+        setting = {field.event for field in fields}
+        names = await self._streams.author_names(snapshot.record.by_id[event].recorded for event in setting)
+        day = resolved.effective_on
+        page = await answer_apart(len(fields), provenance_response, slug, snapshot, as_of, day, fields, names)
+        return ProvenancePage(page, day, following)
 
     async def compare(self, slug: str, start: AsOf, end: AsOf) -> bytes:
         """Return what changed between two points, split by the kind of change, as JSON.
@@ -287,7 +311,7 @@ class DealQueries:
         names = await self._streams.author_names(stream.events)
 
         def answer() -> bytes:
-            return encode(
+            return encode_long(
                 deal_comparison(
                     slug,
                     requested_point(start, a.effective_on),
@@ -313,13 +337,12 @@ class DealQueries:
         stream = await self.stream(slug)
         calendar = self._streams.calendar
 
-        def shown(snapshot: StateAsOf[Deal]) -> Any:
-            # The states of all moments of 10,000 events take minutes.
-            stop_if_left()
-            return representation(snapshot)
+        def points() -> Iterator[ChangePoint]:
+            for point in change_points(stream.events, calendar):
+                stop_if_left()
+                yield point
 
-        points = await answer_apart(stream.version, change_points, stream.events, DEALS, calendar, shown)
-        return timemap(slug, points, calendar.now())
+        return await answer_apart(stream.version, lambda: timemap(slug, points(), calendar.now()))
 
     async def memento(self, slug: str, as_of: AsOf, accepted: datetime) -> AsOf:
         """Return the point of the memento for an instant that a request accepts (`StreamReader.memento`).
@@ -457,24 +480,6 @@ def _entity_tag(version: int, resolved: ResolvedAsOf, stream: FoldedStream[Deal]
     parts += [f"rates={imports - 1}"] if imports > 1 else []
     parts += [f"rules={RULES_REVISION}"] if RULES_REVISION else []
     return f'"{";".join(parts)}"'
-
-
-def representation(snapshot: StateAsOf[Deal]) -> Any:
-    """What two answers about a deal must differ in to be two mementos; None for no state.
-
-    The version, the position, the repeated point in time and what is derived (`remarks`) do not count.
-    """
-    if snapshot.merged_into is not None:
-        return snapshot.merged_into
-    if snapshot.state is None:
-        return None
-    unapplied = tuple((effective.recorded.id, refusal) for effective, refusal in snapshot.unapplied)
-    erased = sum(effective.recorded.erased for effective in snapshot.effective_events)
-    # The response lists each source with the events that cite it: the same pairs, in eight times as much time.
-    cited = {step.applied.id: step.effective.sources for step in snapshot.steps if step.effective.sources}
-    if snapshot.registration is not None:
-        cited[snapshot.registration.recorded.id] = snapshot.registration.sources
-    return snapshot.state, cited, unapplied, erased
 
 
 def _put(cache: OrderedDict[str, T], slug: str, value: T) -> None:

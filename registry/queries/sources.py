@@ -120,7 +120,7 @@ def _cited_events(stream: FoldedStream[Any], id: str) -> dict[UUID, CitedEvent]:
     in_force = {effective.recorded.id for effective in citations(stream, id)}
     fields: dict[UUID, list[FieldProvenance]] = {}
     if snapshot.state is not None:
-        for field in provenance(snapshot, stream.rules):
+        for field in provenance(snapshot):
             fields.setdefault(field.event, []).append(field)
     is_deal = isinstance(stream.state, Deal)
     title = stream.state.title if is_deal else stream.state.name

@@ -5,7 +5,16 @@ responses when a query is answered. A struct of the domain that encodes as it sh
 values of events has a counterpart here (`values.py`), and tests hold the two together (`tests/schemas`).
 """
 
-from registry.schemas.base import Hex, Link, RequestedAsOf, RequestedPoint, ResponseModel, encode, pre_encoded
+from registry.schemas.base import (
+    Hex,
+    Link,
+    RequestedAsOf,
+    RequestedPoint,
+    ResponseModel,
+    encode,
+    encode_long,
+    pre_encoded,
+)
 from registry.schemas.comparisons import (
     Cause,
     CausedChange,
@@ -224,6 +233,7 @@ __all__ = [
     "deal_response",
     "decode",
     "encode",
+    "encode_long",
     "event_response",
     "exported_event",
     "exported_row",

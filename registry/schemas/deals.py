@@ -31,6 +31,7 @@ from registry.schemas.values import (
     AmountResponse,
     LocalizedResponse,
     convert,
+    convert_long,
 )
 
 # `Memento` has a field of the type's name.
@@ -205,7 +206,7 @@ def deal_response(
     remarks: AssessmentResponse | None = None,
 ) -> DealResponse:
     """A deal's state as of a point in time. A certificate has no remarks: it holds what follows from the events."""
-    fields = convert(state, DealFields)
+    fields = convert_long(state, DealFields)
     return DealResponse(
         **{name: getattr(fields, name) for name in DealFields.__struct_fields__},
         version=snapshot.version,

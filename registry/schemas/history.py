@@ -117,12 +117,13 @@ class ProvenanceEntry(EventMetadata, frozen=True, kw_only=True):
 
 
 class Provenance(RequestedAsOf, frozen=True, kw_only=True):
-    """Every field of a deal with the event that set it."""
+    """A page of the fields of a deal, each with the event that set it. `next` is the cursor of the next page."""
 
     deal: str
     version: int
     position: int
     fields: list[ProvenanceEntry]
+    next: str | None = None
 
 
 def precision_of(date: str | None) -> Precision | None:
@@ -274,11 +275,10 @@ def provenance_response(
     fields: Sequence[FieldProvenance],
     names: AuthorNames,
 ) -> Provenance:
-    """Every field of a deal with the event that set it."""
-    effective_events = {effective.recorded.id: effective for effective in snapshot.effective_events}
+    """Some fields of a deal, each with the event that set it."""
     entries = []
     for one in fields:
-        effective = effective_events[one.event]
+        effective = snapshot.record.by_id[one.event]
         corrected = effective.content_record is not effective.recorded
         entries.append(
             ProvenanceEntry(

@@ -8,10 +8,12 @@ its stored form: in a revision, a field that is left out and a field that is nul
 from __future__ import annotations
 
 from datetime import date
-from typing import Any, TypeVar
+from itertools import chain
+from typing import Any, TypeVar, get_type_hints
 
 import msgspec
-from msgspec import Raw, field
+from msgspec import Raw, Struct, field
+from msgspec.structs import replace
 
 from registry.events.currencies import Currency
 from registry.events.values import (
@@ -32,9 +34,10 @@ from registry.events.values import (
     decode_hook,
     schema_hook,
 )
-from registry.schemas.base import ResponseModel
+from registry.schemas.base import ITEMS_PER_CALL, ResponseModel
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Struct)
 
 
 class LocalizedResponse(dict[str, str | None]):
@@ -101,6 +104,26 @@ RESPONSE_TYPES: dict[type, type[Any]] = {
 def convert(value: Any, type: type[T]) -> T:
     """A value of the domain as a response type, field by field and in depth."""
     return msgspec.convert(value, type, from_attributes=True, dec_hook=response_hook)
+
+
+def convert_long(value: Struct, type: type[R]) -> R:
+    """The same for a struct whose tuples may have thousands of items, for a thread.
+
+    `msgspec.convert` lets no other thread run during a call.
+    """
+    names = [name for name in type.__struct_fields__ if _is_long(getattr(value, name, None))]
+    short = convert(replace(value, **dict.fromkeys(names, ())), type)
+    hints = get_type_hints(type) if names else {}
+    return replace(short, **{name: _in_slices(getattr(value, name), hints[name]) for name in names})
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) > ITEMS_PER_CALL
+
+
+def _in_slices(items: tuple[Any, ...], type: Any) -> tuple[Any, ...]:
+    slices = (items[first : first + ITEMS_PER_CALL] for first in range(0, len(items), ITEMS_PER_CALL))
+    return tuple(chain.from_iterable(convert(some, type) for some in slices))
 
 
 def decode(data: bytes | Raw, type: type[T]) -> T:

@@ -21,7 +21,7 @@ from registry.domain.audit.labels import Label
 from registry.domain.claims import ClaimState
 from registry.domain.deal import Deal, Item, PledgeState
 from registry.domain.fold import DEALS
-from registry.domain.history import FoldedStream, StateAsOf, state_as_of
+from registry.domain.history import AsOf, FoldedStream, StateAsOf
 from registry.domain.items import ListItem, item_id, item_types
 from registry.domain.plausibility import Flag
 from registry.domain.principal import AuthorNames
@@ -39,7 +39,7 @@ from registry.web.charts import two_axis
 from registry.web.charts.ladder import ladder_marks
 from registry.web.charts.timeline import NARROW as NARROW_TIMELINE
 from registry.web.charts.timeline import TimelineMark, timeline
-from registry.web.charts.two_axis import two_axis_chart
+from registry.web.charts.two_axis import TwoAxisChart, known_values, two_axis_chart
 from registry.web.citations import cite, deal_certificate, timeline_links
 from registry.web.format import own_changes, shown
 from registry.web.history import BeforeVersion, history_page
@@ -55,6 +55,9 @@ from registry.web.summaries import amount_flags, doubted_pledges, own_wholes, su
 MAX_HEADLINE_AMOUNTS = 4
 # The most changes of an amount that the page shows.
 MAX_AMOUNT_CHANGES = 12
+# The most items of a list that the page shows, and the latest events that its charts show.
+MAX_ITEMS = 100
+MAX_EVENTS = 500
 # The most fields that the two-axis chart can show.
 MAX_CHART_FIELDS = 20
 # The most events that the text of one mark of the timeline names, and the most characters for each.
@@ -141,11 +144,18 @@ async def load_deal(
     """
     stream = await deal_queries.own_stream(slug)
     point = replace(page.as_of, effective_on=page.times.effective_on)
-    snapshot = await answer_apart(stream.version, state_as_of, slug, stream.events, point, DEALS)
+    snapshot = await answer_apart(stream.version, _snapshot, stream, point)
     if snapshot.merged_into is not None:
         raise MergedInto(deal=slug, into=snapshot.merged_into)
     names = await deal_page_names(deal_queries, organization_queries, page.language, stream.state, snapshot.state)
     return DealView(slug, stream, snapshot, names)
+
+
+def _snapshot(stream: FoldedStream[Deal], point: AsOf) -> StateAsOf[Deal]:
+    snapshot = stream.state_as_of(point)
+    # The states of a long stream are assembled here, in a thread.
+    _ = (snapshot.state, stream.state)
+    return snapshot
 
 
 def render_unknown_deal(page: PageRequest, view: DealView) -> Rendered:
@@ -196,7 +206,9 @@ async def render_deal(
     incoming = await deal_queries.incoming(view.slug, page.as_of)
     authors = await deal_queries.author_names(view.stream)
     how = (page, view, assessment, incoming, authors, field, before)
-    return await answer_apart(view.stream.version, _render_deal, *how, recorded=recorded)
+    rendered = await answer_apart(view.stream.version, _render_deal, *how, recorded=recorded)
+    view.stream.give_back()
+    return rendered
 
 
 def _render_deal(
@@ -211,17 +223,26 @@ def _render_deal(
     recorded: bool,
 ) -> Rendered:
     formatter, state = shown(page.language), view.state
-    entries = audit_trail(view.stream.events, page.as_of, DEALS, snapshot=view.stream.state_as_of(page.as_of))
-    history = history_page(page, entries, before)
+    recorded_by_then = view.stream.state_as_of(page.as_of)
+    events = recorded_by_then.record.events
+    is_long = len(events) > MAX_EVENTS
+    entries = audit_trail(
+        view.stream.events,
+        page.as_of,
+        DEALS,
+        snapshot=recorded_by_then,
+        after=events[-MAX_EVENTS - 1].position if is_long else 0,
+    )
+    history = history_page(page, recorded_by_then, before)
     fields = chart_fields(state, entries)
-    path = field or (fields[0] if fields else "")
+    # The chart of a long history takes a second.
+    path = field or (fields[0] if fields and not is_long else "")
 
-    charts = [
-        two_axis_chart(view.stream, path, page.times.axis, page.as_of, page.times.effective_on, frame)
-        if path in fields
-        else None
-        for frame in (two_axis.WIDE, two_axis.NARROW)
-    ]
+    charts: list[TwoAxisChart | None] = [None, None]
+    if path in fields:
+        known = known_values(view.stream, path, page.times.axis)
+        how = (view.stream, known, page.times.axis, page.as_of, page.times.effective_on)
+        charts = [two_axis_chart(*how, frame) for frame in (two_axis.WIDE, two_axis.NARROW)]
 
     summary = summarize_deal(formatter, state, view.names, doubted_pledges(view.slug, assessment.flags))
     wide_timeline = timeline(state, entries, page.times.effective_on)
@@ -246,7 +267,7 @@ def _render_deal(
         narrow_chart=charts[1],
         chart_path=path,
         chart_fields=fields,
-        amount_changes={pledge.pledge: amount_changes(pledge, entries) for pledge in state.pledges},
+        amount_changes=amount_changes(state, entries),
         max_amount_changes=MAX_AMOUNT_CHANGES,
         claimed_fields=claimed_fields(state),
         other_lists=other_lists(state),
@@ -254,6 +275,8 @@ def _render_deal(
         max_headline=MAX_HEADLINE_AMOUNTS,
         flags=assessment.flags,
         pledges=shown_pledges(state, assessment.flags),
+        max_items=MAX_ITEMS,
+        charted_events=MAX_EVENTS if is_long else None,
         undated=assessment.undated,
         inactivity=inactivity(state.stage, last_published(view.snapshot), page.times.effective_on),
         incoming=[relation for relation in incoming if relation.deal != view.slug],
@@ -360,8 +383,12 @@ def mark_text(page: PageRequest, names: dict[str, str]) -> Callable[[TimelineMar
     def write(mark: TimelineMark) -> str:
         if mark.date:
             return formatter.words.translate(_MILESTONE_DATES[mark.kind], date=formatter.figures.edtf_date(mark.date))
-        texts = dict.fromkeys(announcement(entry) for entry in mark.entries)
-        return "; ".join(list(texts)[:MAX_MARK_EVENTS])
+        texts: dict[str, None] = {}
+        for entry in mark.entries:
+            if len(texts) == MAX_MARK_EVENTS:
+                break
+            texts[announcement(entry)] = None
+        return "; ".join(texts)
 
     return write
 
@@ -381,19 +408,20 @@ def _dated_fields(deal: Deal) -> list[str]:
     ]
 
 
-def amount_changes(pledge: PledgeState, entries: Sequence[AuditEntry]) -> list[AmountChange]:
-    """The changes of a pledge's amount in effective order. A correction belongs to the change that it corrects."""
-    path = f"/pledges/{pledge.pledge}/amount"
-    changes: dict[UUID, AmountChange] = {}
+def amount_changes(deal: Deal, entries: Sequence[AuditEntry]) -> dict[str, list[AmountChange]]:
+    """The changes of each pledge's amount in effective order. A correction belongs to the change that it corrects."""
+    paths = {f"/pledges/{pledge.pledge}/amount": pledge.pledge for pledge in deal.pledges}
+    found: dict[str, dict[UUID, AmountChange]] = {pledge: {} for pledge in paths.values()}
     for entry in entries:
-        for change in (change for change in own_changes(entry) if change.path == path):
+        for change in (change for change in own_changes(entry) if change.path in paths):
+            changes = found[paths[change.path]]
             event, corrected = entry.effective.recorded.id, entry.target_event
             if corrected in changes:
                 changes[corrected] = replace(changes[corrected], correction=event, original=change.before)
             else:
                 day = entry.effective.effective_on or entry.effective.published_on
                 changes[event] = AmountChange(day, change.after, entry.label, event)
-    return sorted(changes.values(), key=lambda change: change.on)
+    return {pledge: sorted(changes.values(), key=lambda change: change.on) for pledge, changes in found.items()}
 
 
 def claimed_fields(deal: Deal) -> list[ClaimedField]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 from uuid import UUID
 
 from msgspec import Struct
 
 from registry.api.parameters import MAX_POSITION, integer
-from registry.domain.audit.entries import AuditEntry
+from registry.domain.audit.entries import AuditEntry, audit_trail
+from registry.domain.history import StateAsOf
 from registry.web.request import PageRequest
 
 # The most events of a history on one page.
@@ -33,10 +34,18 @@ class HistoryPage(Struct, frozen=True):
         return {entry.effective.recorded.id for entry in self.entries}
 
 
-def history_page(page: PageRequest, entries: Sequence[AuditEntry], before: int | None) -> HistoryPage:
+NO_HISTORY = HistoryPage((), 0, None)
+
+
+def history_page(page: PageRequest, snapshot: StateAsOf[Any], before: int | None) -> HistoryPage:
     """The latest events of a history, or the latest before a version."""
-    selected = [entry for entry in entries if before is None or entry.effective.recorded.version < before]
-    on_page = selected[-MAX_EVENTS:]
-    earlier = len(selected) - len(on_page)
+    selected = [event for event in snapshot.record.events if before is None or event.version < before]
+    earlier = max(0, len(selected) - MAX_EVENTS)
+    after = selected[earlier - 1].position if earlier else 0
+    entries = audit_trail(
+        snapshot.record.events, page.as_of, snapshot.timeline.rules, snapshot=snapshot, after=after, limit=MAX_EVENTS
+    )
+    versions = {event.version for event in selected[earlier:]}
+    on_page = [entry for entry in entries if entry.effective.recorded.version in versions]
     url = page.here(before=on_page[0].effective.recorded.version, recorded=None) if earlier else None
     return HistoryPage(on_page, earlier, url)

@@ -7,7 +7,7 @@ Names are keyed by what the page refers to: an organization by its slug, a deal 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -18,6 +18,7 @@ from registry.domain.history import UNBOUNDED
 from registry.domain.mentions import mentioned_organizations
 from registry.events.codec import stream_name
 from registry.events.types import Event
+from registry.infra.threads import answer_apart
 from registry.queries.deals import DealQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import StreamReader
@@ -46,8 +47,7 @@ async def deal_page_names(
         current: The deal as all its events have it.
         shown: The deal as the page shows it, which may have relations that have ended since.
     """
-    texts = words(language)
-    names = names_in(current, language)
+    names = await answer_apart(len(current.pledges), names_in, current, language)
     names |= await organization_names(
         organization_queries, language, set(mentioned_organizations(current)) - names.keys()
     )
@@ -55,6 +55,13 @@ async def deal_page_names(
     related = await deal_queries.related_deals(replace(current, relations=relations), UNBOUNDED)
     investors = {slug for deal in related for pledge in deal.pledges for slug in pledge.by} - names.keys()
     names |= await organization_names(organization_queries, language, investors)
+    pledges = sum(len(deal.pledges) for deal in (current, *related))
+    return await answer_apart(pledges, _with_items, names, current, related, language)
+
+
+def _with_items(names: dict[str, str], current: Deal, related: Sequence[Deal], language: str) -> dict[str, str]:
+    """The names with those of the deals, of their pledges, and of the other items of the current deal."""
+    texts = words(language)
     for deal in (current, *related):
         names[f"deal/{deal.deal}"] = texts.localized(deal.title, deal.deal)
         names |= {f"deal/{deal.deal}/{id}": name for id, name in pledge_names(deal, texts, names).items()}

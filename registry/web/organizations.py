@@ -10,8 +10,6 @@ from msgspec import Struct
 
 from registry.api.cursors import CursorParameter, decode_cursor, encode_cursor
 from registry.api.parameters import Cursor, OrganizationSlug, text
-from registry.domain.audit.entries import audit_trail
-from registry.domain.fold import ORGANIZATIONS
 from registry.errors import MergedInto, NotFound
 from registry.events.values import Localized
 from registry.projections.columnar.lists import Order
@@ -28,7 +26,7 @@ from registry.web.cache import cached_page
 from registry.web.citations import cite
 from registry.web.deal_list import DealTableRow, deal_rows, single_axis
 from registry.web.format import shown
-from registry.web.history import BeforeVersion, history_page
+from registry.web.history import NO_HISTORY, BeforeVersion, history_page
 from registry.web.i18n import N_
 from registry.web.names import organization_names
 from registry.web.render import Rendered
@@ -109,7 +107,6 @@ class OrganizationPages(Controller):
             if stream is None and not deals.count:
                 raise NotFound("organization", organization=organization)
             state: Any = None
-            entries: list[Any] = []
             if stream is not None:
                 if stream.record.merged_into is not None:
                     raise MergedInto(deal=organization, into=stream.record.merged_into)
@@ -117,7 +114,6 @@ class OrganizationPages(Controller):
                     _, state = await organization_queries.state(organization, page.as_of)
                 except NotFound:
                     state = None
-                entries = audit_trail(stream.events, page.as_of, ORGANIZATIONS, snapshot=stream.state_as_of(page.as_of))
             slugs = {organization, *(slug for row in deals.rows for slug in row.deal.organizations)}
             if state is not None:
                 slugs |= {parent.parent for parent in state.parents}
@@ -135,7 +131,9 @@ class OrganizationPages(Controller):
                 duplicates=deals.merged,
                 may_merge=page.key is not None and page.key.allows("correct"),
                 names=names,
-                history=history_page(page, entries, before),
+                history=history_page(page, stream.state_as_of(page.as_of), before)
+                if stream is not None
+                else NO_HISTORY,
                 authors=await streams.author_names(stream.events if stream is not None else ()),
                 sliders=stream_sliders(page, stream) if stream is not None else None,
                 data_url=page.data(f"/v1/organizations/{organization}"),

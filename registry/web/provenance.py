@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,11 +11,19 @@ from litestar import Controller, Response, route
 from litestar.di import NamedDependency
 from msgspec import Struct
 
+from registry.api.cursors import CursorParameter, decode_cursor, encode_field_cursor
 from registry.api.parameters import DealSlug
-from registry.domain.audit.provenance import FieldProvenance, provenance
+from registry.domain.audit.provenance import (
+    FIRST_FIELD,
+    FieldPlace,
+    FieldProvenance,
+    provenance,
+    provenance_of,
+    provenance_page,
+    shown_fields,
+)
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.deal import Deal
-from registry.domain.fold import DEALS
 from registry.domain.items import item_types
 from registry.domain.principal import AuthorNames
 from registry.infra.threads import answer_apart
@@ -33,6 +42,9 @@ from registry.web.sliders import stream_sliders
 
 ID_FIELDS = {name: item.id_fields for name, item in item_types(Deal).items() if name not in ("parties", "relations")}
 """The fields of items that only identify them, by the items' list."""
+
+# The most fields on one page, with those that only identify an item.
+PAGE = 500
 
 FIELDS_HEADER = (
     "field",
@@ -89,15 +101,17 @@ class ProvenancePages(Controller):
         deal_queries: NamedDependency[DealQueries],
         organization_queries: NamedDependency[OrganizationQueries],
         field: FieldPath = None,
+        cursor: CursorParameter = None,
     ) -> Response[bytes]:
-        """The sources of all fields of a deal, or of one."""
+        """The sources of the fields of a deal, page by page, or of one field."""
+        start = (decode_cursor(cursor).field if cursor is not None else None) or FIRST_FIELD
 
         async def make() -> Rendered:
             view = await load_deal(page, deal, deal_queries, organization_queries)
             if view.snapshot.state is None:
                 return render_unknown_deal(page, view)
             authors = await deal_queries.author_names(view.stream)
-            return await answer_apart(view.stream.version, render_provenance, page, view, authors, field)
+            return await answer_apart(view.stream.version, render_provenance, page, view, authors, field, start)
 
         return await cached_page(page, make)
 
@@ -119,8 +133,15 @@ class ProvenancePages(Controller):
         return await answer_apart(view.stream.version, table)
 
 
-def render_provenance(page: PageRequest, view: DealView, authors: AuthorNames, field: str | None) -> Rendered:
-    """The page of the sources of all fields of a deal, or of one."""
+def render_provenance(
+    page: PageRequest, view: DealView, authors: AuthorNames, field: str | None, start: FieldPlace
+) -> Rendered:
+    """A page of the sources of the fields of a deal, or that of one field."""
+    groups: list[FieldGroup] = []
+    following: FieldPlace | None = None
+    if field is None:
+        fields, following = provenance_page(view.snapshot, start, PAGE)
+        groups = field_groups(page, view, fields)
     title = shown(page.language).words.localized(view.state.title, view.slug)
     return render.render(
         page,
@@ -128,7 +149,8 @@ def render_provenance(page: PageRequest, view: DealView, authors: AuthorNames, f
         deal=view.state,
         slug=view.slug,
         events=setting_events(page, view, field) if field is not None else [],
-        groups=field_groups(page, view) if field is None else [],
+        groups=groups,
+        next=encode_field_cursor(view.snapshot.position, page.times.effective_on, following),
         authors=authors,
         field_path=field,
         sliders=stream_sliders(page, view.stream),
@@ -146,17 +168,19 @@ def render_provenance(page: PageRequest, view: DealView, authors: AuthorNames, f
 
 def field_sources(view: DealView) -> list[tuple[FieldProvenance, EffectiveEvent]]:
     """Every field of the shown state with the event that set it; none where the deal was not known."""
-    if view.snapshot.state is None:
-        return []
-    by_id = {effective.recorded.id: effective for effective in view.snapshot.effective_events}
-    return [(field, by_id[field.event]) for field in provenance(view.snapshot, DEALS)]
+    return with_events(view, provenance(view.snapshot))
 
 
-def field_groups(page: PageRequest, view: DealView) -> list[FieldGroup]:
-    """The fields of the shown state by item, those of the deal itself first. Ids are no fields of interest."""
+def with_events(view: DealView, fields: Sequence[FieldProvenance]) -> list[tuple[FieldProvenance, EffectiveEvent]]:
+    """Fields with the events that set them."""
+    return [(field, view.snapshot.record.by_id[field.event]) for field in fields]
+
+
+def field_groups(page: PageRequest, view: DealView, fields: Sequence[FieldProvenance]) -> list[FieldGroup]:
+    """Fields of the shown state by item, those of the deal itself first. Ids are no fields of interest."""
     formatter = shown(page.language)
     groups: dict[str, FieldGroup] = {}
-    for field, effective in field_sources(view):
+    for field, effective in with_events(view, fields):
         *item, name = field.path.strip("/").split("/")
         if name in ID_FIELDS.get(item[0] if item else "", ("deal",)):
             continue
@@ -170,10 +194,10 @@ def setting_events(page: PageRequest, view: DealView, path: str) -> list[Setting
     """The events that set the field at a path: each event once, in the order of recording."""
     formatter = shown(page.language)
     events: dict[UUID, SettingEvent] = {}
-    for field, effective in field_sources(view):
-        if field.path == path:
-            text = _text(formatter, field, view.names, formatter.field(path, view.names))
-            events.setdefault(field.event, SettingEvent(effective, [])).fields.append(text)
+    of_path = [field for field in shown_fields(view.state) if field.path == path]
+    for field, effective in with_events(view, provenance_of(view.snapshot, of_path)):
+        text = _text(formatter, field, view.names, formatter.field(path, view.names))
+        events.setdefault(field.event, SettingEvent(effective, [])).fields.append(text)
     return sorted(events.values(), key=lambda event: event.effective.recorded.position)
 
 

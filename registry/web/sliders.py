@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -124,23 +124,22 @@ def time_slider(
     ordered: list[Any] = sorted(set(points))
     position = shown if shown is not None else stands_at
     index = len(ordered) - 1 if position is None else bisect_right(ordered, position) - 1
-    stops = [
-        SliderStop(value, urlencode({**query, parameter: parameter_text(value)}), i == index)
-        for i, value in enumerate(ordered)
-    ]
     stands_on_stop = shown is None or (index >= 0 and ordered[index] == shown)
     previous = index - 1 if stands_on_stop else index
+
+    def stop(i: int) -> SliderStop:
+        return SliderStop(ordered[i], urlencode({**query, parameter: parameter_text(ordered[i])}), i == index)
+
     return TimeSlider(
-        stops=_sampled(stops, index),
-        previous=stops[previous] if previous >= 0 else None,
-        next=stops[index + 1] if index + 1 < len(stops) else None,
+        stops=[stop(i) for i in _sampled(len(ordered), index)],
+        previous=stop(previous) if previous >= 0 else None,
+        next=stop(index + 1) if index + 1 < len(ordered) else None,
     )
 
 
-def _sampled(stops: Sequence[SliderStop], index: int) -> list[SliderStop]:
-    """At most about `MAX_STOPS` stops, evenly spread, with those next to an index."""
-    if len(stops) <= MAX_STOPS:
-        return list(stops)
-    kept = {round(i * (len(stops) - 1) / (MAX_STOPS - 1)) for i in range(MAX_STOPS)}
-    kept |= {max(index - 1, 0), max(index, 0), min(index + 1, len(stops) - 1)}
-    return [stops[i] for i in sorted(kept)]
+def _sampled(count: int, index: int) -> Iterable[int]:
+    """At most about `MAX_STOPS` of so many stops, evenly spread, with those next to an index."""
+    if count <= MAX_STOPS:
+        return range(count)
+    kept = {round(i * (count - 1) / (MAX_STOPS - 1)) for i in range(MAX_STOPS)}
+    return sorted(kept | {max(index - 1, 0), max(index, 0), min(index + 1, count - 1)})

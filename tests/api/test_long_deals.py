@@ -20,7 +20,7 @@ ANSWERED_BY = {
     "": (deals, "assess"),
     "?effective_on=2025-07-20": (deals, "deal_response"),
     "/events": (deals, "audit_trail"),
-    "/blame": (deals, "provenance"),
+    "/blame": (deals, "provenance_page"),
     "/compare?from.position=1": (deals, "compare"),
     "/timemap": (deals, "change_points"),
 }
@@ -89,3 +89,30 @@ async def test_answers_about_a_deal_do_not_depend_on_the_thread(
     at_once = await answers()
     monkeypatch.setattr(threads, "LONG", 10)
     assert await answers() == at_once
+
+
+@pytest.mark.parametrize(("path", "items"), [("blame", "fields"), ("events", "events")])
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+async def test_pages_of_a_deal_join_to_the_whole(
+    service: Service, long_deal: str, path: str, items: str, limit: int
+) -> None:
+    url = f"/v1/deals/{long_deal}/{path}"
+    whole = (await service.visitor.get(url)).json()
+    joined: list[Any] = []
+    pages = 0
+    following: str | None = f"{url}?limit={limit}"
+    while following is not None:
+        answer = await service.visitor.get(following)
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        assert len(page[items]) <= limit
+        joined += page[items]
+        following = answer.links.get("next", {}).get("url")
+        if path == "blame":
+            assert (page["next"] is None) is (following is None)
+        if not pages:
+            # What is recorded meanwhile belongs to no later page of fields, and to the last page of the events.
+            await post(service, long_deal, revised("2025-08-01", "9")) if path == "blame" else None
+        pages += 1
+    assert joined == whole[items]
+    assert pages == max(1, -(-len(joined) // limit))

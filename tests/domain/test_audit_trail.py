@@ -184,14 +184,14 @@ def test_organization_has_an_audit_trail() -> None:
     assert [c.path for c in entries[1].changes] == ["/names"]
     snapshot = state_as_of("sk-group", log.events, UNBOUNDED, ORGANIZATIONS)
     assert isinstance(snapshot.state, Organization)
-    assert {b.path: b.event for b in provenance(snapshot, ORGANIZATIONS)}["/names"] == named.id
+    assert {b.path: b.event for b in provenance(snapshot)}["/names"] == named.id
 
 
 # --- provenance ------------------------------------------------------------------------------------------------------
 
 
 def blamed(log: LogBuilder, **as_of: Any) -> dict[str, Any]:
-    return {b.path: b for b in provenance(state_as_of(log.slug, log.events, log.at(**as_of), DEALS), DEALS)}
+    return {b.path: b for b in provenance(state_as_of(log.slug, log.events, log.at(**as_of), DEALS))}
 
 
 def test_provenance_names_the_event_that_set_a_field_and_the_old_value() -> None:

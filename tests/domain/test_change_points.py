@@ -6,9 +6,7 @@ from datetime import UTC, datetime
 
 from registry.domain.audit.change_points import ChangePoint, change_points
 from registry.domain.calendar import Calendar
-from registry.domain.fold import DEALS
 from registry.events.types import DealMerged, EventVoided, PledgeAnnounced, PledgeRevised
-from registry.queries.deals import representation
 from registry.schemas import timemap
 from tests.domain.builders import LogBuilder, article, day, usd
 from tests.domain.pledges import pledged
@@ -17,11 +15,11 @@ UTC_DAYS = Calendar()
 
 
 def points_of(log: LogBuilder, calendar: Calendar = UTC_DAYS) -> list[ChangePoint]:
-    return change_points(log.events, DEALS, calendar, representation)
+    return list(change_points(log.events, calendar))
 
 
 def test_stream_without_events_has_no_change_points() -> None:
-    assert change_points([], DEALS, UTC_DAYS, representation) == []
+    assert list(change_points([], UTC_DAYS)) == []
 
 
 def test_two_of_three_recordings_and_a_day_in_2031_change_the_answer() -> None:

@@ -119,7 +119,7 @@ def test_explanations_can_be_encoded_as_json() -> None:
     comparison = compare_at(log, {"position": 2}, {})
     for found in (
         audit_trail(log.events, UNBOUNDED, DEALS)[1].changes,
-        provenance(state_as_of("d", log.events, UNBOUNDED, DEALS), DEALS),
+        provenance(state_as_of("d", log.events, UNBOUNDED, DEALS)),
         comparison,
     ):
         assert msgspec.json.decode(msgspec.json.encode(found))

@@ -6,10 +6,12 @@ from typing import TypeAlias
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
+from registry.domain.history import AsOf
 from registry.events import stream_heads, write_batch
 from registry.projections import stream_cache
-from registry.projections.stream_cache import HeadLookup
+from registry.projections.stream_cache import HeadLookup, StreamCache, fold_stream
 from tests.append_helpers import REGISTERED, pledged, request, running_recorder
 from tests.conftest import ScratchDatabase
 
@@ -74,3 +76,41 @@ async def test_heads_are_read_again_after_a_failover_to_another_log(
             await owner.execute("SET LOCAL session_replication_role = replica")
             await owner.execute(change)
         await assert_current(heads, pool)
+
+
+async def test_cached_stream_grows_by_the_events_since(database: ScratchDatabase, pool: Pool) -> None:
+    cache = StreamCache()
+    async with running_recorder(database.app_url, database.owner_url) as recorder:
+        for number in range(4):
+            result = await recorder.record(request("one", *([] if number else [REGISTERED]), pledged(f"p{number}")))
+            if number == 3:
+                redaction = {
+                    "type": "event_redacted",
+                    "redacts": str(result.events[0].id),
+                    "reason": "A court's order.",
+                }
+                await recorder.record(request("one", {"event": redaction}))
+            before = cache.get("deal/one")
+            grown, _ = await cache.load_current(pool, "deal/one")
+            anew, _ = await StreamCache().load_current(pool, "deal/one")
+            assert grown is not None
+            assert anew is not None
+            assert list(grown.events) == list(anew.events)
+            assert grown.state == anew.state
+            assert grown.state_as_of(AsOf()).states == anew.state_as_of(AsOf()).states
+            assert before is None or before.version < grown.version, "the former stream stays what it was"
+
+
+async def test_cached_stream_of_another_log_is_read_again(database: ScratchDatabase, pool: Pool) -> None:
+    cache = StreamCache()
+    async with running_recorder(database.app_url) as recorder:
+        await recorder.record(request("one", REGISTERED, pledged("p0")))
+        cached, _ = await cache.load_current(pool, "deal/one")
+        assert cached is not None
+        forged = [*cached.events[:-1], replace(cached.events[-1], leaf_hash=bytes(32))]
+        cache.put("deal/one", fold_stream("deal/one", forged))
+        await recorder.record(request("one", pledged("p1")))
+        found, _ = await cache.load_current(pool, "deal/one")
+        assert found is not None
+        assert [event.leaf_hash for event in found.events[:2]] == [event.leaf_hash for event in cached.events]
+        assert found.version == 3

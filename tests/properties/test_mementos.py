@@ -9,11 +9,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.domain.audit.change_points import change_points
+from registry.domain.audit.change_points import change_points, representation
 from registry.domain.calendar import Calendar
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, state_as_of
-from registry.queries.deals import representation
 from registry.schemas import timemap
 from tests.domain.builders import LogBuilder
 from tests.properties import oracle
@@ -67,7 +66,7 @@ def test_26_today_is_the_day_in_the_registry_zone_on_both_sides_of_midnight(now:
 @given(logs(max_events=20), zones)
 def test_28_the_timemap_is_complete_and_minimal(log: LogBuilder, zone: str) -> None:
     calendar = Calendar(zone)
-    points = change_points(log.events, DEALS, calendar, representation)
+    points = list(change_points(log.events, calendar))
     shown = [answer(log, AsOf(position=p.position, effective_on=p.effective_on)) for p in points]
     assert all(one != other for one, other in pairwise(shown)), "neighbours differ"
     assert [p.at for p in points] == sorted(p.at for p in points)
@@ -82,7 +81,7 @@ def test_28_the_timemap_is_complete_and_minimal(log: LogBuilder, zone: str) -> N
 @given(logs(max_events=20), zones)
 def test_28_between_two_entries_the_oracle_shows_the_earlier_ones_state(log: LogBuilder, zone: str) -> None:
     calendar = Calendar(zone)
-    points = change_points(log.events, DEALS, calendar, representation)
+    points = list(change_points(log.events, calendar))
     for instant in instants(log, calendar):
         before = [point for point in points if point.at <= instant]
         expected = oracle_answer(log, instant, calendar)
@@ -97,7 +96,7 @@ def test_28_between_two_entries_the_oracle_shows_the_earlier_ones_state(log: Log
 def test_28_mementos_are_the_moments_that_have_passed(log: LogBuilder, zone: str, today: date) -> None:
     calendar = Calendar(zone)
     now = max(calendar.start_of(today), log.events[-1].recorded_at)
-    points = change_points(log.events, DEALS, calendar, representation)
+    points = list(change_points(log.events, calendar))
     listed = timemap(log.slug, points, now)
     assert [m.datetime for m in listed.mementos] == [p.at for p in points if p.at <= now]
     assert [m.datetime for m in listed.upcoming] == [p.at for p in points if p.at > now]

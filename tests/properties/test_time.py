@@ -15,7 +15,7 @@ from registry.domain.audit.comparison import compare
 from registry.domain.audit.diff import apply, diff
 from registry.domain.audit.entries import audit_trail
 from registry.domain.audit.portfolio_changes import portfolio_changes
-from registry.domain.audit.provenance import provenance
+from registry.domain.audit.provenance import FIRST_FIELD, FieldPlace, provenance, provenance_page
 from registry.domain.fold import DEALS
 from registry.domain.history import UNBOUNDED, AsOf, FoldedStream, StateAsOf, state_as_of
 from registry.domain.record import resolve_record
@@ -163,7 +163,7 @@ def test_9_on_one_effective_day_the_later_published_then_the_later_position_wins
     shown = state_as_of(log.slug, log.events, UNBOUNDED, DEALS)
     assert shown.state is not None
     assert {p.pledge: p.amount for p in shown.state.pledges}["tie"] == latest.event.amount  # type: ignore[union-attr]
-    assert {f.path: f.event for f in provenance(shown, DEALS)}["/pledges/tie/amount"] == latest.id
+    assert {f.path: f.event for f in provenance(shown)}["/pledges/tie/amount"] == latest.id
 
 
 @quick
@@ -354,7 +354,7 @@ def test_13_comparison_of_a_point_with_itself_is_empty(log: LogBuilder, data: st
 def test_13_provenance_names_the_event_that_set_each_field(log: LogBuilder, data: st.DataObject) -> None:
     point = data.draw(boundary_points(log))
     shown = state_as_of(log.slug, log.events, as_of(point), DEALS)
-    fields_by_path = provenance(shown, DEALS)
+    fields_by_path = provenance(shown)
     expected = oracle.fold_states(log.slug, log.events, **point)
     if expected is None:
         assert fields_by_path == []
@@ -377,6 +377,29 @@ def test_13_provenance_names_the_event_that_set_each_field(log: LogBuilder, data
         before = fields[at - 1].get(b.path) if at else None
         assert before != plain(b.value)
         assert before == (None if b.before == () else plain(b.before))
+
+
+@quick
+@given(logs(max_events=20), st.data(), st.integers(1, 8))
+def test_13_pages_of_provenance_and_of_the_history_join_to_the_whole(
+    log: LogBuilder, data: st.DataObject, limit: int
+) -> None:
+    point = as_of(data.draw(boundary_points(log)))
+    shown = state_as_of(log.slug, log.events, point, DEALS)
+    fields: list[Any] = []
+    place: FieldPlace | None = FIRST_FIELD
+    while place is not None:
+        page, place = provenance_page(shown, place, limit)
+        assert len(page) == limit or place is None
+        fields += page
+    assert fields == provenance(shown)
+    trail = audit_trail(log.events, point, DEALS)
+    entries: list[Any] = []
+    while len(entries) < len(trail):
+        after = entries[-1].effective.recorded.position if entries else 0
+        found = audit_trail(log.events, point, DEALS, after=after, limit=limit)
+        entries += [entry for entry in found if entry.effective.recorded.position > after][:limit]
+    assert entries == trail
 
 
 def _fields(state: Any) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from registry.web.charts.geometry import Frame
 from registry.web.charts.ladder import ladder_marks
 from registry.web.charts.step_chart import LABEL_DISTANCE, MARKER_DISTANCE, StepChart, step_chart
 from registry.web.charts.timeline import TimelineChart, timeline
-from registry.web.charts.two_axis import TwoAxisChart, field_value, two_axis_chart
+from registry.web.charts.two_axis import TwoAxisChart, field_value, known_values, two_axis_chart
 from tests.demo.loader import histories
 from tests.reference_rates import reference_rates
 
@@ -50,9 +50,13 @@ def state_of(stream: FoldedStream[Deal], as_of: AsOf = NOW) -> Deal:
     return state
 
 
+def axes_of(stream: FoldedStream[Deal], path: str, axis: Axis, *how: Any) -> TwoAxisChart | None:
+    return two_axis_chart(stream, known_values(stream, path, axis), axis, *how)
+
+
 def ulsan_chart(path: str = AMOUNT, as_of: AsOf = NOW) -> TwoAxisChart:
     axis: Axis = "published" if as_of.recorded_at is None else "recorded"
-    chart = two_axis_chart(histories()["sk-aws-ulsan"], path, axis, as_of, as_of.effective_on or TODAY)
+    chart = axes_of(histories()["sk-aws-ulsan"], path, axis, as_of, as_of.effective_on or TODAY)
     assert chart is not None
     return chart
 
@@ -81,7 +85,7 @@ def test_each_rectangle_has_the_value_that_was_known_at_its_corners() -> None:
 def test_rectangles_are_disjoint_and_inside_the_plot(frame: Frame) -> None:
     for stream in histories().values():
         for axis in get_args(Axis):
-            chart = two_axis_chart(stream, "/stage", axis, NOW, TODAY, frame)
+            chart = axes_of(stream, "/stage", axis, NOW, TODAY, frame)
             assert chart is not None
             for i, a in enumerate(chart.rectangles):
                 assert a.width > 0
@@ -115,7 +119,7 @@ def test_crosshair_stands_at_the_as_of_point_of_the_page() -> None:
 
 
 def test_field_that_no_event_set_has_no_value() -> None:
-    chart = two_axis_chart(histories()["korea-ai-highway"], "/pledges/none/amount", "published", NOW, TODAY)
+    chart = axes_of(histories()["korea-ai-highway"], "/pledges/none/amount", "published", NOW, TODAY)
     assert chart is not None
     assert {r.value for r in chart.rectangles} == {None}
 

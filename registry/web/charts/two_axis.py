@@ -7,15 +7,17 @@ the right, a correction or late information upward.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
 from typing import Any
 
 from msgspec import Struct
 
 from registry.domain.deal import Deal
-from registry.domain.fold import DEALS
-from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
+from registry.domain.facts import STAGE, FactKey, FactValue
+from registry.domain.fold import DEALS, END_OF_DAY, FoldKey
+from registry.domain.history import AsOf, FoldedStream, StateAsOf, known_by
+from registry.domain.timeline import Timeline
 from registry.web.as_of import Axis
 from registry.web.change_points import change_points
 from registry.web.charts.geometry import ChangeScale, Frame, day_number
@@ -66,14 +68,24 @@ class TwoAxisChart(Struct, frozen=True):
     y_stops: list[tuple[float, str]]
 
 
+class KnownValues(Struct, frozen=True):
+    """The values of a field by effective date, as they were known at each of some moments."""
+
+    moments: list[date] | list[datetime]
+    columns: list[list[tuple[date, Any]]]
+
+
+def known_values(stream: FoldedStream[Deal], path: str, axis: Axis) -> KnownValues:
+    """The values of a deal's field as known at the latest changes of the known axis."""
+    moments = known_changes(stream, axis)[-MAX_CHANGES:]
+    return KnownValues(moments, [_values_by_day(one, path) for one in _known_at(stream, moments, axis)])
+
+
 def two_axis_chart(
-    stream: FoldedStream[Deal], path: str, axis: Axis, as_of: AsOf, day: date, frame: Frame = WIDE
+    stream: FoldedStream[Deal], known: KnownValues, axis: Axis, as_of: AsOf, day: date, frame: Frame = WIDE
 ) -> TwoAxisChart | None:
     """The values of a deal's field over effective time and over the known axis. None: nothing was known yet."""
-    moments = known_changes(stream, axis)[-MAX_CHANGES:]
-    if not moments:
-        return None
-    columns = [_values_by_day(_known_at(stream, moment, axis), path) for moment in moments]
+    moments, columns = known.moments, known.columns
     days = sorted({day for values in columns for day, _ in values})[-MAX_CHANGES:]
     if not days:
         return None
@@ -102,9 +114,28 @@ def known_changes(stream: FoldedStream[Deal], axis: Axis) -> list[date] | list[d
     return points.published if axis == "published" else points.recorded
 
 
-def _known_at(stream: FoldedStream[Deal], moment: date | datetime, axis: Axis) -> StateAsOf[Deal]:
-    as_of = AsOf(published_on=moment) if axis == "published" else AsOf(recorded_at=moment)  # type: ignore[arg-type]
-    return state_as_of(stream.slug, stream.events, as_of, DEALS)
+def _known_at(
+    stream: FoldedStream[Deal], moments: Sequence[date] | Sequence[datetime], axis: Axis
+) -> Iterator[StateAsOf[Deal]]:
+    """The deal as known at ascending moments. Each fold is that of the moment before, with the events since."""
+    if not moments:
+        return
+    if axis == "published":
+        steps = sorted(stream.record.foldable_events(), key=lambda step: step.effective.published_on)
+        timeline, first = Timeline(DEALS, stream.record.base), 0
+        for moment in moments:
+            last = bisect_right(steps, moment, key=lambda step: step.effective.published_on)
+            timeline = timeline.copy().extend(steps[first:last])
+            first = last
+            yield known_by(stream.record, timeline, AsOf(published_on=moment))
+        return
+    events = stream.events
+    ends = [bisect_right(events, moment, key=lambda event: event.recorded_at) for moment in moments]
+    known = FoldedStream(stream.slug, DEALS, events[: ends[0]])
+    for end in ends:
+        for event in events[known.version : end]:
+            known.append(event)
+        yield known.copy().state_as_of(AsOf())
 
 
 def _shown_moment(stream: FoldedStream[Deal], axis: Axis, as_of: AsOf) -> date | datetime | None:
@@ -135,23 +166,44 @@ class _Plot:
 
 _UNKNOWN = object()
 
+_BEGIN: FoldKey = (date.min, ())
+_END: FoldKey = (date.max, END_OF_DAY)
+
 
 def _values_by_day(snapshot: StateAsOf[Deal], path: str) -> list[tuple[date, Any]]:
-    """The values of a field in effective order, each with its first day."""
-    if snapshot.state is None:
+    """The values of a field in effective order, each with its first day: at least those of the latest days."""
+    if not snapshot.is_known:
         return []
-    states: list[tuple[date, Deal]] = []
-    if snapshot.registration is not None and snapshot.registration.registered_on is not None:
-        states.append((snapshot.registration.registered_on, snapshot.base))
-    states += [(placed.key[0], state) for placed, state in zip(snapshot.steps, snapshot.states, strict=True)]
+    timeline, (name, *ids) = snapshot.timeline, path.strip("/").split("/")
+    fact: FactKey = (name, *ids[:-1])
+    changes: Iterable[tuple[FoldKey, Any]] = timeline.stages.changes.entries_before(_END)
+    if fact != STAGE:
+        changes = ((step.key, value) for step, value in timeline.fact(fact).latest_first())
+    latest: list[tuple[date, Any]] = []
+    days: set[date] = set()
+    for (day, _), value in changes:
+        days.add(day)
+        if len(days) > MAX_CHANGES + 1:
+            break
+        latest.append((day, value))
+    else:
+        first, registration = next(timeline.steps_from(_BEGIN), None), snapshot.registration
+        known = [first.key[0]] if first is not None else []
+        if registration is not None and registration.registered_on is not None:
+            known.append(registration.registered_on)
+        latest += [(min(known), None if fact == STAGE else ())] if known else []
     by_day: list[tuple[date, Any]] = []
-    for day, state in states:
-        value = field_value(DEALS.apply_preferred_claims(state, snapshot.preferred, snapshot.applied_events), path)
+    for day, value in reversed(latest):
+        shown = value if fact == STAGE else _shown(snapshot, fact, value, path)
         if by_day and by_day[-1][0] >= day:
-            by_day[-1] = (by_day[-1][0], value)
+            by_day[-1] = (by_day[-1][0], shown)
         else:
-            by_day.append((day, value))
+            by_day.append((day, shown))
     return [(day, value) for i, (day, value) in enumerate(by_day) if not i or by_day[i - 1][1] != value]
+
+
+def _shown(snapshot: StateAsOf[Deal], fact: FactKey, value: FactValue, path: str) -> Any:
+    return field_value(snapshot.with_preferred_claims(snapshot.timeline.slice({fact: value})), path)
 
 
 def field_value(deal: Deal, path: str) -> Any:

@@ -64,8 +64,8 @@ class ServiceRegistry:
 
     def set_by(self, slug: str, on: date) -> dict[str, SetBy]:
         """The event that set each field of a deal, as known and in effect on a day."""
-        blame = msgspec.json.decode(self._answer(self._deals.provenance(slug, AsOf(effective_on=on, published_on=on))))
-        return SetBy.of_fields(blame)
+        page = self._answer(self._deals.provenance(slug, AsOf(effective_on=on, published_on=on)))
+        return SetBy.of_fields(_as_json(page.body))
 
     def event(self, id: UUID) -> Mapping[str, Any]:
         """An event with its content as it reads now."""
