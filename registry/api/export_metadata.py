@@ -22,7 +22,7 @@ from registry.errors import EvidenceUnavailable
 from registry.exports.datapackage import TITLES, ExportedPoint, datapackage
 from registry.i18n import DEFAULT_LANGUAGE
 from registry.infra.settings import Settings
-from registry.projections.columnar.exported import SOURCES, ExportedColumn, PortfolioTable
+from registry.projections.columnar.exported_columns import SOURCES, ExportedColumn, PortfolioTable
 from registry.queries.deal_query import DealListQuery
 from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries

@@ -21,7 +21,7 @@ from registry.api.parameters import After
 from registry.api.responses import RawResponse, raw_headers, stream
 from registry.delivery.feed import Filter
 from registry.domain.history import AsOf
-from registry.projections.columnar.exported import PortfolioTable
+from registry.projections.columnar.exported_columns import PortfolioTable
 from registry.projections.columnar.lists import Order, PagePlace
 from registry.queries.deal_query import DealListQuery
 from registry.queries.log import LogQueries

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from registry.exports.rows import Cell, Row
 
+# The first characters of formulas, also in full width, as some spreadsheets read them (OWASP, CSV injection).
+_FORMULA = ("=", "+", "-", "@", "\t", "\n", "\r", "＝", "＋", "－", "＠")
+
 
 class CsvWriter:
     """Write a table as CSV."""
@@ -36,5 +39,5 @@ def csv_text(rows: Iterable[Sequence[Cell]]) -> str:
 
 
 def escape_formula(cell: Cell) -> Cell:
-    """The cell, after an apostrophe where a spreadsheet would run its text as a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+    """The cell, after an apostrophe where a spreadsheet may run its text as a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell

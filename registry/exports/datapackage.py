@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from registry.exports.rows import Kind
 from registry.infra.data_licence_setting import DataLicence
-from registry.projections.columnar.exported import ColumnType, ExportedColumn
+from registry.projections.columnar.exported_columns import ColumnType, ExportedColumn
 from registry.standards.citation import Citation
 
 PROFILE = "https://datapackage.org/profiles/2.0/datapackage.json"

@@ -11,7 +11,8 @@ import msgspec
 
 from registry.exports.files import read_chunks
 from registry.exports.rows import Row
-from registry.projections.columnar.exported import ExportedColumn, copy_to_parquet
+from registry.projections.columnar.exported import copy_to_parquet
+from registry.projections.columnar.exported_columns import ExportedColumn
 
 TYPES = {"integer": "BIGINT", "boolean": "BOOLEAN", "date": "DATE", "datetime": "TIMESTAMPTZ"}
 """The types of DuckDB; of the other columns, the cells are text."""

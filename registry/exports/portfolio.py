@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import IO, TypeAlias
 
 from duckdb import DuckDBPyConnection
@@ -16,10 +17,10 @@ from registry.exports.xlsx import XlsxWriter
 from registry.projections.columnar.copy import Question
 from registry.projections.columnar.exported import (
     PortfolioExport,
-    exported_lines,
     exported_objects,
     exported_rows,
     keep_marks,
+    write_csv,
     write_parquet,
 )
 from registry.projections.columnar.kept import Kept
@@ -62,16 +63,13 @@ async def portfolio_file(
 
 def _write_csv(cursor: DuckDBPyConnection, export: PortfolioExport, file: IO[bytes]) -> None:
     file.write(csv_text([[column.name for column in export.columns]]).encode())
-    _write_lines(exported_lines(cursor, export), file)
+    with tempfile.NamedTemporaryFile(prefix="registry-export-") as part:
+        write_csv(cursor, export, file, Path(part.name))
 
 
 def _write_objects(cursor: DuckDBPyConnection, export: PortfolioExport, file: IO[bytes]) -> None:
-    _write_lines(exported_objects(cursor, export), file)
-
-
-def _write_lines(lines: Iterator[str], file: IO[bytes]) -> None:
-    for some in lines:
-        file.write(some.encode())
+    for lines in exported_objects(cursor, export):
+        file.write(lines.encode())
 
 
 def _write_workbook(cursor: DuckDBPyConnection, export: PortfolioExport, file: IO[bytes]) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from registry.projections.columnar.exported import DEALS, METRICS, PLEDGES, SITES, ExportedColumn
+from registry.projections.columnar.exported_columns import DEALS, METRICS, PLEDGES, SITES, ExportedColumn
 from registry.schemas import DealListItem, ExportedEvent, ListedPledge, encode
 
 Kind = Literal["deals", "pledges", "sites", "metrics", "events"]

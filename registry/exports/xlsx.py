@@ -10,7 +10,7 @@ import xlsxwriter
 
 from registry.exports.files import read_chunks
 from registry.exports.rows import Cell, Row
-from registry.projections.columnar.exported import ExportedColumn
+from registry.projections.columnar.exported_columns import ExportedColumn
 
 # The limits of a sheet of Excel: rows, and characters in a cell.
 MAX_SHEET_ROWS = 1_048_576

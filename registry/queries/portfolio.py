@@ -27,7 +27,8 @@ from registry.events.currencies import Currency
 from registry.projections.columnar import ColumnarCopy, lists, search, timeline
 from registry.projections.columnar import totals as columnar_totals
 from registry.projections.columnar.copy import Question
-from registry.projections.columnar.exported import PortfolioExport, PortfolioTable, selected_deals
+from registry.projections.columnar.exported import PortfolioExport, selected_deals
+from registry.projections.columnar.exported_columns import PortfolioTable
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.lists import Order, PagePlace
 from registry.projections.columnar.marks import DealMarks, deal_marks

@@ -7,9 +7,11 @@ them from the level below. The functions return what the tables hold without che
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from registry.events.write_batch import WriteBatch
 from registry.infra.postgres import Connection, Pool
+from registry.infra.threads import apart
 from registry.transparency.findings import Finding
 from registry.transparency.heads import StreamHead
 from registry.transparency.merkle import HASH_SIZE, Frontier, frontier_tiles
@@ -153,4 +155,8 @@ async def load_entries(connection: Connection | Pool, after: int, until: int) ->
 async def load_stream_heads(connection: Connection | Pool, after: int, until: int) -> list[StreamHead]:
     """The last event in (after, until] of each stream that has one there."""
     rows = await connection.fetch(SELECT_STREAM_HEADS, after, until)
+    return await apart(len(rows), _stream_heads, rows)
+
+
+def _stream_heads(rows: Sequence[Any]) -> list[StreamHead]:
     return [StreamHead(row["stream"], row["version"], row["leaf_hash"]) for row in rows]

@@ -150,12 +150,15 @@ def pledge_cells(deal: dict[str, Any], pledge: dict[str, Any]) -> list[Any]:
     ]
 
 
+FORMULAS = ("=", "+", "-", "@", "\t", "\n", "\r", "＝", "＋", "－", "＠")
+"""What OWASP lists for CSV injection."""
+
+
 def written(rows: list[list[Any]]) -> str:
     """Rows as Python writes CSV, with an apostrophe before what a spreadsheet would run."""
     text = io.StringIO()
     csv.writer(text).writerows(
-        [f"'{c}" if isinstance(c, str) and c.startswith(("=", "+", "-", "@", "\t", "\r")) else c for c in row]
-        for row in rows
+        [f"'{c}" if isinstance(c, str) and c.startswith(FORMULAS) else c for c in row] for row in rows
     )
     return text.getvalue()
 

@@ -1,0 +1,214 @@
+"""The columns of the tables that exports of the portfolio have, and their values in DuckDB."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+PortfolioTable = Literal["deals", "pledges", "sites", "metrics"]
+
+ColumnType = Literal["text", "code", "integer", "number", "boolean", "date", "datetime", "list", "amounts", "json"]
+"""The type of a column's cells.
+
+`code`: letters, digits, points and hyphens, beginning with a letter or a digit; such text is never escaped. `number`:
+an exact decimal, which formats without such numbers have as text. `list`: of texts. `amounts`: amounts of money.
+"""
+
+
+class ExportedColumn(Struct, frozen=True):
+    """A column of an exported table.
+
+    Attributes:
+        name: The heading.
+        description: What the cells say.
+        type: Their type.
+        field: The field of the deal, of its item or of the event that the cells show; None: that of the column's name.
+        sql: The value in DuckDB; of a number, the column of a fact table. None for columns of events.
+    """
+
+    name: str
+    description: str
+    type: ColumnType = "text"
+    field: str | None = None
+    sql: str | None = None
+
+    @property
+    def shown_field(self) -> str:
+        """The field that the cells show."""
+        return self.field or self.name
+
+    @property
+    def text(self) -> str:
+        """The cells as text, in SQL; empty where nothing was stated."""
+        assert self.sql is not None
+        return _TEXT.get(self.type, "{0}").format(self.sql)
+
+    @property
+    def typed(self) -> str:
+        """The cells with their type, in SQL."""
+        assert self.sql is not None
+        return _TYPED.get(self.type, "{0}").format(self.sql)
+
+
+_NUMBER = "left({0}::VARCHAR, length({0}::VARCHAR) - 7 + {0}_scale + ({0}_scale > 0)::INT)"
+
+_TEXT = {
+    "number": _NUMBER,
+    "date": "{0}::VARCHAR",
+    "list": "nullif(array_to_string({0}, '; '), '')",
+    "amounts": """nullif(array_to_string(list_transform(from_json({0}, '["JSON"]'),
+        lambda one: (one ->> 'currency') || ' ' || (one ->> 'value')), '; '), '')""",
+}
+"""Cells as text, by type; of the others, the value is text or an integer."""
+
+_TYPED = {
+    "list": "coalesce({0}, [])",
+    "amounts": """coalesce(from_json({0}, '[{{"currency": "VARCHAR", "value": "DECIMAL(24, 6)"}}]'), [])""",
+}
+"""Cells with their type; of the others, the value has it."""
+
+# A pledge's amount in one cell, with everything that keeps it from being added to others.
+AMOUNT = f"""
+p.pledge || ': ' || concat_ws(' ', p.qualifier, p.currency,
+    coalesce({_NUMBER.format("p.value")}, nullif(concat_ws(' to ', {_NUMBER.format("p.low")},
+             {_NUMBER.format("p.high")}), '')), p.amount_basis, p.commitment,
+    CASE p.status WHEN 'withdrawn' THEN p.status END)
+"""
+
+# The last values of a list of rows.
+_LAST = "list_transform({0}, lambda one: one[{1}])"
+
+# The elements of a list, each where it is first.
+_FIRST = "list_filter({0}, lambda one, place: list_position({0}, one) = place)"
+
+_DEAL = (
+    ExportedColumn("deal", "The deal's id.", "code", sql="d.deal"),
+    ExportedColumn("title_en", "The deal's title in English.", field="title", sql="d.title::JSON ->> 'en'"),
+    ExportedColumn("title_ko", "The deal's title in Korean.", field="title", sql="d.title::JSON ->> 'ko'"),
+)
+
+_STAGE = ExportedColumn(
+    "stage", "The deal's stage, from intention to operating, or how it ended.", "code", sql="s.stage"
+)
+
+DEALS = (
+    *_DEAL,
+    ExportedColumn("kind", "The kind of deal.", "code", sql="d.kind"),
+    _STAGE,
+    ExportedColumn(
+        "stage_basis", "What the stage rests on: declared, inferred or observed.", "code", "stage", "s.basis"
+    ),
+    ExportedColumn("stage_since", "The day since which the deal has the stage.", "date", "stage", "s.since"),
+    ExportedColumn("stage_observed_on", "The day on which the stage was observed.", "date", "stage", "s.observed_on"),
+    ExportedColumn("sectors", "The sectors.", "list", sql="d.sectors"),
+    ExportedColumn("classifications", "Codes of classifications, as AXIS:CODE.", "list", sql="d.classifications"),
+    ExportedColumn("identifiers", "Identifiers in other registers, as SCHEME:VALUE.", "list", sql="d.identifiers"),
+    ExportedColumn(
+        "organizations", "The current parties.", "list", "parties", _FIRST.format(_LAST.format("o.organizations", 2))
+    ),
+    ExportedColumn(
+        "places",
+        "ISO 3166 codes of the places of the sites that were not dropped.",
+        "list",
+        "sites",
+        _FIRST.format(_LAST.format("l.places", 3)),
+    ),
+    ExportedColumn(
+        "amounts",
+        "Each pledge with its amount as stated. Not to be added up: totals say what may be counted twice.",
+        "list",
+        "pledges",
+        _LAST.format("a.amounts", 3),
+    ),
+    ExportedColumn(
+        "flags",
+        "Each pledge with the rules of the flags on its amount. A doubted amount is in no lower bound of totals.",
+        "list",
+        "pledges",
+        "f.flags",
+    ),
+    ExportedColumn("relations", "Relations to other deals.", "list", sql="r.relations"),
+)
+
+PLEDGES = (
+    *_DEAL,
+    _STAGE,
+    ExportedColumn("pledge", "The pledge's id within the deal.", "code", sql="p.pledge"),
+    ExportedColumn("status", "announced, confirmed or withdrawn.", "code", sql="p.status"),
+    ExportedColumn("commitment", "How firm it is: intention, pledge, binding or budget.", "code", sql="p.commitment"),
+    ExportedColumn("amount_basis", "What the amount is: total, additional or annual.", "code", sql="p.amount_basis"),
+    ExportedColumn(
+        "qualifier",
+        "How the source qualifies the amount, such as about.",
+        "code",
+        "amount",
+        "CASE WHEN p.currency IS NOT NULL THEN p.qualifier END",
+    ),
+    ExportedColumn("value", "The amount, exact.", "number", "amount", "p.value"),
+    ExportedColumn("low", "The lower bound of a range, exact.", "number", "amount", "p.low"),
+    ExportedColumn("high", "The upper bound of a range, exact.", "number", "amount", "p.high"),
+    ExportedColumn("currency", "The currency (ISO 4217).", "code", "amount", "p.currency"),
+    ExportedColumn("wording", "The amount in the words of the source.", "text", "amount", "p.wording"),
+    ExportedColumn("figure", "What the figure is: stated, estimated or modelled.", "code", "amount", "p.figure"),
+    ExportedColumn("price_year", "The year in whose prices the amount is.", "integer", "amount", "p.price_year"),
+    ExportedColumn("stated_as", "The same amount as stated in other currencies.", "amounts", "amount", "p.stated_as"),
+    ExportedColumn("by", "Those who pledge, together.", "list", sql="p.organizations"),
+    ExportedColumn("announced_on", "The day since which the pledge is in effect.", "date", sql="p.announced_on"),
+    ExportedColumn("until", "The date by which it is to be invested (EDTF).", "text", "horizon", "p.until"),
+    ExportedColumn(
+        "flags",
+        "The rules of the flags on its amount. A doubted amount is in no lower bound of totals.",
+        "list",
+        sql="m.flags",
+    ),
+    ExportedColumn(
+        "part_of", "The pledges and deals that it is part of, as DEAL/PLEDGE or DEAL.", "list", sql="m.part_of"
+    ),
+    ExportedColumn(
+        "superseded_by", "Those that took its place, as DEAL/PLEDGE or DEAL.", "list", sql="m.superseded_by"
+    ),
+)
+
+SITES = (
+    *_DEAL,
+    _STAGE,
+    ExportedColumn("site", "The site's id within the deal.", "code", sql="p.site"),
+    ExportedColumn("status", "announced or dropped.", "code", sql="p.status"),
+    ExportedColumn("place", "The country or subdivision (ISO 3166).", "code", sql="p.place"),
+    ExportedColumn("power_mw", "The planned power in MW, exact.", "number", sql="p.power_mw"),
+    ExportedColumn("power_qualifier", "How the source qualifies the power.", "code", sql="p.power_qualifier"),
+    ExportedColumn("gpus", "The planned number of GPUs.", "integer", sql="p.gpus"),
+    ExportedColumn("gpus_qualifier", "How the source qualifies the number of GPUs.", "code", sql="p.gpus_qualifier"),
+    ExportedColumn("latitude", "The latitude in degrees (WGS 84).", "number", sql="p.latitude"),
+    ExportedColumn("longitude", "The longitude in degrees (WGS 84).", "number", sql="p.longitude"),
+    ExportedColumn("precision", "How precise the coordinates are.", "code", sql="p.precision"),
+    ExportedColumn("announced_on", "The day since which the site is in effect.", "date", sql="p.announced_on"),
+)
+
+METRICS = (
+    *_DEAL,
+    _STAGE,
+    ExportedColumn("metric_id", "The id of the quantity within the deal.", "text", sql="p.metric_id"),
+    ExportedColumn("metric", "What is counted, such as jobs.", "code", sql="p.metric"),
+    ExportedColumn("basis", "Whether it is planned, reported or of another basis.", "code", sql="p.basis"),
+    ExportedColumn("site", "The site that it is about.", "code", sql="nullif(p.site, '')"),
+    ExportedColumn("date", "The date that it is for (EDTF).", sql="p.metric_date"),
+    ExportedColumn("from", "The first date of its period (EDTF).", "text", "horizon", "p.horizon_from"),
+    ExportedColumn("until", "The last date of its period (EDTF).", "text", "horizon", "p.horizon_until"),
+    ExportedColumn("value", "The quantity, exact.", "number", sql="p.value"),
+    ExportedColumn("unit", "Its unit.", sql="p.unit"),
+    ExportedColumn("qualifier", "How the source qualifies it.", "code", sql="p.qualifier"),
+    ExportedColumn("stated_on", "The day since which the present value is in effect.", "date", sql="p.stated_on"),
+)
+
+SOURCES = (
+    ExportedColumn(
+        "source_publishers", "Who published the sources that the row rests on.", "list", "sources", "c.publishers"
+    ),
+    ExportedColumn("source_urls", "The addresses of the same sources.", "list", "sources", "c.urls"),
+    ExportedColumn(
+        "source_published_on", "The days on which the same sources were published.", "list", "sources", "c.days"
+    ),
+)
+"""Columns on request: lists of the same length, in the order in which the sources were recorded."""
