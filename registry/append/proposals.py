@@ -33,7 +33,7 @@ from registry.domain.principal import Credential, required_scope
 from registry.errors import ApprovalRequired, Forbidden, NotFound, ProposalChanged, ProposalDecided, ProposalForged
 from registry.events import intake, store
 from registry.events.codec import canonical
-from registry.events.types import AnnouncedKind, Announcement, OrganizationAnnouncement
+from registry.events.types import AnnouncedKind, Announcement, OrganizationAnnouncement, tag_of
 from registry.infra.postgres import Connection, Pool
 from registry.infra.secret_box import SecretBox
 
@@ -498,6 +498,12 @@ class Proposals:
         if not (is_same and self._box.verify(proposal.seal, *_sealed_content(proposal))):
             log.error("a proposal was changed in the database", proposal=str(proposal.id))
             raise ProposalForged(proposal=str(proposal.id))
+    def needs_another(self, credential: Credential, proposal: Proposal) -> bool:
+        """Whether the principal has written a part of what a second principal must approve."""
+        if credential.id not in proposal.writers or not self._recorder.four_eyes:
+            return False
+        return any(tag_of(announcement.event) in self._recorder.four_eyes for announcement in proposal.decoded())
+
 
     @asynccontextmanager
     async def _open(

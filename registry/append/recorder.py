@@ -95,6 +95,7 @@ class Recorder:
         clock_guard: Decides whether the clock can be trusted; see `append/clock.py`.
         continuity: Decides whether the log is whole; see `events/continuity.py`.
         calendar: Decides which day is today.
+        four_eyes: The event types that a second principal must approve.
         commit_listeners: Called with the log's head after each commit.
         batch_span: What each batch is committed in, given the contexts of its requests (`api/tracing.py`).
         last_batch_size: Number of events of the last batch.
@@ -131,7 +132,7 @@ class Recorder:
         self._closing = False
         self._cache = StreamCache()
         self._rates = rates or RateCache()
-        self._four_eyes = four_eyes
+        self.four_eyes = four_eyes
         # The cached head, the frontier of the tree up to it, and whether no other process has written since the last
         # look under the lock.
         self._head: Head | None = None
@@ -329,7 +330,7 @@ class Recorder:
 
     def _batch(self, head: Head, rates: Rates) -> Batch:
         """An empty batch after a head."""
-        return Batch(head, self._frontier.copy(), self._cache, self.calendar, rates, self._four_eyes)
+        return Batch(head, self._frontier.copy(), self._cache, self.calendar, rates, self.four_eyes)
 
     async def _commit_if_head_unchanged(self, batch: Batch, reading: Reading) -> bool:
         """Write a batch that was validated without the lock, in one round trip.

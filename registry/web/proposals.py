@@ -21,6 +21,7 @@ from registry.domain.principal import AuthorNames, required_scope
 from registry.errors import NotFound, RegistryError, RuleBroken
 from registry.events.intake import as_uuid
 from registry.events.types import DealRegistered, EventCorrected, OrganizationRegistered
+from registry.events.values import Scope
 from registry.i18n import Message
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import StreamReader
@@ -42,10 +43,17 @@ AnyProposals = NamedDependency[SkipValidation[Proposals]]
 
 
 class ProposalView(Struct):
-    """A proposal, and what recording it now would change, or why it does not apply."""
+    """A proposal, and what recording it now would change, or why it does not apply.
+
+    `scopes` are needed to approve it. `needs_another` says that the reader has written a part of what a second person
+    must approve.
+    """
 
     proposal: Proposal
     announcements: list[Any]
+    scopes: list[Scope]
+    may_approve: bool
+    needs_another: bool
     changes: list[Any]
     flags: list[Flag]
     refusal: Message | None
@@ -188,7 +196,7 @@ async def _show(
     views = [await _view(page, one, proposals) for one in shown]
     is_open = [view for view in views if view.proposal.status == "open"]
     still_open = [one for one in found if one.status == "open"]
-    scopes = {required_scope(one.event) for view in is_open for one in view.announcements}
+    may_approve = any(view.may_approve for view in is_open)
     decides = may_review(key)
     names = await _names(page, organization_queries, streams, shown)
     has_pages = len(found) > MAX_SHOWN
@@ -215,17 +223,23 @@ async def _show(
             authors=await _authors(streams, found),
             head=page.position,
             open=len(still_open),
-            may_approve=decides and all(key.allows(scope) for scope in scopes),
+            may_approve=may_approve,
+            may_approve_all=all(view.may_approve for view in is_open)
+            and not any(proposals.needs_another(key, one) for one in still_open),
             may_reject=decides or all(key.id in view.proposal.writers for view in is_open),
         ),
     )
 
 
 async def _view(page: PageRequest, proposal: Proposal, proposals: Proposals) -> ProposalView:
-    view = ProposalView(proposal, proposal.decoded(), [], [], None)
+    key, announcements = require_key(page), proposal.decoded()
+    scopes = sorted({required_scope(one.event) for one in announcements})
+    needs_another = proposals.needs_another(key, proposal)
+    may_approve = all(key.allows(scope) for scope in scopes) and not needs_another
+    view = ProposalView(proposal, announcements, scopes, may_approve, needs_another, [], [], None)
     if proposal.status == "open":
         try:
-            result = await proposals.preview(require_key(page), proposal)
+            result = await proposals.preview(key, proposal)
             view.changes = [typed_change(one) for one in msgspec.json.decode(result.response).get("changes", [])]
             view.flags = list(result.flags)
         except RegistryError as error:

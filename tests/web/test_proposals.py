@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from uuid import uuid4
 
+import asyncpg
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from registry.web.proposals import MAX_SHOWN
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import Service, bearer
+from tests.api.conftest import Service, bearer, cloned, running
+from tests.conftest import Server
 from tests.web.forms import fields, of_first, opened_article
 from tests.web.test_sessions import visit
 
@@ -78,6 +81,46 @@ async def test_page_that_shows_old_content_approves_nothing(service: Service, sl
         assert changed.status_code == 200
         assert (await reviewer.post(path, data=fields)).status_code == 409
         assert (await service.client.get(f"/v1/deals/{slug}")).status_code == 404
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+async def test_author_sees_who_may_approve_where_a_second_person_is_demanded(
+    server: Server, admin: asyncpg.Connection[asyncpg.Record], slug: str, language: str
+) -> None:
+    lang = {"lang": language}
+    async with (
+        cloned(server, admin, "strict_pages") as settings,
+        running(replace(settings, four_eyes=("pledge_announced",))) as service,
+    ):
+        kim, lee = [await service.issue("record", name=name) for name in ("Kim", "Lee")]
+        lines = [{"deal": f"{slug}-{n}", **line} for n in range(2) for line in ([registered(), pledged()][: n + 1])]
+        sent = await service.visitor.post(
+            "/v1/import?propose=true",
+            content=b"\n".join(msgspec.json.encode(line) for line in lines),
+            headers={**bearer(kim), "Content-Type": "application/x-ndjson"},
+        )
+        ids = [
+            one["proposal"]
+            for one in (await service.visitor.get("/v1/proposals", headers=bearer(kim))).json()["proposals"]
+        ]
+        assert len(ids) == 2, sent.text
+        async with visit(service, kim) as author, visit(service, lee) as reviewer:
+            path = f"/proposals/{ids[0]}"
+            own, others = [(await reader.get(path, params=lang)).text for reader in (author, reviewer)]
+            demand = r"<p class=\"quiet\">[^<]*record[^<]*Kim|<p class=\"quiet\">[^<]*Kim[^<]*record"
+            assert len(re.findall(demand, own)) == 1
+            assert not re.findall(demand, others)
+            # The deal without an amount needs no second person, and is the only one selected.
+            assert own.count(" checked>") == 1
+            assert (await author.post(path, data=fields(own) | {"decision": "approve"})).status_code == 303
+            own = (await author.get(path, params=lang)).text
+            assert 'value="approve"' not in own
+            assert 'value="reject"' in own
+            assert (await reviewer.post(path, data=fields(others) | {"decision": "approve"})).status_code == 409
+            again = (await reviewer.get(path)).text
+            assert (await reviewer.post(path, data=fields(again) | {"decision": "approve"})).status_code == 303
+        events = (await service.client.get(f"/v1/deals/{slug}-1/events")).json()["events"]
+        assert [event["approved_by_name"] for event in events] == ["Lee", "Lee"]
 
 
 async def test_queue_needs_a_sign_in(service: Service) -> None:
