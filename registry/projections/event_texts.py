@@ -1,4 +1,4 @@
-"""Texts of events that search looks at and that are no facts of a deal: sources, and names of organizations.
+"""Texts of events that search looks at and that are no facts of a deal: sources, and organizations.
 
 A row is a text of one event, as it reads after corrections: in effect from the event's day, published from its
 publication date, and known from the position that gave the event the text until the one that took it away. A void or a
@@ -15,15 +15,20 @@ from msgspec import Struct
 
 from registry.domain.corrections import EffectiveEvent, apply_corrections, effective_event
 from registry.domain.history import FoldedStream
+from registry.domain.mentions import mentioned_organizations
 from registry.domain.sources import source_id
 from registry.events.codec import stream_name
 from registry.events.types import (
+    ConditionSet,
     EventCorrected,
     EventRedacted,
     EventVoided,
+    IncentiveGranted,
+    IncentiveRevised,
     OrganizationIdentified,
     OrganizationNamed,
     OrganizationRegistered,
+    PartnershipFormed,
     Recorded,
 )
 from registry.events.write_batch import WriteBatch
@@ -58,7 +63,7 @@ DELETE = "DELETE FROM event_texts WHERE position = ANY ($1::bigint[])"
 
 
 class EventText(Struct, frozen=True):
-    """A text: a source, or a name or an identifier of an organization."""
+    """A text: a source, a name or an identifier of an organization, or the slug of one that takes part in a deal."""
 
     source: str | None = None
     publisher: str | None = None
@@ -96,12 +101,15 @@ def texts_of(effective: EffectiveEvent) -> Iterator[EventText]:
             yield EventText(name=text)
         case OrganizationIdentified(scheme=scheme, identifier=identifier):
             yield EventText(name=f"{scheme}:{identifier}")
+        case PartnershipFormed() | ConditionSet() | IncentiveGranted() | IncentiveRevised() as event:
+            # Parties, and those who pledge, are facts of the deal.
+            yield from (EventText(name=slug) for slug in dict.fromkeys(mentioned_organizations(event)))
         case _:
             pass
 
 
 class EventTexts:
-    """The projection behind the search for sources and for the names of organizations."""
+    """The projection behind the search for sources, for the names of organizations, and for members and authorities."""
 
     name = "event_texts"
     tables = ("event_texts",)

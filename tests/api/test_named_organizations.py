@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 
@@ -145,3 +147,38 @@ async def test_merge_needs_the_right_to_correct(service: Service, slug: str) -> 
     for path in ("/v1/organization-merges", "/v1/organization-unmerges"):
         assert (await service.client.post(path, json=body, headers=headers)).status_code == 403
         assert (await service.client.post(path, json={"merges": []})).status_code == 422
+
+
+async def test_deal_is_found_by_every_organization_that_takes_part(
+    client: httpx.AsyncClient, slug: str, word: str
+) -> None:
+    names = {"by": f"{word}-cloud", "members": f"{word}-grid", "authority": f"{word}-ministry"}
+    # Another deal gives the one that pledges a name in Korean.
+    await announce(client, f"{slug}-other", "2024-05-01", (names["by"], f"{word} 구름"))
+    events: list[dict[str, Any]] = [
+        {"event": {"type": "deal_registered", "title": {"en": slug}}},
+        {"event": {"type": "pledge_announced", "pledge": "total", "by": [names["by"], "someone-else"]}},
+        {"event": {"type": "partnership_formed", "members": [names["members"]]}},
+        {"event": {"type": "condition_set", "condition": "permit", "authority": names["authority"]}},
+    ]
+    events = [{"effective_on": "2024-05-01", **event} for event in events]
+    answer = await client.post(f"/v1/deals/{slug}/events", json=events)
+    assert answer.status_code == 201, answer.text
+
+    async def deals(q: str, **more: str) -> set[str]:
+        lists = [await client.get("/v1/deals", params={"q": q, **more})]
+        lists.append(await client.get("/v1/search", params={"q": q, "kind": "deal"}))
+        [listed, searched] = lists
+        found = {one["deal"] for one in listed.json()["deals"]}
+        assert found == {hit["id"] for hit in searched.json()["hits"]}
+        assert all(hit["matches"] for hit in searched.json()["hits"])
+        return found
+
+    assert await deals(f"{word} cloud") == {slug, f"{slug}-other"}
+    assert await deals(f"{word} 구름") == {slug, f"{slug}-other"}
+    assert await deals(f"{word} grid") == {slug}
+    assert await deals(f"{word} ministry") == {slug}
+    assert await listed(client, word) == {names["by"]: 2, names["members"]: 1, names["authority"]: 1}
+    withdrawn = {"effective_on": "2024-05-02", "event": {"type": "pledge_withdrawn", "pledge": "total"}}
+    assert (await client.post(f"/v1/deals/{slug}/events", json=withdrawn)).status_code == 201
+    assert await deals(f"{word} cloud") == {f"{slug}-other"}

@@ -22,7 +22,13 @@ from registry.domain.deal import Deal
 from registry.domain.fold import DEALS, ORGANIZATIONS
 from registry.domain.history import AsOf, FoldedStream, state_as_of
 from registry.domain.sources import source_id
-from registry.events.types import OrganizationIdentified, OrganizationNamed, OrganizationRegistered, Recorded
+from registry.events.types import (
+    OrganizationIdentified,
+    OrganizationNamed,
+    OrganizationRegistered,
+    PartnershipFormed,
+    Recorded,
+)
 from registry.queries.deal_query import DealQuery
 from registry.queries.named_organizations import NamedOrganizations
 from registry.queries.search import SearchQueries
@@ -87,6 +93,7 @@ queries = st.sampled_from(
 def _deal_events() -> st.SearchStrategy[dict[str, Any]]:
     of, just = st.fixed_dictionaries, st.just
     organization, site = st.sampled_from(ORGANIZATIONS_OF_LOG), st.sampled_from("st")
+    pledge = st.sampled_from("pq")
     named = st.one_of(just(None), names.map(lambda name: {"en": name}))
     place = st.sampled_from(list(PLACES))
     return st.one_of(
@@ -98,6 +105,9 @@ def _deal_events() -> st.SearchStrategy[dict[str, Any]]:
             }
         ),
         of({"type": just("party_left"), "organization": organization}),
+        of({"type": just("pledge_announced"), "pledge": pledge, "by": st.lists(organization, max_size=2, unique=True)}),
+        of({"type": just("pledge_withdrawn"), "pledge": pledge}),
+        of({"type": just("partnership_formed"), "members": st.lists(organization, max_size=2, unique=True)}),
         of({"type": just("site_announced"), "site": site}, optional={"place": place, "name": titles}),
         of({"type": just("site_dropped"), "site": site}),
         of({"type": just("event_corrected"), "day": days, "source": st.one_of(just(None), sources)}),
@@ -231,7 +241,9 @@ def _distance(one: str, other: str) -> bool:
 class Things:
     """What there is at a point, with its texts; the texts of a deal include those of its parties and sources."""
 
-    def __init__(self, streams: dict[str, FoldedStream[Any]], as_of: AsOf, position: int) -> None:
+    def __init__(  # noqa: C901 - one thing after another
+        self, streams: dict[str, FoldedStream[Any]], as_of: AsOf, position: int
+    ) -> None:
         self.texts: dict[tuple[str, str], list[str]] = {}
         self.sources: dict[tuple[str, str], set[str]] = {}
         organizations = {name: s for name, s in streams.items() if name.startswith("organization/")}
@@ -257,13 +269,19 @@ class Things:
                     case _:
                         pass
         record_texts = {key[1]: list(texts) for key, texts in self.texts.items()}
+        self.given: dict[str, list[str]] = {}
+        deals: list[tuple[FoldedStream[Deal], Deal]] = []
         for stream in (s for name, s in streams.items() if name.startswith("deal/")):
             snapshot = state_as_of(stream.slug, stream.events, as_of, DEALS)
             if snapshot.state is not None and snapshot.merged_into is None:
                 self._add_deal(stream, snapshot.state, record_texts)
-                existing |= {
-                    self.survivor.get(party.organization, party.organization) for party in snapshot.state.parties
-                }
+                named = [party.organization for party in snapshot.state.parties]
+                named += (slug for pledge in snapshot.state.pledges for slug in pledge.by)
+                named += self._members(stream, as_of, position)
+                existing |= {self.survivor.get(slug, slug) for slug in named}
+                deals.append((stream, snapshot.state))
+        for stream, deal in deals:
+            self._add_participants(deal, self._members(stream, as_of, position), record_texts)
         self.texts = {key: t for key, t in self.texts.items() if key[0] != "organization" or key[1] in existing}
         for stream in streams.values():
             for effective in self._in_force(stream, as_of, position):
@@ -275,6 +293,7 @@ class Things:
             own = [party.organization, *(party.name or {}).values()]
             survivor = self.survivor.get(party.organization, party.organization)
             self.texts.setdefault(("organization", survivor), []).extend(own)
+            self.given.setdefault(survivor, []).extend(own)
             if party.left_on is None:
                 texts += own + records.get(survivor, [])
         for site in deal.sites:
@@ -284,6 +303,23 @@ class Things:
                     own = [code, *PLACES[code]]
                     texts += own
                     self.texts[("place", code)] = own
+
+    def _add_participants(self, deal: Deal, members: Sequence[str], records: dict[str, list[str]]) -> None:
+        """Add the organizations that pledge without being parties, and those that events name as members."""
+        for pledge in deal.pledges:
+            for slug in pledge.by:
+                self.texts.setdefault(("organization", self.survivor.get(slug, slug)), []).append(slug)
+        for slug in members:
+            self.texts.setdefault(("organization", self.survivor.get(slug, slug)), []).append(slug)
+        standing = [slug for pledge in deal.pledges if pledge.status != "withdrawn" for slug in pledge.by]
+        for slug in (*standing, *members):
+            survivor = self.survivor.get(slug, slug)
+            names = [*records.get(survivor, []), *self.given.get(survivor, [])]
+            self.texts["deal", deal.deal] += [slug, *names]
+
+    def _members(self, stream: FoldedStream[Deal], as_of: AsOf, position: int) -> list[str]:
+        in_force = self._in_force(stream, as_of, position)
+        return [slug for one in in_force if isinstance(one.event, PartnershipFormed) for slug in one.event.members]
 
     def _add_sources(self, stream: FoldedStream[Any], effective: Any) -> None:
         for source in effective.sources:

@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from registry.projections.columnar.selection import Point, run
 
-# Parties, and who pledges without being a party. A merged record's deals count for the one that it was merged into.
+# Parties, and those who pledge or are named by an event without being parties.
+# A merged record's deals count for the one that it was merged into.
 _MENTIONS = """
 WITH merged AS (
     SELECT unnest($duplicates::VARCHAR[]) AS duplicate, unnest($survivors::VARCHAR[]) AS survivor
@@ -18,6 +19,9 @@ WITH merged AS (
     SELECT p.organization, p.deal, p.name, p.joined_on FROM party_facts AS p WHERE {p} {of_party}
     UNION ALL
     SELECT unnest(p.organizations), p.deal, NULL, NULL FROM pledge_facts AS p WHERE {p} {of_pledge}
+    UNION ALL
+    SELECT t.participant, t.deal, NULL, NULL FROM event_texts AS t
+     WHERE {t} AND t.participant IS NOT NULL AND t.deal IN (SELECT d.deal FROM deal_facts AS d WHERE {d}) {of_event}
 ), mentions AS (
     SELECT coalesce(m.survivor, n.organization) AS organization, n.deal, n.name, n.joined_on
       FROM named AS n LEFT JOIN merged AS m ON m.duplicate = n.organization
@@ -47,6 +51,8 @@ _SOME = f"""
 _OF_PARTY = "AND list_contains($recorded::VARCHAR[], p.organization)"
 _OF_PLEDGE = """AND (list_contains($recorded::VARCHAR[], p.organization)
     OR p.organization IS NULL AND list_has_any(p.organizations, $recorded::VARCHAR[]))"""
+
+_OF_EVENT = "AND list_contains($recorded::VARCHAR[], t.participant)"
 
 _NAMES = f"""
 {_MENTIONS}
@@ -92,7 +98,7 @@ def page(
 def some(cursor: DuckDBPyConnection, point: Point, merged: Mapping[str, str], slugs: Collection[str]) -> list[Mention]:
     """Those of some organizations that deals name at a point, with the name that was given last."""
     recorded = [*slugs, *(duplicate for duplicate, survivor in merged.items() if survivor in slugs)]
-    statement = _SOME.format(p=point.at("p"), of_party=_OF_PARTY, of_pledge=_OF_PLEDGE)
+    statement = _SOME.format(**_points(point), of_party=_OF_PARTY, of_pledge=_OF_PLEDGE, of_event=_OF_EVENT)
     return _mentions(cursor, statement, {**_at(point, merged), "slugs": list(slugs), "recorded": recorded})
 
 
@@ -114,7 +120,12 @@ def slugs(cursor: DuckDBPyConnection, point: Point, merged: Mapping[str, str]) -
 
 def _all(point: Point) -> dict[str, str]:
     """The conditions of all mentions at a point."""
-    return {"p": point.at("p"), "of_party": "", "of_pledge": ""}
+    return {**_points(point), "of_party": "", "of_pledge": "", "of_event": ""}
+
+
+def _points(point: Point) -> dict[str, str]:
+    """The conditions that a row of each table holds at a point."""
+    return {table: point.at(table) for table in "dpt"}
 
 
 def _at(point: Point, merged: Mapping[str, str]) -> dict[str, object]:

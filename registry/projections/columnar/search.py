@@ -2,7 +2,9 @@
 
 A token matches texts by their terms, places by their names, and a source by its address. A deal has the texts of its
 title and identifiers, of its parties with all names of their records, of its sites and their places, and of the sources
-that its events cite. What has such a text at the point is a hit; the best text that matches a token gives its score.
+that its events cite. Organizations that take part without being parties have their slugs, and all names that their
+records and other deals give them. What has such a text at the point is a hit; the best text that matches a token gives
+its score.
 
 A question keeps the texts of each token, and the hits of the tokens so far, in temporary tables of its cursor. DuckDB
 then knows how many there are, and the token with the fewest texts comes first: 100,000 deals that match one word are
@@ -27,8 +29,8 @@ from registry.projections.columnar.selection import Point, run
 EXACT, BEGINNING, SIMILAR = 3, 2, 1
 """How well a token matches a text."""
 
-DEAL, PARTY, SITE, EVENT = range(4)
-"""The kinds of texts (`search_index.TEXT_TABLES`)."""
+DEAL, PARTY, SITE, EVENT, SLUG = range(5)
+"""The kinds of texts (`search_index.TEXT_TABLES`, `search_index.SLUG`)."""
 
 SAMPLE = 1_000
 """So many texts of a kind are looked at first, to know whether anything has a word: 100,000 texts may have it."""
@@ -137,6 +139,17 @@ def deal_hits(point: Point, texts: _Texts, so_far: str | None) -> list[str]:
             f" JOIN {texts.of_kind(EVENT)} AS f ON f.text = t.text_id"
             f" WHERE {point.at('t')} AND t.source IS NOT NULL AND t.deal IS NOT NULL {_among('t.deal', so_far)}",
         ]
+    if names := _names_of_participants(point, texts):
+        found.append(
+            f"SELECT o.deal AS id, 6 * n.quality AS score"
+            f"  FROM ({_participants(point, so_far)}) AS o LEFT JOIN merged AS m ON m.duplicate = o.organization"
+            f"       JOIN ({names}) AS n ON n.organization = coalesce(m.survivor, o.organization)"
+        )
+    if SLUG in texts.counts:
+        found.append(
+            f"SELECT o.deal AS id, 6 * s.quality AS score"
+            f"  FROM ({_participants(point, so_far)}) AS o JOIN ({_slugs(texts)}) AS s ON s.slug = o.organization"
+        )
     if SITE in texts.counts:
         found.append(
             f"SELECT s.deal AS id, 6 * f.quality AS score FROM site_facts AS s"
@@ -187,6 +200,15 @@ def organization_hits(point: Point, texts: _Texts, so_far: str | None) -> list[s
             f"       LEFT JOIN merged AS m ON m.duplicate = p.organization"
             f" WHERE {point.at('p')} {_among(organization, so_far)}"
         )
+    if SLUG in texts.counts:
+        organization = "coalesce(m.survivor, o.organization)"
+        found.append(
+            f"SELECT {organization} AS id, 9 * s.quality AS score"
+            f"  FROM ({_participants(point, None, withdrawn=True)}) AS o"
+            f"       JOIN ({_slugs(texts)}) AS s ON s.slug = o.organization"
+            f"       LEFT JOIN merged AS m ON m.duplicate = o.organization"
+            f" WHERE true {_among(organization, so_far)}"
+        )
     return found
 
 
@@ -216,6 +238,41 @@ def _record_names(point: Point, texts: _Texts) -> str:
         f" WHERE {point.at('t')} AND t.organization IS NOT NULL AND t.source IS NULL"
         f" GROUP BY ALL"
     )
+
+
+def _participants(point: Point, so_far: str | None, *, withdrawn: bool = False) -> str:
+    """Deals with each organization that takes part without being a party: it pledges, or an event names it."""
+    standing = "" if withdrawn else "AND p.status <> 'withdrawn'"
+    # Most pledges have one organization, in a column of its own.
+    pledge = f"FROM pledge_facts AS p WHERE {point.at('p')} {standing} {_among('p.deal', so_far)}"
+    return (
+        f"SELECT p.deal, p.organization {pledge} AND p.organization IS NOT NULL"
+        f" UNION ALL SELECT p.deal, unnest(p.organizations) {pledge} AND p.organization IS NULL"
+        f" UNION ALL SELECT t.deal, t.participant FROM event_texts AS t"
+        f" WHERE {point.at('t')} AND t.participant IS NOT NULL {_among('t.deal', so_far)}"
+        f"   AND t.deal IN (SELECT d.deal FROM deal_facts AS d WHERE {point.at('d')})"
+    )
+
+
+def _slugs(texts: _Texts) -> str:
+    """The slugs of participants that match, and how well."""
+    return (
+        f"SELECT s.slug, max(f.quality) AS quality FROM {texts.of_kind(SLUG)} AS f"
+        f" JOIN search_texts AS s ON s.text = f.text AND s.kind = {SLUG} GROUP BY ALL"
+    )
+
+
+def _names_of_participants(point: Point, texts: _Texts) -> str | None:
+    """Organizations with a matching name, of a record or given by a deal, and how well; None if no text matches."""
+    named = [_record_names(point, texts)] if EVENT in texts.counts else []
+    if PARTY in texts.counts:
+        named.append(
+            f"SELECT coalesce(m.survivor, p.organization) AS organization, max(f.quality) AS quality"
+            f"  FROM party_facts AS p JOIN {texts.of_kind(PARTY)} AS f ON f.text = p.text_id"
+            f"       LEFT JOIN merged AS m ON m.duplicate = p.organization"
+            f" WHERE {point.at('p')} GROUP BY ALL"
+        )
+    return " UNION ALL ".join(named) or None
 
 
 # --- what every token matches -----------------------------------------------------------------------------------------
@@ -322,9 +379,10 @@ _DEALS = "SELECT id, score, 1, (SELECT count(*) FROM hits) FROM hits ORDER BY sc
 
 _ORGANIZATIONS = """
 WITH counted AS (
-    SELECT coalesce(m.survivor, p.organization) AS id, count(DISTINCT p.deal) AS deals
-      FROM party_facts AS p LEFT JOIN merged AS m ON m.duplicate = p.organization
-     WHERE {at_p} AND coalesce(m.survivor, p.organization) IN (SELECT id FROM hits)
+    SELECT coalesce(m.survivor, o.organization) AS id, count(DISTINCT o.deal) AS deals
+      FROM (SELECT p.deal, p.organization FROM party_facts AS p WHERE {at_p} UNION ALL {participants}) AS o
+           LEFT JOIN merged AS m ON m.duplicate = o.organization
+     WHERE coalesce(m.survivor, o.organization) IN (SELECT id FROM hits)
      GROUP BY 1
 )
 SELECT h.id, h.score, coalesce(c.deals, 0) AS deals, count(*) OVER ()
@@ -363,8 +421,9 @@ _OF_KIND: dict[str, tuple[_Hits, str]] = {
 class DealTexts(Struct, frozen=True):
     """The texts of some deals beside titles, each with its deal.
 
-    `parties` have the organization and the name as JSON, `sites` the name as JSON, locality and address, `sources` the
-    id of a source that matches and the position of an event that cites it.
+    `parties` have the organization and the name as JSON, or no name for those that take part without being parties,
+    `sites` the name as JSON, locality and address, `sources` the id of a source that matches and the position of an
+    event that cites it.
     """
 
     parties: list[tuple[str, str, str | None]]
@@ -399,6 +458,7 @@ def find(
     """What matches every token of a query, by kind, the best first; otherwise as `resolve`."""
     search, texts = _resolve(cursor, point, tokens, merged)
     at = {f"at_{table}": point.at(table) for table in "dpst"}
+    at["participants"] = _participants(point, None, withdrawn=True)
     found: dict[str, Hits] = {}
     for kind in kinds:
         hits, statement = _OF_KIND[kind]
@@ -453,6 +513,8 @@ SELECT deal, organization, max(name) FROM party_facts AS p
  ORDER BY min(joined_on), organization
 """
 
+_OTHERS = "SELECT DISTINCT deal, organization, NULL FROM ({participants}) ORDER BY ALL"
+
 _SITES = """
 SELECT deal, name, locality, address FROM site_facts AS s
  WHERE s.deal IN (SELECT unnest($deals)) AND {s} AND s.status <> 'dropped'
@@ -476,6 +538,6 @@ def _deal_texts(cursor: DuckDBPyConnection, point: Point, found: Sequence[_Texts
     ids = [one.source for one in found if one.source is not None]
     is_cited = any(EVENT in one.counts for one in found) or bool(ids)
     cited = run(cursor, _CITED.format(t=point.at("t"), found=texts), {**given, "ids": ids}) if is_cited else []
-    return DealTexts(
-        run(cursor, _NAMES.format(p=point.at("p")), given), run(cursor, _SITES.format(s=point.at("s")), given), cited
-    )
+    others = _OTHERS.format(participants=_participants(point, "(SELECT unnest($deals) AS id)"))
+    parties = run(cursor, _NAMES.format(p=point.at("p")), given) + run(cursor, others, given)
+    return DealTexts(parties, run(cursor, _SITES.format(s=point.at("s")), given), cited)

@@ -21,12 +21,15 @@ from registry.projections.columnar.tables import TEXTS
 TEXT_TABLES = ("deal_facts", "party_facts", "site_facts", TEXTS)
 """The tables whose rows have a text and its digest (`tables.py`). The number of its table is a text's kind."""
 
+SLUG = len(TEXT_TABLES)
+"""The kind of the slugs of organizations that take part in a deal without being its parties."""
+
 TEXTS_PER_STEP = 20_000
 MAX_UNORDERED = 200_000
 """A question reads the rows that were added since the last ordering, so no more than this."""
 
 CREATE_INDEX = """
-CREATE TABLE search_texts (text UBIGINT NOT NULL, kind UTINYINT NOT NULL);
+CREATE TABLE search_texts (text UBIGINT NOT NULL, kind UTINYINT NOT NULL, slug VARCHAR);
 CREATE TABLE search_terms (term VARCHAR NOT NULL, text UBIGINT NOT NULL, kind UTINYINT NOT NULL);
 CREATE TABLE search_words (word VARCHAR NOT NULL);
 CREATE TABLE search_state (position BIGINT NOT NULL, reset BIGINT NOT NULL, ordered BIGINT NOT NULL);
@@ -38,7 +41,12 @@ _INSERT_STATE = "INSERT INTO search_state VALUES ($1, $2, $3)"
 
 # Rows of deals that a rebuild replaced have old positions, so after one all texts are looked at.
 _WRITTEN = " UNION ALL ".join(
-    f"SELECT text_id, {kind} AS kind, text, changed_at FROM {table}" for kind, table in enumerate(TEXT_TABLES)
+    [
+        *(f"SELECT text_id, {kind} AS kind, text, changed_at FROM {table}" for kind, table in enumerate(TEXT_TABLES)),
+        f"SELECT md5_number_lower(slug), {SLUG}, slug, changed_at FROM ("
+        "SELECT unnest(organizations) AS slug, changed_at FROM pledge_facts"
+        f" UNION ALL SELECT participant, changed_at FROM {TEXTS} WHERE participant IS NOT NULL)",
+    ]
 )
 _NEW_TEXTS = f"""
 WITH written AS (
@@ -55,7 +63,9 @@ SELECT unnest(terms), text, kind
   FROM (SELECT unnest(from_json($rows, '[{"text": "UBIGINT", "kind": "UTINYINT", "terms": ["VARCHAR"]}]'),
                       max_depth := 2))
 """
-_INSERT_TEXTS = "INSERT INTO search_texts SELECT unnest($texts::UBIGINT[]), unnest($kinds::UTINYINT[])"
+_INSERT_TEXTS = """
+INSERT INTO search_texts SELECT unnest($texts::UBIGINT[]), unnest($kinds::UTINYINT[]), unnest($slugs::VARCHAR[])
+"""
 _INSERT_WORDS = """
 INSERT INTO search_words
 SELECT word FROM (SELECT DISTINCT unnest($words::VARCHAR[]) AS word) ANTI JOIN search_words USING (word)
@@ -119,6 +129,8 @@ def _write(cursor: DuckDBPyConnection, texts: Sequence[tuple[int, int, str]]) ->
         rows.append({"text": str(id), "kind": kind, "terms": list(terms)})
         known |= words
     cursor.execute(_INSERT_TERMS, {"rows": _encode(rows).decode()})
-    cursor.execute(_INSERT_TEXTS, {"texts": [id for id, _, _ in texts], "kinds": [kind for _, kind, _ in texts]})
+    ids, kinds, _ = zip(*texts, strict=True)
+    slugs = [text if kind == SLUG else None for _, kind, text in texts]
+    cursor.execute(_INSERT_TEXTS, {"texts": list(ids), "kinds": list(kinds), "slugs": slugs})
     if known:
         cursor.execute(_INSERT_WORDS, {"words": sorted(known)})

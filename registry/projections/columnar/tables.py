@@ -41,7 +41,7 @@ MAX_WHOLE = 10**15
 
 # Columns that questions search, sort and add up by, computed from the others when a row is copied.
 TEXTS = "event_texts"
-"""The table of sources and of names of organizations (`projections/event_texts.py`)."""
+"""The table of sources and organizations in events (`projections/event_texts.py`)."""
 
 _DEAL_TEXT = """concat_ws(chr(10), deal, array_to_string(title::JSON ->> '$.*', chr(10)),
     array_to_string(identifiers::JSON ->> '$[*]', chr(10)))"""
@@ -68,6 +68,8 @@ DERIVED: dict[str, dict[str, tuple[str, str]]] = {
     TEXTS: {
         "deal": ("VARCHAR", "CASE WHEN starts_with(stream, 'deal/') THEN substr(stream, 6) END"),
         "organization": ("VARCHAR", "CASE WHEN starts_with(stream, 'organization/') THEN substr(stream, 14) END"),
+        # An organization that takes part in the deal.
+        "participant": ("VARCHAR", "CASE WHEN starts_with(stream, 'deal/') THEN name END"),
         **_text(_EVENT_TEXT),
         # The columns of a fact: what a correction took away was known on no day of publication.
         "effective_to": ("DATE", "DATE '9999-12-31'"),
@@ -97,7 +99,7 @@ DERIVED: dict[str, dict[str, tuple[str, str]]] = {
 NOT_KEPT = {TEXTS: ("stream", "publisher", "title", "url", "name")}
 """By table: the columns that only others are computed from."""
 
-VERSION = 7
+VERSION = 8
 """Part of the fingerprint: raise it when `TYPES`, `DERIVED` or the terms of a text (`domain/search_text.py`) change."""
 
 EVENTS = "deal_events"
