@@ -272,7 +272,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         # Deliveries read from the primary: a replica may lack what was just recorded.
         primary = StreamReader(pool, calendar, rates)
         delivered = MatchingEvents(LogQueries(primary), PortfolioQueries(primary, OrganizationQueries(primary), copy))
-        webhooks = Webhooks(pool, delivered, box, settings.webhook_networks, source=log_name)
+        webhooks = Webhooks(pool, delivered, box, principals, settings.webhook_networks, source=log_name)
         recorder.commit_listeners.append((await stack.enter_async_context(webhooks)).on_commit)
         watches = Watches(pool, delivered, box, principals, calendar, mailer, settings.site or "")
         recorder.commit_listeners.append((await stack.enter_async_context(watches)).on_commit)

@@ -416,6 +416,8 @@ CREATE_PROPOSALS_SUBMISSION_INDEX = "CREATE INDEX proposals_submission ON propos
 CREATE_WEBHOOKS = """
 CREATE TABLE webhooks (
     id               text        PRIMARY KEY,
+    owner            text        COLLATE "C",
+    confirmed_at     timestamptz,
     url              text        NOT NULL,
     format           text        NOT NULL CHECK (format IN ('standard', 'cloudevents', 'cloudevents-binary')),
     secret           bytea       NOT NULL,

@@ -58,6 +58,7 @@ PROBLEMS: dict[str, ProblemType] = {
     "too_large": ProblemType(413),
     "entry_too_large": ProblemType(413),
     "unsupported_media_type": ProblemType(415),
+    "watch_unconfirmed": ProblemType(409),
     "rate_limited": ProblemType(429, retry_after=1),
     "headers_too_large": ProblemType(431),
     "invalid": ProblemType(422),

@@ -51,6 +51,7 @@ COMMANDS = {
     "organizations": "organizations",
     "export": "export",
     "tail": "tail",
+    "watches": "watches",
     "mcp": "mcp",
     "migrate": "migrate",
     "keys": "keys",

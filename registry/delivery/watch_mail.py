@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from registry.delivery.mail import Mail
 from registry.delivery.watch_store import Watch
+from registry.delivery.webhook_store import Webhook
 from registry.events.types import Recorded
 from registry.i18n import Label, Message, render
 from registry.i18n.places import place_name
@@ -73,8 +74,8 @@ def _line(event: Recorded, titles: Mapping[str, str], site: str, language: str) 
     return f"{title}: {what}{day}\n{site}/events/{event.id}"
 
 
-def describe(watch: Watch, titles: Mapping[str, str]) -> str:
-    """What a watch is about, in its language."""
+def describe(watch: Watch | Webhook, titles: Mapping[str, str], language: str) -> str:
+    """What a watch, by e-mail or at a receiver, is about."""
     parts = []
     if watch.deal is not None:
         parts.append(titles.get(f"deal/{watch.deal}", watch.deal))
@@ -83,9 +84,9 @@ def describe(watch: Watch, titles: Mapping[str, str]) -> str:
     if watch.source is not None:
         parts.append(watch.source)
     if watch.deals is not None:
-        parts += [condition_text(name, value, titles, watch.language) for name, value in watch.deals.given().items()]
-    parts += [render(Label(f"event/{type}"), watch.language) for type in watch.type or ()]
-    return ", ".join(parts) or render(MailText("everything"), watch.language)
+        parts += [condition_text(name, value, titles, language) for name, value in watch.deals.given().items()]
+    parts += [render(Label(f"event/{type}"), language) for type in watch.type or ()]
+    return ", ".join(parts) or render(MailText("everything"), language)
 
 
 def condition_text(name: str, value: str, titles: Mapping[str, str], language: str) -> str:

@@ -18,9 +18,11 @@ from datetime import UTC, datetime, time, timedelta
 import structlog
 
 from registry.delivery import watch_store
+from registry.delivery.confirmation import CONFIRM_WITHIN, ConfirmationLimit
 from registry.delivery.mail import Mailer, MailFailed, MailRefused
 from registry.delivery.watch_mail import confirmation, describe, news
 from registry.delivery.watch_store import Digest, Watch
+from registry.delivery.webhook_store import Webhook
 from registry.domain.calendar import Calendar
 from registry.domain.deal import Deal
 from registry.domain.organization import Organization
@@ -41,9 +43,6 @@ log = structlog.get_logger(__name__)
 
 # Watches that a principal may have: more would be a way to send mail to strangers.
 MAX_WATCHES = 20
-
-# Hours in which an address must be confirmed; then the watch is deleted with it.
-CONFIRM_WITHIN = timedelta(hours=48)
 
 # After a message, others wait for this time, so that an import becomes a few messages.
 AT_ONCE_INTERVAL = timedelta(minutes=1)
@@ -107,6 +106,7 @@ class Watches:
         self._streams = StreamReader(pool)
         self._events = events
         self._wake = asyncio.Event()
+        self._confirmations = ConfirmationLimit()
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Watches:
@@ -150,6 +150,7 @@ class Watches:
             NotFound: This service sends no e-mail.
             Invalid: The address is none, a condition is incomplete, or the principal has too many watches.
             MailUnavailable: The mail server did not take the message; nothing was saved.
+            RateLimited: The principal has asked too many addresses.
         """
         mailer = self._require_mailer()
         if not _ADDRESS.fullmatch(email) or len(email) > 254:
@@ -158,6 +159,7 @@ class Watches:
         await watch_store.delete_unconfirmed(self._pool, datetime.now(UTC) - CONFIRM_WITHIN)
         if len(await watch_store.load_of_principal(self._pool, principal)) >= MAX_WATCHES:
             raise Invalid([FieldError("", "too_many_watches", limit=MAX_WATCHES)])
+        self._confirmations.take(principal)
         watch = Watch(
             id=f"wa_{secrets.token_hex(8)}",
             principal=principal,
@@ -178,7 +180,7 @@ class Watches:
         )
         await watch_store.insert(self._pool, watch)
         try:
-            about = await self.about(watch)
+            about = await self.about(watch, language)
             await mailer.send(confirmation(watch, email, about, self._link(watch, "confirm")))
         except (MailFailed, MailRefused) as error:
             await watch_store.delete(self._pool, watch.id)
@@ -193,12 +195,12 @@ class Watches:
         """A watch's e-mail address, for its owner. Raises SecretUnreadable."""
         return self._box.decrypt(watch.email).decode()
 
-    async def about(self, watch: Watch) -> str:
-        """What a watch is about, in its language."""
+    async def about(self, watch: Watch | Webhook, language: str) -> str:
+        """What a watch, by e-mail or at a receiver, is about."""
         streams = [f"deal/{watch.deal}"] if watch.deal is not None else []
         named = [watch.organization, watch.deals.organization if watch.deals is not None else None]
         streams += [f"organization/{organization}" for organization in named if organization is not None]
-        return describe(watch, await self._titles(streams, watch.language))
+        return describe(watch, await self._titles(streams, language), language)
 
     async def delete(self, id: str, principal: str) -> None:
         """End a watch of a principal. Raises NotFound."""
@@ -287,7 +289,7 @@ class Watches:
     async def _send_news(self, watch: Watch, head: int) -> None:
         """Send what is new since the last message, if anything matches."""
         now = datetime.now(UTC)
-        if not await self._has_right(watch.principal):
+        if not await self._principals.has_right(watch.principal):
             await watch_store.postpone(self._pool, watch.id, watch.failures, now, now)
             return
         types = tuple(watch.type or ())
@@ -309,16 +311,8 @@ class Watches:
 
     async def _mail(self, watch: Watch, events: list[Recorded]) -> None:
         titles = await self._titles((f"{event.kind}/{event.slug}" for event in events), watch.language)
-        about, end = await self.about(watch), self._link(watch, "end")
+        about, end = await self.about(watch, watch.language), self._link(watch, "end")
         await self._require_mailer().send(news(watch, self.address(watch), about, events, titles, self._site, end))
-
-    async def _has_right(self, principal: str) -> bool:
-        """Whether the owner of a watch has a right, by itself or by a key: a revoked principal is told nothing."""
-        stream = await self._principals.stream(principal)
-        if stream is None:
-            return False
-        now = datetime.now(UTC)
-        return bool(stream.state.rights.scopes) or any(key.is_valid(now) for key in stream.state.keys)
 
     async def _postpone(self, watch: Watch, error: Exception) -> None:
         """Try again later. A watch whose address is refused, or that failed too often, ends."""

@@ -30,13 +30,23 @@ def webhook_content(format: Format, event: StoredEvent, source: str) -> WebhookC
 
 def test_content(webhook: Webhook, message: str, source: str) -> WebhookContent:
     """A test message."""
-    now, data = datetime.now(UTC), {"webhook": webhook.id}
+    return _own_content(webhook, message, source, "webhook.test", {"webhook": webhook.id})
+
+
+def challenge_content(webhook: Webhook, message: str, source: str, challenge: str) -> WebhookContent:
+    """The message that the receiver of a watch answers with its challenge."""
+    return _own_content(webhook, message, source, "watch.challenge", {"watch": webhook.id, "challenge": challenge})
+
+
+def _own_content(webhook: Webhook, message: str, source: str, type: str, data: dict[str, str]) -> WebhookContent:
+    """A message that is no event."""
+    now = datetime.now(UTC)
     if webhook.format == "standard":
-        return _json({"type": "webhook.test", "timestamp": now, "data": data})
+        return _json({"type": type, "timestamp": now, "data": data})
     event = CloudEvent(
         id=message,
         source=source,
-        type=f"{TYPE_PREFIX}webhook.test",
+        type=f"{TYPE_PREFIX}{type}",
         subject=f"webhook/{webhook.id}",
         time=f"{now:%Y-%m-%dT%H:%M:%S.%fZ}",
         position=0,

@@ -16,8 +16,8 @@ from functools import partial
 import structlog
 
 from registry.delivery import webhook_store
-from registry.delivery.webhook_content import WebhookContent, test_content, webhook_content
-from registry.delivery.webhook_sender import MAX_CONCURRENT_RECEIVERS, WebhookSender
+from registry.delivery.webhook_content import WebhookContent, challenge_content, test_content, webhook_content
+from registry.delivery.webhook_sender import MAX_CONCURRENT_RECEIVERS, MAX_CONCURRENT_WATCHES, WebhookSender
 from registry.delivery.webhook_store import Delivery, EncryptedSecrets, Webhook
 from registry.errors import SecretUnreadable
 from registry.events import write_batch
@@ -26,6 +26,7 @@ from registry.infra import postgres
 from registry.infra.postgres import Pool
 from registry.infra.secret_box import SecretBox
 from registry.queries.matching_events import MatchingEvents
+from registry.queries.principals import Principals
 
 log = structlog.get_logger(__name__)
 
@@ -52,8 +53,17 @@ SigningSecrets = tuple[bytes, ...]
 class WebhookDelivery:
     """Delivers in the background until it is stopped."""
 
-    def __init__(self, pool: Pool, events: MatchingEvents, sender: WebhookSender, box: SecretBox, source: str) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        events: MatchingEvents,
+        sender: WebhookSender,
+        box: SecretBox,
+        principals: Principals,
+        source: str,
+    ) -> None:
         self._pool = pool
+        self._principals = principals
         self._source = source
         self._sender = sender
         # Attempts since the start, by outcome.
@@ -63,6 +73,7 @@ class WebhookDelivery:
         self._wake = asyncio.Event()
         self._has_webhooks = True
         self._limit = asyncio.Semaphore(MAX_CONCURRENT_RECEIVERS)
+        self._watch_limit = asyncio.Semaphore(MAX_CONCURRENT_WATCHES)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         # Webhooks that became due again while their task was running.
         self._due_again: set[str] = set()
@@ -115,6 +126,12 @@ class WebhookDelivery:
         content = test_content(webhook, message, self._source)
         return await self._send(webhook, signing_secrets, message, None, content, 1)
 
+    async def send_challenge(self, webhook: Webhook, signing_secrets: SigningSecrets) -> Delivery:
+        """Ask the receiver of a watch for a random text, once, and store the attempt."""
+        message, challenge = f"challenge_{secrets.token_hex(8)}", secrets.token_urlsafe(24)
+        content = challenge_content(webhook, message, self._source, challenge)
+        return await self._send(webhook, signing_secrets, message, None, content, 1, challenge)
+
     async def _send(
         self,
         webhook: Webhook,
@@ -123,9 +140,11 @@ class WebhookDelivery:
         position: int | None,
         content: WebhookContent,
         attempt: int,
+        challenge: str | None = None,
     ) -> Delivery:
         """Send a message once and store the attempt."""
-        delivery = await self._sender.send(webhook.url, signing_secrets, message, position, content, attempt)
+        sent = webhook.url, signing_secrets, message, position, content, attempt, challenge
+        delivery = await self._sender.send(*sent)
         self.outcomes["succeeded" if delivery.succeeded else "failed"] += 1
         await webhook_store.insert_delivery(self._pool, webhook.id, delivery)
         return delivery
@@ -205,8 +224,12 @@ class WebhookDelivery:
 
     async def _serve(self, webhook: Webhook, encrypted: EncryptedSecrets) -> None:
         """Send a webhook its next events."""
-        async with self._limit:
+        async with self._limit if webhook.owner is None else self._watch_limit:
             try:
+                if webhook.owner is not None and not await self._principals.has_right(webhook.owner):
+                    now = datetime.now(UTC)
+                    await webhook_store.postpone(self._pool, webhook.id, webhook.failures, now, now)
+                    return
                 await self._deliver_backlog(webhook, self.signing_secrets(webhook, encrypted))
             except SecretUnreadable as error:
                 at, attempt = datetime.now(UTC), webhook.failures + 1
@@ -235,6 +258,8 @@ class WebhookDelivery:
         attempt = webhook.failures + 1
         for event in events:
             if types and event.recorded.type not in types:
+                continue
+            if webhook.owner is not None and event.recorded.is_withheld:
                 continue
             delivery = await self.send_event(webhook, signing_secrets, event, attempt)
             if not delivery.succeeded:

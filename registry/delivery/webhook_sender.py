@@ -21,6 +21,9 @@ REQUEST_TIMEOUT_SECONDS = 15.0
 # Receivers that are sent to at the same time.
 MAX_CONCURRENT_RECEIVERS = 50
 
+# The same for receivers of watches, which wait for each other only.
+MAX_CONCURRENT_WATCHES = 20
+
 
 def sign(secret: bytes, message: str, timestamp: int, body: bytes) -> str:
     """The signature of a message: HMAC-SHA256 over `id.timestamp.body`, in base64, after the version `v1`."""
@@ -40,7 +43,7 @@ class WebhookSender:
         self._client = httpcore.AsyncConnectionPool(
             ssl_context=ssl.create_default_context(),
             network_backend=network,
-            max_connections=MAX_CONCURRENT_RECEIVERS,
+            max_connections=MAX_CONCURRENT_RECEIVERS + MAX_CONCURRENT_WATCHES,
         )
 
     async def close(self) -> None:
@@ -55,6 +58,7 @@ class WebhookSender:
         position: int | None,
         content: WebhookContent,
         attempt: int,
+        challenge: str | None = None,
     ) -> Delivery:
         """Send a message once.
 
@@ -65,6 +69,7 @@ class WebhookSender:
             position: The event's position, or None for a test message.
             content: The body, and the headers that belong to it.
             attempt: Counts the attempts from 1.
+            challenge: What the answer's body must be.
         """
         now = datetime.now(UTC)
         timestamp = int(now.timestamp())
@@ -82,8 +87,11 @@ class WebhookSender:
                 request = self._client.stream("POST", url, headers=[*headers.items()], content=body)
                 async with request as response:
                     status = response.status
+                    answered = await _beginning(response, len(challenge)) if challenge is not None else None
             # Redirects are not followed: events are sent to the registered address only.
             error = None if 200 <= status < 300 else f"answered {status}"
+            if error is None and answered != challenge:
+                error = "answered without the challenge"
         except (
             OSError,
             httpcore.NetworkError,
@@ -93,3 +101,13 @@ class WebhookSender:
         ) as failure:
             error = str(failure) or type(failure).__name__
         return Delivery(at=now, message=message, position=position, attempt=attempt, status=status, error=error)
+
+
+async def _beginning(response: httpcore.Response, size: int) -> str:
+    """A body, or of a longer one its beginning: more than `size` characters, without spaces around them."""
+    body = b""
+    async for chunk in response.aiter_stream():
+        body += chunk
+        if len(body.strip()) > size:
+            break
+    return body.strip()[: size + 1].decode("ascii", "replace")

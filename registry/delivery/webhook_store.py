@@ -15,33 +15,47 @@ MAX_DELIVERIES = 1_000
 
 INSERT_WEBHOOK = """
 INSERT INTO webhooks (id, url, format, secret, type, deal, organization, source, deals, position, created_at,
-                      created_by)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                      created_by, owner)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 """
 
 SELECT_WEBHOOKS = """
 SELECT id, url, format, secret, old_secret, rotation_ends_at, type, deal, organization, source, deals, position,
-       failures, next_at, created_at, created_by, disabled_at
+       failures, next_at, created_at, created_by, disabled_at, owner, confirmed_at
   FROM webhooks
  ORDER BY created_at, id
 """
 
 SELECT_WEBHOOK = """
 SELECT id, url, format, secret, old_secret, rotation_ends_at, type, deal, organization, source, deals, position,
-       failures, next_at, created_at, created_by, disabled_at
+       failures, next_at, created_at, created_by, disabled_at, owner, confirmed_at
   FROM webhooks
  WHERE id = $1
 """
 
+SELECT_OF_OWNER = """
+SELECT id, url, format, secret, old_secret, rotation_ends_at, type, deal, organization, source, deals, position,
+       failures, next_at, created_at, created_by, disabled_at, owner, confirmed_at
+  FROM webhooks
+ WHERE owner = $1
+ ORDER BY created_at, id
+"""
+
+# The receiver of a watch gets nothing before it is confirmed.
 SELECT_DUE = """
 SELECT id, url, format, secret, old_secret, rotation_ends_at, type, deal, organization, source, deals, position,
-       failures, next_at, created_at, created_by, disabled_at
+       failures, next_at, created_at, created_by, disabled_at, owner, confirmed_at
   FROM webhooks
  WHERE disabled_at IS NULL
    AND (next_at IS NULL OR next_at <= $1)
+   AND (owner IS NULL OR confirmed_at IS NOT NULL)
 """
 
 ANY_WEBHOOK = "SELECT EXISTS (SELECT FROM webhooks)"
+
+CONFIRM = "UPDATE webhooks SET confirmed_at = $2, position = $3 WHERE id = $1 AND confirmed_at IS NULL"
+
+DELETE_UNCONFIRMED = "DELETE FROM webhooks WHERE owner IS NOT NULL AND confirmed_at IS NULL AND created_at < $1"
 
 DELETE_WEBHOOK = "DELETE FROM webhooks WHERE id = $1"
 
@@ -100,7 +114,8 @@ Format: TypeAlias = Literal["standard", "cloudevents", "cloudevents-binary"]
 class Webhook(Struct, frozen=True, kw_only=True):
     """A receiver of events: its address, its filter, and the position of the last event that it accepted.
 
-    After a rotation, messages have a signature of the old secret too until `rotation_ends_at`.
+    After a rotation, messages have a signature of the old secret too until `rotation_ends_at`. `owner` is the principal
+    whose watch it is; null for one that an administrator made. A watch's receiver gets nothing before `confirmed_at`.
     """
 
     id: str
@@ -118,6 +133,8 @@ class Webhook(Struct, frozen=True, kw_only=True):
     created_by: str
     disabled_at: datetime | None
     rotation_ends_at: datetime | None
+    owner: str | None = None
+    confirmed_at: datetime | None = None
 
 
 class EncryptedSecrets(Struct, frozen=True):
@@ -139,7 +156,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
 
     @property
     def succeeded(self) -> bool:
-        return self.status is not None and 200 <= self.status < 300
+        return self.error is None
 
 
 async def insert(pool: Pool, webhook: Webhook, secret: bytes) -> None:
@@ -159,12 +176,28 @@ async def insert(pool: Pool, webhook: Webhook, secret: bytes) -> None:
         w.position,
         w.created_at,
         w.created_by,
+        w.owner,
     )
 
 
 async def load_all(pool: Pool) -> list[tuple[Webhook, EncryptedSecrets]]:
     """All webhooks, in the order of their creation, each with its secrets."""
     return [_webhook(row) for row in await pool.fetch(SELECT_WEBHOOKS)]
+
+
+async def load_of_owner(pool: Pool, owner: str) -> list[Webhook]:
+    """The webhooks of a principal's watches, in the order of their creation."""
+    return [_webhook(row)[0] for row in await pool.fetch(SELECT_OF_OWNER, owner)]
+
+
+async def confirm(pool: Pool, id: str, at: datetime, position: int) -> None:
+    """Confirm the receiver of a watch: events after a position are sent. Does nothing for a confirmed one."""
+    await pool.execute(CONFIRM, id, at, position)
+
+
+async def delete_unconfirmed(pool: Pool, before: datetime) -> None:
+    """Delete the webhooks of watches whose receivers were not confirmed in time."""
+    await pool.execute(DELETE_UNCONFIRMED, before)
 
 
 async def load(pool: Pool, id: str) -> tuple[Webhook, EncryptedSecrets] | None:

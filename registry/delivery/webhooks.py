@@ -3,6 +3,9 @@
 Each webhook has its own position in the log. An event is sent until the receiver answers with a success, at growing
 intervals, and only then the next one: delivery is in order and at least once. `webhook-id` is the event's id, by which
 a receiver detects repetitions. `webhook_delivery` sends; this module manages.
+
+An administrator's webhooks send from their creation on. Those of a principal's watches, which have an `owner`, send
+once the receiver has answered a challenge: an address that ignores it belongs to a stranger.
 """
 
 from __future__ import annotations
@@ -16,20 +19,33 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from registry.delivery import webhook_store
+from registry.delivery.confirmation import CONFIRM_WITHIN, ConfirmationLimit
 from registry.delivery.public_network import Network, PublicOnlyBackend, is_ip_address
 from registry.delivery.webhook_delivery import WebhookDelivery
 from registry.delivery.webhook_sender import WebhookSender, format_secret
 from registry.delivery.webhook_store import Delivery, EncryptedSecrets, Format, Webhook
-from registry.errors import FieldError, Invalid, NotFound
+from registry.errors import FieldError, Invalid, NotFound, RegistryError
 from registry.events import store, write_batch
 from registry.events.write_batch import Head
 from registry.infra.postgres import Pool
 from registry.infra.secret_box import SecretBox
 from registry.queries.deal_query import DealQuery, check
 from registry.queries.matching_events import MatchingEvents
+from registry.queries.principals import Principals
 
 # Hours for which messages have a signature of the old secret too, unless a rotation says otherwise.
 OVERLAP_HOURS = 24
+
+WEBHOOK_PREFIX = "wh_"
+
+# Receivers that the watches of a principal may have.
+MAX_OWNED = 10
+
+
+class WatchUnconfirmed(RegistryError):
+    """The receiver of a watch did not answer with the challenge."""
+
+    code = "watch_unconfirmed"
 
 
 class Webhooks:
@@ -40,17 +56,19 @@ class Webhooks:
         pool: Pool,
         events: MatchingEvents,
         box: SecretBox,
+        principals: Principals,
         allowed: Sequence[Network] = (),
         *,
         source: str = "",
     ) -> None:
-        """`source` is the log's name, which CloudEvents have."""
+        """`principals` says whether the owner of a watch has a right; `source` is the log's name, for CloudEvents."""
         self._pool = pool
         self._box = box
         self._allowed = tuple(allowed)
         self._network = PublicOnlyBackend(allowed)
         self._sender = WebhookSender(self._network)
-        self._delivery = WebhookDelivery(pool, events, self._sender, box, source)
+        self._delivery = WebhookDelivery(pool, events, self._sender, box, principals, source)
+        self._confirmations = ConfirmationLimit()
 
     async def __aenter__(self) -> Webhooks:
         self._delivery.start()
@@ -78,31 +96,37 @@ class Webhooks:
         *,
         format: Format = "standard",
         deals: DealQuery | None = None,
+        owner: str | None = None,
         **event_filter: str | None,
     ) -> tuple[Webhook, str]:
         """Register a webhook.
 
         Args:
             url: The receiver.
-            by: The id of the API key.
+            by: The principal that makes it.
             after: The position after which delivery begins. Default: the head of the log.
             type: The types that an event may have. Default: any.
             format: How messages are written.
             deals: Conditions that the events' deals meet.
+            owner: The principal whose watch it is.
             event_filter: `deal`, `organization` and `source` that an event must match.
 
         Returns:
             The webhook, and the secret that signs its messages.
 
         Raises:
-            Invalid: Nothing can be sent to the address, or a condition is incomplete.
+            Invalid: Nothing can be sent to the address, a condition is incomplete, or the owner has too many watches.
             SecretUnreadable: The secret cannot be encrypted.
         """
         self._check_url(url)
         check(deals)
+        if owner is not None:
+            await webhook_store.delete_unconfirmed(self._pool, datetime.now(UTC) - CONFIRM_WITHIN)
+            if len(await self.of_owner(owner)) >= MAX_OWNED:
+                raise Invalid([FieldError("/url", "too_many_watches", limit=MAX_OWNED)])
         secret = secrets.token_bytes(32)
         webhook = Webhook(
-            id=f"wh_{secrets.token_hex(8)}",
+            id=f"{WEBHOOK_PREFIX}{secrets.token_hex(8)}",
             url=url,
             format=format,
             type=type,
@@ -117,6 +141,7 @@ class Webhooks:
             created_by=by,
             disabled_at=None,
             rotation_ends_at=None,
+            owner=owner,
         )
         await webhook_store.insert(self._pool, webhook, self._box.encrypt(secret))
         self._delivery.wake()
@@ -181,22 +206,53 @@ class Webhooks:
         """Raises NotFound."""
         return (await self._load(id))[0]
 
-    async def _load(self, id: str) -> tuple[Webhook, EncryptedSecrets]:
+    async def _load(self, id: str, owner: str | None = None) -> tuple[Webhook, EncryptedSecrets]:
+        """A webhook; with `owner`, of that principal's watches. Raises NotFound."""
         # Postgres refuses NUL in a text.
         loaded = await webhook_store.load(self._pool, id) if "\0" not in id else None
-        if loaded is None:
+        if loaded is None or owner not in (None, loaded[0].owner):
             raise NotFound("webhook", webhook=id[:80])
         return loaded
 
-    async def delete(self, id: str) -> None:
-        """Raises NotFound."""
-        await self._load(id)
+    async def delete(self, id: str, owner: str | None = None) -> None:
+        """Delete a webhook; with `owner`, of that principal's watches. Raises NotFound."""
+        await self._load(id, owner)
         await webhook_store.delete(self._pool, id)
         self._delivery.restart(id)
 
-    async def deliveries(self, id: str, limit: int) -> list[Delivery]:
-        """The latest attempts, newest first. Raises NotFound."""
-        await self._load(id)
+    # --- of watches ---------------------------------------------------------------------------------------------------
+
+    async def of_owner(self, owner: str) -> list[Webhook]:
+        """The webhooks of a principal's watches, oldest first."""
+        return await webhook_store.load_of_owner(self._pool, owner)
+
+    async def confirm(self, id: str, owner: str) -> Webhook:
+        """Send the receiver a challenge. Once it has answered with it, later events are sent.
+
+        Raises:
+            NotFound: The principal has no such watch.
+            RateLimited: The principal has sent too many challenges.
+            WatchUnconfirmed: The receiver did not answer with the challenge.
+            SecretUnreadable: The secret cannot be decrypted.
+        """
+        webhook, encrypted = await self._load(id, owner)
+        if webhook.confirmed_at is not None:
+            return webhook
+        self._confirmations.take(owner)
+        keys = self._delivery.signing_secrets(webhook, encrypted)
+        delivery = await self._delivery.send_challenge(webhook, keys)
+        if not delivery.succeeded:
+            raise WatchUnconfirmed(problem=(delivery.error or "")[:200])
+        head = (await write_batch.head(self._pool)).position
+        await webhook_store.confirm(self._pool, id, datetime.now(UTC), head)
+        self._delivery.wake()
+        return await self.get(id)
+
+    # --- deliveries ---------------------------------------------------------------------------------------------------
+
+    async def deliveries(self, id: str, limit: int, owner: str | None = None) -> list[Delivery]:
+        """The latest attempts, newest first; with `owner`, of that principal's watches. Raises NotFound."""
+        await self._load(id, owner)
         return await webhook_store.load_deliveries(self._pool, id, limit)
 
     async def test(self, id: str) -> Delivery:

@@ -116,6 +116,14 @@ class Principals:
                     self._streams[missing[name]] = FoldedStream(missing[name], PRINCIPALS, events)
             return
 
+    async def has_right(self, principal: str) -> bool:
+        """Whether a principal has a right, by itself or by a key: others are sent nothing."""
+        stream = await self.stream(principal)
+        if stream is None:
+            return False
+        now = datetime.now(UTC)
+        return bool(stream.state.rights.scopes) or any(key.is_valid(now) for key in stream.state.keys)
+
     async def require(self, principal: str, position: int | None = None) -> FoldedStream[Principal]:
         """A principal as of a log position.
 

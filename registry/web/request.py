@@ -67,7 +67,7 @@ class PageRequest(Struct):
         rate_imports: The number of imports of exchange rates that the page's totals may use.
         is_replayed: Whether the log begins with a replay, as the demo's does.
         checkpoint: The newest signed checkpoint.
-        sends_mail: Whether a reader can watch a page by e-mail.
+        can_watch: Whether a reader can watch a page.
         mirror_of: The address of the registry that this service is a mirror of.
         mirror_has_stopped: Whether a contradiction has stopped the mirror.
     """
@@ -84,7 +84,7 @@ class PageRequest(Struct):
     rate_imports: int = 0
     is_replayed: bool = False
     checkpoint: Checkpoint | None = None
-    sends_mail: bool = False
+    can_watch: bool = False
     mirror_of: str | None = None
     mirror_has_stopped: bool = False
     _sticky_query: str | None = None
@@ -285,7 +285,7 @@ async def page(
         rate_imports=streams.rate_imports,
         is_replayed=await log_queries.is_replayed(),
         checkpoint=await evidence.newest_checkpoint(),
-        sends_mail=settings.smtp_url is not None and mirror is None,
+        can_watch=mirror is None,
         mirror_of=mirror.url if mirror is not None else None,
         mirror_has_stopped=mirror is not None and mirror.incident is not None,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, Response, post, route
@@ -14,9 +14,11 @@ from registry.api.guards import IGNORES_QUERY
 from registry.api.parameters import text
 from registry.delivery.feed import Filter
 from registry.delivery.watch_mail import condition_text
-from registry.delivery.watch_store import Watch
+from registry.delivery.watch_store import Digest, Watch
 from registry.delivery.watches import Watches
-from registry.errors import Invalid, NotFound, RegistryError
+from registry.delivery.webhook_store import Webhook
+from registry.delivery.webhooks import WEBHOOK_PREFIX, WatchUnconfirmed, Webhooks
+from registry.errors import Invalid, NotFound, RateLimited, RegistryError
 from registry.events import intake
 from registry.events.types import EVENT_TYPES
 from registry.i18n import Message
@@ -26,6 +28,7 @@ from registry.web.request import READ, Page, PageRequest, Request, check_csrf, r
 from registry.web.session import read_form, require_key
 
 AnyWatches = NamedDependency[SkipValidation[Watches]]
+AnyWebhooks = NamedDependency[SkipValidation[Webhooks]]
 
 FILTERS = ("type", "deal", "organization", "source")
 DEAL_FILTERS = DealQuery.__struct_fields__
@@ -36,14 +39,12 @@ Token = Annotated[str, text("The token of a link in an e-mail.")]
 
 
 class WatchPages(Controller):
-    """Watches by e-mail."""
+    """Watches by e-mail and webhook."""
 
     @route("/watches", http_method=READ)
-    async def get_watches(self, page: Page, watches: AnyWatches) -> Response[bytes]:
+    async def get_watches(self, page: Page, watches: AnyWatches, webhooks: AnyWebhooks) -> Response[bytes]:
         """The reader's watches."""
-        own = await watches.of_principal(require_key(page).id)
-        rows = [(watch, watches.address(watch), await watches.about(watch)) for watch in own]
-        return render.send(page, render.render(page, "watches.html", watches=rows))
+        return await _list(page, watches, webhooks)
 
     @route("/watches/new", http_method=READ)
     async def get_new(
@@ -55,49 +56,64 @@ class WatchPages(Controller):
     ) -> Response[bytes]:
         """The form that makes a watch."""
         require_key(page)
-        _require_mail(watches)
         given = {name: value for name, value in asdict(event_filter).items() if value and name != "type"}
         if event_filter.type:
             given["type"] = ",".join(event_filter.type)
-        return _form(page, given, event_deals or DealQuery())
+        return _form(page, given, event_deals or DealQuery(), by_mail=watches.is_available)
 
     @post("/watches", status_code=303)
-    async def post_watch(self, request: Request, page: Page, watches: AnyWatches) -> Response[bytes]:
-        """Save a watch, and ask the owner of the address to confirm it."""
+    async def post_watch(
+        self, request: Request, page: Page, watches: AnyWatches, webhooks: AnyWebhooks
+    ) -> Response[bytes]:
+        """Save a watch: ask the owner of the e-mail address to confirm it, or show the secret of the receiver."""
         sent = await read_form(request)
         key = require_key(page)
         check_csrf(request, page.session.token, sent.get("csrf", ""))
         given = {name: sent[name].strip()[:2000] for name in FILTERS if sent.get(name, "").strip()}
         types = [type for type in given.get("type", "").split(",") if type in EVENT_TYPES]
         deals = _decode_deals({name: sent[f"deals.{name}"] for name in DEAL_FILTERS if sent.get(f"deals.{name}")})
+        conditions: dict[str, Any] = {name: given.get(name) for name in FILTERS}
+        conditions |= {"type": types or None, "deals": deals if deals.given() else None}
         try:
-            await watches.create(
-                key.id,
-                sent.get("email", "").strip(),
-                language=page.language,
-                digest="daily" if sent.get("digest") == "daily" else "at_once",
-                type=types or None,
-                deal=given.get("deal"),
-                organization=given.get("organization"),
-                source=given.get("source"),
-                deals=deals if deals.given() else None,
-            )
+            if "url" in sent:
+                made, secret = await webhooks.create(sent["url"].strip()[:2000], key.id, owner=key.id, **conditions)
+                return await _list(page, watches, webhooks, made=made, secret=secret)
+            digest: Digest = "daily" if sent.get("digest") == "daily" else "at_once"
+            email = sent.get("email", "").strip()
+            await watches.create(key.id, email, language=page.language, digest=digest, **conditions)
         except NotFound:
             raise
         except RegistryError as error:
             problem = error.field_errors[0] if isinstance(error, Invalid) else error.message
-            return _form(page, given, deals, sent, problem)
+            return _form(page, given, deals, sent, problem, by_mail=watches.is_available)
         return redirect(page.link("/watches"))
 
     @post("/watches/{id:str}/delete", status_code=303)
     async def post_delete(
-        self, request: Request, page: Page, id: FromPath[str], watches: AnyWatches
+        self, request: Request, page: Page, id: FromPath[str], watches: AnyWatches, webhooks: AnyWebhooks
     ) -> Response[bytes]:
         """End one of the reader's watches."""
         sent = await read_form(request)
         key = require_key(page)
         check_csrf(request, page.session.token, sent.get("csrf", ""))
-        await watches.delete(id, key.id)
+        if id.startswith(WEBHOOK_PREFIX):
+            await webhooks.delete(id, owner=key.id)
+        else:
+            await watches.delete(id, key.id)
+        return redirect(page.link("/watches"))
+
+    @post("/watches/{id:str}/challenge", status_code=303)
+    async def post_challenge(
+        self, request: Request, page: Page, id: FromPath[str], watches: AnyWatches, webhooks: AnyWebhooks
+    ) -> Response[bytes]:
+        """Ask the receiver of one of the reader's watches to confirm."""
+        sent = await read_form(request)
+        key = require_key(page)
+        check_csrf(request, page.session.token, sent.get("csrf", ""))
+        try:
+            await webhooks.confirm(id, key.id)
+        except (WatchUnconfirmed, RateLimited) as error:
+            return await _list(page, watches, webhooks, problem=error.message)
         return redirect(page.link("/watches"))
 
     # The links of e-mails need no session: the token is the proof. A program that opens links to look for harm sends
@@ -122,9 +138,32 @@ class WatchPages(Controller):
         return await _link_page(public_page, watches, watch, purpose, token, done=True)
 
 
-def _require_mail(watches: Watches) -> None:
-    if not watches.is_available:
-        raise NotFound("watches")
+async def _list(
+    page: PageRequest,
+    watches: Watches,
+    webhooks: Webhooks,
+    *,
+    made: Webhook | None = None,
+    secret: str | None = None,
+    problem: Message | None = None,
+) -> Response[bytes]:
+    """The reader's watches, with the secret of a new one, or why one was not confirmed."""
+    owner = require_key(page).id
+    by_mail = [(watch, watches.address(watch)) for watch in await watches.of_principal(owner)]
+    own: list[tuple[Watch | Webhook, str]] = [*by_mail]
+    own += [(webhook, webhook.url) for webhook in await webhooks.of_owner(owner)]
+    rows = [(watch, address, await watches.about(watch, page.language)) for watch, address in own]
+    rendered = render.render(
+        page,
+        "watches.html",
+        409 if problem else 200,
+        watches=rows,
+        is_webhook=lambda watch: isinstance(watch, Webhook),
+        made=made,
+        secret=secret,
+        problem=problem,
+    )
+    return render.send(page, rendered)
 
 
 async def _linked(watches: Watches, id: str, purpose: str, token: str) -> Watch:
@@ -145,6 +184,8 @@ def _form(
     deals: DealQuery,
     sent: dict[str, str] | None = None,
     problem: Message | None = None,
+    *,
+    by_mail: bool,
 ) -> Response[bytes]:
     conditions = [(n, value, condition_text(n, value, {}, page.language)) for n, value in deals.given().items()]
     rendered = render.render(
@@ -156,6 +197,7 @@ def _form(
         conditions=conditions,
         sent=sent or {},
         problem=problem,
+        by_mail=by_mail,
     )
     return render.send(page, rendered)
 
@@ -163,6 +205,6 @@ def _form(
 async def _link_page(
     page: PageRequest, watches: Watches, watch: Watch, purpose: str, token: str, *, done: bool
 ) -> Response[bytes]:
-    about = await watches.about(watch)
+    about = await watches.about(watch, page.language)
     rendered = render.render(page, "watch_link.html", watch=watch, about=about, purpose=purpose, token=token, done=done)
     return render.send(page, rendered)
