@@ -34,11 +34,12 @@ from registry.domain.totals import GROUPINGS, Estimates, Measure, TotalsQuery
 from registry.errors import InvalidParameter
 from registry.events.currencies import Currency
 from registry.projections.columnar.lists import Order, PagePlace
+from registry.projections.columnar.selection import Point, Selection
 from registry.queries.deal_query import DealListQuery
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import DealPage, RateSource, RatesResponse, TotalsResponse, encode
 from registry.transparency.evidence import Evidence
-from registry.transparency.total_state import CertifiedQuery
+from registry.transparency.total_state import CertifiedQuery, CertifiedSelection
 
 Sort = Literal[
     "deal", "-deal", "title", "-title", "amount", "-amount", "announced_on", "-announced_on", "updated", "-updated",
@@ -48,7 +49,7 @@ Sort = Literal[
 MAX_COMPARED = 200
 
 MAX_CERTIFIED = 5000
-"""The most events in a certificate of a total."""
+"""The most events of a point in a certificate of a total, a list or a comparison."""
 
 _DIMENSION = rf"({'|'.join(GROUPINGS)}|classification:[a-z_]+)"
 
@@ -82,19 +83,32 @@ def read_grouping(text: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text.split(","))) if text else ()
 
 
+def _certified_filters(filters: DealListQuery, **others: object) -> dict[str, str]:
+    """The filters of a certificate.
+
+    Args:
+        filters: The filters of the request.
+        others: Parameters that a certificate does not take, None where they are not given.
+
+    Raises:
+        InvalidParameter: Some filters cannot be certified: they also depend on more than the events of the deals.
+    """
+    given = filters.given()
+    for name in (*given, *(name for name, value in others.items() if value is not None)):
+        if name not in CertifiedSelection.__struct_fields__:
+            raise InvalidParameter("certificate_of_answer", parameter=name)
+    return given
+
+
 def _certified_query(query: TotalsQuery, filters: DealListQuery) -> CertifiedQuery:
-    """What a certificate is about.
+    """What a certificate of a total is about.
 
     Raises:
         InvalidParameter: Some filters, and groups by organization, cannot be certified: they also depend on the
             records of organizations.
     """
-    given: dict[str, Any] = filters.given()
-    if "organization" in query.group_by:
-        raise InvalidParameter("certificate_of_total", parameter="group_by")
-    for name in given:
-        if name not in CertifiedQuery.__struct_fields__:
-            raise InvalidParameter("certificate_of_total", parameter=name)
+    by_organization = "organization" in query.group_by
+    given = _certified_filters(filters, group_by=query.group_by if by_organization else None)
     return CertifiedQuery(
         measure=query.measure,  # type: ignore[arg-type]
         currency=query.currency,
@@ -105,13 +119,33 @@ def _certified_query(query: TotalsQuery, filters: DealListQuery) -> CertifiedQue
     )
 
 
+async def _certified_deals(portfolio: PortfolioQueries, *selected: tuple[Point, Selection]) -> tuple[list[str], bool]:
+    """The deals that an answer about selections depends on, and whether they are all deals of the log.
+
+    Raises:
+        InvalidParameter: Those of a selection have too many events.
+    """
+    found = [await portfolio.deals_of_total(point, selection, MAX_CERTIFIED) for point, selection in selected]
+    events = max(events for _, events, _ in found)
+    if events > MAX_CERTIFIED:
+        raise InvalidParameter("certificate_too_large", parameter="certificate", events=events, limit=MAX_CERTIFIED)
+    return sorted({deal for deals, _, _ in found for deal in deals}), all(complete for _, _, complete in found)
+
+
+def _bundle(content: bytes) -> RawResponse[Any]:
+    return RawResponse(content, 200, REVALIDATED, CERTIFICATE.encode())
+
+
+_CERTIFIED = {CERTIFICATE: "With `certificate=true`: a bundle that `registry verify` checks offline."}
+
+
 class PortfolioController(Controller):
     """All deals."""
 
     path = "/v1"
     tags = ("Portfolio",)
 
-    @reading("/deals")
+    @reading("/deals", "evidence_unavailable", other=_CERTIFIED)
     async def get_deals(
         self,
         request: Request,
@@ -129,12 +163,23 @@ class PortfolioController(Controller):
         facets: Annotated[
             bool, QueryParameter(description="Count the deals that each value of each filter would leave.")
         ] = False,
+        certificate: Certificate = False,
     ) -> RawResponse[schemas.DealPage]:
-        """Deals at any point in time, filtered and in any order, with the number of deals of each facet."""
+        """Deals at any point in time, filtered and in any order, with the number of deals of each facet.
+
+        With `certificate=true`: the states of all of them in the order of their slugs, with what they follow from.
+        """
         start = decode_cursor(cursor) if cursor is not None else None
         as_of = start.fix(portfolio_as_of) if start else portfolio_as_of
         point = await portfolio_queries.point(as_of)
         selection = await portfolio_queries.select(point, deal_filters)
+        if certificate:
+            filters = _certified_filters(deal_filters, cursor=cursor)
+            deals, complete = await _certified_deals(portfolio_queries, (point, selection))
+            evidence: Evidence = request.app.state.services.evidence
+            resolved = (await portfolio_queries.resolve(as_of)).as_of
+            certified = CertifiedSelection(**filters)
+            return _bundle(await evidence.list_certificate(certified, resolved, deals, complete=complete))
         rates = await portfolio_queries.rates(as_of)
         weights = portfolio_queries.weights(rates, point.day)
         order = read_order(sort, deal_filters.q, weights)
@@ -155,11 +200,7 @@ class PortfolioController(Controller):
             headers["Link"] = f'</v1/deals?{urlencode(query)}>; rel="next"'
         return json_response(encode(body), headers)
 
-    @reading(
-        "/totals",
-        "evidence_unavailable",
-        other={CERTIFICATE: "With `certificate=true`: a bundle that `registry verify` checks offline."},
-    )
+    @reading("/totals", "evidence_unavailable", other=_CERTIFIED)
     async def get_totals(
         self,
         request: Request,
@@ -229,15 +270,10 @@ class PortfolioController(Controller):
         selection = await portfolio_queries.select(point, totals_filters)
         if certificate:
             certified = _certified_query(query, totals_filters)
-            deals, events, complete = await portfolio_queries.deals_of_total(point, selection, MAX_CERTIFIED)
-            if events > MAX_CERTIFIED:
-                raise InvalidParameter(
-                    "certificate_too_large", parameter="certificate", events=events, limit=MAX_CERTIFIED
-                )
+            deals, complete = await _certified_deals(portfolio_queries, (point, selection))
             evidence: Evidence = request.app.state.services.evidence
             resolved = (await portfolio_queries.resolve(as_of)).as_of
-            bundle = await evidence.total_certificate(certified, resolved, deals, rates, complete=complete)
-            return RawResponse(bundle, 200, REVALIDATED, CERTIFICATE.encode())
+            return _bundle(await evidence.total_certificate(certified, resolved, deals, rates, complete=complete))
         totals = await portfolio_queries.totals(point, selection, query, rates, roll_up is not None)
         rules: dict[str, str] = {
             rule: str(rule.text) for group in (totals.overall, *totals.groups) for rule in group.rules
@@ -283,22 +319,38 @@ class PortfolioController(Controller):
         )
         return json_response(encode(body))
 
-    @reading("/compare")
+    @reading("/compare", "evidence_unavailable", other=_CERTIFIED)
     async def get_portfolio_compare(
         self,
+        request: Request,
         portfolio_queries: NamedDependency[PortfolioQueries],
         from_as_of: NamedDependency[AsOf],
         to_as_of: NamedDependency[AsOf],
         deal_filters: NamedDependency[DealListQuery],
         cursor: CursorParameter = None,
         limit: Annotated[int, integer("The most deals with changes.", 1, MAX_COMPARED)] = 50,
+        certificate: Certificate = False,
     ) -> RawResponse[schemas.PortfolioComparison]:
         """What appeared, grew, shrank, slipped, was stated first or corrected between two points, over all deals.
 
         A deal is compared if it meets the filters at one of the two points. A page has the changes of `limit` deals;
-        one that is not the last has fewer only where very many deals that may differ do not.
+        one that is not the last has fewer only where very many deals that may differ do not. With `certificate=true`:
+        the changes of all deals, with what they follow from.
         """
         first, last = require_single_axis(from_as_of, "from."), require_single_axis(to_as_of, "to.")
+        if certificate:
+            filters = _certified_filters(deal_filters, cursor=cursor)
+            points = [await portfolio_queries.point(as_of) for as_of in (first, last)]
+            selected = [(point, await portfolio_queries.select(point, deal_filters)) for point in points]
+            deals, complete = await _certified_deals(portfolio_queries, *selected)
+            evidence: Evidence = request.app.state.services.evidence
+            rates = await portfolio_queries.rates(last)
+            resolved = [(await portfolio_queries.resolve(as_of)).as_of for as_of in (first, last)]
+            certified = CertifiedSelection(**filters)
+            bundle = await evidence.comparison_certificate(
+                certified, (resolved[0], resolved[1]), deals, rates, complete=complete
+            )
+            return _bundle(bundle)
         start = decode_cursor(cursor) if cursor is not None else None
         if start is not None:
             last = start.fix(last)

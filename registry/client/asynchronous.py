@@ -70,6 +70,8 @@ class AsyncClient:
     deals = _method(calls.deals)
     totals = _method(calls.totals)
     total_certificate = _method(calls.total_certificate)
+    list_certificate = _method(calls.list_certificate)
+    comparison_certificate = _method(calls.comparison_certificate)
     compare = _method(calls.compare)
     rates = _method(calls.rates)
     search = _method(calls.search)

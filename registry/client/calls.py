@@ -184,6 +184,16 @@ def total_certificate(
     return _bytes("/v1/totals", certificate=True, **given, **filters)
 
 
+def list_certificate(**filters: Unpack[DealFilterParameters]) -> Call[bytes]:
+    """A list of deals as a bundle that can be verified offline (`verify_bundle`)."""
+    return _bytes("/v1/deals", certificate=True, **filters)
+
+
+def comparison_certificate(**points: Unpack[ComparisonFilters]) -> Call[bytes]:
+    """What changed between two points, as a bundle that can be verified offline (`verify_bundle`)."""
+    return _bytes("/v1/compare", certificate=True, **points)
+
+
 def compare(
     *, cursor: str | None = None, limit: int | None = None, **points: Unpack[ComparisonFilters]
 ) -> Call[schemas.PortfolioComparison]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from registry.transparency.bundles import BundleVerification, verify_bundle
+from registry.transparency.bundles import verify_bundle
 from registry.transparency.checkpoint import VerifierKey
 from registry.transparency.cosignatures import Quorum, WitnessKey
+from registry.transparency.proven_streams import BundleVerification
 
 
 def verify(

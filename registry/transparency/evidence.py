@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,9 +42,13 @@ from registry.transparency.merkle import (
     root_from_tiles,
     root_tiles,
 )
+from registry.transparency.portfolio_bundles import PortfolioBundle
 from registry.transparency.proofs import (
+    CertifiedLog,
     Consistency,
     build_certificate,
+    build_comparison_certificate,
+    build_list_certificate,
     build_total_certificate,
     hex_path,
     prove_event,
@@ -61,7 +65,7 @@ from registry.transparency.tiles import (
     parse_tile_path,
     tile_path,
 )
-from registry.transparency.total_state import CertifiedQuery
+from registry.transparency.total_state import CertifiedQuery, CertifiedSelection
 from registry.transparency.tree import load_entries, load_leaf_hashes, load_stream_heads, load_tiles
 from registry.transparency.verify import LogVerification
 from registry.transparency.witness_request import WitnessRequest
@@ -451,19 +455,52 @@ class Evidence:
     async def total_certificate(
         self, query: CertifiedQuery, as_of: AsOf, deals: Sequence[str], rates: Rates, *, complete: bool
     ) -> bytes:
-        """A total with everything it follows from, as JSON (`build_total_certificate`).
+        """A total with everything it follows from, as JSON; `deals` and `complete` as in `CertifiedLog`.
 
         Raises:
             EvidenceUnavailable: No checkpoint can be signed now.
         """
+
+        async def build(log: CertifiedLog) -> PortfolioBundle:
+            return await build_total_certificate(self._pool, log, query, _until(as_of, log.signed.size), rates)
+
+        return await self._certify(build, deals, complete=complete)
+
+    async def list_certificate(
+        self, query: CertifiedSelection, as_of: AsOf, deals: Sequence[str], *, complete: bool
+    ) -> bytes:
+        """A list of deals with everything it follows from, as JSON; otherwise as `total_certificate`."""
+
+        async def build(log: CertifiedLog) -> PortfolioBundle:
+            return await build_list_certificate(self._pool, log, query, _until(as_of, log.signed.size))
+
+        return await self._certify(build, deals, complete=complete)
+
+    async def comparison_certificate(
+        self,
+        query: CertifiedSelection,
+        points: tuple[AsOf, AsOf],
+        deals: Sequence[str],
+        rates: Rates,
+        *,
+        complete: bool,
+    ) -> bytes:
+        """What changed between two points with everything it follows from; otherwise as `total_certificate`."""
+
+        async def build(log: CertifiedLog) -> PortfolioBundle:
+            bounded = _until(points[0], log.signed.size), _until(points[1], log.signed.size)
+            return await build_comparison_certificate(self._pool, log, query, bounded, rates)
+
+        return await self._certify(build, deals, complete=complete)
+
+    async def _certify(
+        self, build: Callable[[CertifiedLog], Awaitable[PortfolioBundle]], deals: Sequence[str], *, complete: bool
+    ) -> bytes:
         await self.checkpoint()
         async with self._signing:
             newest, heads = await self._newest_heads()
-            bounded = _until(as_of, newest.size)
             # While no other checkpoint is signed, the tree of heads stays as it is.
-            certificate = await build_total_certificate(
-                self._pool, query, bounded, deals, newest, heads, rates, complete=complete
-            )
+            certificate = await build(CertifiedLog(signed=newest, heads=heads, deals=deals, complete=complete))
         return await asyncio.to_thread(encode, certificate)
 
     async def _newest_heads(self) -> tuple[SignedCheckpoint, StreamHeadTree]:

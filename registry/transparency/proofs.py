@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from msgspec import UNSET, Struct, field
 
@@ -15,20 +16,16 @@ from registry.events.store import StoredEvent
 from registry.events.types import Recorded
 from registry.infra.postgres import Pool
 from registry.infra.threads import answer_apart
-from registry.transparency.bundles import (
-    Certificate,
-    CertifiedDeal,
-    Hex,
-    ProvenEvent,
-    ProvenHead,
-    TotalCertificate,
-    state_of,
-)
+from registry.transparency.bundles import Certificate
 from registry.transparency.checkpoint_store import SignedCheckpoint
+from registry.transparency.deal_state import state_of
 from registry.transparency.heads import HeadProof, StreamHeadTree
 from registry.transparency.merkle import inclusion_proof, inclusion_tiles
+from registry.transparency.portfolio_bundles import ComparisonCertificate, ListCertificate, TotalCertificate
+from registry.transparency.portfolio_state import comparison_of, list_of
+from registry.transparency.proven_streams import CertifiedDeal, Hex, ProvenEvent, ProvenHead
 from registry.transparency.tiles import ReadTile
-from registry.transparency.total_state import CertifiedQuery, RecordedRates, total_of
+from registry.transparency.total_state import CertifiedQuery, CertifiedSelection, RecordedRates, total_of
 from registry.transparency.tree import load_tiles
 
 # Events whose proofs are computed at once. Each needs a tile of 8 kB.
@@ -77,42 +74,50 @@ async def build_certificate(
     )
 
 
-async def build_total_certificate(
-    pool: Pool,
-    query: CertifiedQuery,
-    as_of: AsOf,
-    deals: Sequence[str],
-    signed: SignedCheckpoint,
-    heads: StreamHeadTree,
-    rates: Rates,
-    *,
-    complete: bool,
-) -> TotalCertificate:
-    """A total with everything it follows from.
+class CertifiedLog(Struct, frozen=True, kw_only=True):
+    """What a bundle about all deals is made from.
 
-    Args:
-        pool: The database.
-        query: What is added up.
-        as_of: The point in time, with an effective date and a position.
-        deals: The deals that count or whose relations decide; with `complete`, all deals of the log.
-        signed: The checkpoint that the certificate is checked against.
+    Attributes:
+        signed: The checkpoint that it is checked against.
         heads: The tree of the last events of all streams in that checkpoint.
-        rates: The exchange rates.
+        deals: The deals that the answer depends on; with `complete`, all deals of the log.
         complete: Whether to prove that no other deal is in the log.
     """
-    lines = heads.lines() if complete else None
-    if lines is not None:
-        # Deals that were registered since they were listed are in the checkpoint, too.
-        deals = [line.split(" ")[0].removeprefix("deal/") for line in lines if line.startswith("deal/")]
-    streams: dict[str, list[Recorded]] = {}
-    certified: list[CertifiedDeal] = []
-    for deal in sorted(deals):
-        events = await store.feed(pool, 0, 2**31, until=signed.size, stream=f"deal/{deal}")
-        if events:
-            head = heads.prove(f"deal/{deal}")
-            proven = tuple(await _proven(pool, events, signed.size))
-            certified.append(CertifiedDeal(deal, proven, head.lines, hex_path(head.path)))
-            streams[deal] = [event.recorded for event in events]
+
+    signed: SignedCheckpoint
+    heads: StreamHeadTree
+    deals: Sequence[str]
+    complete: bool
+
+    async def load(self, pool: Pool) -> tuple[dict[str, list[Recorded]], dict[str, Any]]:
+        """All events of the deals, and the fields of the bundle that prove them."""
+        lines = self.heads.lines() if self.complete else None
+        deals = self.deals
+        if lines is not None:
+            # Deals that were registered since they were listed are in the checkpoint, too.
+            deals = [line.split(" ")[0].removeprefix("deal/") for line in lines if line.startswith("deal/")]
+        streams: dict[str, list[Recorded]] = {}
+        certified: list[CertifiedDeal] = []
+        for deal in sorted(deals):
+            events = await store.feed(pool, 0, 2**31, until=self.signed.size, stream=f"deal/{deal}")
+            if events:
+                head = self.heads.prove(f"deal/{deal}")
+                proven = tuple(await _proven(pool, events, self.signed.size))
+                certified.append(CertifiedDeal(deal, proven, head.lines, hex_path(head.path)))
+                streams[deal] = [event.recorded for event in events]
+        return streams, {
+            "deals": tuple(certified),
+            "streams": tuple(lines) if lines is not None else None,
+            "statement": self.signed.heads,
+            "checkpoint": self.signed.note,
+        }
+
+
+async def build_total_certificate(
+    pool: Pool, log: CertifiedLog, query: CertifiedQuery, as_of: AsOf, rates: Rates
+) -> TotalCertificate:
+    """A total at a point, which has an effective date and a position, with everything it follows from."""
+    streams, proofs = await log.load(pool)
     used = RecordedRates(rates)
     total = await asyncio.to_thread(total_of, streams, as_of, query, used)
     return TotalCertificate(
@@ -120,11 +125,35 @@ async def build_total_certificate(
         query=query,
         total=total.overall,
         groups=total.groups if query.group_by else UNSET,
-        deals=tuple(certified),
-        streams=tuple(lines) if lines is not None else None,
         rates=tuple(used.used.values()),
-        statement=signed.heads,
-        checkpoint=signed.note,
+        **proofs,
+    )
+
+
+async def build_list_certificate(
+    pool: Pool, log: CertifiedLog, query: CertifiedSelection, as_of: AsOf
+) -> ListCertificate:
+    """A list of deals at a point, which has an effective date and a position, with everything it follows from."""
+    streams, proofs = await log.load(pool)
+    states = await asyncio.to_thread(list_of, streams, as_of, query, log.signed.size)
+    return ListCertificate(clocks=as_of, query=query, states=states, **proofs)
+
+
+async def build_comparison_certificate(
+    pool: Pool, log: CertifiedLog, query: CertifiedSelection, points: tuple[AsOf, AsOf], rates: Rates
+) -> ComparisonCertificate:
+    """What changed between two points, which have effective dates and positions, with everything it follows from."""
+    streams, proofs = await log.load(pool)
+    used = RecordedRates(rates)
+    comparison = await asyncio.to_thread(comparison_of, streams, *points, query, used)
+    return ComparisonCertificate(
+        from_=points[0],
+        to=points[1],
+        query=query,
+        changes=comparison.changes,
+        totals=comparison.totals,
+        rates=tuple(used.used.values()),
+        **proofs,
     )
 
 

@@ -20,18 +20,13 @@ from registry.events.types import Recorded
 MAX_LINES = 10_000
 
 
-class CertifiedQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is added up: a measure of the deals that meet every filter that is given, in groups if it says by what."""
+class CertifiedSelection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which deals: those that meet every filter that is given."""
 
-    measure: Measure = "amount"
-    currency: Currency | None = None
-    rates_of: date | None = None
-    estimates: Estimates = "include"
     region: str | None = None
     sector: str | None = None
     stage: str | None = None
     classification: str | None = None
-    group_by: tuple[str, ...] = ()
 
     def selects(self, row: DealRow) -> bool:
         """Whether a deal meets the filters."""
@@ -41,6 +36,16 @@ class CertifiedQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             and self.stage in (None, row.stage)
             and self.classification in (None, *row.classifications)
         )
+
+
+class CertifiedQuery(CertifiedSelection, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is added up: a measure of the selected deals, in groups if it says by what."""
+
+    measure: Measure = "amount"
+    currency: Currency | None = None
+    rates_of: date | None = None
+    estimates: Estimates = "include"
+    group_by: tuple[str, ...] = ()
 
 
 class RecordedRates(Rates):

@@ -14,7 +14,7 @@ from registry.domain.history import AsOf
 from registry.i18n import Message
 from registry.queries.deal_query import DealListQuery
 from registry.standards.citation import Citation, point_of, points_of
-from registry.transparency.total_state import CertifiedQuery
+from registry.transparency.total_state import CertifiedQuery, CertifiedSelection
 from registry.web.as_of import as_parameters
 from registry.web.i18n import N_
 from registry.web.request import PageRequest
@@ -126,12 +126,23 @@ def cite_comparison(
     *,
     is_list: bool = False,
     feed: Mapping[str, str] | None = None,
+    certified: Mapping[str, str | None] | None = None,
 ) -> CitePanel:
-    """The panel of a page that compares two as-of points."""
+    """The panel of a page that compares two as-of points; `certified` are the filters of a comparison of all deals."""
     today, points = page.times.today, (("from.", start), ("to.", end))
     dated = ((prefix, msgspec.structs.replace(one, effective_on=one.effective_on or today)) for prefix, one in points)
     fixed = {prefix: _fixed(page, one, _position(page, one), is_list=is_list) for prefix, one in dated}
-    return _panel(page, title, position, points_of(start, end, today), fixed, (), feed, (), {})
+    proofs = _comparison_certificate(certified, fixed) if certified is not None else []
+    return _panel(page, title, position, points_of(start, end, today), fixed, proofs, feed, (), {})
+
+
+def _comparison_certificate(filters: Mapping[str, str | None], fixed: Mapping[str, AsOf]) -> list[CitedProof]:
+    given = {name: value for name, value in filters.items() if value}
+    if not given.keys() <= set(CertifiedSelection.__struct_fields__):
+        return []
+    points = {name: value for prefix, one in fixed.items() for name, value in as_parameters(one, prefix).items()}
+    query = urlencode({**given, **points, "certificate": "true"})
+    return [CitedProof(N_("Certificate of this comparison"), f"/v1/compare?{query}")]
 
 
 def fixed_point(page: PageRequest, *, is_list: bool = False) -> dict[str, str]:
@@ -143,6 +154,15 @@ def deal_certificate(page: PageRequest, deal: str) -> CitedProof:
     """The certificate of a deal at a page's as-of point."""
     query = urlencode({**fixed_point(page), "certificate": "true"})
     return CitedProof(N_("Certificate of this state"), f"/v1/deals/{deal}?{query}")
+
+
+def list_certificate(page: PageRequest, filters: Mapping[str, str | None]) -> list[CitedProof]:
+    """The certificate of a list of deals, if one with these filters can be certified."""
+    given = {name: value for name, value in filters.items() if value}
+    if not given.keys() <= set(CertifiedSelection.__struct_fields__):
+        return []
+    query = urlencode({**given, **fixed_point(page, is_list=True), "certificate": "true"})
+    return [CitedProof(N_("Certificate of this list"), f"/v1/deals?{query}")]
 
 
 def totals_certificate(page: PageRequest, parameters: Mapping[str, str | None]) -> list[CitedProof]:

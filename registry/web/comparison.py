@@ -213,7 +213,15 @@ class ComparisonPages(Controller):
                 recording_times=await latest_recording_times(page, log_queries),
                 data_url=page.data("/v1/compare", **point_parameters(start, end), **filters),
                 csv_url=f"/compare.csv?{urlencode({**point_parameters(start, end), **filters})}",
-                cite=cite_comparison(page, texts.gettext(N_("all deals")), page.position, start, end, is_list=True),
+                cite=cite_comparison(
+                    page,
+                    texts.gettext(N_("all deals")),
+                    page.position,
+                    start,
+                    end,
+                    is_list=True,
+                    certified=filters,
+                ),
             )
 
         return await cached_page(page, make)

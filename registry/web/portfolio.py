@@ -26,7 +26,7 @@ from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
 from registry.web import maps, render
 from registry.web.cache import cached_page
-from registry.web.citations import cite, trend_links
+from registry.web.citations import cite, list_certificate, trend_links
 from registry.web.deal_list import (
     FACETS,
     DealSelection,
@@ -166,6 +166,7 @@ async def render_portfolio(
             listed_deals(formatter, selection, names),
             point.position,
             is_list=True,
+            proofs=list_certificate(page, {**filters, "q": q}),
             feed=feed_filters(selection),
             charts=[trend_links(page)] if trend is not None else (),
             filters=filters,

@@ -93,6 +93,8 @@ async def test_certificates_of_a_deal_a_total_and_an_event_verify(demo_reader: h
         (DEAL, "Certificate of this state"),
         ("/totals?unit=KRW", "Certificate of this total"),
         ("/totals?group_by=stage", "Certificate of this total"),
+        ("/?region=KR", "Certificate of this list"),
+        ("/compare?from.effective_on=2025-06-17&to.effective_on=2025-10-31", "Certificate of this comparison"),
         (f"/events/{event}", "Inclusion proof"),
     ):
         address = links(panel((await demo_reader.get(path)).text))[name]

@@ -1,0 +1,182 @@
+"""Bundles that prove an answer about all deals offline: a total, a list or a comparison, and their verification."""
+
+from __future__ import annotations
+
+from typing import Any, assert_never
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType, field
+
+from registry.domain.history import AsOf
+from registry.domain.rates import Rate
+from registry.errors import LogCorrupt
+from registry.events.types import Recorded
+from registry.schemas import encode
+from registry.transparency.checkpoint import Checkpoint, VerifierKey, open_checkpoint
+from registry.transparency.deal_state import equals_state
+from registry.transparency.findings import Finding
+from registry.transparency.heads import StreamHeadTree, open_heads, parse_head
+from registry.transparency.portfolio_state import comparison_of, list_of
+from registry.transparency.proven_streams import Bundle, BundleVerification, CertifiedDeal, ProvenHead, verify_stream
+from registry.transparency.total_state import CertifiedQuery, CertifiedSelection, StatedRates, total_of
+
+Streams = dict[str, list[Recorded]]
+
+
+class PortfolioBundle(Bundle, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An answer about all deals, with everything it follows from.
+
+    All events of each deal that the answer depends on, and the checkpoint. `streams` has the last event of every stream
+    of the log, as the tree of heads does: then all deals of the log are in `deals`, so none is left out. Null where the
+    log has too many events: then nothing proves that no other deal meets the filters. `statement` is the signed
+    statement of heads.
+    """
+
+    deals: tuple[CertifiedDeal, ...]
+    streams: tuple[str, ...] | None
+    statement: str
+    checkpoint: str
+
+
+class TotalCertificate(PortfolioBundle, frozen=True, kw_only=True, tag="total@v1"):
+    """A total at a point in time, with everything it follows from.
+
+    `groups` are there if the query says by what to group: all of them, in the order of their keys. `rates` are the
+    exchange rates used; they are stated by the registry and are not part of the log.
+    """
+
+    clocks: AsOf
+    query: CertifiedQuery
+    total: Any
+    groups: Any | UnsetType = UNSET
+    rates: tuple[Rate, ...]
+
+
+class ListCertificate(PortfolioBundle, frozen=True, kw_only=True, tag="deals@v1"):
+    """A list of deals at a point in time: the states of those that meet the filters, in the order of their slugs."""
+
+    clocks: AsOf
+    query: CertifiedSelection
+    states: tuple[Any, ...]
+
+
+class ComparisonCertificate(PortfolioBundle, frozen=True, kw_only=True, tag="comparison@v1"):
+    """What changed between two points in the deals that meet the filters at one of them, and their sums at both.
+
+    `rates` are the exchange rates used; they are stated by the registry and are not part of the log.
+    """
+
+    from_: AsOf = field(name="from")
+    to: AsOf
+    query: CertifiedSelection
+    changes: Any
+    totals: Any
+    rates: tuple[Rate, ...]
+
+
+class _Verified(Struct, frozen=True):
+    """What of the log a bundle contains: all events of deals up to the checkpoint."""
+
+    checkpoint: Checkpoint
+    deals: Streams
+
+    def check_point(self, as_of: AsOf) -> int:
+        """The position of a point in time. Raises LogCorrupt: it is not a point of the checkpoint's log."""
+        if as_of.position is None or as_of.effective_on is None or as_of.position > self.checkpoint.size:
+            raise LogCorrupt(detail=Finding("bundle_as_of"))
+        return as_of.position
+
+
+def verify_portfolio(
+    bundle: TotalCertificate | ListCertificate | ComparisonCertificate, keys: tuple[VerifierKey, ...]
+) -> BundleVerification:
+    """Verify a bundle: its events with the log's keys, and its answer from its events.
+
+    Raises:
+        LogCorrupt, ProofError, CheckpointError: It does not verify.
+    """
+    verified = _verify_deals(bundle, keys)
+    deals, size, complete = len(verified.deals), verified.checkpoint.size, bundle.streams is not None
+    match bundle:
+        case TotalCertificate():
+            position = _verify_total(bundle, verified)
+            proves = Finding(
+                "proves_total" if complete else "proves_total_of_these_deals", deals=deals, position=position, size=size
+            )
+        case ListCertificate():
+            position = _verify_list(bundle, verified)
+            proves = Finding(
+                "proves_list" if complete else "proves_list_of_these_deals", deals=deals, position=position, size=size
+            )
+        case ComparisonCertificate():
+            position = _verify_comparison(bundle, verified)
+            proves = Finding(
+                "proves_comparison" if complete else "proves_comparison_of_these_deals",
+                deals=deals,
+                position=position,
+                size=size,
+            )
+        case _:
+            assert_never(bundle)
+    return BundleVerification(
+        proves=proves,
+        position=position,
+        size=size,
+        origin=verified.checkpoint.origin,
+        erased=sum(event.erased for events in verified.deals.values() for event in events),
+    )
+
+
+def _verify_deals(bundle: PortfolioBundle, keys: tuple[VerifierKey, ...]) -> _Verified:
+    checkpoint = open_checkpoint(bundle.checkpoint, keys)
+    signed, root, _ = open_heads(bundle.statement, keys)
+    if signed != checkpoint:
+        raise LogCorrupt(detail=Finding("heads_of_another_checkpoint"))
+    deals = {
+        one.deal: verify_stream(
+            one.deal, one.events, ProvenHead(one.lines, one.path, bundle.statement), checkpoint, keys
+        )
+        for one in bundle.deals
+    }
+    if len(deals) < len(bundle.deals):
+        raise LogCorrupt(detail=Finding("bundle_deals"))
+    if bundle.streams is not None:
+        # The root commits to the heads of all streams: with these heads, every deal of the log is in the bundle.
+        tree = StreamHeadTree()
+        heads = [parse_head(line) for line in bundle.streams]
+        tree.update(heads)
+        of_deals = {head.stream.removeprefix("deal/") for head in heads if head.stream.startswith("deal/")}
+        if tree.root() != root or of_deals != deals.keys():
+            raise LogCorrupt(detail=Finding("bundle_deals"))
+    return _Verified(checkpoint, deals)
+
+
+def _verify_total(bundle: TotalCertificate, verified: _Verified) -> int:
+    position = verified.check_point(bundle.clocks)
+    total = total_of(verified.deals, bundle.clocks, bundle.query, StatedRates(bundle.rates))
+    groups = _json(total.groups) if bundle.query.group_by else UNSET
+    if bundle.total != _json(total.overall) or bundle.groups != groups:
+        raise LogCorrupt(detail=Finding("bundle_total"))
+    return position
+
+
+def _verify_list(bundle: ListCertificate, verified: _Verified) -> int:
+    position = verified.check_point(bundle.clocks)
+    states = list_of(verified.deals, bundle.clocks, bundle.query, verified.checkpoint.size)
+    if not equals_state(list(bundle.states), _json(states)):
+        raise LogCorrupt(detail=Finding("bundle_list"))
+    return position
+
+
+def _verify_comparison(bundle: ComparisonCertificate, verified: _Verified) -> int:
+    positions = [verified.check_point(as_of) for as_of in (bundle.from_, bundle.to)]
+    rates = StatedRates(bundle.rates)
+    comparison = comparison_of(verified.deals, bundle.from_, bundle.to, bundle.query, rates)
+    if (bundle.changes, bundle.totals) != (_json(comparison.changes), _json(comparison.totals)):
+        raise LogCorrupt(detail=Finding("bundle_comparison"))
+    return max(positions)
+
+
+def _json(value: object) -> Any:
+    """A value as a bundle contains it."""
+    return msgspec.json.decode(encode(value))
