@@ -54,36 +54,51 @@ _ENGLISH_NAME = re.compile(
 # any noun can be a subject.
 _KOREAN_SUBJECT = re.compile(
     r"(?:\(주\)|\(유\)|㈜|주식회사 )?((?:[A-Z]{2,5}(?: |"
-    r"(?=[가-힣])))?[가-힣A-Za-z0-9&·]{2,20}?)(?:\(주\)|㈜)?(?:은|는|이|가|도)(?= )"
+    r"(?=[가-힣])))?[가-힣A-Za-z0-9&·]{2,20}?)(?:\(주\)|\(유\)|㈜)?"
+    r"(?:\((?:대표|회장|사장)[^()]{1,20}\))?(?:은|는|이|가|도)(?= )"
 )
 _COMMON = re.compile(
     r"(?:정부|당국|업계|회사|기업|기업들|업체|그룹|측|관계자|대표|회장|사장|장관|도지사|지사|시장|"
     r"대통령|총리|투자|사업|시설|공장|센터|단지|"
-    r"프로젝트|협약|협력|계획|규모|지역|산업|기술|시장|국내|한국|미국|중국|일본|이들|이번|이곳|"
+    r"프로젝트|협약|협력|계획|규모|지역|시장|국내|이상|이하|이내|"
+    r"(?:^.{0,3})(?:산업|기술)|국내|한국|미국|중국|일본|이들|이번|이곳|"
     r"여기|이를|양사|양측|우리|올해|내년|지난해|"
     r"그는|이는|것|수|등|명|개사|곳|행사|데이터|기관|위원회|부지|생산|고용|인력|비용|금액|효과|"
     r"모두|각각|또|하|들|에서|부문|으로|에는|에|으로서)$"
 )
 _ACTS = re.compile(
-    r"투자(?:해|하|한|할|를|키로)|들여|투입|(?:공장|센터|시설|라인)(?:을|를) [가-힣 ]{0,12}(?:짓|"
+    r"투자(?:해|하|한|할|를|와|키로|에 나)|공사에 착수|원(?:을|씩)?$|들여|투입|"
+    r"(?:공장|센터|시설|라인)(?:을|를) [가-힣 ]{0,12}(?:짓|"
     r"신설|증설|구축|건립|건설|설립)|착공|신설|증설"
 )
 
 # The subject of an English sentence that invests: "Tyson Foods, one of …, has opened a $300 million …".
 _ENGLISH_SUBJECT = re.compile(
-    r"^(?:[^–—]{3,60} [–—-] ){0,2}(?:[^,.]{0,60}, )?(?:(?:the )?(?:[a-z][a-z\-]+ ){1,5})?((?:[A-Z][A-Za-z0-9&.\-]*|"
-    r"of|and|&)(?: (?:[A-Z][A-Za-z0-9&.\-]*|of|&))*(?:, (?:Inc|Ltd|LLC|Corp)\.?)?)"
-    r"(?=(?:,[^,]{3,90},(?: in [^,]{2,30},)?)? (?:(?:also|has|have|officially|recently|today|"
-    r"yesterday|formally|selected) )*"
-    r"(?:announced|announces|will (?:invest|build|open|spend|construct)|is (?:investing|building|"
-    r"constructing|planning|in the midst)|"
-    r"are (?:investing|building)|plans? to|opened|selected|invested|broke ground|committed|"
+    r"^(?:[^–—]{3,60} [–—-] ?){0,2}"
+    # A governor announces somebody else's investment.
+    r"(?:(?:Governor|Gov\.|Mayor) [A-Z][A-Za-z. ]{2,40}? (?:today )?announced (?:today )?(?:that )?)?"
+    r"(?:[^,.]{0,60}, (?!Inc|Ltd|LLC|Corp))?(?:(?:the )?(?:[a-z][a-z\-]+ ){1,5})?"
+    # "South Korean company SK …", "Auto manufacturers Toyota …", "Elon Musk’s xAI …"
+    r"(?:(?:[A-Z][a-z]+ ){0,2}(?:[a-z\-]+ ){0,3}"
+    r"(?:company|firm|giant|manufacturers?|makers?|multinational|start-?up|developer) )?"
+    r"(?:[A-Z][a-z]+(?: [A-Z][a-z]+)?[’']s (?=[a-z]{0,2}[A-Z]))?"
+    r"((?:[a-z]{0,2}[A-Z][A-Za-z0-9&.’'\-]*|"
+    r"of|and|&)(?: (?:[A-Z][A-Za-z0-9&.\-]*|of|&))*(?:,? (?:Inc|Ltd|LLC|Corp|Co\., Ltd)\.?)?)(?: \([A-Za-z&.]{2,20}\))?"
+    # An apposition, which may be a list: "…, the joint venture between A, B, and C, has signed".
+    r"(?=(?:,[^,]{3,90},(?: in [^,]{2,30},)?|, (?:an?|the|one) .{3,150}?,)? "
+    r"(?:(?:also|has|have|officially|recently|reportedly|currently|now|today|yesterday|formally|selected|is|are|"
+    r"significantly) )*"
+    r"(?:announced|announces|will (?:invest|build|open|spend|construct|expand|create|establish|locate)|investing|"
+    r"building|constructing|planning|expanding|in the midst|broken ground|increased|raised|"
+    r"plans? to|opened|selected|invested|broke ground|committed|"
     r"pledged|unveiled|signed|to invest|said it))"
 )
 
+_LEGAL_FORM = re.compile(r",? (?:Inc|Ltd|LLC|Corp|Co\., Ltd)$")
+
 # Abbreviations and common words that the parentheses may hold instead of a name.
 _NO_NAMES = frozenset(
-    {"AI", "GPU", "MW", "GW", "LLM", "JV", "OSAT", "CEO", "MOU", "LOI", "ESG", "R&D", "IDC", "HBM", "ESS"}
+    {"AI", "IT", "GPU", "MW", "GW", "LLM", "JV", "OSAT", "CEO", "MOU", "LOI", "ESG", "R&D", "IDC", "HBM", "ESS"}
 )
 _SUBJECT = re.compile(r"(?: ?측)?(?:은|는|이|가|도)(?=[ ,]|$)")
 _PARTNER = re.compile(r"(?:와|과|및|·|,)(?=\s|[가-힣A-Z])")
@@ -108,10 +123,10 @@ class OrganizationFinder:
 
     def find(self, sentence: str) -> list[FoundOrganization]:
         """The organizations of a sentence in its order, each once."""
-        found = [*self._known(sentence), *_introduced(sentence), *_english(sentence)]
+        found = [*self._known(sentence), *_introduced(sentence), *_english(sentence), *_english_subject(sentence)]
         if not any(one.part == "subject" for one in found):
-            found += [*_korean_subject(sentence), *_english_subject(sentence)]
-        found.sort(key=lambda one: (one.start, not one.is_known, one.start - one.end))
+            found += _korean_subject(sentence) or _signatories(sentence)
+        found.sort(key=lambda one: (one.start, not one.is_known, one.start - one.end, one.part != "subject"))
         kept: list[FoundOrganization] = []
         for one in found:
             if any(one.start < other.end and other.start < one.end for other in kept):
@@ -156,19 +171,79 @@ def _own_words(words: str, count: int) -> str:
     return words
 
 
-def _korean_subject(sentence: str) -> Iterable[FoundOrganization]:
-    """The subject of a clause that invests, if the registry does not know it. Its slug is its name in Latin letters."""
+def _korean_subject(sentence: str) -> list[FoundOrganization]:
+    """The subjects of a clause that invests, if the registry does not know them.
+
+    The slug of each is its name in Latin letters.
+    """
     if not _ACTS.search(sentence):
-        return
+        return []
     for match in _KOREAN_SUBJECT.finditer(sentence):
         name = match[1]
-        is_marked = not match[0].startswith(name) or "㈜" in match[0]
-        if _is_verb(name) or (_COMMON.search(name) and not is_marked):
+        is_marked = not match[0].startswith(name) or "㈜" in match[0] or _is_proper(name, sentence[: match.start()])
+        if not is_marked and (_is_verb(name) or _COMMON.search(name) or _PUBLIC_BODY.fullmatch(name)):
             continue
-        slug = slug_of(romanized(name))
-        if slug:
-            yield FoundOrganization(slug, {"ko": name}, False, "subject", match.start(1), match.end(1))
-            return
+        # "LG화학과 절강화유코발트는": both invest, and the first one leads.
+        first = _BESIDE.search(sentence[: match.start()])
+        places = [(first.start(1), first[1])] if first is not None else []
+        joined = re.finditer(r"[^·ㆍ]+", name)
+        return _unknown([*places, *((match.start(1) + one.start(), one[0]) for one in joined)], "subject")
+    return []
+
+
+def _signatories(sentence: str) -> list[FoundOrganization]:
+    """The companies with which a public body signs: it is no investor, so the first of them leads."""
+    if not _SIGNED.search(sentence):
+        return []
+    marked = [(one.start(one.lastindex or 0), one[one.lastindex or 0]) for one in _MARKED.finditer(sentence)]
+    listed = _SIGNED_WITH.search(sentence)
+    if not marked and listed is not None and not _SEVERAL.search(sentence):
+        names = [(listed.start(1) + one.start(), one[0]) for one in re.finditer(r"[^·ㆍ ]+", listed[1])]
+        marked = [(start, name) for start, name in names if _is_proper(name, "") or not _COMMON.search(name)]
+    return _unknown([(start, name) for start, name in marked if not _PUBLIC_BODY.fullmatch(name)], "subject")
+
+
+def _unknown(names: Iterable[tuple[int, str]], part: Part) -> list[FoundOrganization]:
+    """Organizations that the registry does not know, by where their names start: the first leads, others partner."""
+    found: list[FoundOrganization] = []
+    for start, name in names:
+        if slug := slug_of(romanized(name)):
+            own = part if not found else "partner"
+            found.append(FoundOrganization(slug, {"ko": name}, False, own, start, start + len(name)))
+    return found
+
+
+_BESIDE = re.compile(r"([가-힣A-Za-z0-9&]{2,20})(?:와|과) (?:㈜|\(주\))?$")
+
+# Provinces, cities, counties and authorities: they invite investments, and sign with those who make them.
+_PUBLIC_BODY = re.compile(
+    r"(?:[가-힣]{1,8}(?:[도시군구청부]|공사|공단|자치도|광역시|특별시|위원회|의회|자유구역청)|도|시|군|구)"
+)
+
+# A company that is marked as one: ㈜가나다, 가나다㈜.
+_MARKED = re.compile(
+    r"(?:㈜|\(주\)) ?([가-힣A-Za-z0-9&]{2,20}?)(?=[·ㆍ,) ]|와|과|$)|([가-힣A-Za-z0-9&]{2,20})(?:㈜|\(주\))"
+)
+
+_SIGNED = re.compile(r"협약.{0,30}체결")
+
+# "… LG화학·절강화유코발트와 … 투자협약을 체결": the names before the agreement.
+_SIGNED_WITH = re.compile(
+    r"((?:[가-힣A-Za-z0-9&]{2,20}[·ㆍ] ?){0,8}[가-힣A-Za-z0-9&]{2,20}?)(?:와|과) (?:[^.]{0,60} )?[^. ]{0,12}협약"
+)
+
+# What a text says of a company before its name: 제조업체인 한황산업은.
+_DESCRIBED = re.compile(r"(?:업체|기업|회사)(?:인)? $")
+
+
+def _is_proper(name: str, before: str) -> bool:
+    """Whether a name that ends like a common word is a name: it begins in Latin letters, or is called a company."""
+    latin = re.match(r"[A-Z]{2,5}", name)
+    return (latin is not None and latin[0] not in _NO_NAMES) or _DESCRIBED.search(before) is not None
+
+
+# Several companies with a project each: the sentence tells of none.
+_SEVERAL = re.compile(r"[0-9]+ ?개 ?(?:사|기업|업체)")
 
 
 def _is_verb(word: str) -> bool:
@@ -181,6 +256,7 @@ def _english_subject(sentence: str) -> Iterable[FoundOrganization]:
     if match is None:
         return
     name = re.sub(r"^(?:The|A|An|This|That|But|And) ", "", match[1]).rstrip(",. ")
+    name = _LEGAL_FORM.sub("", name)
     if slug_of(name) and name.split()[0] not in _ENGLISH_COMMON:
         start = match.start(1) + match[1].index(name)
         yield FoundOrganization(slug_of(name), {"en": name}, False, "subject", start, start + len(name))
@@ -197,6 +273,7 @@ _ENGLISH_COMMON = frozenset(
         "Governor",
         "Gov",
         "President",
+        "Mayor",
         "Minister",
         "State",
         "Company",
@@ -254,9 +331,10 @@ def _english(sentence: str) -> Iterable[FoundOrganization]:
     if any("가" <= c <= "힣" for c in sentence):
         return
     for match in _ENGLISH_NAME.finditer(sentence):
-        name = re.sub(r"^(?:The|A|An|And|But|In|For|With|By|On) ", "", match[1]).rstrip(".")
-        if slug_of(name):
-            start = match.end(1) - len(match[1].rstrip(".")) + len(match[1].rstrip(".")) - len(name)
+        whole = re.sub(r"^(?:The|A|An|And|But|In|For|With|By|On) ", "", match[1]).rstrip(".")
+        name = _LEGAL_FORM.sub("", whole)
+        if slug_of(name) and name.split()[0] not in _ENGLISH_COMMON:
+            start = match.end(1) - len(match[1]) + match[1].index(whole)
             yield FoundOrganization(
                 slug_of(name), {"en": name}, False, _part(sentence, start, match.end()), start, match.end()
             )

@@ -7,6 +7,7 @@ names another partner together with another place.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import date
 from typing import Any
@@ -23,6 +24,9 @@ from registry.infra.threads import stop_if_left
 
 MAX_DEALS = 100
 """The most deals that are proposed from one article."""
+
+MAX_OPENING = 3
+"""The paragraphs in which an article says who invests, if its first sentence says how much."""
 
 
 class Article(Struct, frozen=True):
@@ -67,6 +71,15 @@ class _Reading(Struct):
         stated = (cues.power_mw, cues.gpus, cues.jobs, cues.stage, cues.instrument, cues.until)
         return bool(self.amounts or any(stated) or (self.places and cues.invests) or cues.is_partnership)
 
+    @property
+    def opens(self) -> bool:
+        """Whether the sentence states one amount for a project whose company is named after it."""
+        is_project = self.cues.invests or self.cues.power_mw is not None
+        return len(self.amounts) == 1 and is_project and not _SEVERAL_COMPANIES.search(self.clause)
+
+
+_SEVERAL_COMPANIES = re.compile(r"[0-9]+ ?개 ?(?:사|기업|업체)|총 .{0,20}유치|\bcompanies\b|\binvestments\b")
+
 
 class _Draft(Struct):
     """A deal in the making."""
@@ -97,11 +110,19 @@ def extract(article: Article, known: Iterable[KnownOrganization]) -> list[Propos
     finder = OrganizationFinder(known)
     language = language_of(article.text)
     drafts: list[_Draft] = []
+    early: list[_Reading] = []
     for sentence in sentences(article.text):
         for clause in clauses(sentence.text):
             stop_if_left()
             found = finder.find(clause), list(find_amounts(clause)), find_places(clause), cues_of(clause)
-            _assign(_Reading(sentence, clause, *found), drafts)
+            reading = _Reading(sentence, clause, *found)
+            before = len(drafts)
+            _assign(reading, drafts)
+            if not drafts and reading.opens:
+                early.append(reading)
+            elif drafts and not before and reading.sentence.paragraph <= MAX_OPENING:
+                # The article says how much before it says who.
+                drafts[0].readings += early
     slugs: set[str] = set()
     proposed = [_proposed(draft, article, language, slugs) for draft in drafts if _is_deal(draft)]
     return proposed[:MAX_DEALS]
@@ -118,7 +139,8 @@ def _assign(reading: _Reading, drafts: list[_Draft]) -> None:
         if last is not None and is_near and (cues.goes_back or reading.is_substantial):
             last.readings.append(reading)
         return
-    own = [draft for draft in drafts if draft.lead.slug == lead.slug]
+    # The article may shorten a name after the first time: Lidl US, then Lidl.
+    own = [draft for draft in drafts if f"{draft.lead.slug}-".startswith(f"{lead.slug}-")]
     if own:
         partners = {o.slug for o in reading.organizations if o.part == "partner"}
         is_new = bool(
@@ -131,7 +153,7 @@ def _assign(reading: _Reading, drafts: list[_Draft]) -> None:
             if reading.is_substantial:
                 target.readings.append(reading)
             return
-    if cues.invests or reading.amounts or cues.is_partnership or cues.instrument:
+    if cues.invests or reading.amounts or cues.is_partnership or cues.instrument or cues.jobs:
         drafts.append(_Draft(lead, [reading]))
 
 

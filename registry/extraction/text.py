@@ -14,7 +14,7 @@ ArticleLanguage = Literal["ko", "en"]
 # A sentence ends at a full stop, question or exclamation mark with a space or a closing quotation mark after it. A full
 # stop after a digit, a capital initial or an abbreviation does not end one.
 _END = re.compile(
-    r"""(?<![A-Z])(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bInc)(?<!\bCo)(?<!\bLtd)(?<!\bCorp)[.?!]["”’']?(?=\s|$)"""
+    r"""(?<![A-Z])(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bInc)(?<!\bCo)(?<!\bLtd)(?<!\bCorp)(?<!\bGov)[.?!]["”’']?(?=\s|$)"""
 )
 
 
@@ -43,8 +43,8 @@ def language_of(text: str) -> ArticleLanguage:
     return "ko" if hangul * 5 >= letters else "en"
 
 
-# A Korean sentence may tell of several companies, a clause each: "… 고용하고, 에이티테크는 …".
-_CLAUSE_END = re.compile(r"(?<=[가-힣](?:고|며)),\s")
+# A Korean sentence may tell of several companies, a clause each: "… 고용하고, 에이티테크는 …", "… 원을, 가온누리는 …".
+_CLAUSE_END = re.compile(r"(?<=[가-힣](?:고|며)),\s|(?<=원을),\s")
 
 
 def clauses(sentence: str) -> list[str]:

@@ -166,3 +166,48 @@ def test_text_without_sentences_is_read_in_short_ones() -> None:
         assert "".join(one.text for one in found) == text
         assert max(len(one.text) for one in found) <= MAX_SENTENCE
         assert all(text[one.start : one.end] == one.text for one in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "companies"),
+    [
+        # A public body signs with companies: it is no investor, and says how much before it says who.
+        (
+            "가평군에 1조 원을 들여 120MW 데이터센터를 짓는다.\n군은 7일 ㈜바다운용·㈜해솔과 업무협약을 체결했다.",
+            {"바다운용": "1000000000000"},
+        ),
+        (
+            "전북도와 군산시는 2일 XY그룹과 투자협약을 체결했다.\nXY그룹은 새만금에 3000억원을 투자해 공장을 짓는다.",
+            {"XY그룹": "300000000000"},
+        ),
+        # One verb for several companies, each with its amount.
+        (
+            "바다이엔씨는 함양에 200억원을, 해솔은 창녕에 100억원을, 들판㈜는 창원에 50억원을 각각 투자한다.",
+            {"바다이엔씨": "20000000000", "해솔": "10000000000", "들판": "5000000000"},
+        ),
+        # Names that end like common words, with what they do before or their head after them.
+        ("주물 제조업체인 바다산업은 밀양에 280억원을 투자한다.", {"바다산업": "28000000000"}),
+        ("바다전지(대표 김가나)는 의령에 공장을 신설한다. 1230억원을 투자한다.", {"바다전지": "123000000000"}),
+        ("첨단산업은 성장한다. 반도체 공장은 3조원을 투자해 짓는다.", {}),
+        # Joint investors: the first one leads.
+        ("바다화학과 해솔코발트는 2028년까지 1조원을 투자해 공장을 짓는다.", {"바다화학": "1000000000000"}),
+        ("Sea Foods (SF) is reportedly planning a $750 million plant in Ohio.", {"Sea Foods": "750000000"}),
+        ("South Korean company Sea Cells announced a $2 billion plant in Georgia.", {"Sea Cells": "2000000000"}),
+        (
+            "Governor Jane Doe announced today that Sea Motors, Inc., a maker of boats, will create 150 jobs.\n"
+            "The company will invest $27 million to build a plant.",
+            {"Sea Motors": "27000000"},
+        ),
+        (
+            "Sea Link, a venture of A Corp, B Group, and C Energy, signed an MoU to build a $11 billion campus.",
+            {"Sea Link": "11000000000"},
+        ),
+    ],
+)
+def test_who_invests_how_much_in_press_sentences(text: str, companies: dict[str, str]) -> None:
+    found = {}
+    for deal in proposals(text):
+        [parties] = events(deal, "parties_joined")
+        [pledge] = events(deal, "pledge_announced")
+        found[next(iter(parties["parties"][0]["name"].values()))] = pledge["amount"]["value"]
+    assert found == companies
