@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
+from uuid import UUID
 
 import msgspec
 from litestar import Controller, Response, post
@@ -25,8 +26,9 @@ from registry.append.proposals import Proposals, parts_of
 from registry.append.recorder import Recorder
 from registry.append.requests import SubmissionError
 from registry.domain.history import AsOf
-from registry.errors import FieldError, Invalid, NotJson
+from registry.errors import FieldError, Invalid, NotFound, NotJson
 from registry.events import intake
+from registry.events.intake import as_uuid
 from registry.events.values import Scheme
 from registry.i18n import render
 from registry.queries.deals import DealQueries
@@ -57,6 +59,7 @@ class ImportsController(Controller):
     @writing(
         post,
         "/",
+        "not_found",
         body=intake.ImportLine,
         body_type=NDJSON[0],
         status_code=200,
@@ -73,6 +76,9 @@ class ImportsController(Controller):
         atomic: Atomic = False,
         dry_run: DryRun = False,
         propose: Propose = False,
+        submission: Annotated[
+            str | None, text("With `propose`: the submission that the lines join, which an earlier answer names.")
+        ] = None,
     ) -> Response[str]:
         """Record many announcements, one on each line, each with its `deal` (or `organization`).
 
@@ -83,11 +89,12 @@ class ImportsController(Controller):
         With `propose=true` all lines wait for another principal, who decides on them as a whole or on some deals; the
         key needs the scope `propose`, or those to record them. Each line is answered with its `proposal` and their
         `submission`, or with `status` 200 if it is recorded or waits already. A line that does not apply is found at
-        the review, or before by `dry_run=true`.
+        the review, or before by `dry_run=true`. A body has 8 MiB at most; a longer import is sent in pieces, each after
+        the first with the `submission` of the first.
         """
         content_type = require_content_type(request, *NDJSON)
         if propose and not dry_run:
-            return await _propose(request, proposals, content_type)
+            return await _propose(request, proposals, content_type, _submission(submission))
         if atomic or dry_run:
             return await _import_atomically(request, recorder, content_type, dry_run=dry_run)
         session = ImportSession(recorder, request.auth, stopping, language_of(request))
@@ -162,12 +169,21 @@ async def _import_atomically(
     return RawResponse(body_text, 200, raw_headers(NO_STORE), NDJSON[0].encode())
 
 
-async def _propose(request: Request, proposals: Proposals, content_type: str) -> Response[Any]:
-    """Add all lines to the review queue."""
+def _submission(given: str | None) -> UUID | None:
+    if given is None:
+        return None
+    found = as_uuid(given)
+    if found is None:
+        raise NotFound("proposal", proposal=given[:80])
+    return found
+
+
+async def _propose(request: Request, proposals: Proposals, content_type: str, submission: UUID | None) -> Response[Any]:
+    """Add all lines to the review queue, as a new submission or to an earlier one."""
     body = await read_body(request, content_type)
     numbered = _numbered(body)
     lines = _decoded(numbered, import_line)
-    found = await proposals.propose_import(request.auth, parts_of(lines))
+    found = await proposals.propose_import(request.auth, parts_of(lines), submission)
     by_stream, new = found.by_stream(), {one.id for one in found.proposals}
     results = []
     for line, (kind, slug, announcement) in zip(numbered, lines, strict=True):

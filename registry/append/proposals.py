@@ -56,6 +56,8 @@ SELECT_ONE = f"{_COLUMNS} WHERE id = $1"
 SELECT_FOR_UPDATE = f"{_COLUMNS} WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE"
 SELECT_SUBMISSION = f"{_COLUMNS} WHERE submission = $1 ORDER BY id"
 
+SELECT_IS_OWN = "SELECT bool_and(proposed_by = $2) FROM proposals WHERE submission = $1"
+
 SELECT_PAGE = f"""{_COLUMNS}
  WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR proposed_by = $2 OR $2 = ANY(changed_by))
    AND ($3::uuid IS NULL OR id < $3)
@@ -200,16 +202,25 @@ class Proposals:
         self,
         credential: Credential,
         proposed: Sequence[ProposedPart],
+        submission: UUID | None = None,
     ) -> list[Proposal]:
         """Add announcements for several deals and organizations to the queue, as one submission.
 
+        Args:
+            credential: Who proposes them.
+            proposed: The announcements of each deal and organization.
+            submission: An earlier submission of the principal that they join. Default: a new one.
+
         Raises:
             Forbidden: The principal may neither propose nor record them; nothing was added.
+            NotFound: The submission is not the principal's; nothing was added.
         """
         for kind, slug, announcements in proposed:
             _check_author(credential, kind, slug, announcements)
         now = datetime.now(UTC)
-        together = uuid7(now)
+        if submission is not None and not await self._pool.fetchval(SELECT_IS_OWN, submission, credential.id):
+            raise NotFound("proposal", proposal=str(submission))
+        together = submission or uuid7(now)
         # A millisecond apart, so that the ids have the order in which the announcements were proposed.
         made = [
             self._proposal(credential, together, now, uuid7(now + timedelta(milliseconds=number)), *one)
@@ -219,14 +230,13 @@ class Proposals:
             await connection.executemany(INSERT, [_row(one) for one in made])
         return made
 
-    async def propose_import(self, credential: Credential, proposed: Sequence[ProposedPart]) -> ProposedImport:
-        """Add the announcements of an import to the queue, as one submission.
+    async def propose_import(
+        self, credential: Credential, proposed: Sequence[ProposedPart], submission: UUID | None = None
+    ) -> ProposedImport:
+        """Add the announcements of an import, or of a piece of it, to the queue, as one submission.
 
         What is recorded already is left out, and what waits already with the same content. So an import that is
-        repeated proposes nothing twice.
-
-        Raises:
-            Forbidden: The principal may neither propose nor record them; nothing was added.
+        repeated proposes nothing twice. Otherwise as `propose_all`.
         """
         ids = [one.id for _, _, announcements in proposed for one in announcements if one.id is not None]
         recorded = frozenset(await store.recorded_ids(self._pool, ids)) if ids else frozenset()
@@ -241,7 +251,8 @@ class Proposals:
         waiting = [one for row in rows if _is_visible(one := Proposal(**row), credential)]
         known = {one.digest for one in waiting}
         new = [part for part, digest in zip(new, digests, strict=True) if digest not in known]
-        return ProposedImport(await self.propose_all(credential, new) if new else [], waiting, recorded)
+        made = await self.propose_all(credential, new, submission) if new else []
+        return ProposedImport(made, waiting, recorded)
 
     def _proposal(
         self,
@@ -487,6 +498,12 @@ class Proposals:
             )
         )
 
+    def needs_another(self, credential: Credential, proposal: Proposal) -> bool:
+        """Whether the principal has written a part of what a second principal must approve."""
+        if credential.id not in proposal.writers or not self._recorder.four_eyes:
+            return False
+        return any(tag_of(announcement.event) in self._recorder.four_eyes for announcement in proposal.decoded())
+
     def _check_seal(self, proposal: Proposal) -> None:
         """Check that the proposer and those who changed it have written this content for this stream.
 
@@ -498,12 +515,6 @@ class Proposals:
         if not (is_same and self._box.verify(proposal.seal, *_sealed_content(proposal))):
             log.error("a proposal was changed in the database", proposal=str(proposal.id))
             raise ProposalForged(proposal=str(proposal.id))
-    def needs_another(self, credential: Credential, proposal: Proposal) -> bool:
-        """Whether the principal has written a part of what a second principal must approve."""
-        if credential.id not in proposal.writers or not self._recorder.four_eyes:
-            return False
-        return any(tag_of(announcement.event) in self._recorder.four_eyes for announcement in proposal.decoded())
-
 
     @asynccontextmanager
     async def _open(

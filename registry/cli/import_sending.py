@@ -14,7 +14,7 @@ from registry.client import ApiError, Client
 CHUNK_BYTES = 2**16
 
 PIECE_BYTES = 2 * 2**20
-"""Bytes of lines that a dry run sends at a time. A deal's lines are in one piece."""
+"""Bytes of lines that a dry run, or an import to review, sends at a time. A deal's lines are in one piece."""
 
 RETRY_SECONDS = (1, 2, 4, 8)
 """Waits before lines that failed by no fault of theirs are sent again."""
@@ -92,11 +92,21 @@ def try_out(service: Client, lines: Lines, take: Take) -> None:
 
 
 def propose(service: Client, lines: Lines, take: Take) -> None:
-    """Send all lines to review as one submission; `take` gets each line with its result."""
-    body = b"\n".join(line.content for line in lines())
-    if body:
-        for line, result in zip(lines(), service.import_atomically(body, propose=True), strict=True):
-            take(line, result)
+    """Send all lines to review as one submission, in pieces; `take` gets each line with its result."""
+    results = propose_pieces(service, ([line.content for line in piece] for piece in _pieces(lines())))
+    for line, result in zip(lines(), results, strict=True):
+        take(line, result)
+
+
+def propose_pieces(service: Client, pieces: Iterable[list[bytes]]) -> Iterator[dict[str, Any]]:
+    """Send pieces of lines to review, all as one submission. Yields the result of each line."""
+    submission: str | None = None
+    for piece in pieces:
+        if piece:
+            for result in service.import_atomically(b"\n".join(piece), propose=True, submission=submission):
+                if result["status"] == 201:
+                    submission = result["submission"]
+                yield result
 
 
 def _pieces(lines: Iterable[Line]) -> Iterator[list[Line]]:

@@ -13,6 +13,7 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from registry.cli.client import EXIT_CODE_BY_STATUS, Url, client
+from registry.cli.import_sending import PIECE_BYTES, propose_pieces
 from registry.cli.options import AsJson, show, stderr
 from registry.cli.texts import Text, rendered
 
@@ -89,11 +90,11 @@ def import_(
         file: The file, or '-'.
         url: The address of the service.
         as_json: Whether to print JSON.
-        propose: Send all of them to review, or none, and record nothing.
+        propose: Send all of them to review as one submission, and record nothing.
     """
     if propose:
         with _opened(file) as source, client(url) as service:
-            results = service.import_atomically(source.read(), propose=True)
+            results = list(propose_pieces(service, _pieces(source)))
         print_review(results)
         proposed = sum(result["status"] == 201 for result in results)
         show([{"proposed": proposed, "recorded or waiting already": len(results) - proposed}], as_json=as_json)
@@ -139,3 +140,9 @@ def _opened(file: str) -> IO[bytes]:
     except OSError as error:
         stderr.print(f"registry: {file}: {error.strerror}", markup=False)
         raise typer.Exit(2) from None
+
+
+def _pieces(source: IO[bytes]) -> Iterator[list[bytes]]:
+    """The lines of a file, in pieces of about `PIECE_BYTES`."""
+    while piece := source.readlines(PIECE_BYTES):
+        yield [text for line in piece if (text := line.strip())]

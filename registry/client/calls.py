@@ -316,15 +316,20 @@ def event(id: str) -> Call[schemas.EventResponse]:
     return _answer(schemas.EventResponse, f"/v1/events/{_part(id)}")
 
 
-def import_atomically(lines: bytes, *, dry_run: bool = False, propose: bool = False) -> Call[list[Any]]:
+def import_atomically(
+    lines: bytes, *, dry_run: bool = False, propose: bool = False, submission: str | None = None
+) -> Call[list[Any]]:
     """Record all announcements of NDJSON, or none; or propose them. Returns the result of each line.
+
+    Proposed lines join an earlier `submission`, which its results name, or make a new one.
 
     It may be sent twice only if each line has an `id`, so it is not sent again after a lost connection.
     """
+    how = {"dry_run": True} if dry_run else {"propose": True} if propose else {"atomic": True}
     return Call(
         method="POST",
         path="/v1/import",
-        query=query({"dry_run": True} if dry_run else {"propose": True} if propose else {"atomic": True}),
+        query=query({**how, "submission": submission}),
         headers={"Content-Type": "application/x-ndjson"},
         body=lines,
         read=lambda content: [msgspec.json.decode(line) for line in content.splitlines()],

@@ -258,6 +258,24 @@ async def test_proposed_import_with_a_wrong_line_proposes_nothing(service: Servi
     assert (await propose_lines(service, await service.key("read"), {"deal": slug, **registered()})).status_code == 403
 
 
+async def test_import_joins_only_an_own_submission(service: Service, slug: str) -> None:
+    kim, lee = await service.key("propose"), await service.key("record")
+
+    async def send(headers: Headers, deal: str, submission: str | None = None) -> httpx.Response:
+        line = {"deal": deal, **registered()}
+        params = {"propose": "true", **({"submission": submission} if submission else {})}
+        headers = {**headers, "Content-Type": "application/x-ndjson"}
+        return await service.visitor.post("/v1/import", json=line, params=params, headers=headers)
+
+    first = (await send(kim, f"{slug}-1")).json()
+    second = (await send(kim, f"{slug}-2", first["submission"])).json()
+    assert (second["status"], second["submission"]) == (201, first["submission"])
+    for submission in (first["submission"], first["proposal"], "none", "0198a7c2-0000-7000-8001-000000000000"):
+        assert (await send(lee, f"{slug}-3", submission)).status_code == 404
+    third = (await send(kim, f"{slug}-3")).json()
+    assert third["submission"] != first["submission"]
+
+
 # --- four eyes --------------------------------------------------------------------------------------------------------
 
 

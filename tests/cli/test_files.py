@@ -106,6 +106,13 @@ async def test_import_proposes_lines_and_sheets_instead_of_recording_them(
     assert "/proposals/" in first.err
     again = await run("import", "-", "--propose", input=ndjson(*lines))
     assert again.json == [{"proposed": 0, "recorded or waiting already": 3}]
+    # More than a request may have is sent in pieces, and is one submission all the same.
+    note = "x" * 3000
+    many = [{"deal": f"proposed-many-{n}", **registered(), "note": note} for n in range(3000)]
+    large = await run("import", "-", "--propose", input=ndjson(*many))
+    assert large.json == [{"proposed": 3000, "recorded or waiting already": 0}], large.err
+    listed = (await service.client.get("/v1/proposals", params={"status": "open", "limit": 1000})).json()["proposals"]
+    assert len({one["submission"] for one in listed if one["deal"].startswith("proposed-many-")}) == 1
     sheet = tmp_path / "deals.csv"
     await asyncio.to_thread(
         sheet.write_text,
