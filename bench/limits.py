@@ -99,11 +99,29 @@ async def unfinished_bodies(host: str, port: int, key: str) -> None:
     await asyncio.gather(*(unfinished() for _ in range(40)))
 
 
+async def slow_readers(host: str, port: int, key: str) -> None:
+    """200 connections that ask for a long answer fifty times and read a byte a second."""
+
+    async def slow() -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                reader, writer = await asyncio.open_connection(host, port, limit=1)
+                with contextlib.closing(writer):
+                    writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: registry\r\n\r\n" * 50)
+                    for _ in range(600):
+                        await reader.read(1)
+                        await asyncio.sleep(1)
+            await asyncio.sleep(1)
+
+    await asyncio.gather(*(slow() for _ in range(200)))
+
+
 ATTACKS: dict[str, Attack] = {
     "headers of 100,000 fields, one after another": many_fields,
     "headers of 50 MB, one after another": long_header,
     "1,000 connections with a byte a second": slow_connections,
     "40 unfinished bodies of 8 MiB": unfinished_bodies,
+    "200 readers of a byte a second": slow_readers,
 }
 
 

@@ -52,6 +52,7 @@ def portfolio_handler(kind: PortfolioTable, form: str, description: str) -> HTTP
         await portfolio_queries.require(point)
 
         if form != "ndjson" or kind in ("sites", "metrics"):
+            exports.require_open_file()
             cite = partial(portfolio_queries.write_cited_sources, point, selection, kind) if with_sources else None
             what = await portfolio_queries.exported(kind, point, selection, portfolio_as_of)
             file = exports.portfolio_file(what, form, partial(portfolio_queries.read, point, selection), cite)

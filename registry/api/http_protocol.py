@@ -24,6 +24,8 @@ from registry.errors import BadRequest, BodyTimeout, HeadersTooLarge, Overloaded
 from registry.events.codec import random_bytes
 from registry.i18n import DEFAULT_LANGUAGE
 
+_VERSIONS = ("1.0", "1.1")
+
 
 class ConnectionLimits(Struct, frozen=True, kw_only=True):
     """What a client may use of a service. Times are in seconds, sizes in bytes.
@@ -94,6 +96,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._progress, self._in_body, self._deadline = True, True, None
         if len(self.headers) > self._limits.fields:
             self._refuse(HeadersTooLarge(limit=self._limits.head_size, count=self._limits.fields))
+        elif not _is_delimited(self.headers, self.parser.get_http_version()):
+            self._refuse(BadRequest("syntax"))
         if not self._refused:
             super().on_headers_complete()
 
@@ -173,6 +177,15 @@ class LimitedProtocol(HttpToolsProtocol):
         else:
             # An earlier request of the same connection is in progress.
             self.transport.close()
+
+
+def _is_delimited(headers: list[tuple[bytes, bytes]], version: str) -> bool:
+    """Whether the end of a request is certain: httptools leaves it open after other encodings than chunked.
+
+    HTTP/1.0 has no encodings, and HTTP/0.9 no headers (RFC 9112 section 6.1).
+    """
+    encodings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
+    return version in _VERSIONS and (not encodings or (encodings == [b"chunked"] and version == "1.1"))
 
 
 def _close_longest_idle(connections: set[LimitedProtocol]) -> bool:

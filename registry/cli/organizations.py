@@ -18,6 +18,7 @@ from registry.cli import summaries
 from registry.cli.client import Url, client
 from registry.cli.options import AsJson, show, stderr
 from registry.cli.texts import Text, rendered
+from registry.exports.csv import escape_formula
 from registry.schemas.organizations import OrganizationMerge, OrganizationMergeResult, OrganizationMergeResults
 
 COLUMNS = ("organization", "into", "name", "into_name", "deals", "into_deals", "methods")
@@ -85,7 +86,7 @@ def duplicates(url: Url = "") -> None:
             for cluster in page.clusters:
                 kept, *others = cluster.members
                 for one in others:
-                    names = (one.names[0], kept.names[0], one.deal_count, kept.deal_count)
+                    names = (*map(escape_formula, (one.names[0], kept.names[0])), one.deal_count, kept.deal_count)
                     writer.writerow([one.organization, kept.organization, *names, " ".join(cluster.methods)])
             count += len(page.clusters)
             if not page.clusters or count >= page.total:

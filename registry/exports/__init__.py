@@ -13,7 +13,7 @@ from msgspec import Struct
 from registry.exports.csv import CsvWriter
 from registry.exports.files import TableWriter, stream_table
 from registry.exports.parquet import ParquetWriter
-from registry.exports.portfolio import portfolio_file
+from registry.exports.portfolio import portfolio_file, require_open_file
 from registry.exports.rows import COLUMNS, EVENTS, ExportPage, Kind, column_names, deal_pledges
 from registry.exports.xlsx import XlsxWriter
 from registry.schemas import encode, exported_row
@@ -84,5 +84,6 @@ __all__ = [
     "export_lines",
     "export_rows",
     "portfolio_file",
+    "require_open_file",
     "with_mark",
 ]

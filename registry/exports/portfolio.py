@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TypeAlias
 
 from duckdb import DuckDBPyConnection
 from msgspec.structs import replace
 
+from registry.errors import Overloaded
 from registry.exports.csv import csv_text
 from registry.exports.files import read_chunks
 from registry.exports.xlsx import XlsxWriter
@@ -24,6 +26,22 @@ from registry.projections.columnar.exported import (
     write_parquet,
 )
 from registry.projections.columnar.kept import Kept
+
+MAX_OPEN_FILES = 64
+"""Files that are being written or sent. Each takes disk space until its client has read it, however slowly."""
+
+_open_files: set[object] = set()
+
+
+def require_open_file() -> None:
+    """Check that another file may be written.
+
+    Raises:
+        Overloaded: As many as may be are being written or sent.
+    """
+    if len(_open_files) >= MAX_OPEN_FILES:
+        raise Overloaded("files")
+
 
 Ask: TypeAlias = Callable[[Question[None]], Awaitable[None]]
 Cite: TypeAlias = Callable[[IO[bytes]], Awaitable[None]]
@@ -41,6 +59,7 @@ async def portfolio_file(
         cite: Writes the sources of the rows to a file; None: the table has no columns of sources.
     """
     with (
+        _counted(),
         tempfile.NamedTemporaryFile(prefix="registry-export-") as file,
         tempfile.NamedTemporaryFile(prefix="registry-export-") as cited,
     ):
@@ -59,6 +78,16 @@ async def portfolio_file(
         chunks = read_chunks(file)
         while chunk := await asyncio.to_thread(next, chunks, b""):
             yield chunk
+
+
+@contextmanager
+def _counted() -> Iterator[None]:
+    mark = object()
+    _open_files.add(mark)
+    try:
+        yield
+    finally:
+        _open_files.discard(mark)
 
 
 def _write_csv(cursor: DuckDBPyConnection, export: PortfolioExport, file: IO[bytes]) -> None:

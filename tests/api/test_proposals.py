@@ -15,6 +15,8 @@ import pytest_asyncio
 from msgspec.structs import replace
 
 from registry.app import create_app
+from registry.append.principals import issue_key
+from registry.domain.principal import Rights
 from registry.errors import BadSetting
 from registry.infra.settings import Settings
 from tests.api.announcements import pledged, registered, revised
@@ -328,6 +330,18 @@ async def test_who_has_written_a_part_of_a_proposal_is_no_second_principal(stric
     for headers in (lee, kim):
         assert (await decide(strict, headers, again)).status_code == 403
     assert (await decide(strict, park, again)).status_code == 200
+
+
+async def test_second_key_of_the_same_principal_is_no_second_principal(strict: Service, slug: str) -> None:
+    announcement = await redaction(strict, slug)
+    services = strict.app.state.services
+    kim = await strict.issue("redact", name="Kim")
+    second = await issue_key(services.recorder, services.pool, Rights(scopes=("redact",)), principal=kim.principal)
+    for one, other in ((kim, second), (second, kim)):
+        proposal = await propose(strict, bearer(one), slug, announcement)
+        assert proposal.status_code == 201, proposal.text
+        assert (await decide(strict, bearer(other), proposal)).status_code == 403
+    assert not (await strict.visitor.get(f"/v1/deals/{slug}/events")).json()["events"][1]["erased"]
 
 
 async def test_other_events_need_one_principal(strict: Service, slug: str) -> None:
