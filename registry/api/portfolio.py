@@ -100,21 +100,20 @@ def _certified_filters(filters: DealListQuery, **others: object) -> dict[str, st
     return given
 
 
-def _certified_query(query: TotalsQuery, filters: DealListQuery) -> CertifiedQuery:
+def _certified_query(query: TotalsQuery, filters: DealListQuery, roll_up: Literal["parent"] | None) -> CertifiedQuery:
     """What a certificate of a total is about.
 
     Raises:
-        InvalidParameter: Some filters, and groups by organization, cannot be certified: they also depend on the
-            records of organizations.
+        InvalidParameter: Some filters cannot be certified.
     """
-    by_organization = "organization" in query.group_by
-    given = _certified_filters(filters, group_by=query.group_by if by_organization else None)
+    given = _certified_filters(filters)
     return CertifiedQuery(
         measure=query.measure,  # type: ignore[arg-type]
         currency=query.currency,
         rates_of=query.rates_of,
         estimates=query.estimates,
         group_by=query.group_by,
+        roll_up=roll_up,
         **given,
     )
 
@@ -126,10 +125,14 @@ async def _certified_deals(portfolio: PortfolioQueries, *selected: tuple[Point, 
         InvalidParameter: Those of a selection have too many events.
     """
     found = [await portfolio.deals_of_total(point, selection, MAX_CERTIFIED) for point, selection in selected]
-    events = max(events for _, events, _ in found)
+    _check_size(max(events for _, events, _ in found))
+    return sorted({deal for deals, _, _ in found for deal in deals}), all(complete for _, _, complete in found)
+
+
+def _check_size(events: int) -> None:
+    """Check the number of events of a certificate. Raises InvalidParameter."""
     if events > MAX_CERTIFIED:
         raise InvalidParameter("certificate_too_large", parameter="certificate", events=events, limit=MAX_CERTIFIED)
-    return sorted({deal for deals, _, _ in found for deal in deals}), all(complete for _, _, complete in found)
 
 
 def _bundle(content: bytes) -> RawResponse[Any]:
@@ -269,11 +272,19 @@ class PortfolioController(Controller):
         rates = await portfolio_queries.rates(as_of)
         selection = await portfolio_queries.select(point, totals_filters)
         if certificate:
-            certified = _certified_query(query, totals_filters)
+            certified = _certified_query(query, totals_filters, roll_up)
             deals, complete = await _certified_deals(portfolio_queries, (point, selection))
+            organizations = None
+            if certified.needs_organizations:
+                organizations = await portfolio_queries.organizations_of_total()
+                _check_size(sum(organizations.values()))
             evidence: Evidence = request.app.state.services.evidence
             resolved = (await portfolio_queries.resolve(as_of)).as_of
-            return _bundle(await evidence.total_certificate(certified, resolved, deals, rates, complete=complete))
+            return _bundle(
+                await evidence.total_certificate(
+                    certified, resolved, deals, rates, complete=complete, organizations=organizations
+                )
+            )
         totals = await portfolio_queries.totals(point, selection, query, rates, roll_up is not None)
         rules: dict[str, str] = {
             rule: str(rule.text) for group in (totals.overall, *totals.groups) for rule in group.rules

@@ -28,6 +28,9 @@ EffectiveOn = Annotated[
 PublishedOn = Annotated[str | None, typer.Option("--published-on", help="As published by this date.")]
 RecordedAt = Annotated[str | None, typer.Option("--recorded-at", help="As recorded by this time.")]
 Position = Annotated[int | None, typer.Option("--position", help="Up to this position of the log.")]
+Certificate = Annotated[
+    bool, typer.Option("--certificate", help="Write a bundle that 'registry verify' checks offline, as JSON.")
+]
 Deal = Annotated[str, typer.Argument(help="The deal's slug, such as sk-aws-ulsan.")]
 
 
@@ -48,6 +51,7 @@ def show(
     published_on: PublishedOn = None,
     recorded_at: RecordedAt = None,
     position: Position = None,
+    certificate: Certificate = False,
     url: Url = "",
     as_json: AsJson = False,
     as_table: AsTable = False,
@@ -60,8 +64,9 @@ def show(
         published_on=published_on,
         recorded_at=recorded_at,
         position=position,
+        certificate=certificate or None,
     )
-    if print_json(state, as_json, as_table):
+    if print_json(state, as_json or certificate, as_table and not certificate):
         return
     stage = state["stage"]
     rows = [
@@ -95,6 +100,7 @@ def list_deals(
         typer.Option("--search", help="Only deals with these words in names, places, parties, sources or identifiers."),
     ] = None,
     limit: Annotated[int, typer.Option(help="Maximum number of deals.")] = 100,
+    certificate: Certificate = False,
     url: Url = "",
     as_json: AsJson = False,
     as_table: AsTable = False,
@@ -107,13 +113,14 @@ def list_deals(
         published_on=published_on,
         recorded_at=recorded_at,
         position=position,
+        certificate=certificate or None,
         organization=organization,
         region=region,
         stage=stage,
         q=q,
         limit=limit,
     )
-    if print_json(found, as_json, as_table):
+    if print_json(found, as_json or certificate, as_table and not certificate):
         return
     rows = [
         {
@@ -252,6 +259,7 @@ def totals(
     estimates: Annotated[str | None, typer.Option(help="include (default) or exclude estimated amounts.")] = None,
     group_by: Annotated[str | None, typer.Option(help="organization, country, region, sector, stage, …")] = None,
     region: Annotated[str | None, typer.Option(help="Only deals with a site in this region (ISO 3166).")] = None,
+    certificate: Certificate = False,
     url: Url = "",
     as_json: AsJson = False,
     as_table: AsTable = False,
@@ -264,13 +272,14 @@ def totals(
         published_on=published_on,
         recorded_at=recorded_at,
         position=position,
+        certificate=certificate or None,
         measure=measure,
         estimates=estimates,
         currency=currency,
         group_by=group_by,
         region=region,
     )
-    if print_json(found, as_json, as_table):
+    if print_json(found, as_json or certificate, as_table and not certificate):
         return
     groups = found["totals"]["groups"] if group_by else [found["totals"]["overall"]]
     rows = [

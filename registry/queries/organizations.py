@@ -196,6 +196,11 @@ class OrganizationQueries:
         point = {"position": known} if axis == "r" else {"published_on": date.fromordinal(known)}
         return await self._tree(AsOf(effective_on=effective_on, **point), types)
 
+    async def tree_streams(self) -> dict[str, int]:
+        """The organizations with a merge or a parent at any time, with the number of their events."""
+        heads = await stream_heads.heads_of_streams_with(self._streams.pool(), TREE_EVENTS)
+        return {stream.removeprefix("organization/"): version for stream, (version, _) in heads.items()}
+
     async def _tree(self, as_of: AsOf, types: Sequence[str] = TREE_EVENTS) -> OrganizationTree:
         current: dict[str, Organization] = {}
         duplicates: dict[str, Organization] = {}

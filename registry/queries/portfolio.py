@@ -294,6 +294,10 @@ class PortfolioQueries:
 
         return await self._ask(point, question, "deals of a total", selection, merged, limit)
 
+    async def organizations_of_total(self) -> dict[str, int]:
+        """Return the organizations whose records decide groups by organization, with the number of their events."""
+        return await self._organizations.tree_streams()
+
     async def effective_change_days(self, point: Point, limit: int) -> list[date]:
         """Return the latest days from which a change is in effect, as known at a point, in ascending order."""
         return await self._ask(

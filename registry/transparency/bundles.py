@@ -152,7 +152,7 @@ def _verify_inclusion(bundle: Inclusion, keys: tuple[VerifierKey, ...]) -> Bundl
 
 def _verify_certificate(bundle: Certificate, keys: tuple[VerifierKey, ...]) -> BundleVerification:
     checkpoint = open_checkpoint(bundle.checkpoint, keys)
-    events = verify_stream(bundle.deal, bundle.events, bundle.head, checkpoint, keys)
+    events = verify_stream(f"deal/{bundle.deal}", bundle.events, bundle.head, checkpoint, keys)
     folded = state_of(bundle.deal, events, bundle.clocks, checkpoint.size)
     if not equals_state(bundle.state, msgspec.json.decode(encode(folded))):
         raise LogCorrupt(detail=Finding("bundle_state"))

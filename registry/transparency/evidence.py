@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -453,9 +453,16 @@ class Evidence:
         return await asyncio.to_thread(encode, certificate)
 
     async def total_certificate(
-        self, query: CertifiedQuery, as_of: AsOf, deals: Sequence[str], rates: Rates, *, complete: bool
+        self,
+        query: CertifiedQuery,
+        as_of: AsOf,
+        deals: Sequence[str],
+        rates: Rates,
+        *,
+        complete: bool,
+        organizations: Collection[str] | None = None,
     ) -> bytes:
-        """A total with everything it follows from, as JSON; `deals` and `complete` as in `CertifiedLog`.
+        """A total with everything it follows from, as JSON; `deals` and what follows as in `CertifiedLog`.
 
         Raises:
             EvidenceUnavailable: No checkpoint can be signed now.
@@ -464,7 +471,7 @@ class Evidence:
         async def build(log: CertifiedLog) -> PortfolioBundle:
             return await build_total_certificate(self._pool, log, query, _until(as_of, log.signed.size), rates)
 
-        return await self._certify(build, deals, complete=complete)
+        return await self._certify(build, deals, complete=complete, organizations=organizations)
 
     async def list_certificate(
         self, query: CertifiedSelection, as_of: AsOf, deals: Sequence[str], *, complete: bool
@@ -494,13 +501,19 @@ class Evidence:
         return await self._certify(build, deals, complete=complete)
 
     async def _certify(
-        self, build: Callable[[CertifiedLog], Awaitable[PortfolioBundle]], deals: Sequence[str], *, complete: bool
+        self,
+        build: Callable[[CertifiedLog], Awaitable[PortfolioBundle]],
+        deals: Sequence[str],
+        *,
+        complete: bool,
+        organizations: Collection[str] | None = None,
     ) -> bytes:
         await self.checkpoint()
         async with self._signing:
             newest, heads = await self._newest_heads()
             # While no other checkpoint is signed, the tree of heads stays as it is.
-            certificate = await build(CertifiedLog(signed=newest, heads=heads, deals=deals, complete=complete))
+            log = CertifiedLog(signed=newest, heads=heads, deals=deals, complete=complete, organizations=organizations)
+            certificate = await build(log)
         return await asyncio.to_thread(encode, certificate)
 
     async def _newest_heads(self) -> tuple[SignedCheckpoint, StreamHeadTree]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, assert_never
 
 import msgspec
@@ -15,9 +16,16 @@ from registry.schemas import encode
 from registry.transparency.checkpoint import Checkpoint, VerifierKey, open_checkpoint
 from registry.transparency.deal_state import equals_state
 from registry.transparency.findings import Finding
-from registry.transparency.heads import StreamHeadTree, open_heads, parse_head
+from registry.transparency.heads import StreamHead, StreamHeadTree, open_heads, parse_head
 from registry.transparency.portfolio_state import comparison_of, list_of
-from registry.transparency.proven_streams import Bundle, BundleVerification, CertifiedDeal, ProvenHead, verify_stream
+from registry.transparency.proven_streams import (
+    Bundle,
+    BundleVerification,
+    CertifiedDeal,
+    CertifiedOrganization,
+    ProvenHead,
+    verify_stream,
+)
 from registry.transparency.total_state import CertifiedQuery, CertifiedSelection, StatedRates, total_of
 
 Streams = dict[str, list[Recorded]]
@@ -42,13 +50,16 @@ class TotalCertificate(PortfolioBundle, frozen=True, kw_only=True, tag="total@v1
     """A total at a point in time, with everything it follows from.
 
     `groups` are there if the query says by what to group: all of them, in the order of their keys. `rates` are the
-    exchange rates used; they are stated by the registry and are not part of the log.
+    exchange rates used; they are stated by the registry and are not part of the log. `organizations` are there for
+    groups by organization, which follow from merges and parents in their records too: all organizations of the log if
+    `streams` are there, else those with such an event.
     """
 
     clocks: AsOf
     query: CertifiedQuery
     total: Any
     groups: Any | UnsetType = UNSET
+    organizations: tuple[CertifiedOrganization, ...] | UnsetType = UNSET
     rates: tuple[Rate, ...]
 
 
@@ -75,10 +86,11 @@ class ComparisonCertificate(PortfolioBundle, frozen=True, kw_only=True, tag="com
 
 
 class _Verified(Struct, frozen=True):
-    """What of the log a bundle contains: all events of deals up to the checkpoint."""
+    """What of the log a bundle contains: all events of deals and organizations up to the checkpoint."""
 
     checkpoint: Checkpoint
     deals: Streams
+    organizations: Streams | None
 
     def check_point(self, as_of: AsOf) -> int:
         """The position of a point in time. Raises LogCorrupt: it is not a point of the checkpoint's log."""
@@ -123,7 +135,12 @@ def verify_portfolio(
         position=position,
         size=size,
         origin=verified.checkpoint.origin,
-        erased=sum(event.erased for events in verified.deals.values() for event in events),
+        erased=sum(
+            event.erased
+            for streams in (verified.deals, verified.organizations or {})
+            for events in streams.values()
+            for event in events
+        ),
     )
 
 
@@ -132,28 +149,45 @@ def _verify_deals(bundle: PortfolioBundle, keys: tuple[VerifierKey, ...]) -> _Ve
     signed, root, _ = open_heads(bundle.statement, keys)
     if signed != checkpoint:
         raise LogCorrupt(detail=Finding("heads_of_another_checkpoint"))
-    deals = {
-        one.deal: verify_stream(
-            one.deal, one.events, ProvenHead(one.lines, one.path, bundle.statement), checkpoint, keys
-        )
-        for one in bundle.deals
+    certified: dict[str, dict[str, CertifiedDeal | CertifiedOrganization]] = {
+        "deal": {one.deal: one for one in bundle.deals}
     }
-    if len(deals) < len(bundle.deals):
+    given = len(bundle.deals)
+    if isinstance(bundle, TotalCertificate) and bundle.organizations is not UNSET:
+        certified["organization"] = {one.organization: one for one in bundle.organizations}
+        given += len(bundle.organizations)
+    if sum(map(len, certified.values())) < given:
         raise LogCorrupt(detail=Finding("bundle_deals"))
+    verified = {
+        kind: {
+            slug: verify_stream(
+                f"{kind}/{slug}", one.events, ProvenHead(one.lines, one.path, bundle.statement), checkpoint, keys
+            )
+            for slug, one in streams.items()
+        }
+        for kind, streams in certified.items()
+    }
     if bundle.streams is not None:
         # The root commits to the heads of all streams: with these heads, every deal of the log is in the bundle.
         tree = StreamHeadTree()
         heads = [parse_head(line) for line in bundle.streams]
         tree.update(heads)
-        of_deals = {head.stream.removeprefix("deal/") for head in heads if head.stream.startswith("deal/")}
-        if tree.root() != root or of_deals != deals.keys():
+        if tree.root() != root or any(_slugs(heads, kind) != streams.keys() for kind, streams in verified.items()):
             raise LogCorrupt(detail=Finding("bundle_deals"))
-    return _Verified(checkpoint, deals)
+    return _Verified(checkpoint, verified["deal"], verified.get("organization"))
+
+
+def _slugs(heads: Iterable[StreamHead], kind: str) -> set[str]:
+    """The slugs of the streams of a kind."""
+    return {slug for of, _, slug in (head.stream.partition("/") for head in heads) if of == kind}
 
 
 def _verify_total(bundle: TotalCertificate, verified: _Verified) -> int:
     position = verified.check_point(bundle.clocks)
-    total = total_of(verified.deals, bundle.clocks, bundle.query, StatedRates(bundle.rates))
+    if bundle.query.needs_organizations and verified.organizations is None:
+        raise LogCorrupt(detail=Finding("bundle_total"))
+    rates = StatedRates(bundle.rates)
+    total = total_of(verified.deals, bundle.clocks, bundle.query, rates, verified.organizations)
     groups = _json(total.groups) if bundle.query.group_by else UNSET
     if bundle.total != _json(total.overall) or bundle.groups != groups:
         raise LogCorrupt(detail=Finding("bundle_total"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from msgspec import UNSET, Struct, field
@@ -23,10 +23,16 @@ from registry.transparency.heads import HeadProof, StreamHeadTree
 from registry.transparency.merkle import inclusion_proof, inclusion_tiles
 from registry.transparency.portfolio_bundles import ComparisonCertificate, ListCertificate, TotalCertificate
 from registry.transparency.portfolio_state import comparison_of, list_of
-from registry.transparency.proven_streams import CertifiedDeal, Hex, ProvenEvent, ProvenHead
+from registry.transparency.proven_streams import CertifiedDeal, CertifiedOrganization, Hex, ProvenEvent, ProvenHead
 from registry.transparency.tiles import ReadTile
 from registry.transparency.total_state import CertifiedQuery, CertifiedSelection, RecordedRates, total_of
 from registry.transparency.tree import load_tiles
+
+# Events of organizations in a bundle that has all of them.
+MAX_ORGANIZATION_EVENTS = 5000
+
+Streams = dict[str, list[Recorded]]
+"""The events of deals or organizations, by slug."""
 
 # Events whose proofs are computed at once. Each needs a tile of 8 kB.
 PROOF_BATCH_SIZE = 64
@@ -82,44 +88,59 @@ class CertifiedLog(Struct, frozen=True, kw_only=True):
         heads: The tree of the last events of all streams in that checkpoint.
         deals: The deals that the answer depends on; with `complete`, all deals of the log.
         complete: Whether to prove that no other deal is in the log.
+        organizations: The organizations that the answer depends on; with `complete`, all organizations of the log.
+            None: it depends on none.
     """
 
     signed: SignedCheckpoint
     heads: StreamHeadTree
     deals: Sequence[str]
     complete: bool
+    organizations: Collection[str] | None = None
 
-    async def load(self, pool: Pool) -> tuple[dict[str, list[Recorded]], dict[str, Any]]:
-        """All events of the deals, and the fields of the bundle that prove them."""
+    async def load(self, pool: Pool) -> tuple[Streams, Streams, dict[str, Any]]:
+        """All events of the deals and of the organizations, and the fields of the bundle that prove them."""
         lines = self.heads.lines() if self.complete else None
-        deals = self.deals
+        kinds: dict[str, Collection[str]] = {"deal": self.deals}
+        if self.organizations is not None:
+            kinds["organization"] = self.organizations
+        if lines is not None and self.organizations is not None:
+            # A line has the name of a stream and its number of events.
+            events = sum(int(line.split(" ")[1]) for line in lines if line.startswith("organization/"))
+            lines = lines if events <= MAX_ORGANIZATION_EVENTS else None
         if lines is not None:
-            # Deals that were registered since they were listed are in the checkpoint, too.
-            deals = [line.split(" ")[0].removeprefix("deal/") for line in lines if line.startswith("deal/")]
-        streams: dict[str, list[Recorded]] = {}
-        certified: list[CertifiedDeal] = []
-        for deal in sorted(deals):
-            events = await store.feed(pool, 0, 2**31, until=self.signed.size, stream=f"deal/{deal}")
-            if events:
-                head = self.heads.prove(f"deal/{deal}")
-                proven = tuple(await _proven(pool, events, self.signed.size))
-                certified.append(CertifiedDeal(deal, proven, head.lines, hex_path(head.path)))
-                streams[deal] = [event.recorded for event in events]
-        return streams, {
-            "deals": tuple(certified),
+            # Streams that began since they were listed are in the checkpoint, too.
+            names = [line.split(" ")[0].partition("/") for line in lines]
+            kinds = {kind: [slug for of, _, slug in names if of == kind] for kind in kinds}
+        streams: dict[str, Streams] = {"deal": {}, "organization": {}}
+        certified: dict[str, list[Any]] = {"deal": [], "organization": []}
+        for kind, slugs in kinds.items():
+            made: Any = CertifiedDeal if kind == "deal" else CertifiedOrganization
+            for slug in sorted(slugs):
+                stored = await store.feed(pool, 0, 2**31, until=self.signed.size, stream=f"{kind}/{slug}")
+                if stored:
+                    head = self.heads.prove(f"{kind}/{slug}")
+                    proven = tuple(await _proven(pool, stored, self.signed.size))
+                    certified[kind].append(made(slug, proven, head.lines, hex_path(head.path)))
+                    streams[kind][slug] = [event.recorded for event in stored]
+        proofs = {
+            "deals": tuple(certified["deal"]),
             "streams": tuple(lines) if lines is not None else None,
             "statement": self.signed.heads,
             "checkpoint": self.signed.note,
         }
+        if self.organizations is not None:
+            proofs["organizations"] = tuple(certified["organization"])
+        return streams["deal"], streams["organization"], proofs
 
 
 async def build_total_certificate(
     pool: Pool, log: CertifiedLog, query: CertifiedQuery, as_of: AsOf, rates: Rates
 ) -> TotalCertificate:
     """A total at a point, which has an effective date and a position, with everything it follows from."""
-    streams, proofs = await log.load(pool)
+    streams, organizations, proofs = await log.load(pool)
     used = RecordedRates(rates)
-    total = await asyncio.to_thread(total_of, streams, as_of, query, used)
+    total = await asyncio.to_thread(total_of, streams, as_of, query, used, organizations)
     return TotalCertificate(
         clocks=as_of,
         query=query,
@@ -134,7 +155,7 @@ async def build_list_certificate(
     pool: Pool, log: CertifiedLog, query: CertifiedSelection, as_of: AsOf
 ) -> ListCertificate:
     """A list of deals at a point, which has an effective date and a position, with everything it follows from."""
-    streams, proofs = await log.load(pool)
+    streams, _, proofs = await log.load(pool)
     states = await asyncio.to_thread(list_of, streams, as_of, query, log.signed.size)
     return ListCertificate(clocks=as_of, query=query, states=states, **proofs)
 
@@ -143,7 +164,7 @@ async def build_comparison_certificate(
     pool: Pool, log: CertifiedLog, query: CertifiedSelection, points: tuple[AsOf, AsOf], rates: Rates
 ) -> ComparisonCertificate:
     """What changed between two points, which have effective dates and positions, with everything it follows from."""
-    streams, proofs = await log.load(pool)
+    streams, _, proofs = await log.load(pool)
     used = RecordedRates(rates)
     comparison = await asyncio.to_thread(comparison_of, streams, *points, query, used)
     return ComparisonCertificate(

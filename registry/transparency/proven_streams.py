@@ -53,6 +53,15 @@ class CertifiedDeal(Struct, frozen=True, forbid_unknown_fields=True):
     path: tuple[Hex, ...]
 
 
+class CertifiedOrganization(Struct, frozen=True, forbid_unknown_fields=True):
+    """The same of an organization."""
+
+    organization: str
+    events: tuple[ProvenEvent, ...]
+    lines: str
+    path: tuple[Hex, ...]
+
+
 class BundleVerification(Struct, frozen=True, kw_only=True):
     """The result of verifying a bundle. `erased` counts events without content."""
 
@@ -80,14 +89,13 @@ def verify_event(proven: ProvenEvent, checkpoint: Checkpoint) -> Recorded:
 
 
 def verify_stream(
-    deal: str,
+    stream: str,
     proven_events: Sequence[ProvenEvent],
     proven_head: ProvenHead,
     checkpoint: Checkpoint,
     keys: tuple[VerifierKey, ...],
 ) -> list[Recorded]:
-    """All events of a deal up to a checkpoint."""
-    stream = f"deal/{deal}"
+    """All events of a stream up to a checkpoint."""
     events: list[Recorded] = []
     previous: Recorded | None = None
     for proven in proven_events:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.doubted_amounts import checks_of, doubts_of
-from registry.domain.fold import DEALS
+from registry.domain.fold import DEALS, ORGANIZATIONS
 from registry.domain.history import AsOf, state_as_of
+from registry.domain.organization import Organization, ultimate_parents
 from registry.domain.rates import Rate, RateProblem, Rates, RateUnavailable
 from registry.domain.redaction import keep_redacted_effects
 from registry.domain.totals import DealRow, Estimates, Group, Measure, TotalsQuery, compute_totals, measured, row_of
@@ -46,6 +48,12 @@ class CertifiedQuery(CertifiedSelection, frozen=True, kw_only=True, forbid_unkno
     rates_of: date | None = None
     estimates: Estimates = "include"
     group_by: tuple[str, ...] = ()
+    roll_up: Literal["parent"] | None = None
+
+    @property
+    def needs_organizations(self) -> bool:
+        """Whether the groups follow from merges and parents in organizations' records too."""
+        return "organization" in self.group_by
 
 
 class RecordedRates(Rates):
@@ -85,7 +93,11 @@ class CertifiedTotal(Struct, frozen=True):
 
 
 def total_of(
-    streams: Mapping[str, Sequence[Recorded]], as_of: AsOf, query: CertifiedQuery, rates: Rates
+    streams: Mapping[str, Sequence[Recorded]],
+    as_of: AsOf,
+    query: CertifiedQuery,
+    rates: Rates,
+    organizations: Mapping[str, Sequence[Recorded]] | None = None,
 ) -> CertifiedTotal:
     """The total of the deals with these events at a point in time.
 
@@ -94,6 +106,7 @@ def total_of(
         as_of: The point, with an effective date and a position.
         query: What is added up.
         rates: The exchange rates.
+        organizations: All events of each organization with a merge or a parent, if the groups are of organizations.
     """
     rows: list[DealRow] = []
     merged: dict[str, str] = {}
@@ -113,6 +126,7 @@ def total_of(
         estimates=query.estimates,
         group_by=query.group_by,
         effective_on=as_of.effective_on,
+        roll_up=_roll_up(organizations or {}, as_of, query),
         merged=merged,
         lines=MAX_LINES,
     )
@@ -121,6 +135,21 @@ def total_of(
     totals = compute_totals(selected, asked, rates, others)
     groups = sorted(totals.groups, key=lambda group: tuple(key or "" for key in group.keys))
     return CertifiedTotal(_without_reasons(totals.overall), tuple(map(_without_reasons, groups)))
+
+
+def _roll_up(organizations: Mapping[str, Sequence[Recorded]], as_of: AsOf, query: CertifiedQuery) -> Mapping[str, str]:
+    """What each organization counts under: the record that it was merged into, and with `roll_up` its parent."""
+    if not query.needs_organizations or as_of.effective_on is None:
+        return {}
+    states: dict[str, Organization] = {}
+    merged: dict[str, str] = {}
+    for slug, events in sorted(organizations.items()):
+        view = state_as_of(slug, keep_redacted_effects(events), as_of, ORGANIZATIONS)
+        if view.merged_into is not None:
+            merged[slug] = view.merged_into
+        if view.state is not None:
+            states[slug] = view.state
+    return ultimate_parents(states if query.roll_up is not None else {}, as_of.effective_on, merged)
 
 
 def _without_reasons(group: Group) -> Group:

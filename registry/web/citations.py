@@ -168,7 +168,7 @@ def list_certificate(page: PageRequest, filters: Mapping[str, str | None]) -> li
 def totals_certificate(page: PageRequest, parameters: Mapping[str, str | None]) -> list[CitedProof]:
     """The certificate of a total, if a total with these parameters can be certified."""
     given = {name: value for name, value in parameters.items() if value}
-    if not given.keys() <= set(CertifiedQuery.__struct_fields__) or "organization" in given.get("group_by", ""):
+    if not given.keys() <= set(CertifiedQuery.__struct_fields__):
         return []
     query = urlencode({**given, **fixed_point(page, is_list=True), "certificate": "true"})
     return [CitedProof(N_("Certificate of this total"), f"/v1/totals?{query}")]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import pytest
 
 from registry.infra.settings import Settings, variable
 from registry.transparency.checkpoint import CheckpointError, SigningKey, VerifierKey, open_checkpoint
@@ -112,6 +113,22 @@ async def test_verify_checks_a_bundle_with_only_the_key(service: Service, tmp_pa
         changed = bundle.read_bytes().replace(b"pledge_announced", b"pledge_withdrawn").replace(b"index 3", b"index 2")
         done = await registry(None, "verify", "-", "--key", given, given=changed)
         assert (done.returncode, done.stdout) == (6, ""), accept
+
+
+@pytest.mark.parametrize(
+    "command", [("show", "plant"), ("list", "--region", "KR"), ("totals", "--group-by", "organization")]
+)
+async def test_commands_write_certificates_that_verify(
+    service: Service, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    await post(service, "plant", registered(), pledged())
+    (key,) = await keys(service)
+    written = await registry(None, *command, "--certificate", "--table", "--url", service.url)
+    assert written.returncode == 0, written.stderr
+    bundle = tmp_path / "bundle"
+    bundle.write_text(written.stdout)
+    (result,) = rows(await registry(None, "verify", str(bundle), "--key", str(key)))
+    assert result["size"] == await service.size()
 
 
 async def test_verify_with_a_missing_or_malformed_key_is_a_usage_error(tmp_path: Path) -> None:
