@@ -28,7 +28,18 @@ DEALS_PER_FILE = 50_000
 """The most addresses that a sitemap may have (sitemaps.org)."""
 
 PAGES = ("/", "/totals", "/compare", "/organizations", "/log", "/about", "/help", "/glossary")
-NOT_READ = ("/*?", "/record", "/sign-in", "/proposals", "/imports", "/sessions", "/v1/", "/embed/", "/charts/")
+NOT_READ = (
+    "/*?",
+    "/record",
+    "/sign-in",
+    "/proposals",
+    "/imports",
+    "/sessions",
+    "/watches",
+    "/v1/",
+    "/embed/",
+    "/charts/",
+)
 
 
 class CrawlerPages(Controller):

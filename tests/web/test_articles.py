@@ -78,6 +78,11 @@ async def test_name_that_is_not_clear_is_an_error_at_its_field_with_what_it_may_
     }
     refused = await press(editor, page, "Preview changes", **typed)
     assert refused.status_code == 422
+    # The summary at the top leads to each field, which says what is wrong with it.
+    summary = refused.text[refused.text.index('<ul class="faults">') :].partition("</ul>")[0]
+    linked = re.findall(r'href="#f-([^"]*)"', summary)
+    assert set(linked) == set(faults(refused.text))
+    assert all(f'id="f-{id}"' in refused.text for id in linked)
     wrong = faults(refused.text)
     assert set(wrong) == {"deals-0-deal", "deals-0-announcements-0-event-by"}
     assert "Ulsan" in wrong["deals-0-deal"]
