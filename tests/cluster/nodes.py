@@ -113,7 +113,7 @@ class Node(Struct):
                 *("--listen-client-urls", f"http://{self.address}:2379"),
                 *("--advertise-client-urls", f"http://{self.address}:2379"),
                 *("--initial-cluster", peers, "--initial-cluster-state", "new"),
-                *("--heartbeat-interval", "300", "--election-timeout", "3000", "--logger", "zap"),
+                *("--heartbeat-interval", "100", "--election-timeout", "1000", "--logger", "zap"),
                 "--unsafe-no-fsync" if "unsafe-no-fsync" in _etcd_help() else "--log-level=warn",
             ],
             "etcd.log",
@@ -180,15 +180,6 @@ class Cluster(Struct):
         user = f"{role}:{password.replace(' ', '%20')}"
         return f"postgresql://{user}@127.0.0.1:{self.proxy_port}/{database}?sslmode=disable"
 
-    async def members(self) -> dict[str, dict[str, object]]:
-        """What Patroni says about each node, from the first that answers."""
-        async with httpx.AsyncClient(trust_env=False, timeout=2) as client:
-            for node in self.nodes:
-                with contextlib.suppress(httpx.HTTPError):
-                    answer = await client.get(f"http://{node.address}:{REST_PORT}/cluster")
-                    return {member["name"]: member for member in answer.json()["members"]}
-        return {}
-
     async def leader(self) -> Node | None:
         """The node whose Postgres takes writes, as a client that connects to each sees it."""
         for node in self.nodes:
@@ -203,17 +194,26 @@ class Cluster(Struct):
                     connection.terminate()
         return None
 
-    async def whole(self, seconds: float = 120) -> Node:
-        """Wait until all three nodes run and a synchronous standby is in step; return the primary's node."""
-        async with asyncio.timeout(seconds):
+    async def whole(self, seconds: float = 180) -> Node:
+        """Wait until every node answers for itself, in step and on one timeline; return the primary's node.
+
+        What Patroni says about other nodes may be a few seconds old: a node that has just come back to the network may
+        still follow the former primary.
+        """
+        async with asyncio.timeout(seconds), httpx.AsyncClient(trust_env=False, timeout=2) as client:
             while True:
-                members = (await self.members()).values()
-                states = sorted(str(member["state"]) for member in members)
-                roles = [str(member["role"]) for member in members]
-                is_whole = states == ["running", "streaming", "streaming"]
-                if is_whole and "leader" in roles and any(role in ("sync_standby", "quorum_standby") for role in roles):
-                    leader = await self.leader()
-                    if leader is not None:
+                with contextlib.suppress(httpx.HTTPError):
+                    etcd = [await client.get(f"http://{node.address}:2379/health") for node in self.nodes]
+                    answers = [await client.get(f"http://{node.address}:{REST_PORT}/patroni") for node in self.nodes]
+                    states = [answer.json() for answer in answers]
+                    standbys = [state for state in states if state.get("replication_state") == "streaming"]
+                    if (
+                        all(answer.json()["health"] == "true" for answer in etcd)
+                        and len(standbys) == 2
+                        and len({state["timeline"] for state in states}) == 1
+                        and any(state.get("sync_standby") for state in standbys)
+                        and (leader := await self.leader()) is not None
+                    ):
                         return leader
                 await asyncio.sleep(0.3)
 
