@@ -19,16 +19,20 @@ class FoundAmount(Struct, frozen=True):
     parsed: ParsedAmount
 
 
-# Bounded: without an end, a run of digits and commas is searched again from each of its digits.
-_NUMBER = r"[0-9][0-9.,]{0,30}"
-_KOREAN = rf"{_NUMBER}(?:\s?[천백십]?[조억만](?:\s?{_NUMBER}\s?[천백십]?[조억만]?)*|\s?[천백십]+[조억만]*)*\s?여?\s?"
+# Bounded, never given back in part (`++`) and read in one way only: a text of sixty characters would otherwise hold the
+# interpreter, and so the service, for hours (tests/extraction/test_time.py).
+_NUMBER = r"[0-9][0-9.,]{0,30}+"
+_SCALE = rf"(?:[천백십]*+[조억만]++(?:\s?{_NUMBER})?|[천백십]++(?![조억만]))"
+_KOREAN = rf"{_NUMBER}(?:\s?{_SCALE}){{0,12}}\s?여?\s?"
+# Not within a run of digits and commas.
+_START = r"(?<![0-9])(?<![0-9][.,])"
 _FIGURE = re.compile(
     rf"""
     (?:US\$|U\.S\.\ ?\$|[A-Z]{{1,2}}\$|[$₩€£¥]|\b(?:USD|KRW|EUR|JPY|GBP|CNY)\ ?)\ ?{_NUMBER}
         (?:[\ -]?(?:thousand|million|billion|trillion|mln|bln|trn|mn|bn|tn|[kmbt]\b))?
-    | {_NUMBER}[\ -]?(?:thousand|million|billion|trillion)[\ -]
+    | {_START}{_NUMBER}[\ -]?(?:thousand|million|billion|trillion)[\ -]
         (?:South\ Korean\ won|Korean\ won|won|U\.?S\.?\ dollars|US\ dollars|dollars|euros?|yen|yuan|pounds\ sterling)
-    | {_KOREAN}(?:미국\ 달러|미\ 달러|달러|유로|엔|위안|파운드|원)
+    | {_START}{_KOREAN}(?:미국\ 달러|미\ 달러|달러|유로|엔|위안|파운드|원)
     """,
     re.VERBOSE | re.IGNORECASE,
 )

@@ -81,19 +81,21 @@ _YEARS = re.compile(
 _WORDS = {
     w: n for n, w in enumerate(["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"], 1)
 }
+# From the beginning of a run of digits only, and never given back in part: else a run is read again from each digit.
+_NUMBER = r"(?<![0-9])(?<![0-9],)[0-9][0-9,]{0,15}+"
 _POWER = re.compile(
     r"(약 |최대 |up to |about |around |over |"
-    r"more than )?([0-9][0-9,]*(?:\.[0-9]+)?)[\s-]?(메가와트|기가와트|MW|GW|megawatts?|gigawatts?)",
+    rf"more than )?({_NUMBER}(?:\.[0-9]{{1,6}})?)[\s-]?(메가와트|기가와트|MW|GW|megawatts?|gigawatts?)",
     re.IGNORECASE,
 )
 _GPUS = re.compile(
-    r"(약 |최대 |up to |about |around |over |more than )?([0-9][0-9,]*)\s?(만|천)?\s?(?:개의?|장의?|대의?|기의?)?\s?"
+    rf"(약 |최대 |up to |about |around |over |more than )?({_NUMBER})\s?(만|천)?\s?(?:개의?|장의?|대의?|기의?)?\s?"
     r"(?:이상의? |여 ?개의? )?(?:그래픽처리장치|엔비디아 GPU|최신 GPU|GPU|GPUs|Nvidia GPUs|AI chips)",
     re.IGNORECASE,
 )
 _JOBS = re.compile(
-    r"([0-9][0-9,]*)\s?(만|천)?\s?(?:여 ?)?(?:명|개)의?\s?(?:이상의 )?(?:신규 )?(?:일자리|고용)|"
-    r"([0-9][0-9,]*) (?:new )?jobs",
+    rf"({_NUMBER})\s?(만|천)?\s?(?:여 ?)?(?:명|개)의?\s?(?:이상의 )?(?:신규 )?(?:일자리|고용)|"
+    rf"({_NUMBER}) (?:new )?jobs",
     re.IGNORECASE,
 )
 _QUALIFIER: dict[str, Qualifier] = {
