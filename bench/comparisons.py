@@ -157,10 +157,10 @@ async def copy_seconds(source: str, target: str, tables: Sequence[str], part: fl
 
 async def baseline_tables(url: str, tables: Sequence[str]) -> None:
     """Create the tables with their indexes, without checks, triggers and foreign keys."""
-    from registry.infra import postgres
+    from registry.infra import migrations
     from registry.infra.embedded.server import APP_ROLE
 
-    await postgres.migrate(url, APP_ROLE)
+    await migrations.migrate(url, APP_ROLE)
     for table in tables:
         await execute(url, f"CREATE TABLE baseline_{table} (LIKE {table} INCLUDING INDEXES)")
         await execute(url, f"DROP TABLE {table} CASCADE")

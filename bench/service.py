@@ -21,7 +21,7 @@ from msgspec import Struct
 from registry.append.principals import issue_key
 from registry.append.recorder import Recorder
 from registry.domain.principal import Rights
-from registry.infra import postgres
+from registry.infra import migrations, postgres
 from registry.infra.embedded.server import APP_ROLE, OWNER_ROLE, Embedded
 
 _serial = count(1)
@@ -51,7 +51,7 @@ async def database(
         with tempfile.TemporaryDirectory(prefix="registry-bench-") as folder:
             made = BenchDatabase(name, server.url(OWNER_ROLE, name), server.url(APP_ROLE, name), folder)
             if migrated and template is None:
-                await postgres.migrate(made.owner_url, APP_ROLE)
+                await migrations.migrate(made.owner_url, APP_ROLE)
             elif not migrated:
                 await _execute(made.owner_url, f"GRANT ALL ON SCHEMA public TO {APP_ROLE}")
             yield made
@@ -66,7 +66,7 @@ async def kept_database(server: Embedded, name: str, folder: Path) -> BenchDatab
     await _execute(admin, f"CREATE DATABASE {name}")
     folder.mkdir()
     made = existing_database(server, name, folder)
-    await postgres.migrate(made.owner_url, APP_ROLE)
+    await migrations.migrate(made.owner_url, APP_ROLE)
     return made
 
 

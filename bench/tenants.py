@@ -15,7 +15,7 @@ from pathlib import Path
 import asyncpg
 import psutil
 
-from registry.infra import postgres
+from registry.infra import migrations
 from registry.infra.embedded.server import APP_ROLE, DATABASE, Embedded
 from tests.faults.load import ServiceProcess, serving
 from tests.faults.test_faults import a_free_port
@@ -40,7 +40,7 @@ async def measure(count: int, seconds: float) -> None:
                 app, migrator = (
                     url.replace(f"/{DATABASE}?", f"/{database}?") for url in (server.app_url, server.owner_url)
                 )
-                await postgres.migrate(migrator, APP_ROLE)
+                await migrations.migrate(migrator, APP_ROLE)
                 environ = {"REGISTRY_DATABASE_URL": app, **SMALL}
                 services.append(ServiceProcess(a_free_port(), folder / database, environ))
             async with serving(*services):

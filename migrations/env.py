@@ -1,6 +1,6 @@
 """Alembic's environment: sets timeouts and runs the migrations, each in a transaction of its own.
 
-`registry.infra.postgres.migrate` passes its connection in. The `alembic` command, for writing migrations, connects as
+`registry.infra.migrations.migrate` passes its connection in. The `alembic` command, for writing migrations, connects as
 the owner named in REGISTRY_OWNER_URL.
 """
 

@@ -30,7 +30,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.cli import demo
-from registry.infra import postgres
+from registry.infra import migrations, postgres
 from registry.infra.embedded.binaries import find_binaries
 from registry.infra.embedded.server import OWNER_ROLE, Embedded
 from registry.infra.embedded.user import User
@@ -248,7 +248,7 @@ async def server(admin_url: str) -> AsyncIterator[Server]:
             await admin.execute(f"CREATE ROLE {APP_ROLE} LOGIN")
         await admin.execute(f"ALTER ROLE {APP_ROLE} PASSWORD '{password}'")
         await admin.execute(f"CREATE DATABASE {template}")
-        await postgres.migrate(at(admin_url, template), APP_ROLE)
+        await migrations.migrate(at(admin_url, template), APP_ROLE)
         yield Server(admin_url=admin_url, template=template, app_password=password)
         await admin.execute(f"DROP DATABASE {template} WITH (FORCE)")
     finally:

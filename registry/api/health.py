@@ -24,7 +24,7 @@ from registry.append.recorder import Recorder
 from registry.errors import ClockUnsafe, LogRewound
 from registry.events.mirror_state import MirrorStatus
 from registry.events.write_batch import Head
-from registry.infra import postgres
+from registry.infra import migrations
 from registry.projections.exchange_rates import rates_warning
 from registry.queries.log import LogQueries
 from registry.queries.streams import StreamReader
@@ -70,7 +70,7 @@ class HealthController(Controller):
         async def check() -> dict[str, Any]:
             checks: dict[str, Any] = {**NOTHING_CHECKED}
             try:
-                checks["migrations"] = await postgres.migration_head_matches(pool)
+                checks["migrations"] = await migrations.head_matches(pool)
                 checks["database"] = True
                 if checks["migrations"]:
                     await recorder.continuity.check(pool)

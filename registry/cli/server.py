@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from registry.cli.options import stderr
 from registry.cli.texts import Text, rendered
 from registry.errors import DatabaseUnusable
-from registry.infra import postgres
+from registry.infra import migrations, postgres
 from registry.infra.embedded.server import Embedded
 from registry.infra.settings import Settings
 
@@ -87,7 +87,9 @@ async def migrate(settings: Settings) -> str:
     if settings.owner_url is None:
         raise DatabaseUnusable("no_owner")
     with readable_errors():
-        return await postgres.migrate(settings.owner_url, postgres.role_of(settings.database_url or settings.owner_url))
+        return await migrations.migrate(
+            settings.owner_url, postgres.role_of(settings.database_url or settings.owner_url)
+        )
 
 
 @contextmanager
@@ -109,7 +111,7 @@ async def check(settings: Settings) -> None:
     with readable_errors():
         pool = await postgres.pool(settings.database_url, min_size=1, max_size=1, pooling=settings.pooling)
         async with pool:
-            if not await postgres.migration_head_matches(pool):
+            if not await migrations.head_matches(pool):
                 raise DatabaseUnusable("old_schema")
 
 

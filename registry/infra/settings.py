@@ -17,7 +17,7 @@ from registry.errors import BadSetting
 from registry.infra import setting_values as values
 from registry.infra.data_licence_setting import DataLicence
 from registry.infra.oidc_setting import OidcSettings
-from registry.infra.postgres import Pooling
+from registry.infra.pooling import Pooling
 from registry.infra.problems import SettingProblem
 from registry.infra.rate_limit_setting import DEFAULT_RATE_LIMITS, RateLimit
 from registry.infra.setting_values import LOOPBACK, InvalidValue, Network

@@ -26,11 +26,12 @@ from msgspec import Struct
 import registry
 from registry.demo import lines
 from registry.domain.calendar import Calendar
-from registry.infra import postgres
+from registry.infra import migrations
 from registry.infra.embedded.server import Embedded
 from tests.api.announcements import registered
 from tests.api.conftest import ADMIN_KEY
 from tests.conftest import PATIENCE, ScratchDatabase
+from tests.preloaded import COMMAND, preloaded
 
 REGISTRY = Path(sys.executable).with_name("registry")
 # Settings of the developer's environment must not affect the tests.
@@ -97,7 +98,10 @@ def started(*words: str | Path, **settings: str) -> Iterator[Running]:
 
 def run(*words: str | Path, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    return subprocess.run([REGISTRY, *words], env=ENVIRONMENT | settings, capture_output=True, text=True, check=False)
+    environment = ENVIRONMENT | preloaded() | settings
+    return subprocess.run(
+        [COMMAND, *words], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
 
 
 def test_demo_serves_the_deals_and_a_second_start_records_nothing_twice(tmp_path: Path) -> None:
@@ -271,7 +275,7 @@ def test_migrate_creates_the_schema_and_does_nothing_the_second_time(database: S
             REGISTRY_DATABASE_URL=database.app_url,
             REGISTRY_OWNER_URL=database.owner_url,
         )
-        assert (done.returncode, done.stdout) == (0, f"schema {postgres.head()}\n")
+        assert (done.returncode, done.stdout) == (0, f"schema {migrations.head()}\n")
     missing = run("migrate", REGISTRY_DATA_DIR=str(tmp_path), REGISTRY_DATABASE_URL=database.app_url)
     assert missing.returncode == 1
     assert "REGISTRY_OWNER_URL" in missing.stderr

@@ -25,7 +25,7 @@ from pathlib import Path
 import httpx
 from msgspec import Struct
 
-from registry.infra import postgres
+from registry.infra import migrations
 from tests.cluster.nodes import Cluster, Node, missing, running_cluster
 from tests.faults import pgbouncer
 from tests.faults.load import Account, Load, ServiceProcess, serving, verify
@@ -155,7 +155,7 @@ async def run_all(folder: Path, names: Sequence[str], times: int) -> list[Result
     """Inject every fault into one cluster with two services."""
     results = []
     async with running_cluster(folder) as cluster:
-        await postgres.migrate(cluster.direct_url(), "registry")
+        await migrations.migrate(cluster.direct_url(), "registry")
         with pgbouncer.pgbouncer(folder / "pooler", cluster.proxy_url("registry")) as pooled:
             common = {
                 "REGISTRY_OWNER_URL": cluster.direct_url(),

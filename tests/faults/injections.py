@@ -21,7 +21,7 @@ import msgspec
 import psutil
 from msgspec import Struct
 
-from registry.infra import postgres
+from registry.infra import migrations
 from registry.infra.embedded.server import APP_ROLE, Embedded
 from tests.append_helpers import REGISTERED, pledged
 from tests.faults.load import ADMIN_KEY, REQUEST_SECONDS, ServiceProcess, run_command, serving, verify
@@ -224,7 +224,7 @@ async def small_disk(bench: Bench) -> AsyncIterator[Bench]:
 @asynccontextmanager
 async def own_bench(bench: Bench, server: Embedded, name: str, prefix: Sequence[str] = ()) -> AsyncIterator[Bench]:
     """Two services of their own on a server."""
-    await postgres.migrate(server.owner_url, APP_ROLE)
+    await migrations.migrate(server.owner_url, APP_ROLE)
     environ = {
         **bench.environ,
         "REGISTRY_DATABASE_URL": server.app_url,
@@ -359,7 +359,7 @@ async def kill_restore(bench: Bench) -> None:
     name = f"restored_{uuid4().hex[:8]}"
     await owner.execute(f"CREATE DATABASE {name}")
     urls = [url.replace("/registry?", f"/{name}?") for url in (bench.server.app_url, bench.server.owner_url)]
-    await postgres.migrate(urls[1], APP_ROLE)
+    await migrations.migrate(urls[1], APP_ROLE)
     environ = {**bench.environ, "REGISTRY_DATABASE_URL": urls[0], "REGISTRY_OWNER_URL": urls[1]}
     # A backup is signed with the key in a file; the services of this run share one in the database.
     arguments = ["restore", str(file), "--unverified", "--data-dir", str(bench.folder / name)]

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from registry.infra import postgres
+from registry.infra import migrations
 from registry.infra.embedded.server import APP_ROLE, Embedded
 from tests.faults.injections import INJECTIONS, Bench, Missing
 from tests.faults.load import Account, Load, ServiceProcess, serving, verify
@@ -47,7 +47,7 @@ async def run_all(folder: Path, names: Sequence[str], times: int) -> tuple[list[
     results: list[Result] = []
     missing: list[str] = []
     with Embedded(folder / "server") as server:
-        await postgres.migrate(server.owner_url, APP_ROLE)
+        await migrations.migrate(server.owner_url, APP_ROLE)
         environ = {
             "REGISTRY_DATABASE_URL": server.app_url,
             "REGISTRY_OWNER_URL": server.owner_url,

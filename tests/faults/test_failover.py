@@ -14,7 +14,7 @@ import pytest
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest
 from registry.errors import RegistryError
-from registry.infra import postgres
+from registry.infra import migrations, postgres
 from registry.infra.embedded.server import APP_ROLE, Embedded
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, positions, request, running_recorder
 from tests.conftest import ScratchDatabase
@@ -27,7 +27,7 @@ IN_STEP = "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sy
 
 async def test_killed_primary_of_a_synchronous_cluster_loses_no_acknowledged_event(folder: Path) -> None:
     with Embedded(folder / "primary") as primary:
-        await postgres.migrate(primary.owner_url, APP_ROLE)
+        await migrations.migrate(primary.owner_url, APP_ROLE)
         with standby(primary, folder / "copy") as standby_server:
             copy = standby_server.sockets
             owner = await asyncpg.connect(primary.owner_url)

@@ -22,7 +22,7 @@ import pytest
 from registry.append.requests import AppendResult
 from registry.errors import DatabaseUnavailable
 from registry.events import log_lock
-from registry.infra import postgres
+from registry.infra import migrations, postgres
 from registry.infra.embedded import binaries
 from registry.infra.embedded.server import APP_ROLE, Embedded
 from registry.infra.settings import Settings
@@ -170,7 +170,7 @@ def settings_of(server: Embedded, folder: Path) -> Settings:
 
 async def test_service_survives_a_database_restart_and_reports_it(tmp_path: Path) -> None:
     with Embedded(tmp_path / "server") as server:
-        await postgres.migrate(server.owner_url, APP_ROLE)
+        await migrations.migrate(server.owner_url, APP_ROLE)
         settings = settings_of(server, tmp_path)
         async with running(settings) as service:
             path = "/v1/deals/plant/events"
@@ -201,7 +201,7 @@ async def test_service_runs_on_every_installed_postgres(tmp_path: Path) -> None:
         if not (folder / "postgres").exists():
             continue
         with Embedded(tmp_path / str(number), binaries=folder) as server:
-            await postgres.migrate(server.owner_url, APP_ROLE)
+            await migrations.migrate(server.owner_url, APP_ROLE)
             database = ScratchDatabase(name="registry", owner_url=server.owner_url, app_url=server.app_url)
             async with running_recorder(server.app_url, server.owner_url) as recorder:
                 given = str(uuid4())

@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from registry.infra import postgres
+from registry.infra import migrations, postgres
 from registry.infra.embedded.server import APP_ROLE, Embedded
 from registry.infra.settings import Settings
 from tests.api.conftest import running
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.drill
 
 async def test_health_checks_answer_while_postgres_is_frozen(tmp_path: Path) -> None:
     with Embedded(tmp_path / "data", settings={"fsync": "off"}) as server:
-        await postgres.migrate(server.owner_url, APP_ROLE)
+        await migrations.migrate(server.owner_url, APP_ROLE)
         assert server.pid is not None
         postmaster = psutil.Process(server.pid)
         settings = Settings(

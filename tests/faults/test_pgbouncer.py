@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.infra import postgres
+from registry.infra import migrations
 from registry.infra.embedded.server import APP_ROLE, Embedded
 from registry.infra.settings import Settings
 from tests.api.conftest import ADMIN_KEY, running
@@ -23,7 +23,7 @@ async def test_two_services_record_and_read_behind_a_pooler_in_transaction_mode(
     if prepared and version() < PREPARED_SINCE:
         pytest.skip(f"PgBouncer {version()} has no prepared statements in transaction mode")
     with Embedded(folder / "server") as server:
-        await postgres.migrate(server.owner_url, APP_ROLE)
+        await migrations.migrate(server.owner_url, APP_ROLE)
         server.data_dir.chmod(0o755)
         with pgbouncer(folder / "pooler", server.app_url) as url:
             settings = Settings(

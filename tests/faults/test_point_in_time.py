@@ -10,7 +10,7 @@ import asyncpg
 import httpx
 import pytest
 
-from registry.infra import postgres
+from registry.infra import migrations
 from tests.append_helpers import pledged
 from tests.conftest import NO_PGBACKREST
 from tests.faults.archived import ArchivedServer, system_postgres
@@ -48,7 +48,7 @@ async def test_restore_to_a_chosen_time_has_what_was_acknowledged_until_then(fol
         await owner.execute("CREATE ROLE registry_app LOGIN")
         await owner.execute("CREATE DATABASE registry")
         await owner.close()
-        await postgres.migrate(server.owner_url, "registry_app")
+        await migrations.migrate(server.owner_url, "registry_app")
         server.pgbackrest("stanza-create")
         server.pgbackrest("check")
         async with serving(service):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec import Struct
 
-from registry.infra import postgres
+from registry.infra import migrations
 from registry.infra.embedded.server import APP_ROLE, Embedded
 from registry.infra.settings import Settings
 from tests.api.conftest import ADMIN_KEY, Service, running
@@ -41,7 +41,7 @@ class Cluster(Struct):
 @asynccontextmanager
 async def cluster(folder: Path, max_lag: int = 60) -> AsyncIterator[Cluster]:
     with Embedded(folder / "primary") as primary:
-        await postgres.migrate(primary.owner_url, APP_ROLE)
+        await migrations.migrate(primary.owner_url, APP_ROLE)
         with standby(primary, folder / "one") as one, standby(primary, folder / "two") as two:
             settings = Settings(
                 database_url=primary.app_url,

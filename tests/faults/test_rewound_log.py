@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from registry.events import continuity
 from registry.events.continuity import ContinuityGuard
 from registry.events.write_batch import Head
-from registry.infra import postgres
+from registry.infra import migrations, postgres
 from registry.infra.embedded.server import APP_ROLE, Embedded
 from registry.infra.settings import Settings
 from tests.api.conftest import ADMIN_KEY, Service, running
@@ -63,7 +63,7 @@ async def has_problem(guard: ContinuityGuard) -> bool:
 
 async def test_lost_events_stop_every_service_until_an_operator_accepts_their_loss(folder: Path) -> None:
     with Embedded(folder / "primary") as primary:
-        await postgres.migrate(primary.owner_url, APP_ROLE)
+        await migrations.migrate(primary.owner_url, APP_ROLE)
         with standby(primary, folder / "copy") as copy:
             owner_url = moved(primary.owner_url, copy.sockets)
             await caught_up(primary.owner_url, owner_url)
@@ -115,7 +115,7 @@ async def test_lost_events_stop_every_service_until_an_operator_accepts_their_lo
 async def test_service_that_is_connected_to_the_whole_log_again_goes_on(folder: Path) -> None:
     """It asked a former primary, whose log ends earlier."""
     with Embedded(folder / "primary") as primary:
-        await postgres.migrate(primary.owner_url, APP_ROLE)
+        await migrations.migrate(primary.owner_url, APP_ROLE)
         async with await postgres.pool(primary.app_url) as pool:
             guard = ContinuityGuard(folder / "log.mark")
             guard.mark = continuity.LogMark(5, "ab" * 32)
@@ -125,7 +125,7 @@ async def test_service_that_is_connected_to_the_whole_log_again_goes_on(folder: 
             guard.mark = continuity.LogMark()
             other = Embedded(folder / "whole")
             with other:
-                await postgres.migrate(other.owner_url, APP_ROLE)
+                await migrations.migrate(other.owner_url, APP_ROLE)
                 async with await postgres.pool(other.app_url) as whole:
                     assert (await guard.check(whole)).position == 0
             assert guard.problem is None
@@ -133,7 +133,7 @@ async def test_service_that_is_connected_to_the_whole_log_again_goes_on(folder: 
 
 async def test_mark_survives_a_restart(tmp_path: Path) -> None:
     with Embedded(tmp_path / "server") as server:
-        await postgres.migrate(server.owner_url, APP_ROLE)
+        await migrations.migrate(server.owner_url, APP_ROLE)
         settings = Settings(
             database_url=server.app_url,
             data_dir=tmp_path / "s",

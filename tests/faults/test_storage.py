@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from msgspec import Struct
 
-from registry.infra import postgres
+from registry.infra import migrations
 from registry.infra.embedded.server import APP_ROLE, Embedded
 from registry.infra.settings import Settings
 from tests.api.announcements import registered
@@ -50,7 +50,7 @@ class Registry(Struct):
 async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
     data = tmp_path / "data"
     with Embedded(data, settings={"fsync": "off"}) as server:
-        await postgres.migrate(server.owner_url, APP_ROLE)
+        await migrations.migrate(server.owner_url, APP_ROLE)
         settings = Settings(
             database_url=server.app_url,
             owner_url=server.owner_url,

@@ -15,7 +15,7 @@ import pytest
 
 from registry.errors import DatabaseUnavailable
 from registry.events import log_lock
-from registry.infra import postgres
+from registry.infra import migrations, postgres
 from registry.infra.embedded.server import APP_ROLE, Embedded
 from tests.append_helpers import REGISTERED, pledged, positions, request, running_recorder
 from tests.faults.servers import Standby, standby
@@ -29,7 +29,7 @@ IN_STEP = "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sy
 async def cluster(folder: Path) -> AsyncIterator[tuple[Embedded, Standby]]:
     """A primary that commits only what its standby has."""
     with Embedded(folder / "primary", settings={"wal_sender_timeout": "0"}) as primary:
-        await postgres.migrate(primary.owner_url, APP_ROLE)
+        await migrations.migrate(primary.owner_url, APP_ROLE)
         with standby(primary, folder / "copy") as copy:
             owner = await asyncpg.connect(primary.owner_url)
             await owner.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")

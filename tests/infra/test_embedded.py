@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from registry.errors import PostgresUnavailable
-from registry.infra import postgres
+from registry.infra import migrations, postgres
 from registry.infra.embedded import binaries
 from registry.infra.embedded.server import APP_ROLE, OWNER_ROLE, Embedded
 from registry.infra.embedded.user import User, chown
@@ -286,9 +286,9 @@ def test_schema_is_created_on_every_installed_version(tmp_path: Path, binaries: 
     with Embedded(tmp_path / "data", binaries=binaries, settings={"fsync": "off"}) as server:
         with ThreadPoolExecutor(3) as several:
             # Two migrations at once, as when several processes of a new release start.
-            heads = list(several.map(lambda _: asyncio.run(postgres.migrate(server.owner_url, APP_ROLE)), range(3)))
-        assert heads == [postgres.head()] * 3
-        assert ask(server.app_url, "SELECT version_num FROM alembic_version") == postgres.head()
+            heads = list(several.map(lambda _: asyncio.run(migrations.migrate(server.owner_url, APP_ROLE)), range(3)))
+        assert heads == [migrations.head()] * 3
+        assert ask(server.app_url, "SELECT version_num FROM alembic_version") == migrations.head()
         assert ask(server.app_url, "SELECT count(*) FROM events") == 0
 
 

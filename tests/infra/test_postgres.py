@@ -12,7 +12,7 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from registry.errors import DatabaseUnusable, MigrationFailed
-from registry.infra import postgres
+from registry.infra import migrations, postgres
 from registry.infra.problems import DatabaseProblem
 from tests.conftest import PATIENCE, ScratchDatabase
 
@@ -43,21 +43,21 @@ async def test_application_role_can_only_add_to_the_log(pool: asyncpg.Pool[async
 async def test_release_works_on_its_schema_and_on_newer_ones_that_support_it(
     version: str, compatible_since: str, works: bool, pool: asyncpg.Pool[asyncpg.Record], database: ScratchDatabase
 ) -> None:
-    assert postgres.head() == "0001"
+    assert migrations.head() == "0001"
     owner = await asyncpg.connect(database.owner_url)
     await owner.execute("UPDATE alembic_version SET version_num = $1", version)
     await owner.execute("UPDATE schema_support SET compatible_since = $1", compatible_since)
     await owner.close()
-    assert await postgres.migration_head_matches(pool) is works
+    assert await migrations.head_matches(pool) is works
 
 
 async def test_migrated_database_is_at_the_newest_version(pool: asyncpg.Pool[asyncpg.Record]) -> None:
-    assert await postgres.migration_head_matches(pool)
+    assert await migrations.head_matches(pool)
 
 
 def test_newest_migration_has_the_highest_number() -> None:
     """`head` reads the files' names; alembic follows each migration to the one before it."""
-    assert postgres.head() == ScriptDirectory.from_config(postgres.alembic_config()).get_current_head()
+    assert migrations.head() == ScriptDirectory.from_config(migrations.alembic_config()).get_current_head()
 
 
 async def test_connection_has_a_name_and_uses_utc(database: ScratchDatabase) -> None:
@@ -104,14 +104,14 @@ async def test_migration_revokes_rights_that_it_does_not_grant(
 ) -> None:
     role = postgres.role_of(database.app_url)
     await owner.execute(f"GRANT ALL ON events, alembic_version TO {role}; GRANT UPDATE ON events TO PUBLIC")
-    assert await postgres.migrate(database.owner_url, role) == postgres.head()
+    assert await migrations.migrate(database.owner_url, role) == migrations.head()
     for table in ("events", "alembic_version"):
         assert not await owner.fetchval("SELECT has_table_privilege($1, $2, 'UPDATE')", role, table)
 
 
 async def test_migration_for_a_missing_role_fails_with_the_role_name(database: ScratchDatabase) -> None:
     with pytest.raises(MigrationFailed) as error:
-        await postgres.migrate(database.owner_url, "missing_role")
+        await migrations.migrate(database.owner_url, "missing_role")
     assert error.value.params["reason"] == DatabaseProblem("role_missing", role="missing_role")
 
 
@@ -122,7 +122,7 @@ async def test_migration_that_cannot_get_a_table_lock_fails(
     async with owner.transaction():
         await owner.execute("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(MigrationFailed, match="lock timeout"):
-            await postgres.migrate(database.owner_url, postgres.role_of(database.app_url))
+            await migrations.migrate(database.owner_url, postgres.role_of(database.app_url))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import asyncpg
 
-from registry.infra import postgres
+from registry.infra import migrations
 from tests.conftest import APP_ROLE, ScratchDatabase
 from tests.infra.schema_dump import dump
 
@@ -30,6 +30,6 @@ async def test_database_of_the_earlier_migrations_is_at_the_baseline(
     database: ScratchDatabase, owner: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     await owner.execute("UPDATE alembic_version SET version_num = '0006'")
-    assert await postgres.migrate(database.owner_url, APP_ROLE) == "0001"
+    assert await migrations.migrate(database.owner_url, APP_ROLE) == "0001"
     assert await owner.fetchval("SELECT version_num FROM alembic_version") == "0001"
     assert await dump(owner, APP_ROLE) == DECLARED.read_text()

@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 import yaml
 
-from registry.infra import postgres
+from registry.infra import migrations, postgres
 from registry.infra.embedded.binaries import find_binaries
 from registry.infra.embedded.server import OWNER_ROLE, Embedded
 from registry.infra.embedded.user import User
@@ -163,13 +163,13 @@ def test_roles_of_the_compose_file_can_migrate_and_serve(tmp_path: Path) -> None
             place = f"/registry?host={server.pgdata}"
             head = one.submit(
                 asyncio.run,
-                postgres.migrate(f"postgresql://registry_owner:it's an owner's@{place}", "registry_app"),
+                migrations.migrate(f"postgresql://registry_owner:it's an owner's@{place}", "registry_app"),
             ).result()
 
             async def look() -> bool:
                 connections = await postgres.pool(f"postgresql://registry_app:app@{place}", min_size=1)
                 async with connections:
-                    return await postgres.migration_head_matches(connections)
+                    return await migrations.head_matches(connections)
 
-            assert head == postgres.head()
+            assert head == migrations.head()
             assert one.submit(asyncio.run, look()).result()

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 import pytest
 
-from registry.infra import postgres
+from registry.infra import migrations
 from registry.infra.embedded.server import APP_ROLE, DATABASE, OWNER_ROLE, Embedded
 from registry.projections.facts import FACT_TABLES
 from registry.projections.rebuild import rebuild
@@ -66,12 +66,12 @@ async def assert_arrives(one: Owner, other: Owner, tables: Sequence[str]) -> Non
 async def test_subscribers_follow_the_log_and_the_facts_through_a_rebuild(
     publisher: Embedded, subscriber: Embedded
 ) -> None:
-    await postgres.migrate(publisher.owner_url, APP_ROLE)
-    await postgres.migrate(subscriber.owner_url, APP_ROLE)
+    await migrations.migrate(publisher.owner_url, APP_ROLE)
+    await migrations.migrate(subscriber.owner_url, APP_ROLE)
     owner = await asyncpg.connect(publisher.owner_url)
     facts = await asyncpg.connect(subscriber.owner_url)
     await facts.execute("CREATE DATABASE log_only")
-    await postgres.migrate(subscriber.url(OWNER_ROLE, "log_only"), APP_ROLE)
+    await migrations.migrate(subscriber.url(OWNER_ROLE, "log_only"), APP_ROLE)
     log = await asyncpg.connect(subscriber.url(OWNER_ROLE, "log_only"))
     try:
         await owner.execute(f"CREATE PUBLICATION registry_log FOR TABLE {', '.join(LOG)}")
