@@ -294,6 +294,7 @@ class MsgspecSchemas(OpenAPISchemaPlugin):
 
     def __init__(self) -> None:
         self._components: dict[str, FieldDefinition] = {}
+        self._schemas: dict[Any, tuple[dict[str, Any], dict[str, Schema]]] = {}
 
     def is_plugin_supported_field(self, field_definition: FieldDefinition) -> bool:
         """Every field is, except for `X | Y`: Litestar asks for the name of its type, and it has none."""
@@ -304,16 +305,23 @@ class MsgspecSchemas(OpenAPISchemaPlugin):
         type_ = field_definition.annotation
         if isinstance(field_definition.kwarg_definition, ParameterKwarg):
             type_ = value_type(field_definition)
-        [schema], components = msgspec.json.schema_components(
-            [type_], ref_template=REF, schema_hook=response_schema_hook
-        )
+        schema, components = self._schema_of(type_)
         registry = schema_creator.schema_registry
         for name, component in components.items():
             registered = registry.get_schema_for_field_definition(self._component(name))
-            registered.__dict__.update(_schema(component).__dict__)
+            registered.__dict__.update(component.__dict__)
         if "$ref" in schema:
             return registry.get_reference_for_field_definition(self._component(schema["$ref"].rpartition("/")[2]))
         return _schema(schema)
+
+    def _schema_of(self, type_: Any) -> tuple[dict[str, Any], dict[str, Schema]]:
+        """The schema of a type and those that it refers to, made once: many routes answer with the same types."""
+        if type_ not in self._schemas:
+            [schema], components = msgspec.json.schema_components(
+                [type_], ref_template=REF, schema_hook=response_schema_hook
+            )
+            self._schemas[type_] = schema, {name: _schema(component) for name, component in components.items()}
+        return self._schemas[type_]
 
     def _component(self, name: str) -> FieldDefinition:
         if name not in self._components:
