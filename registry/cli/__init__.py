@@ -99,7 +99,8 @@ def command(first: str = "") -> typer.Typer:
     )
     # Without a callback, Typer runs a single command as the program itself.
     app.callback()(common_options)
-    for module in [COMMANDS[first]] if first in COMMANDS else dict.fromkeys(COMMANDS.values()):
+    modules = () if first == "--version" else [COMMANDS[first]] if first in COMMANDS else COMMANDS.values()
+    for module in dict.fromkeys(modules):
         importlib.import_module(f"registry.cli.{module}").register(app)
     return app
 

@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from registry.cli import server
+from registry.cli.asking import POINT, with_point
 from registry.cli.client import Url, client
 from registry.cli.options import stderr, with_settings
-from registry.cli.query import EffectiveOn, Position, PublishedOn, RecordedAt
 from registry.cli.texts import Text, rendered
 from registry.exports import FORMATS
 from registry.exports.fact_tables import publications, publish
@@ -32,14 +32,12 @@ def register(app: typer.Typer) -> None:
 
 
 @with_settings("database_url", "data_dir")
+@with_point(*POINT)
 def export(
     settings: Settings,
+    point: dict[str, Any],
     what: Annotated[str | None, typer.Argument(metavar="WHAT.FORM", help=WHAT)] = None,
     to: Annotated[str | None, typer.Option("--to", "-o", help="The file to write. Default: standard output.")] = None,
-    effective_on: EffectiveOn = None,
-    published_on: PublishedOn = None,
-    recorded_at: RecordedAt = None,
-    position: Position = None,
     organization: Annotated[str | None, typer.Option(help="Only deals in which this organization takes part.")] = None,
     deal: Annotated[str | None, typer.Option(help="For events: only those of this deal.")] = None,
     sources: Annotated[
@@ -73,10 +71,7 @@ def export(
     with client(url) as service:
         chunks = service.export(
             what,
-            effective_on=effective_on,
-            published_on=published_on,
-            recorded_at=recorded_at,
-            position=position,
+            **point,
             organization=organization,
             deal=deal,
             sources=sources or None,

@@ -29,8 +29,8 @@ stderr = Console(stderr=True, highlight=False)
 def with_settings(*names: str, **defaults: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the named settings as flags (all settings if none is named).
 
-    The command's first parameter gets the `Settings`; its other parameters stay as they are. `defaults` are the
-    command's own values of settings that are neither flags nor in the environment.
+    The command's parameter `settings` gets them; its other parameters stay as they are. `defaults` are the command's
+    own values of settings that are neither flags nor in the environment.
     """
     own_environment = {variable(name): value for name, value in defaults.items()}
 
@@ -40,22 +40,29 @@ def with_settings(*names: str, **defaults: str) -> Callable[[Callable[..., None]
         @functools.wraps(function)
         def run(**given: Any) -> None:
             flags = {name: given.pop(name) for name in chosen}
-            function(Settings.read({**own_environment, **os.environ}, **flags), **given)
+            function(settings=Settings.read({**own_environment, **os.environ}, **flags), **given)
 
-        # Typer reads the flags from the signature.
-        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
-        added = [
-            inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, _option(name)]
-            )
-            for name in chosen
-        ]
-        keyword = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
-        run.__signature__ = inspect.Signature([*keyword, *added])  # type: ignore[attr-defined]
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in [*keyword, *added]}
+        show_options(run, function, "settings", {name: (Annotated[str | None, _option(name)], None) for name in chosen})
         return run
 
     return decorate
+
+
+def show_options(
+    run: Callable[..., None], function: Callable[..., None], replaced: str, added: dict[str, tuple[Any, Any]]
+) -> None:
+    """Give `run` the parameters of `function`, with those of `added`, their types and defaults, instead of `replaced`.
+
+    Typer reads the options of a command from its signature.
+    """
+    kind = inspect.Parameter.KEYWORD_ONLY
+    own = inspect.signature(function, eval_str=True).parameters
+    parameters = [
+        *(parameter.replace(kind=kind) for name, parameter in own.items() if name != replaced),
+        *(inspect.Parameter(name, kind, default=default, annotation=type) for name, (type, default) in added.items()),
+    ]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
 
 
 def _option(name: str) -> Any:

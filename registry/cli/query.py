@@ -1,33 +1,16 @@
-"""`registry show`, `list`, `history`, `provenance`, `compare`, `totals`: query the service at any point in time.
-
-Prints tables on a terminal, JSON otherwise or with --json. Typer reads the options from the signatures, so each command
-repeats those of the time axes.
-"""
+"""`registry show`, `list`, `history`, `provenance`, `compare`, `totals`: query the service at any point in time."""
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from registry.cli import summaries
-from registry.cli.client import Url, get
-from registry.cli.headings import KINDS, heading
-from registry.cli.options import AsJson
+from registry.cli.asking import COMPARED_POINTS, POINT, Question, asking, print_table
+from registry.cli.headings import KINDS
 from registry.cli.texts import Text, rendered
 
-AsTable = Annotated[bool, typer.Option("--table", help="Print tables, also without a terminal.")]
-EffectiveOn = Annotated[
-    str | None, typer.Option("--effective-on", help="Effective date (default: today in the registry's time zone).")
-]
-PublishedOn = Annotated[str | None, typer.Option("--published-on", help="As published by this date.")]
-RecordedAt = Annotated[str | None, typer.Option("--recorded-at", help="As recorded by this time.")]
-Position = Annotated[int | None, typer.Option("--position", help="Up to this position of the log.")]
 Certificate = Annotated[
     bool, typer.Option("--certificate", help="Write a bundle that 'registry verify' checks offline, as JSON.")
 ]
@@ -45,28 +28,11 @@ def register(app: typer.Typer) -> None:
     app.command()(totals)
 
 
-def show(
-    deal: Deal,
-    effective_on: EffectiveOn = None,
-    published_on: PublishedOn = None,
-    recorded_at: RecordedAt = None,
-    position: Position = None,
-    certificate: Certificate = False,
-    url: Url = "",
-    as_json: AsJson = False,
-    as_table: AsTable = False,
-) -> None:
+@asking(*POINT)
+def show(question: Question, deal: Deal, certificate: Certificate = False) -> None:
     """Show a deal's state, now or at a point in time."""
-    state = get(
-        url,
-        f"/v1/deals/{deal}",
-        effective_on=effective_on,
-        published_on=published_on,
-        recorded_at=recorded_at,
-        position=position,
-        certificate=certificate or None,
-    )
-    if print_json(state, as_json or certificate, as_table and not certificate):
+    state = question.get(f"/v1/deals/{deal}", certificate=certificate or None)
+    if question.print_json(state, always=certificate):
         return
     stage = state["stage"]
     rows = [
@@ -87,11 +53,9 @@ def show(
     print_table(None, [{"field": field, "value": value} for field, value in rows])
 
 
+@asking(*POINT)
 def list_deals(
-    effective_on: EffectiveOn = None,
-    published_on: PublishedOn = None,
-    recorded_at: RecordedAt = None,
-    position: Position = None,
+    question: Question,
     organization: Annotated[str | None, typer.Option(help="Only deals of this organization.")] = None,
     region: Annotated[str | None, typer.Option(help="Only deals with a site in this region (ISO 3166).")] = None,
     stage: Annotated[str | None, typer.Option(help="Only deals at this stage.")] = None,
@@ -101,26 +65,18 @@ def list_deals(
     ] = None,
     limit: Annotated[int, typer.Option(help="Maximum number of deals.")] = 100,
     certificate: Certificate = False,
-    url: Url = "",
-    as_json: AsJson = False,
-    as_table: AsTable = False,
 ) -> None:
     """List deals, now or at a point in time."""
-    found = get(
-        url,
+    found = question.get(
         "/v1/deals",
-        effective_on=effective_on,
-        published_on=published_on,
-        recorded_at=recorded_at,
-        position=position,
-        certificate=certificate or None,
         organization=organization,
         region=region,
         stage=stage,
         q=q,
         limit=limit,
+        certificate=certificate or None,
     )
-    if print_json(found, as_json or certificate, as_table and not certificate):
+    if question.print_json(found, always=certificate):
         return
     rows = [
         {
@@ -136,21 +92,14 @@ def list_deals(
     print_table(rendered(title), rows)
 
 
-def history(
-    deal: Deal,
-    published_on: PublishedOn = None,
-    recorded_at: RecordedAt = None,
-    position: Position = None,
-    url: Url = "",
-    as_json: AsJson = False,
-    as_table: AsTable = False,
-) -> None:
+@asking("published_on", "recorded_at", "position")
+def history(question: Question, deal: Deal) -> None:
     """List a deal's events: what each changed, who recorded it, when, why, and on which source."""
-    path, known = f"/v1/deals/{deal}/events", {"published_on": published_on, "recorded_at": recorded_at}
-    found = get(url, path, **known, position=position)
+    path = f"/v1/deals/{deal}/events"
+    found = question.get(path)
     while (last := found["events"][-1])["version"] < found["version"]:
-        found["events"] += get(url, path, **known, position=found["position"], after=last["position"])["events"]
-    if print_json(found, as_json, as_table):
+        found["events"] += question.get(path, position=found["position"], after=last["position"])["events"]
+    if question.print_json(found):
         return
     rows = [
         {
@@ -167,29 +116,24 @@ def history(
     print_table(None, rows)
 
 
+@asking(*POINT)
 def provenance(
+    question: Question,
     deal: Deal,
     field: Annotated[
         str | None, typer.Argument(help="Only this field and the fields below it, such as /pledges/total.")
     ] = None,
-    effective_on: EffectiveOn = None,
-    published_on: PublishedOn = None,
-    recorded_at: RecordedAt = None,
-    position: Position = None,
-    url: Url = "",
-    as_json: AsJson = False,
-    as_table: AsTable = False,
 ) -> None:
     """Show which event and source set each field."""
-    path, point = f"/v1/deals/{deal}/blame", {"effective_on": effective_on, "published_on": published_on}
-    found = page = get(url, path, **point, recorded_at=recorded_at, position=position)
+    path = f"/v1/deals/{deal}/blame"
+    found = page = question.get(path)
     while page["next"] is not None:
-        page = get(url, path, **point, recorded_at=recorded_at, position=position, cursor=page["next"])
+        page = question.get(path, cursor=page["next"])
         found["fields"] += page["fields"]
     found["next"] = None
     below = f"{(field or '').rstrip('/')}/"
     found["fields"] = [f for f in found["fields"] if f"{f['field']}/".startswith(below)]
-    if print_json(found, as_json, as_table):
+    if question.print_json(found):
         return
     rows = [
         {
@@ -205,36 +149,11 @@ def provenance(
     print_table(None, rows)
 
 
-def compare(
-    deal: Deal,
-    from_effective_on: Annotated[str | None, typer.Option("--from-effective-on")] = None,
-    from_published_on: Annotated[str | None, typer.Option("--from-published-on")] = None,
-    from_recorded_at: Annotated[str | None, typer.Option("--from-recorded-at")] = None,
-    from_position: Annotated[int | None, typer.Option("--from-position")] = None,
-    to_effective_on: Annotated[str | None, typer.Option("--to-effective-on")] = None,
-    to_published_on: Annotated[str | None, typer.Option("--to-published-on")] = None,
-    to_recorded_at: Annotated[str | None, typer.Option("--to-recorded-at")] = None,
-    to_position: Annotated[int | None, typer.Option("--to-position")] = None,
-    url: Url = "",
-    as_json: AsJson = False,
-    as_table: AsTable = False,
-) -> None:
+@asking(*COMPARED_POINTS)
+def compare(question: Question, deal: Deal) -> None:
     """Compare two points in time: real-world changes, data corrections, source changes, late information."""
-    found = get(
-        url,
-        f"/v1/deals/{deal}/compare",
-        **{
-            "from.effective_on": from_effective_on,
-            "from.published_on": from_published_on,
-            "from.recorded_at": from_recorded_at,
-            "from.position": from_position,
-            "to.effective_on": to_effective_on,
-            "to.published_on": to_published_on,
-            "to.recorded_at": to_recorded_at,
-            "to.position": to_position,
-        },
-    )
-    if print_json(found, as_json, as_table):
+    found = question.get(f"/v1/deals/{deal}/compare")
+    if question.print_json(found):
         return
     rows = [
         {
@@ -249,29 +168,19 @@ def compare(
     print_table(None, rows)
 
 
+@asking(*POINT)
 def totals(
-    effective_on: EffectiveOn = None,
-    published_on: PublishedOn = None,
-    recorded_at: RecordedAt = None,
-    position: Position = None,
+    question: Question,
     currency: Annotated[str | None, typer.Option(help="Convert to this currency at recorded rates.")] = None,
     measure: Annotated[str | None, typer.Option(help="amount (default), power_mw, gpus, jobs, …")] = None,
     estimates: Annotated[str | None, typer.Option(help="include (default) or exclude estimated amounts.")] = None,
     group_by: Annotated[str | None, typer.Option(help="organization, country, region, sector, stage, …")] = None,
     region: Annotated[str | None, typer.Option(help="Only deals with a site in this region (ISO 3166).")] = None,
     certificate: Certificate = False,
-    url: Url = "",
-    as_json: AsJson = False,
-    as_table: AsTable = False,
 ) -> None:
     """Total amounts or another measure: the lower bound excludes possible double counting, the upper includes it."""
-    found = get(
-        url,
+    found = question.get(
         "/v1/totals",
-        effective_on=effective_on,
-        published_on=published_on,
-        recorded_at=recorded_at,
-        position=position,
         certificate=certificate or None,
         measure=measure,
         estimates=estimates,
@@ -279,7 +188,7 @@ def totals(
         group_by=group_by,
         region=region,
     )
-    if print_json(found, as_json or certificate, as_table and not certificate):
+    if question.print_json(found, always=certificate):
         return
     groups = found["totals"]["groups"] if group_by else [found["totals"]["overall"]]
     rows = [
@@ -294,23 +203,3 @@ def totals(
         for column in group["columns"]
     ]
     print_table(rendered(Text("totals_title", day=found["effective_on"], position=found["position"])), rows)
-
-
-def print_json(found: Any, as_json: bool, as_table: bool) -> bool:
-    """Print JSON unless a table is wanted; whether it was printed."""
-    if as_table or (sys.stdout.isatty() and not as_json):
-        return False
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
-    return True
-
-
-def print_table(title: str | None, rows: list[dict[str, Any]]) -> None:
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    if title:
-        console.print(title, markup=False)
-    table = Table(box=None, pad_edge=False)
-    for column in rows[0] if rows else ():
-        table.add_column(heading(column), overflow="fold")
-    for row in rows:
-        table.add_row(*("–" if value is None else escape(str(value)) for value in row.values()))
-    console.print(table)

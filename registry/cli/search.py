@@ -6,9 +6,7 @@ from typing import Annotated
 
 import typer
 
-from registry.cli.client import Url, get
-from registry.cli.options import AsJson
-from registry.cli.query import AsTable, EffectiveOn, Position, PublishedOn, RecordedAt, print_json, print_table
+from registry.cli.asking import POINT, Question, asking, print_table
 from registry.cli.summaries import localized
 
 Query = Annotated[
@@ -21,31 +19,16 @@ def register(app: typer.Typer) -> None:
     app.command()(search)
 
 
+@asking(*POINT)
 def search(
+    question: Question,
     words: Query,
     kind: Annotated[str | None, typer.Option(help="Only this kind: deal, organization, place or source.")] = None,
     limit: Annotated[int, typer.Option(help="The most hits of each kind.")] = 20,
-    effective_on: EffectiveOn = None,
-    published_on: PublishedOn = None,
-    recorded_at: RecordedAt = None,
-    position: Position = None,
-    url: Url = "",
-    as_json: AsJson = False,
-    as_table: AsTable = False,
 ) -> None:
     """Find deals, organizations, places and sources that have every word, the best of each kind first."""
-    found = get(
-        url,
-        "/v1/search",
-        q=" ".join(words),
-        kind=kind,
-        limit=limit,
-        effective_on=effective_on,
-        published_on=published_on,
-        recorded_at=recorded_at,
-        position=position,
-    )
-    if print_json(found, as_json, as_table):
+    found = question.get("/v1/search", q=" ".join(words), kind=kind, limit=limit)
+    if question.print_json(found):
         return
     rows = [
         {
