@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
 
 from msgspec import Struct
+
+from tests.preloaded import preloaded
 
 ROOT = Path(__file__).parent.parent
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -49,13 +50,14 @@ def examples(document: Path) -> Iterator[Example]:
 
 async def run(example: Example, environment: Mapping[str, str]) -> str:
     """What the command prints on standard output and standard error, in the project's folder."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}:{ROOT / 'tests' / 'standins'}"
+    preload = preloaded()
+    path = f"{preload['PATH']}:{ROOT / 'tests' / 'standins'}"
     process = await asyncio.create_subprocess_exec(
         "bash",
         "-c",
         example.command,
         cwd=ROOT,
-        env={**os.environ, **environment, "PATH": path},
+        env={**os.environ, **preload, **environment, "PATH": path},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

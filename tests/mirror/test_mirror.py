@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +19,7 @@ from tests.api.conftest import Service, cloned, running
 from tests.conftest import Server
 from tests.mirror.conftest import caught_up, following, in_the_middle
 from tests.mirror.questions import answers, differences, questions
+from tests.preloaded import COMMAND, preloaded
 from tests.transparency.conftest import post
 
 Mirror = Callable[..., Any]
@@ -116,13 +115,11 @@ async def test_mirror_verifies_as_a_whole(still_origin: Service, mirror: Mirror)
     async with mirror(still_origin.url) as copy:
         await caught_up(copy, still_origin)
         settings = copy.settings
-        command = ["registry", "verify", "--json", "--database-url", str(settings.database_url)]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
         run = await asyncio.create_subprocess_exec(
-            *[sys.executable, "-m", *command],
+            *[COMMAND, "verify", "--json", "--database-url", str(settings.database_url)],
             "--data-dir",
             str(settings.data_dir),
-            env=environment,
+            env=preloaded(),
             stdout=-1,
             stderr=-1,
         )
@@ -145,13 +142,12 @@ async def test_pages_of_a_mirror_say_what_it_is_and_offer_no_sign_in(still_origi
 
 
 async def test_operator_lists_and_decides_by_command(still_origin: Service, mirror_settings: Mirror) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
-
     async def command(settings: Any, *words: str) -> tuple[int | None, str, str]:
         options = ["--database-url", settings.database_url, "--owner-url", settings.owner_url]
         options += ["--data-dir", str(settings.data_dir)]
-        program = (sys.executable, "-m", "registry", "mirror", *words, *options)
-        run = await asyncio.create_subprocess_exec(*program, env=environment, stdout=-1, stderr=-1)
+        run = await asyncio.create_subprocess_exec(
+            COMMAND, "mirror", *words, *options, env=preloaded(), stdout=-1, stderr=-1
+        )
         out, error = await run.communicate()
         return run.returncode, out.decode(), error.decode()
 

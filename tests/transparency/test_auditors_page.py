@@ -17,6 +17,7 @@ from registry.transparency.checkpoint import Checkpoint, Proof, SigningKey
 from registry.transparency.merkle import EMPTY_ROOT, inclusion_proof, leaf_hash, root_from_tiles
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service
+from tests.preloaded import COMMAND, preloaded
 from tests.transparency.conftest import ORIGIN, append_until, as_superuser, head, keys, post
 from tests.transparency.trees import Tiles
 
@@ -44,8 +45,15 @@ async def run(service: Service, tmp_path: Path, script: str) -> subprocess.Compl
     if shutil.which("curl") is None:
         (tools / "curl").write_text(CURL)
         (tools / "curl").chmod(0o755)
-    path = os.pathsep.join([str(Path(sys.executable).parent), str(tools), os.environ["PATH"]])
-    environment = {"PATH": path, "SITE": service.url, "KEY": str((await keys(service))[0]), "HOME": str(tmp_path)}
+    preload = preloaded()
+    path = os.pathsep.join([preload["PATH"], str(tools)])
+    environment = {
+        **preload,
+        "PATH": path,
+        "SITE": service.url,
+        "KEY": str((await keys(service))[0]),
+        "HOME": str(tmp_path),
+    }
     return await asyncio.to_thread(
         subprocess.run,
         ["bash", "-euo", "pipefail", "-c", script],
@@ -103,7 +111,8 @@ async def test_documented_commands_fail_after_a_past_event_was_changed(
 def test_documented_registry_commands_exist(command: str) -> None:
     assert command in PAGE.read_text()
     done = subprocess.run(
-        [str(Path(sys.executable).parent / "registry"), *command.split()[1:], "--help"],
+        [COMMAND, *command.split()[1:], "--help"],
+        env=preloaded(),
         capture_output=True,
         text=True,
         check=False,

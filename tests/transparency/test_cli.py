@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +16,20 @@ from registry.transparency.checkpoint import CheckpointError, SigningKey, Verifi
 from registry.transparency.findings import Finding
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service
+from tests.preloaded import COMMAND, preloaded
 from tests.transparency.conftest import append_until, as_superuser, head, keys, post
 
 Done = subprocess.CompletedProcess
 
 
 async def registry(settings: Settings | None, *arguments: str, given: bytes = b"") -> Done[str]:
-    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = {"HOME": "/nonexistent", **preloaded()}
     if settings is not None:
         chosen = ("database_url", "owner_url", "data_dir", "signing_key", "log_origin")
         environment |= {variable(name): str(getattr(settings, name)) for name in chosen}
     done = await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, "-c", "from registry.cli import main; main()", *arguments],
+        [COMMAND, *arguments],
         env=environment,
         input=given,
         capture_output=True,
