@@ -1,4 +1,7 @@
-"""The composition root: settings become pools, pools become services, and services become an application."""
+"""The composition root: settings become pools, pools become services, and services become an application.
+
+Every service is made here, after those that it depends on; hence the length of this file.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,6 @@ from registry.events.notifications import NOTIFY_RIGHTS
 from registry.events.types import EVENT_TYPES
 from registry.events.write_batch import Head
 from registry.infra import postgres
-from registry.infra.data_licence_setting import DataLicence
 from registry.infra.postgres import Pool
 from registry.infra.problems import SettingProblem
 from registry.infra.secret_box import SecretBox
@@ -76,21 +78,21 @@ STATEMENT_SECONDS = 15.0
 
 
 class Services(Struct):
-    """What handlers depend on."""
+    """What handlers depend on: each asks for a service by the name that it has here."""
 
     settings: Settings
     calendar: Calendar
     pool: Pool
     recorder: Recorder
     streams: StreamReader
-    deals: DealQueries
-    portfolio: PortfolioQueries
-    organizations: OrganizationQueries
+    deal_queries: DealQueries
+    portfolio_queries: PortfolioQueries
+    organization_queries: OrganizationQueries
     named_organizations: NamedOrganizations
-    search: SearchQueries
-    log: LogQueries
-    matching: MatchingEvents
-    sources: SourceQueries
+    search_queries: SearchQueries
+    log_queries: LogQueries
+    matching_events: MatchingEvents
+    source_queries: SourceQueries
     principals: Principals
     identities: Identities
     box: SecretBox
@@ -114,42 +116,6 @@ class Services(Struct):
         """End the event streams and the imports: the service stops, and its server waits for open responses."""
         self.stopping.set()
         self.feed.end()
-
-
-# The names under which handlers ask for them.
-DEPENDENCIES = {
-    "settings": "settings",
-    "calendar": "calendar",
-    "pool": "pool",
-    "recorder": "recorder",
-    "streams": "streams",
-    "deal_queries": "deals",
-    "portfolio_queries": "portfolio",
-    "organization_queries": "organizations",
-    "named_organizations": "named_organizations",
-    "search_queries": "search",
-    "log_queries": "log",
-    "matching_events": "matching",
-    "source_queries": "sources",
-    "principals": "principals",
-    "identities": "identities",
-    "box": "box",
-    "sessions": "sessions",
-    "proposals": "proposals",
-    "feed": "feed",
-    "webhooks": "webhooks",
-    "watches": "watches",
-    "import_jobs": "import_jobs",
-    "evidence": "evidence",
-    "metrics": "metrics",
-    "readiness": "readiness",
-    "log_head": "log_head",
-    "gauges": "gauges",
-    "parts": "parts",
-    "mirror": "mirror",
-    "witness": "witness",
-    "stopping": "stopping",
-}
 
 
 @asynccontextmanager
@@ -298,14 +264,14 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             pool=pool,
             recorder=recorder,
             streams=streams,
-            deals=deals,
-            portfolio=portfolio,
-            organizations=organizations,
+            deal_queries=deals,
+            portfolio_queries=portfolio,
+            organization_queries=organizations,
             named_organizations=named_organizations,
-            search=SearchQueries(portfolio, named_organizations, pool),
-            log=log_queries,
-            matching=MatchingEvents(log_queries, portfolio),
-            sources=SourceQueries(streams),
+            search_queries=SearchQueries(portfolio, named_organizations, pool),
+            log_queries=log_queries,
+            matching_events=MatchingEvents(log_queries, portfolio),
+            source_queries=SourceQueries(streams),
             principals=principals,
             identities=Identities(recorder, principals, provider),
             box=box,
@@ -348,30 +314,13 @@ def witness_addresses(settings: Settings) -> tuple[WitnessAddress, ...]:
         raise BadSetting(setting="REGISTRY_WITNESSES (--witnesses)", reason=problem) from None
 
 
-class RouteSettings(Struct, frozen=True):
-    """The settings that an application's routes are made from."""
-
-    public_read: bool
-    time_zone: str
-    data_licence: DataLicence | None
-    cors_origins: tuple[str, ...]
-
-    @classmethod
-    def of(cls, settings: Settings) -> RouteSettings:
-        """Those among the settings."""
-        return cls(settings.public_read, settings.time_zone, settings.data_licence, settings.cors_origins)
-
-
 def create_app(settings: Settings) -> Litestar:
-    """Make the application. Its database must exist and be migrated when it starts."""
+    """Make the application. Its database must exist and be migrated when it starts.
+
+    Raises:
+        BadSetting: The settings contradict each other, or name what this release does not know.
+    """
     tracing = _tracing(settings)
-    app = _app_with_routes(RouteSettings.of(settings), tracing)
-    configure(app, settings, tracing)
-    return app
-
-
-def _app_with_routes(of_routes: RouteSettings, tracing: Tracing | None = None) -> Litestar:
-    """Make an application without settings. `configure` gives it some, and new ones after it stopped."""
 
     def provide(name: str) -> Provide:
         def provider() -> Any:
@@ -380,28 +329,29 @@ def _app_with_routes(of_routes: RouteSettings, tracing: Tracing | None = None) -
         return Provide(provider, sync_to_thread=False)
 
     app = Litestar(
-        route_handlers=[
-            api.create_router(public_read=of_routes.public_read),
-            web.create_router(Calendar(of_routes.time_zone)),
-        ],
-        dependencies={dependency: provide(name) for dependency, name in DEPENDENCIES.items()},
+        route_handlers=[api.create_router(), web.create_router()],
+        dependencies={name: provide(name) for name in Services.__struct_fields__},
         lifespan=[_lifespan],
         exception_handlers={**HANDLERS, **web.APPLICATION_HANDLERS},
-        openapi_config=openapi_config(of_routes.data_licence),
+        openapi_config=openapi_config(),
         include_in_schema=False,
         plugins=[MsgspecSchemas(), *([tracing.plugin] if tracing else [])],
         before_send=[tracing.name_span] if tracing else [],
-        cors_config=cors_config(of_routes.cors_origins) if of_routes.cors_origins else None,
+        cors_config=cors_config(settings.cors_origins) if settings.cors_origins else None,
         request_max_body_size=None,
         logging_config=None,
     )
     _list_all_methods(app)
-    app.state.routes = compression(app.asgi_handler)
+    app.state.update(routes=compression(app.asgi_handler), tracing=tracing)
+    configure(app, settings)
     return app
 
 
-def configure(app: Litestar, settings: Settings, tracing: Tracing | None = None) -> None:
-    """Make a stopped application start with these settings, which must be the same for its routes.
+def configure(app: Litestar, settings: Settings) -> None:
+    """Give an application its settings, or a stopped one others.
+
+    Tests do so, because making an application takes 0.4 s of processor time. Those that create_app itself reads, the
+    collector of traces and the origins of CORS, stay as they were.
 
     Raises:
         BadSetting: They contradict each other, or name what this release does not know.
@@ -415,7 +365,7 @@ def configure(app: Litestar, settings: Settings, tracing: Tracing | None = None)
         raise BadSetting(setting="REGISTRY_OIDC_RIGHTS (--oidc-rights)", reason=problem)
     witness_addresses(settings)
     metrics, access_log = Metrics(), AccessLogWriter()
-    app.state.update(settings=settings, tracing=tracing, metrics=metrics, access_log=access_log)
+    app.state.update(settings=settings, metrics=metrics, access_log=access_log)
     limiter = RateLimiter(settings.rate_limits, lambda token: app.state.services.identities.find(token))
     app.asgi_handler = RequestMiddleware(app.state.routes, metrics, access_log, limiter, settings.data_licence)
 
@@ -470,4 +420,4 @@ def _list_all_methods(app: Litestar) -> None:
             route.route_handler_map["OPTIONS"] = handler, parameters
 
 
-__all__ = ["RouteSettings", "Services", "configure", "create_app", "open_services"]
+__all__ = ["Services", "configure", "create_app", "open_services"]

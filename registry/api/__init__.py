@@ -8,7 +8,7 @@ from registry.api.events import EventsController
 from registry.api.export_metadata import METADATA_HANDLERS
 from registry.api.extract import ExtractController
 from registry.api.feeds import FeedsController
-from registry.api.guards import request_check
+from registry.api.guards import check_request
 from registry.api.health import HealthController
 from registry.api.imports import ImportsController
 from registry.api.log import CheckpointController, EvidenceController
@@ -28,7 +28,7 @@ from registry.api.webhooks import WebhooksController
 from registry.api.witness import WitnessController
 
 
-def create_router(*, public_read: bool) -> Routes:
+def create_router() -> Routes:
     """Make the API. The application provides the services that its handlers depend on (registry/app.py)."""
     return Routes(
         "/",
@@ -61,5 +61,5 @@ def create_router(*, public_read: bool) -> Routes:
         ],
         include_in_schema=True,
         dependencies={**parameters.DEPENDENCIES, **filters.DEPENDENCIES},
-        before_request=request_check(public_read=public_read),
+        before_request=check_request,
     )

@@ -15,17 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from litestar import Controller, Response
+from litestar import Controller, Litestar, Response
 from litestar.datastructures import CacheControlHeader
 from litestar.static_files import create_static_files_router
 
 from registry.api.bodies import Request
 from registry.api.conditional import matches
 from registry.api.guards import PUBLIC
-from registry.api.openapi import NOT_MODIFIED, reading
+from registry.api.openapi import LICENCE, NOT_MODIFIED, reading
 from registry.api.parameters import IfNoneMatch
 from registry.api.problems import PROBLEMS, text
 from registry.api.responses import RawResponse, json_response, not_modified, raw_headers
+from registry.infra.data_licence_setting import DataLicence
 
 STATIC = Path(__file__).parent / "static"
 
@@ -70,7 +71,7 @@ class DocsController(Controller):
     @reading("/openapi.json", scope=PUBLIC, responses=NOT_MODIFIED)
     async def get_openapi(self, request: Request, if_none_match: IfNoneMatch = None) -> RawResponse[dict[str, Any]]:
         """This OpenAPI document."""
-        document, etag = await asyncio.to_thread(_document, request.app)
+        document, etag = await asyncio.to_thread(_document, request.app, request.app.state.settings.data_licence)
         headers = {"ETag": etag, "Cache-Control": "no-cache"}
         if matches(if_none_match, etag):
             return not_modified(raw_headers(headers))
@@ -87,14 +88,19 @@ class DocsController(Controller):
         return _page("Problems", '<link rel="stylesheet" href="/docs/static/docs.css">', problems_page())
 
 
-def _document(app: Any) -> tuple[bytes, str]:
-    # In a thread: it takes more than a second when it is first made.
+def _document(app: Litestar, licence: DataLicence | None) -> tuple[bytes, str]:
+    """The OpenAPI document with the licence of the data, and its ETag."""
+    # In a thread: it takes half a second when it is first made.
     with _one_at_a_time:
-        made: tuple[bytes, str] | None = app.state.get("openapi_document")
-        if made is None:
-            document = msgspec.json.encode(app.openapi_schema.to_schema())
-            made = app.state.openapi_document = document, f'"{hashlib.sha256(document).hexdigest()[:32]}"'
-        return made
+        made: dict[DataLicence | None, tuple[bytes, str]] = app.state.setdefault("openapi_documents", {})
+        if licence not in made:
+            document = app.openapi_schema.to_schema()
+            if licence is not None:
+                info = document["info"]
+                document["info"] = {**info, "description": info["description"] + LICENCE.format(licence=licence)}
+            content = msgspec.json.encode(document)
+            made[licence] = content, f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+        return made[licence]
 
 
 _one_at_a_time = threading.Lock()

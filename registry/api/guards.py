@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import date
 from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
 
@@ -38,25 +38,17 @@ _QUERY_FIELDS = "query_fields"
 IGNORES_QUERY = "ignores_query"
 
 
-def request_check(*, public_read: bool) -> Callable[[Request], Awaitable[None]]:
-    """Return the hook that runs before each handler: it checks the request's key, then its query.
-
-    Args:
-        public_read: Whether a request that needs the scope read needs no key.
-    """
-    without_key = {PUBLIC, "read"} if public_read else {PUBLIC}
-
-    async def check(request: Request) -> None:
-        if request.method == HttpMethod.OPTIONS:
-            return
-        opt = request.route_handler.opt
-        if opt["scope"] not in without_key:
-            refuse_on_mirror(request)
-            await authorize(request, opt["scope"])
-        if IGNORES_QUERY not in opt:
-            await check_query(request)
-
-    return check
+async def check_request(request: Request) -> None:
+    """Check a request's key, then its query. The hook that runs before each handler."""
+    if request.method == HttpMethod.OPTIONS:
+        return
+    opt = request.route_handler.opt
+    scope = opt["scope"]
+    if scope != PUBLIC and not (scope == "read" and request.app.state.settings.public_read):
+        refuse_on_mirror(request)
+        await authorize(request, scope)
+    if IGNORES_QUERY not in opt:
+        await check_query(request)
 
 
 def refuse_on_mirror(request: Request) -> None:

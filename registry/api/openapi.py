@@ -39,7 +39,6 @@ from litestar.typing import FieldDefinition
 import registry
 from registry.api.guards import ANY_SCOPE, PUBLIC, value_type
 from registry.api.problems import PROBLEMS, text
-from registry.infra.data_licence_setting import DataLicence
 from registry.schemas import ProblemDocument
 from registry.schemas.values import response_schema_hook
 
@@ -365,13 +364,13 @@ def _portable(schema: Any) -> Any:
     return portable
 
 
-def openapi_config(licence: DataLicence | None = None) -> OpenAPIConfig:
+def openapi_config() -> OpenAPIConfig:
     """Return what the document has beside its operations."""
     key = SecurityScheme(type="http", scheme="bearer", description="An API key of this registry.")
     return OpenAPIConfig(
         title="Investment registry",
         version=registry.version(),
-        description=DESCRIPTION + (LICENCE.format(licence=licence) if licence is not None else ""),
+        description=DESCRIPTION,
         license=License(name="Apache-2.0", identifier="Apache-2.0"),
         tags=[Tag(name=name, description=description) for name, description in TAGS.items()],
         components=Components(security_schemes={"key": key}),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from registry.api.routes import Routes
-from registry.domain.calendar import Calendar
 from registry.web import assets
 from registry.web.articles.controller import ArticleController, suggest_names
 from registry.web.chart_pages import ChartPages
@@ -23,7 +22,7 @@ from registry.web.provenance import ProvenancePages
 from registry.web.provider import ProviderPages
 from registry.web.recording import RecordingPages, parse_amount
 from registry.web.render import compile_templates
-from registry.web.request import DEPENDENCIES, page_query_check
+from registry.web.request import DEPENDENCIES, check_page_query
 from registry.web.search import SearchPages
 from registry.web.session import SessionPages
 from registry.web.sources import SourcePages
@@ -31,7 +30,7 @@ from registry.web.totals import TotalsPages
 from registry.web.watches import WatchPages
 
 
-def create_router(calendar: Calendar) -> Routes:
+def create_router() -> Routes:
     """Make the pages. The application provides the services that their handlers depend on (registry/app.py)."""
     pages = Routes(
         "/",
@@ -59,7 +58,7 @@ def create_router(calendar: Calendar) -> Routes:
             ImportPages,
             WatchPages,
         ],
-        before_request=page_query_check(calendar),
+        before_request=check_page_query,
     )
     return Routes(
         "/",

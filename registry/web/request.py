@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -177,22 +177,20 @@ LanguageParameter: TypeAlias = Annotated[str | None, parameters.text("The langua
 Page: TypeAlias = NamedDependency[SkipValidation[PageRequest]]
 
 
-def page_query_check(calendar: Calendar) -> Callable[[Request], Awaitable[Response[bytes] | None]]:
-    """A function that checks the query of a page, or redirects the query of a form to its canonical address.
+async def check_page_query(request: Request) -> Response[bytes] | None:
+    """Check the query of a page, or redirect the query of a form to its canonical address.
 
     A form without a script sends the days of its controls, and an empty value for each empty field.
     """
-
-    async def check(request: Request) -> Response[bytes] | None:
-        if IGNORES_QUERY in request.route_handler.opt:
-            return None
-        text = dict(request.query_params.items())
-        if {"known", "known_on"} & text.keys() or "" in text.values():
-            return redirect(_address(request.url.path, canonical_query(text, calendar)))
-        await check_query(request)
+    if IGNORES_QUERY in request.route_handler.opt:
         return None
-
-    return check
+    text = dict(request.query_params.items())
+    if {"known", "known_on"} & text.keys() or "" in text.values():
+        # Litestar resolves dependencies for handlers only, not for hooks.
+        calendar: Calendar = request.app.state.services.calendar
+        return redirect(_address(request.url.path, canonical_query(text, calendar)))
+    await check_query(request)
+    return None
 
 
 def cookie_name(request: Request) -> str:

@@ -8,7 +8,6 @@ import re
 import shutil
 import ssl
 import tempfile
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
@@ -26,7 +25,7 @@ from msgspec import Struct
 
 from registry.api.http_protocol import ConnectionLimits
 from registry.api.http_server import HttpServer
-from registry.app import RouteSettings, configure, create_app
+from registry.app import configure, create_app
 from registry.append.principals import IssuedKey, issue_key, record_events
 from registry.domain.principal import Rights
 from registry.events.types import KeyRevoked
@@ -138,25 +137,25 @@ def contract() -> Contract:
 
 
 # Applications that were stopped. Making one takes 0.4 s, and the tests start hundreds.
-stopped: defaultdict[RouteSettings, list[Litestar]] = defaultdict(list)
+stopped: list[Litestar] = []
 
 
 @asynccontextmanager
 async def running(
     settings: Settings, limits: ConnectionLimits | None = None, *, port: int = 0
 ) -> AsyncIterator[Service]:
-    """Run the service with these settings, with the routes of a stopped one where it has the same."""
-    of_routes = RouteSettings.of(settings)
-    if settings.otlp_endpoint is not None or not stopped[of_routes]:
-        app = create_app(settings)
-    else:
-        app = stopped[of_routes].pop()
+    """Run the service with these settings, with the application of a stopped one where it can be given them."""
+    is_reusable = settings.otlp_endpoint is None and not settings.cors_origins
+    if is_reusable and stopped:
+        app = stopped.pop()
         configure(app, settings)
+    else:
+        app = create_app(settings)
     async with served(app, settings, limits, port=port) as service:
         yield service
-    if settings.otlp_endpoint is None:
+    if is_reusable:
         del app.state.services
-        stopped[of_routes].append(app)
+        stopped.append(app)
 
 
 @asynccontextmanager

@@ -173,7 +173,7 @@ async def test_search_finds_names_in_either_language_and_event_ids(reader: httpx
 async def test_chart_equals_the_totals_of_each_day_and_ends_at_the_day_asked_for(
     pages: Service, reader: httpx.AsyncClient, filters: DealQuery
 ) -> None:
-    portfolio = pages.app.state.services.portfolio
+    portfolio = pages.app.state.services.portfolio_queries
     point = await portfolio.point(AsOf(effective_on=date(2025, 11, 1)))
     selection = await portfolio.select(point, filters)
     days = [day for day in await portfolio.effective_change_days(point, 400) if day <= point.day]
@@ -304,7 +304,7 @@ async def test_of_it_figure_is_a_subset_of_the_figure_it_stands_under(reader: ht
 async def test_tiers_of_the_chart_are_parts_of_each_other_and_without_doubted_amounts(
     pages: Service, reader: httpx.AsyncClient
 ) -> None:
-    portfolio = pages.app.state.services.portfolio
+    portfolio = pages.app.state.services.portfolio_queries
     point = await portfolio.point(AsOf(effective_on=date(2025, 11, 20)))
     amkor = await portfolio.select(point, DealQuery(organization="amkor-technology", region="KR-28"))
     everything = await portfolio.select(point, DealQuery())
