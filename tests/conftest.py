@@ -35,14 +35,17 @@ from registry.infra.embedded.binaries import find_binaries
 from registry.infra.embedded.server import OWNER_ROLE, Embedded
 from registry.infra.embedded.user import User
 
-# No deadline: tests never assert a time.
-settings.register_profile("registry", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("registry")
-
 
 def examples(count: int) -> int:
-    """How many examples a slow property is tried on: `count` in `make test`, five times as many in `make drills`."""
+    """How many examples a property is tried on: `count` in `make test`, five times as many in `make drills`."""
     return count * int(os.environ.get("REGISTRY_TEST_EXAMPLES", "1"))
+
+
+# No deadline: tests never assert a time.
+settings.register_profile(
+    "registry", max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("registry")
 
 
 def drill(*values: Any) -> Any:

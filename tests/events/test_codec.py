@@ -29,6 +29,7 @@ from registry.events.codec import (
 )
 from registry.events.types import AnyEvent, tag_of
 from registry.events.values import Axis, Classifications, Code, Localized, Source, Text, decode_hook
+from tests.conftest import examples
 
 JCS = Path(__file__).parent.parent / "vectors" / "jcs"
 
@@ -153,7 +154,7 @@ instants = st.datetimes(timezones=st.just(UTC))
 hexes = st.binary(min_size=32, max_size=32).map(bytes.hex)
 
 whole_grammar = settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 

@@ -28,6 +28,7 @@ from registry.domain.principal import Rights
 from registry.domain.quotes import RateRow
 from registry.errors import LogCorrupt
 from registry.infra import postgres
+from registry.maintenance import encryption
 from registry.maintenance.backup import BackupProblem, InvalidBackup, RegistryNotEmpty, backup, restore
 from registry.maintenance.encryption import CHUNK_SIZE, MAGIC, DecryptingReader, EncryptingWriter, WrongPassphrase
 from registry.transparency.checkpoint import SigningKey
@@ -308,12 +309,20 @@ def opened(data: bytes) -> bytes:
     return io.BufferedReader(DecryptingReader(io.BytesIO(data), "a passphrase")).read()
 
 
+@pytest.fixture
+def quick_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that takes a millisecond to make instead of half a second, for tests that make many."""
+    monkeypatch.setattr(encryption, "SCRYPT_COST", 2**8)
+
+
+@pytest.mark.usefixtures("quick_key")
 @pytest.mark.parametrize("size", [0, 1, CHUNK_SIZE - 1, CHUNK_SIZE, CHUNK_SIZE + 1, 3 * CHUNK_SIZE])
 def test_encrypted_file_is_decrypted(size: int) -> None:
     plain = secrets.token_bytes(size)
     assert opened(sealed(plain)) == plain
 
 
+@pytest.mark.usefixtures("quick_key")
 def test_encrypted_file_that_was_cut_or_reordered_is_refused() -> None:
     data = sealed(secrets.token_bytes(3 * CHUNK_SIZE))
     head, step = len(MAGIC) + 23, CHUNK_SIZE + 16

@@ -21,10 +21,11 @@ from registry.projections.facts import FACT_TABLES, DealFacts, FactTable
 from registry.projections.facts.columns import END_OF_TIME
 from registry.projections.facts.rows import MAX_POSITION
 from registry.projections.projection import AppliedChange
+from tests.conftest import examples
 from tests.domain.builders import LogBuilder
 from tests.properties.strategies import logs, logs_in_order
 
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 Row = Mapping[str, Any]
 Tables = dict[str, list[Row]]

@@ -28,6 +28,7 @@ from registry.events.types import (
     StageChanged,
 )
 from registry.events.values import Amount, Localized, Party, StatedAmount
+from tests.conftest import examples
 from tests.domain.builders import LogBuilder, usd
 from tests.properties import oracle
 from tests.properties.oracle_state import agree
@@ -35,7 +36,7 @@ from tests.properties.strategies import DAYS, amounts, boundary_points, logs, lo
 from tests.properties.test_time import as_of
 
 quick = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 LAST = DAYS[-1] + timedelta(days=1)
 

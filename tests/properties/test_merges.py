@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from registry.domain.totals import DealRow, RelationRow, Totals, TotalsQuery, compute_totals
 from registry.events.types import DealsRelated
+from tests.conftest import examples
 from tests.domain.builders import usd
 from tests.domain.portfolios import deal, interval, pledged, rules, total
 from tests.domain.test_totals_properties import portfolios
@@ -40,7 +41,7 @@ def figures(totals: Totals) -> Any:
     return totals.overall.columns, totals.groups, lines
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(portfolios(), st.data(), st.sampled_from([None, "sector"]))
 def test_39_merging_a_deal_and_redirecting_every_relation_by_hand_give_the_same_totals(
     rows: list[DealRow], data: st.DataObject, group_by: Any

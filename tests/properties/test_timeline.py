@@ -29,11 +29,12 @@ from registry.domain.stages import BY_COMMITMENT, BY_MILESTONE, StageSignal, Sta
 from registry.domain.timeline import Timeline
 from registry.errors import RuleBroken
 from registry.i18n import Message
+from tests.conftest import examples
 from tests.domain.builders import LogBuilder
 from tests.properties.strategies import DAYS, logs
 
 quick = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 RATES = Rates([])

@@ -16,6 +16,7 @@ from registry.domain.fold import DEALS
 from registry.domain.history import FoldedStream
 from registry.standards import ocds
 from tests.api.conftest import Service
+from tests.conftest import examples
 from tests.domain.builders import LogBuilder
 from tests.properties.strategies import logs
 
@@ -23,7 +24,7 @@ PREFIX = "ocds-000000"
 SCHEMAS = {path.stem: json.loads(path.read_text()) for path in (Path(__file__).parent / "ocds").glob("*.json")}
 
 quick = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 

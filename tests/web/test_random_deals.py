@@ -14,7 +14,7 @@ from litestar.routes import HTTPRoute
 
 from registry.i18n import LANGUAGES
 from tests.api.conftest import Service, numbers
-from tests.conftest import PATIENCE
+from tests.conftest import PATIENCE, examples
 from tests.domain.builders import LogBuilder
 from tests.properties.strategies import DAYS, logs
 
@@ -61,7 +61,7 @@ async def record(service: Service, log: LogBuilder, slug: str) -> list[str]:
     return [id for written, id in posted.items() if written != "other-deal"]
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(3), deadline=None, suppress_health_check=list(HealthCheck))
 @given(log=logs(max_events=24, admitted=True, redactions=False), data=st.data())
 async def test_every_route_answers_questions_about_random_deals(service: Service, log: Any, data: Any) -> None:
     slug = f"random-{next(numbers)}"

@@ -1,4 +1,4 @@
-"""Every page of the demo and of a generated registry shows what the API answers to the same question, at five points.
+"""Every page of the demo and of a generated registry shows what the API answers to the same question, at any point.
 
 `REGISTRY_WALK_DEALS` sets the number of generated deals (`make walk`: 10,000). Of these, the whole list is read in one
 order and one language at each point, its beginning in the other orders and in the other language, and `PAGES_OF_DEALS`
@@ -27,7 +27,7 @@ from registry.i18n import DEFAULT_LANGUAGE as LANGUAGE_OF_WHOLE_LISTS
 from registry.i18n import LANGUAGES, Label, render
 from registry.web.totals import MAX_LINES
 from tests.api.conftest import Service, cloned, running
-from tests.conftest import Server
+from tests.conftest import Server, drill
 from tests.properties import oracle
 from tests.web.walker import expected_amount, figures_of, parsed, unexplained
 
@@ -37,18 +37,18 @@ PAGES_OF_DEALS = 12
 BEGINNING = 200
 """The deals after which a list is no longer read on."""
 
-DEMO_POINTS: tuple[dict[str, str], ...] = (
+DEMO_POINTS: tuple[Any, ...] = (
     {},
-    {"effective_on": "2025-06-21"},
-    {"published_on": "2025-06-22"},
+    drill({"effective_on": "2025-06-21"}),
+    drill({"published_on": "2025-06-22"}),
     {"recorded_at": "2025-10-29T12:00:00Z"},
     {"effective_on": "2025-11-01", "published_on": "2025-10-30"},
 )
-GENERATED_POINTS: tuple[dict[str, str], ...] = (
+GENERATED_POINTS: tuple[Any, ...] = (
     {},
-    {"effective_on": "2021-06-01"},
+    drill({"effective_on": "2021-06-01"}),
     {"published_on": "2021-11-15"},
-    {"position": str(DEALS * 4)},
+    drill({"position": str(DEALS * 4)}),
     {"effective_on": "2022-03-01", "position": str(DEALS * 7)},
 )
 SORTS = ("-amount", "-updated", "announced_on", "-since", "deal")
