@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 from litestar import Controller, Response, Router
 from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, PathParameter, QueryParameter, SkipValidation
-from msgspec.structs import asdict
 
 from registry import schemas
 from registry.api.bodies import Request
@@ -29,10 +28,11 @@ from registry.api.responses import (
     stream,
     wants_linked_data,
 )
-from registry.delivery.feed import Feed, Filter
+from registry.delivery.feed import Feed
 from registry.errors import InvalidParameter, NotFound, RateLimited
 from registry.events.intake import as_uuid
 from registry.infra.settings import Settings
+from registry.queries.event_filter import EventFilter
 from registry.queries.log import LogQueries
 from registry.schemas import EventPage, encode, event_response, logged_event
 from registry.standards import prov
@@ -67,12 +67,12 @@ class EventsController(Controller):
         self,
         request: Request,
         log_queries: NamedDependency[LogQueries],
-        event_filter: NamedDependency[Filter],
+        event_filter: NamedDependency[EventFilter],
         after: After = 0,
         limit: Limit = 100,
     ) -> RawResponse[schemas.EventPage]:
         """The events after a position, in the order of the log."""
-        events = await log_queries.events(after, limit, **asdict(event_filter))
+        events = await log_queries.events(after, limit, event_filter)
         headers = {"Cache-Control": "no-cache"}
         if len(events) == limit:
             query = {**dict(request.query_params.items()), "after": str(events[-1].recorded.position)}
@@ -108,7 +108,7 @@ class EventsController(Controller):
         self,
         request: Request,
         feed: NamedDependency[Feed],
-        event_filter: NamedDependency[Filter],
+        event_filter: NamedDependency[EventFilter],
         settings: NamedDependency[SkipValidation[Settings]],
         after: Annotated[int | None, integer("Events after this position.", 0, MAX_POSITION)] = None,
         format: Annotated[

@@ -15,7 +15,6 @@ from registry.api.bodies import Request
 from registry.api.openapi import reading
 from registry.api.parameters import After
 from registry.api.responses import RawResponse, base_url, json_response
-from registry.delivery.feed import Filter
 from registry.domain.calendar import Calendar
 from registry.domain.history import AsOf
 from registry.errors import EvidenceUnavailable
@@ -24,6 +23,7 @@ from registry.i18n import DEFAULT_LANGUAGE
 from registry.infra.settings import Settings
 from registry.projections.columnar.exported_columns import SOURCES, ExportedColumn, PortfolioTable
 from registry.queries.deal_query import DealListQuery
+from registry.queries.event_filter import EventFilter
 from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import encode
@@ -71,7 +71,7 @@ def log_metadata() -> HTTPRouteHandler:
         log_queries: NamedDependency[LogQueries],
         evidence: NamedDependency[Evidence],
         settings: NamedDependency[SkipValidation[Settings]],
-        event_filter: NamedDependency[Filter],
+        event_filter: NamedDependency[EventFilter],
         as_of: NamedDependency[AsOf],
         after: After = 0,
     ) -> RawResponse[dict[str, Any]]:

@@ -11,7 +11,7 @@ from litestar import Response
 from litestar.di import NamedDependency, Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import QueryParameter
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from registry import exports
 from registry.api.bodies import Request
@@ -19,11 +19,11 @@ from registry.api.export_metadata import DATAPACKAGE, WithSources, query_without
 from registry.api.openapi import reading
 from registry.api.parameters import After
 from registry.api.responses import RawResponse, raw_headers, stream
-from registry.delivery.feed import Filter
 from registry.domain.history import AsOf
 from registry.projections.columnar.exported_columns import PortfolioTable
 from registry.projections.columnar.lists import Order, PagePlace
 from registry.queries.deal_query import DealListQuery
+from registry.queries.event_filter import EventFilter
 from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import exported_event
@@ -80,7 +80,7 @@ def log_handler(form: str) -> HTTPRouteHandler:
     async def export(
         request: Request,
         log_queries: NamedDependency[LogQueries],
-        event_filter: NamedDependency[Filter],
+        event_filter: NamedDependency[EventFilter],
         as_of: NamedDependency[AsOf],
         byte_order_mark: NamedDependency[bool],
         after: After = 0,
@@ -97,7 +97,7 @@ def log_handler(form: str) -> HTTPRouteHandler:
 
         async def pages() -> Pages:
             position = after
-            while events := await log_queries.events(position, PAGE, **asdict(event_filter)):
+            while events := await log_queries.events(position, PAGE, event_filter):
                 position = events[-1].recorded.position
                 yield [exported_event(event) for event in await log_queries.visible(events, point)]
                 if len(events) < PAGE or position >= last:
@@ -110,9 +110,9 @@ def log_handler(form: str) -> HTTPRouteHandler:
     return _handler(export, "events", form, description, "Log")
 
 
-async def _rows(log_queries: LogQueries, event_filter: Filter, after: int, last: int) -> Pages:
+async def _rows(log_queries: LogQueries, event_filter: EventFilter, after: int, last: int) -> Pages:
     """The rows of the log that match a filter of types or of a deal, in pages."""
-    while rows := await log_queries.rows(after, last, PAGE, type=event_filter.type, deal=event_filter.deal):
+    while rows := await log_queries.rows(after, last, PAGE, event_filter):
         after = rows[-1]["position"]
         yield rows
         if len(rows) < PAGE:

@@ -14,19 +14,18 @@ from litestar import Controller
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from msgspec import UNSET, Struct, UnsetType, field
-from msgspec.structs import asdict
 
 from registry.api.bodies import Request
 from registry.api.openapi import reading
 from registry.api.parameters import MAX_POSITION, integer
 from registry.api.problems import language_of
 from registry.api.responses import RawResponse, base_url, raw_headers
-from registry.delivery.feed import Filter
 from registry.events.store import StoredEvent
 from registry.i18n import Label, render
 from registry.infra.data_licence_setting import DataLicence
 from registry.infra.settings import Settings
 from registry.queries.deal_query import DealQuery
+from registry.queries.event_filter import EventFilter
 from registry.queries.matching_events import MatchingEvents
 from registry.schemas import LoggedEvent, encode, logged_event
 
@@ -76,7 +75,7 @@ class FeedsController(Controller):
         self,
         request: Request,
         matching_events: NamedDependency[MatchingEvents],
-        event_filter: NamedDependency[Filter],
+        event_filter: NamedDependency[EventFilter],
         event_deals: NamedDependency[DealQuery | None],
         settings: NamedDependency[SkipValidation[Settings]],
         before: Before = None,
@@ -86,7 +85,7 @@ class FeedsController(Controller):
 
         With filters of deals: the events of the deals that meet them now.
         """
-        events = await matching_events.newest(before or MAX_POSITION, limit, event_deals, **asdict(event_filter))
+        events = await matching_events.newest(before or MAX_POSITION, limit, event_filter, event_deals)
         return _response(request, _atom(request, events, limit, settings.data_licence), ATOM_TYPE)
 
     @reading("/feed.json", media_type=JSON_FEED_TYPE, response_description="The newest events, as a JSON Feed.")
@@ -94,7 +93,7 @@ class FeedsController(Controller):
         self,
         request: Request,
         matching_events: NamedDependency[MatchingEvents],
-        event_filter: NamedDependency[Filter],
+        event_filter: NamedDependency[EventFilter],
         event_deals: NamedDependency[DealQuery | None],
         before: Before = None,
         limit: Count = 50,
@@ -103,7 +102,7 @@ class FeedsController(Controller):
 
         With filters of deals: the events of the deals that meet them now.
         """
-        events = await matching_events.newest(before or MAX_POSITION, limit, event_deals, **asdict(event_filter))
+        events = await matching_events.newest(before or MAX_POSITION, limit, event_filter, event_deals)
         return _response(request, encode(_json_feed(request, events, limit)), JSON_FEED_TYPE)
 
 

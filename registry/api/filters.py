@@ -13,12 +13,12 @@ from litestar.params import QueryParameter
 from msgspec.structs import asdict, replace
 
 from registry.api.parameters import INSTANT_SCHEMA, instant, slug, text
-from registry.delivery.feed import Filter
 from registry.errors import InvalidParameter
 from registry.events.currencies import Currency
 from registry.events.types import EVENT_TYPES
 from registry.events.values import Commitment, DealKind, Role, Stage
 from registry.queries.deal_query import CLASSIFICATION, IDENTIFIER, DealListQuery, DealQuery
+from registry.queries.event_filter import EventFilter
 
 PLACE = r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$(?!\n)"
 
@@ -179,12 +179,14 @@ def event_filter(
     deal: Annotated[str | None, slug("Events of this deal.")] = None,
     organization: Annotated[str | None, slug("Events that name this organization.")] = None,
     source: Annotated[str | None, text("Events that cite the source with this address.")] = None,
-) -> Filter:
+) -> EventFilter:
     """Return the filter of a list of events."""
-    return Filter(tuple(dict.fromkeys(type.split(","))) if type else (), deal, organization, source)
+    return EventFilter(tuple(dict.fromkeys(type.split(","))) if type else (), deal, organization, source)
 
 
-def event_deals(event_filter: NamedDependency[Filter], found_deals: NamedDependency[DealQuery]) -> DealQuery | None:
+def event_deals(
+    event_filter: NamedDependency[EventFilter], found_deals: NamedDependency[DealQuery]
+) -> DealQuery | None:
     """Return which deals the events of a list are about; None if any.
 
     The organization is one that the event names; with `role`, it also is a party of the deal in this role.

@@ -25,6 +25,7 @@ from registry.events.write_batch import Head
 from registry.infra import postgres
 from registry.infra.postgres import Connection, Pool
 from registry.projections import event_index
+from registry.queries.event_filter import EventFilter
 from registry.queries.log import LogQueries
 from registry.queries.streams import StreamReader
 from registry.schemas import encode
@@ -55,24 +56,6 @@ CHUNK_BYTES = 2**16
 HEARTBEAT_COMMENT = b": heartbeat\n\n"
 
 
-class Filter(Struct, frozen=True):
-    """Which events a listener gets: those of one of the types, if there are any, that match every given field."""
-
-    type: tuple[str, ...] = ()
-    deal: str | None = None
-    organization: str | None = None
-    source: str | None = None
-
-    def matches(self, event: FeedEvent) -> bool:
-        """Whether an event matches."""
-        return (
-            (not self.type or event.type in self.type)
-            and (self.deal is None or event.stream == f"deal/{self.deal}")
-            and (self.organization is None or f"organization:{self.organization}" in event.terms)
-            and (self.source is None or event_index.source_term(self.source) in event.terms)
-        )
-
-
 class FeedEvent(Struct, frozen=True):
     """An event as it is delivered, with the fields that filters compare. `text` is the server-sent message.
 
@@ -97,7 +80,7 @@ class FeedEvent(Struct, frozen=True):
 class _Listener:
     """A connected client: its filter, the position up to which it has been sent everything, and its state."""
 
-    def __init__(self, event_filter: Filter, after: int, *, as_cloud_events: bool) -> None:
+    def __init__(self, event_filter: EventFilter, after: int, *, as_cloud_events: bool) -> None:
         self.filter = event_filter
         self.as_cloud_events = as_cloud_events
         self.after = after
@@ -122,7 +105,7 @@ class Feed:
         self._position: int | None = None
         self._buffer: list[FeedEvent] = []
         self._buffered_bytes = 0
-        self._listeners: dict[Filter, set[_Listener]] = {}
+        self._listeners: dict[EventFilter, set[_Listener]] = {}
         self._wake = asyncio.Event()
         self._ending = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -168,7 +151,9 @@ class Feed:
         """The log's last position."""
         return (await write_batch.head(self._pool)).position
 
-    async def listen(self, after: int, event_filter: Filter, *, as_cloud_events: bool = False) -> AsyncIterator[bytes]:
+    async def listen(
+        self, after: int, event_filter: EventFilter, *, as_cloud_events: bool = False
+    ) -> AsyncIterator[bytes]:
         """Server-sent events (WHATWG HTML §9.2): every matching event after a position, then new ones.
 
         Ends when the service stops or loses its database. The client reconnects with its last position.
@@ -207,15 +192,7 @@ class Feed:
                 chunk = self._buffered(listener)
             else:
                 reached = self._position
-                event_filter = listener.filter
-                events = await self._queries.events(
-                    listener.after,
-                    PAGE,
-                    type=event_filter.type,
-                    deal=event_filter.deal,
-                    organization=event_filter.organization,
-                    source=event_filter.source,
-                )
+                events = await self._queries.events(listener.after, PAGE, listener.filter)
                 chunk = b"".join(
                     feed_event(event, self._source).message(as_cloud_event=listener.as_cloud_events) for event in events
                 )
@@ -230,7 +207,7 @@ class Feed:
         size = 0
         for event in self._from(listener.after):
             listener.after = event.position
-            if listener.filter.matches(event):
+            if listener.filter.matches(event.type, event.stream, event.terms):
                 chunks.append(event.message(as_cloud_event=listener.as_cloud_events))
                 size += len(chunks[-1])
                 if size > CHUNK_BYTES:
@@ -298,7 +275,7 @@ class Feed:
         The other waiting listeners have been sent everything up to `before`.
         """
         for event_filter, listeners in self._listeners.items():
-            if new is None or any(event_filter.matches(event) for event in new):
+            if new is None or any(event_filter.matches(event.type, event.stream, event.terms) for event in new):
                 for listener in listeners:
                     if new is not None and listener.waits and not listener.woken.is_set():
                         listener.after = max(listener.after, before)

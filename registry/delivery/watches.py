@@ -35,6 +35,7 @@ from registry.infra import postgres
 from registry.infra.postgres import Pool
 from registry.infra.secret_box import SecretBox
 from registry.queries.deal_query import DealQuery, check
+from registry.queries.event_filter import EventFilter
 from registry.queries.matching_events import MatchingEvents
 from registry.queries.principals import Principals
 from registry.queries.streams import StreamReader
@@ -292,16 +293,8 @@ class Watches:
         if not await self._principals.has_right(watch.principal):
             await watch_store.postpone(self._pool, watch.id, watch.failures, now, now)
             return
-        types = tuple(watch.type or ())
-        found = await self._events.following(
-            watch.position,
-            MAX_EVENTS,
-            watch.deals,
-            type=types,
-            deal=watch.deal,
-            organization=watch.organization,
-            source=watch.source,
-        )
+        wanted = EventFilter(tuple(watch.type or ()), watch.deal, watch.organization, watch.source)
+        found = await self._events.following(watch.position, MAX_EVENTS, wanted, watch.deals)
         reached = found[-1].recorded.position if len(found) == MAX_EVENTS else head
         events = [event.recorded for event in found if not event.recorded.is_withheld]
         reached = max([reached, *(event.position for event in events)])

@@ -25,6 +25,7 @@ from registry.events.store import StoredEvent
 from registry.infra import postgres
 from registry.infra.postgres import Pool
 from registry.infra.secret_box import SecretBox
+from registry.queries.event_filter import EventFilter
 from registry.queries.matching_events import MatchingEvents
 from registry.queries.principals import Principals
 
@@ -245,15 +246,9 @@ class WebhookDelivery:
         """Send events in order, until the receiver fails to accept one or the webhook's turn ends."""
         head = (await write_batch.head(self._pool)).position
         types = webhook.type or []
-        events = await self._events.following(
-            webhook.position,
-            PAGE,
-            webhook.deals,
-            type=types if len(types) == 1 else (),
-            deal=webhook.deal,
-            organization=webhook.organization,
-            source=webhook.source,
-        )
+        asked = tuple(types) if len(types) == 1 else ()
+        wanted = EventFilter(asked, webhook.deal, webhook.organization, webhook.source)
+        events = await self._events.following(webhook.position, PAGE, wanted, webhook.deals)
         turn_ends = asyncio.get_running_loop().time() + TURN_SECONDS
         attempt = webhook.failures + 1
         for event in events:

@@ -22,10 +22,10 @@ from registry.events import mirror_state, store
 from registry.events.codec import stream_name
 from registry.events.mirror_state import PrincipalName
 from registry.events.store import StoredEvent
-from registry.events.types import Recorded
 from registry.events.write_batch import Head
 from registry.infra.postgres import Pool
 from registry.projections import event_index, exchange_rates
+from registry.queries.event_filter import ANY_EVENT, EventFilter
 from registry.queries.streams import StreamReader
 from registry.schemas.mirroring import LogEntries, LogEntry
 
@@ -60,74 +60,59 @@ class LogQueries:
         self,
         after: int,
         limit: int,
+        event_filter: EventFilter = ANY_EVENT,
         *,
-        type: Sequence[str] = (),
-        deal: str | None = None,
-        organization: str | None = None,
-        source: str | None = None,
         positions: Positions | None = None,
     ) -> list[StoredEvent]:
-        """Return at most `limit` events after a position that match every filter, in the order of the log.
+        """Return at most `limit` events after a position that match a filter, in the order of the log.
 
-        `type` names the types that match; if it is empty, all do. `positions` finds the events that may match.
+        `positions` finds the events that may match.
         """
-        pool = self._streams.pool()
-        terms = _terms(organization, source)
+        pool, terms = self._streams.pool(), event_filter.terms
         if not terms and positions is None:
             # A query for each type, because each can use the index of types.
-            stream = f"deal/{deal}" if deal else None
-            found = [await store.feed(pool, after, limit, type=one, stream=stream) for one in type or (None,)]
+            types, stream = event_filter.type or (None,), event_filter.stream
+            found = [await store.feed(pool, after, limit, type=one, stream=stream) for one in types]
             return sorted(chain(*found), key=_position)[:limit]
         find = positions or partial(event_index.find, pool, terms[0])
         matches: list[StoredEvent] = []
         while len(matches) < limit:
             page = await find(after, INDEX_PAGE)
-            matches += [
-                stored for stored in await store.events_at(pool, page) if _matches(stored.recorded, type, deal, terms)
-            ]
+            matches += [stored for stored in await store.events_at(pool, page) if _matches(stored, event_filter)]
             if len(page) < INDEX_PAGE:
                 break
             after = page[-1]
         return matches[:limit]
 
-    async def rows(
-        self, after: int, until: int, limit: int, *, type: Sequence[str] = (), deal: str | None = None
-    ) -> list[Any]:
-        """Return the rows of at most `limit` events at positions in (after, until], whose content is not decoded."""
-        pool = self._streams.pool()
-        stream = f"deal/{deal}" if deal else None
-        found = [
-            await store.feed_rows(pool, after, limit, until=until, type=one, stream=stream) for one in type or (None,)
-        ]
+    async def rows(self, after: int, until: int, limit: int, event_filter: EventFilter = ANY_EVENT) -> list[Any]:
+        """Return the rows of at most `limit` events at positions in (after, until], whose content is not decoded.
+
+        The filter is by type and deal only.
+        """
+        pool, types, stream = self._streams.pool(), event_filter.type or (None,), event_filter.stream
+        found = [await store.feed_rows(pool, after, limit, until=until, type=one, stream=stream) for one in types]
         return found[0] if len(found) == 1 else sorted(chain(*found), key=itemgetter("position"))[:limit]
 
     async def newest(
         self,
         before: int,
         limit: int,
+        event_filter: EventFilter = ANY_EVENT,
         *,
-        type: Sequence[str] = (),
-        deal: str | None = None,
-        organization: str | None = None,
-        source: str | None = None,
         positions: Positions | None = None,
     ) -> list[StoredEvent]:
-        """Return the last events before a position that match every filter, the newest first."""
-        pool = self._streams.pool()
-        terms = _terms(organization, source)
+        """Return the last events before a position that match a filter, the newest first."""
+        pool, terms = self._streams.pool(), event_filter.terms
         if not terms and positions is None:
-            stream = f"deal/{deal}" if deal else None
-            found = [await store.newest(pool, before, limit, type=one, stream=stream) for one in type or (None,)]
+            types, stream = event_filter.type or (None,), event_filter.stream
+            found = [await store.newest(pool, before, limit, type=one, stream=stream) for one in types]
             return sorted(chain(*found), key=_position, reverse=True)[:limit]
         find = positions or partial(event_index.find_newest, pool, terms[0])
         matches: list[StoredEvent] = []
         while len(matches) < limit:
             page = await find(before, INDEX_PAGE)
-            matches += [
-                stored
-                for stored in reversed(await store.events_at(pool, page))
-                if _matches(stored.recorded, type, deal, terms)
-            ]
+            stored = await store.events_at(pool, page)
+            matches += [event for event in reversed(stored) if _matches(event, event_filter)]
             if len(page) < INDEX_PAGE:
                 break
             before = page[-1]
@@ -224,16 +209,7 @@ def _position(stored: StoredEvent) -> int:
     return stored.recorded.position
 
 
-def _terms(organization: str | None, source: str | None) -> list[str]:
-    """The terms of the index of events that an event must have."""
-    terms = [f"organization:{organization}"] if organization is not None else []
-    return terms + ([event_index.source_term(source) or ""] if source is not None else [])
-
-
-def _matches(recorded: Recorded, type: Sequence[str], deal: str | None, terms: Sequence[str]) -> bool:
-    """Whether an event matches every filter."""
-    return (
-        (not type or recorded.type in type)
-        and (deal is None or recorded.slug == deal)
-        and (not terms or set(terms) <= set(event_index.index_terms(recorded)))
-    )
+def _matches(stored: StoredEvent, event_filter: EventFilter) -> bool:
+    recorded = stored.recorded
+    terms = frozenset(event_index.index_terms(recorded) if event_filter.terms else ())
+    return event_filter.matches(recorded.type, stream_name(recorded.kind, recorded.slug), terms)

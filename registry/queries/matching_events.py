@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TypedDict, Unpack
 
 from registry.domain.history import AsOf
 from registry.events.store import StoredEvent
 from registry.projections.columnar.selection import Point, Selection
 from registry.queries.deal_query import DealQuery
+from registry.queries.event_filter import EventFilter
 from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries
-
-
-class EventConditions(TypedDict, total=False):
-    """What an event itself must match."""
-
-    type: Sequence[str]
-    deal: str | None
-    organization: str | None
-    source: str | None
 
 
 class MatchingEvents:
@@ -31,7 +22,7 @@ class MatchingEvents:
         self._portfolio = portfolio
 
     async def following(
-        self, after: int, limit: int, deals: DealQuery | None, **conditions: Unpack[EventConditions]
+        self, after: int, limit: int, event_filter: EventFilter, deals: DealQuery | None
     ) -> list[StoredEvent]:
         """Return at most `limit` events after a position, in the order of the log.
 
@@ -39,19 +30,19 @@ class MatchingEvents:
         stage so gets the event by which one reaches it, and that by which one leaves it.
         """
         if deals is None:
-            return await self._log.events(after, limit, **conditions)
+            return await self._log.events(after, limit, event_filter)
         selections = [await self._selected(deals, as_of) for as_of in (AsOf(position=after), AsOf())]
         positions = partial(self._positions, selections, newest=False)
-        return await self._log.events(after, limit, positions=positions, **conditions)
+        return await self._log.events(after, limit, event_filter, positions=positions)
 
     async def newest(
-        self, before: int, limit: int, deals: DealQuery | None, **conditions: Unpack[EventConditions]
+        self, before: int, limit: int, event_filter: EventFilter, deals: DealQuery | None
     ) -> list[StoredEvent]:
         """Return the last events before a position, the newest first, of deals that meet the query now."""
         if deals is None:
-            return await self._log.newest(before, limit, **conditions)
+            return await self._log.newest(before, limit, event_filter)
         positions = partial(self._positions, [await self._selected(deals, AsOf())], newest=True)
-        return await self._log.newest(before, limit, positions=positions, **conditions)
+        return await self._log.newest(before, limit, event_filter, positions=positions)
 
     async def _selected(self, deals: DealQuery, as_of: AsOf) -> tuple[Point, Selection]:
         point = await self._portfolio.point(as_of)

@@ -16,6 +16,7 @@ from registry.api.parameters import MAX_POSITION, After, integer, text
 from registry.errors import RegistryError
 from registry.events.store import StoredEvent
 from registry.events.types import EVENT_TYPES
+from registry.queries.event_filter import EventFilter
 from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
@@ -109,7 +110,8 @@ async def matching_events(log_queries: LogQueries, after: int, filters: dict[str
     The positions of matching events are unknown, so a list with filters starts from the beginning of the log.
     """
     types = (filters["type"],) if "type" in filters else ()
-    events = await log_queries.events(after, EVENTS_PER_PAGE + 1, type=types, source=filters.get("source"))
+    wanted = EventFilter(types, source=filters.get("source"))
+    events = await log_queries.events(after, EVENTS_PER_PAGE + 1, wanted)
     if len(events) <= EVENTS_PER_PAGE:
         return LogPage(events, after)
     return LogPage(events[:EVENTS_PER_PAGE], after, later=events[EVENTS_PER_PAGE - 1].recorded.position)

@@ -12,7 +12,6 @@ from msgspec.structs import asdict
 
 from registry.api.guards import IGNORES_QUERY
 from registry.api.parameters import text
-from registry.delivery.feed import Filter
 from registry.delivery.watch_mail import condition_text
 from registry.delivery.watch_store import Digest, Watch
 from registry.delivery.watches import Watches
@@ -23,6 +22,7 @@ from registry.events import intake
 from registry.events.types import EVENT_TYPES
 from registry.i18n import Message
 from registry.queries.deal_query import DealQuery
+from registry.queries.event_filter import EventFilter
 from registry.web import render
 from registry.web.request import READ, Page, PageRequest, Request, check_csrf, redirect
 from registry.web.session import read_form, require_key
@@ -51,7 +51,7 @@ class WatchPages(Controller):
         self,
         page: Page,
         watches: AnyWatches,
-        event_filter: NamedDependency[Filter],
+        event_filter: NamedDependency[EventFilter],
         event_deals: NamedDependency[DealQuery | None],
     ) -> Response[bytes]:
         """The form that makes a watch."""

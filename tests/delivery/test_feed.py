@@ -14,9 +14,10 @@ import pytest
 
 from registry.append.recorder import Recorder
 from registry.delivery import feed as module
-from registry.delivery.feed import Feed, Filter
+from registry.delivery.feed import Feed
 from registry.events.store import StoredEvent
 from registry.infra import postgres
+from registry.queries.event_filter import EventFilter
 from registry.queries.log import LogQueries
 from registry.queries.streams import StreamReader
 from tests.api.conftest import Service, cloned, running
@@ -52,7 +53,7 @@ def messages(text: str) -> list[tuple[int, Any]]:
     return parsed
 
 
-async def first(feed: Feed, count: int, after: int, event_filter: Filter = Filter()) -> list[int]:  # noqa: B008 - it is frozen
+async def first(feed: Feed, count: int, after: int, event_filter: EventFilter = EventFilter()) -> list[int]:  # noqa: B008 - it is frozen
     """The positions of the first `count` events that a listener gets."""
     positions: list[int] = []
     async with asyncio.timeout(PATIENCE):
@@ -93,7 +94,7 @@ async def test_listener_behind_the_buffer_reads_from_the_log(
 ) -> None:
     monkeypatch.setattr(module, "MAX_BUFFERED_EVENTS", 10)
     monkeypatch.setattr(module, "PAGE", 7)
-    slow = feed.listen(0, Filter())
+    slow = feed.listen(0, EventFilter())
     assert await anext(slow) == b"retry: 1000\n\n"
     positions: list[int] = []
     for n in range(10):
@@ -114,12 +115,12 @@ async def test_listener_gets_only_events_that_match_its_filter(feed: Feed, recor
     )
     await deals(recorder, 10)
     cases = {
-        Filter(type=("pledge_announced",)): [2, 14],
-        Filter(deal="one"): [1, 2, 3, 14, 15],
-        Filter(organization="aws"): [3, 15],
-        Filter(source="http://www.news.example/plant/"): [2, 14],
-        Filter(deal="one", type=("pledge_announced",)): [2, 14],
-        Filter(deal="one", organization="aws", type=("parties_joined",)): [3],
+        EventFilter(type=("pledge_announced",)): [2, 14],
+        EventFilter(deal="one"): [1, 2, 3, 14, 15],
+        EventFilter(organization="aws"): [3, 15],
+        EventFilter(source="http://www.news.example/plant/"): [2, 14],
+        EventFilter(deal="one", type=("pledge_announced",)): [2, 14],
+        EventFilter(deal="one", organization="aws", type=("parties_joined",)): [3],
     }
     listening = [asyncio.create_task(first(feed, len(expected), 0, f)) for f, expected in cases.items()]
     await asyncio.sleep(0.2)
@@ -168,19 +169,19 @@ async def test_dropped_connections_delay_events_and_lose_none(
         connections = await postgres.pool(line.url, min_size=1, max_size=4)
         async with connections, Feed(connections) as feed:
             positions: list[int] = []
-            listening = feed.listen(0, Filter())
+            listening = feed.listen(0, EventFilter())
             for n in range(6):
                 await deals(recorder, 10, f"p{n}")
                 # A listener whose connection broke reconnects with its last position.
                 if n % 2:
                     line.inject_fault(at=2)
                     await listening.aclose()  # type: ignore[attr-defined]
-                    listening = feed.listen(positions[-1], Filter())
+                    listening = feed.listen(positions[-1], EventFilter())
                 while len(positions) < 10 * (n + 1):
                     try:
                         positions += [position for position, _ in messages((await anext(listening)).decode())]
                     except StopAsyncIteration:
-                        listening = feed.listen(positions[-1] if positions else 0, Filter())
+                        listening = feed.listen(positions[-1] if positions else 0, EventFilter())
                 # The feed polls, so the fault occurs at the latest after everything was delivered.
                 while line.armed:  # noqa: ASYNC110 - the proxy has no event for it
                     await asyncio.sleep(0.01)
@@ -199,7 +200,7 @@ async def test_redacted_content_is_not_delivered_from_the_buffer(feed: Feed, rec
     await recorder.record(request("plant", {"event": redacted}))
     assert await watching == [1, 2, 3]
     texts = b""
-    async for chunk in feed.listen(0, Filter()):
+    async for chunk in feed.listen(0, EventFilter()):
         texts += chunk
         if b"id: 3\n" in texts:
             break
@@ -209,7 +210,7 @@ async def test_redacted_content_is_not_delivered_from_the_buffer(feed: Feed, rec
 
 async def test_silent_feed_sends_heartbeats(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.02)
-    listening = feed.listen(0, Filter())
+    listening = feed.listen(0, EventFilter())
     assert [await anext(listening) for _ in range(3)] == [
         b"retry: 1000\n\n",
         module.HEARTBEAT_COMMENT,
@@ -236,7 +237,7 @@ async def test_idle_listeners_cause_no_queries(pool: Pool, recorder: Recorder, m
     await deals(recorder, 5)
     async with Feed(pool, queries) as feed:
         recorder.commit_listeners.append(feed.on_commit)
-        listeners = [feed.listen(5, Filter(deal=f"quiet-{n % 10}")) for n in range(1000)]
+        listeners = [feed.listen(5, EventFilter(deal=f"quiet-{n % 10}")) for n in range(1000)]
         await asyncio.gather(*(anext(listener) for listener in listeners))
         waiting = [asyncio.ensure_future(anext(listener)) for listener in listeners]
         async with asyncio.timeout(PATIENCE):
@@ -349,7 +350,7 @@ async def _until(feed: Feed, count: int, *, as_cloud_events: bool) -> AsyncItera
     """The chunks that a listener from the first event on gets, up to a number of events."""
     found = 0
     async with asyncio.timeout(PATIENCE):
-        listening = feed.listen(0, Filter(), as_cloud_events=as_cloud_events)
+        listening = feed.listen(0, EventFilter(), as_cloud_events=as_cloud_events)
         async for chunk in listening:
             yield chunk
             found += chunk.count(b"data: ")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from registry.infra.postgres import Pool
+from registry.queries.event_filter import EventFilter
 from registry.queries.log import LogQueries
 from registry.queries.streams import StreamReader
 from tests.append_helpers import REGISTERED, pledged, request, running_recorder
@@ -28,7 +29,7 @@ async def log(database: ScratchDatabase, pool: Pool) -> AsyncIterator[LogQueries
 
 
 async def positions(log: LogQueries, **filters: Any) -> list[int]:
-    return [stored.recorded.position for stored in await log.events(0, 10, **filters)]
+    return [stored.recorded.position for stored in await log.events(0, 10, EventFilter(**filters))]
 
 
 async def test_events_are_filtered_by_type_deal_organization_and_source(log: LogQueries) -> None:

@@ -1,0 +1,39 @@
+"""The filters of a list of events as one value: lists, feeds, webhooks, watches and exports have the same."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from registry.projections import event_index
+
+
+class EventFilter(Struct, frozen=True):
+    """Events of one of the types, if there are any, that match every given field."""
+
+    type: tuple[str, ...] = ()
+    deal: str | None = None
+    organization: str | None = None
+    source: str | None = None
+
+    @property
+    def stream(self) -> str | None:
+        """The stream of the deal."""
+        return f"deal/{self.deal}" if self.deal else None
+
+    @property
+    def terms(self) -> list[str]:
+        """The terms of the index of events that an event must have."""
+        terms = [f"organization:{self.organization}"] if self.organization is not None else []
+        # No event has an empty term, as none cites what is no address.
+        return terms + ([event_index.source_term(self.source) or ""] if self.source is not None else [])
+
+    def matches(self, type: str, stream: str, terms: frozenset[str]) -> bool:
+        """Whether an event of a type and a stream, with these terms, matches."""
+        return (
+            (not self.type or type in self.type)
+            and self.stream in (None, stream)
+            and all(term in terms for term in self.terms)
+        )
+
+
+ANY_EVENT = EventFilter()
