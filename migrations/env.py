@@ -1,6 +1,6 @@
 """Alembic's environment: sets timeouts and runs the migrations, each in a transaction of its own.
 
-`registry.infra.migrations.migrate` passes its connection in. The `alembic` command, for writing migrations, connects as
+`registry.infra.migrations` passes its connection in. The `alembic` command, for writing migrations, connects as
 the owner named in REGISTRY_OWNER_URL.
 """
 
@@ -14,6 +14,8 @@ from alembic import context
 from sqlalchemy import Connection, NullPool
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from registry.infra.migrations import SET_TIMEOUTS
+
 # Before 0.1.0 there were six migrations, whose result is the schema that 0001 creates (tests/infra/test_schema.py).
 LAST_BEFORE_BASELINE = "0006"
 BASELINE = "0001"
@@ -21,10 +23,8 @@ BASELINE = "0001"
 
 def run(connection: Connection) -> None:
     """Run the migrations on this connection."""
-    # Every query queues behind a migration that waits for a lock, so it gives up early and is started again. A
-    # migration that has to run longer than this sets its own limit with SET LOCAL statement_timeout.
-    connection.exec_driver_sql("SET lock_timeout = '5s'")
-    connection.exec_driver_sql("SET statement_timeout = '60s'")
+    for statement in SET_TIMEOUTS:
+        connection.exec_driver_sql(statement)
     if connection.exec_driver_sql("SELECT to_regclass('public.alembic_version')").scalar() is not None:
         connection.exec_driver_sql(
             f"UPDATE alembic_version SET version_num = '{BASELINE}' WHERE version_num = '{LAST_BEFORE_BASELINE}'"  # noqa: S608 - constants

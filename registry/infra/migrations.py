@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from registry.errors import MigrationFailed
-from registry.infra.postgres import Pool
+from registry.infra.postgres import Connection, Pool
 from registry.infra.problems import DatabaseProblem
 
-# Alembic and SQLAlchemy are imported inside the functions that migrate: they take longer than the rest of a command's
-# start.
 if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection as SqlConnection
@@ -30,7 +28,11 @@ SELECT to_regclass('public.alembic_version') IS NOT NULL AND to_regclass('public
 
 SELECT_SCHEMA = "SELECT version_num AS version, compatible_since FROM alembic_version, schema_support"
 
-SET_SCHEMA_SUPPORT = "UPDATE schema_support SET compatible_since = :since"
+SET_SCHEMA_SUPPORT = "UPDATE schema_support SET compatible_since = $1"
+
+# Every query queues behind a migration that waits for a lock, so it gives up early and is started again. A migration
+# that has to run longer than this sets its own limit with SET LOCAL statement_timeout.
+SET_TIMEOUTS = ("SET lock_timeout = '5s'", "SET statement_timeout = '60s'")
 
 EVIDENCE = (
     *("events", "event_contents", "tiles", "checkpoints", "signing_keys"),
@@ -38,6 +40,10 @@ EVIDENCE = (
     *("mirror_keys", "mirror_incidents", "cosignatures"),
 )
 """The tables to which the application's role may only add rows."""
+
+NAME_ROLE_AND_EVIDENCE = """
+SELECT set_config('registry.app_role', $1, true), set_config('registry.evidence', $2, true)
+"""
 
 GRANT_RIGHTS = """
 DO $$
@@ -79,49 +85,65 @@ async def migrate(owner_url: str, app_role: str) -> str:
     Raises:
         MigrationFailed: The role does not exist, or Postgres refuses a step.
     """
+    connection = await asyncpg.connect(owner_url, server_settings={"application_name": "registry migrate"})
+    try:
+        # The lock belongs to the session, not to a transaction: each migration has its own.
+        await connection.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
+        for statement in SET_TIMEOUTS:
+            await connection.execute(statement)
+        if await _version(connection) != head():
+            await _upgrade(owner_url)
+        await connection.execute(SET_SCHEMA_SUPPORT, COMPATIBLE_SINCE)
+        await _grant_rights(connection, app_role)
+    except asyncpg.PostgresError as error:
+        raise MigrationFailed(reason=str(error)) from error
+    finally:
+        await connection.close()
+    return head()
+
+
+async def _version(connection: Connection) -> str | None:
+    """The version of the schema of a database."""
+    if not await connection.fetchval(HAS_SCHEMA):
+        return None
+    found = await connection.fetchrow(SELECT_SCHEMA)
+    return str(found["version"]) if found is not None else None
+
+
+async def _upgrade(owner_url: str) -> None:
+    # Imported here: Alembic and SQLAlchemy take longer than the rest of a start, and a schema is seldom migrated.
     from sqlalchemy import NullPool
     from sqlalchemy.exc import DBAPIError
     from sqlalchemy.ext.asyncio import create_async_engine
 
+    # asyncpg parses the URL: SQLAlchemy treats sockets and quoting differently.
     engine = create_async_engine(
-        "postgresql+asyncpg://",
-        # asyncpg parses the URL: SQLAlchemy treats sockets and quoting differently.
-        async_creator=lambda: asyncpg.connect(owner_url, server_settings={"application_name": "registry migrate"}),
-        poolclass=NullPool,
+        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(owner_url), poolclass=NullPool
     )
     try:
         async with engine.connect() as connection:
-            await connection.run_sync(_upgrade, app_role)
+            await connection.run_sync(_run_migrations)
     except DBAPIError as error:
         raise MigrationFailed(reason=str(error.orig)) from error
     finally:
         await engine.dispose()
-    return head()
 
 
-def _upgrade(connection: SqlConnection, app_role: str) -> None:
+def _run_migrations(connection: SqlConnection) -> None:
     from alembic import command
-    from sqlalchemy import text
 
-    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
-    # The lock belongs to the session, not to this transaction: each migration has its own.
-    connection.commit()
     config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
-    connection.execute(text(SET_SCHEMA_SUPPORT), {"since": COMPATIBLE_SINCE})
-    connection.commit()
-    if not connection.scalar(text("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = :role)"), {"role": app_role}):
+
+
+async def _grant_rights(connection: Connection, app_role: str) -> None:
+    if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", app_role):
         raise MigrationFailed(reason=DatabaseProblem("role_missing", role=app_role))
-    if connection.scalar(text("SELECT current_user")) != app_role:
-        connection.execute(
-            text(
-                "SELECT set_config('registry.app_role', :role, true), set_config('registry.evidence', :evidence, true)"
-            ),
-            {"role": app_role, "evidence": ",".join(EVIDENCE)},
-        )
-        connection.exec_driver_sql(GRANT_RIGHTS)
-    connection.commit()
+    if await connection.fetchval("SELECT current_user") != app_role:
+        async with connection.transaction():
+            await connection.execute(NAME_ROLE_AND_EVIDENCE, app_role, ",".join(EVIDENCE))
+            await connection.execute(GRANT_RIGHTS)
 
 
 def folder() -> Path:

@@ -118,7 +118,7 @@ async def test_migration_for_a_missing_role_fails_with_the_role_name(database: S
 async def test_migration_that_cannot_get_a_table_lock_fails(
     database: ScratchDatabase, owner: asyncpg.Connection[asyncpg.Record]
 ) -> None:
-    # The first migration runs again while a reader holds a lock on the table that it changes.
+    # A reader holds a lock on the table that every migration reads first.
     async with owner.transaction():
         await owner.execute("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(MigrationFailed, match="lock timeout"):
