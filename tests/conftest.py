@@ -220,6 +220,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
+async def copy_database(admin: asyncpg.Connection[asyncpg.Record], template: str, name: str) -> None:
+    """Create a database that is a copy of another one."""
+    # Copying the files takes half the processor time of writing them to the log, which Postgres does by default.
+    strategy = "STRATEGY file_copy" if admin.get_server_version().major >= 15 else ""
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} {strategy}")
+
+
 @pytest.fixture(scope="session")
 def admin_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A superuser's URL on a server for this run."""
@@ -289,7 +296,7 @@ serial = itertools.count(1)
 async def database(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[ScratchDatabase]:
     """An empty registry for one test."""
     name = f"{server.template.replace('template', 'test')}_{next(serial)}"
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {server.template}")
+    await copy_database(admin, server.template, name)
     yield ScratchDatabase(
         name=name,
         owner_url=at(server.admin_url, name),

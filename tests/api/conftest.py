@@ -32,7 +32,7 @@ from registry.events.types import KeyRevoked
 from registry.events.values import Scope
 from registry.infra.settings import Settings
 from registry.infra.sockets import bind
-from tests.conftest import APP_ROLE, PATIENCE, Server, at
+from tests.conftest import APP_ROLE, PATIENCE, Server, at, copy_database
 
 ADMIN_KEY = "an-admin-key-for-the-tests-of-the-api"
 
@@ -185,7 +185,7 @@ async def served(
 async def cloned(server: Server, admin: asyncpg.Connection[asyncpg.Record], name: str) -> AsyncIterator[Settings]:
     """Return settings for a new database, a copy of the server's template, with redaction configured."""
     name = f"{server.template}_{name}"
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {server.template}")
+    await copy_database(admin, server.template, name)
     with tempfile.TemporaryDirectory() as directory:
         if server.keys is not None:
             shutil.copytree(server.keys, directory, dirs_exist_ok=True)

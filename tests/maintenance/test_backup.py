@@ -34,7 +34,7 @@ from registry.maintenance.encryption import CHUNK_SIZE, MAGIC, DecryptingReader,
 from registry.transparency.checkpoint import SigningKey
 from registry.transparency.tree import load_frontier
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, positions, request, running_recorder
-from tests.conftest import APP_ROLE, ScratchDatabase, Server, at
+from tests.conftest import APP_ROLE, ScratchDatabase, Server, at, copy_database
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Admin: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -61,7 +61,7 @@ SELECT id, now(), 'a message', 1, 1, 200 FROM created
 async def copied(server: Server, admin: Admin) -> AsyncIterator[ScratchDatabase]:
     """An empty registry."""
     name = f"{server.template.replace('template', 'backup')}_{secrets.token_hex(3)}"
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {server.template}")
+    await copy_database(admin, server.template, name)
     yield ScratchDatabase(name, at(server.admin_url, name), at(server.admin_url, name, APP_ROLE, server.app_password))
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -24,7 +24,7 @@ from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.tables import DERIVED
 from registry.projections.facts import FACT_TABLES
 from tests.append_helpers import REGISTERED, pledged, request, running_recorder
-from tests.conftest import APP_ROLE, ScratchDatabase, Server, at
+from tests.conftest import APP_ROLE, ScratchDatabase, Server, at, copy_database
 
 Rows = dict[str, list[tuple[Any, ...]]]
 
@@ -99,7 +99,7 @@ async def recorder(database: ScratchDatabase) -> AsyncIterator[Any]:
 async def other_database(server: Server, admin: Any) -> ScratchDatabase:
     """Another registry."""
     name = f"{server.template}_other_{uuid4().hex}"
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {server.template}")
+    await copy_database(admin, server.template, name)
     return ScratchDatabase(name, at(server.admin_url, name), at(server.admin_url, name, APP_ROLE, server.app_password))
 
 

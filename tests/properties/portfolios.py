@@ -24,7 +24,7 @@ from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
 from registry.schemas.log import Receipt
 from tests.append_helpers import request
-from tests.conftest import APP_ROLE, Server, at
+from tests.conftest import APP_ROLE, Server, at, copy_database
 
 
 class RandomRegistry(Struct):
@@ -52,7 +52,7 @@ class RandomRegistry(Struct):
 async def random_registry(server: Server, admin: Any) -> AsyncIterator[RandomRegistry]:
     """A registry in a database of its own."""
     name = f"{server.template}_{uuid4().hex}"
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {server.template}")
+    await copy_database(admin, server.template, name)
     try:
         async with AsyncExitStack() as stack:
             folder = Path(stack.enter_context(TemporaryDirectory()))

@@ -23,7 +23,7 @@ from registry.transparency.checkpoint import Checkpoint, open_checkpoint, parse_
 from registry.transparency.signer import Signer
 from tests.api.announcements import registered
 from tests.api.conftest import Service, running
-from tests.conftest import ScratchDatabase
+from tests.conftest import ScratchDatabase, copy_database
 from tests.transparency.conftest import ORIGIN, append_until, as_superuser, head, keys, post
 
 
@@ -72,11 +72,11 @@ async def snapshot(database: ScratchDatabase, admin: asyncpg.Connection[asyncpg.
     kept = f"{database.name}_backup"
 
     async def take() -> None:
-        await admin.execute(f"CREATE DATABASE {kept} TEMPLATE {database.name}")
+        await copy_database(admin, database.name, kept)
 
     async def restore() -> None:
         await admin.execute(f"DROP DATABASE {database.name} WITH (FORCE)")
-        await admin.execute(f"CREATE DATABASE {database.name} TEMPLATE {kept}")
+        await copy_database(admin, kept, database.name)
 
     yield take, restore
     await admin.execute(f"DROP DATABASE IF EXISTS {kept} WITH (FORCE)")

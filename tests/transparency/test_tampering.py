@@ -28,7 +28,7 @@ from registry.transparency.heads import open_heads
 from registry.transparency.merkle import Frontier, leaf_hash
 from registry.transparency.verify import LogVerification, TrustedCheckpoint, verify_log
 from tests.api.conftest import ADMIN_KEY, running
-from tests.conftest import APP_ROLE, Server, at
+from tests.conftest import APP_ROLE, Server, at, copy_database
 from tests.transparency.conftest import ORIGIN, append_until, as_superuser, head, keys, post
 from tests.transparency.findings import raises_finding
 
@@ -56,7 +56,7 @@ def memory_of(settings: Settings) -> str:
 @pytest_asyncio.fixture(scope="module")
 async def filled(server: Server, admin: Connection, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Filled]:
     name, older = (f"{server.template.replace('template', kind)}" for kind in ("filled", "older"))
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {server.template}")
+    await copy_database(admin, server.template, name)
     directory = tmp_path_factory.mktemp("keys")
     settings = Settings(
         database_url=at(server.admin_url, name, APP_ROLE, server.app_password),
@@ -70,7 +70,7 @@ async def filled(server: Server, admin: Connection, tmp_path_factory: pytest.Tem
     async with running(settings) as service:
         await append_until(service, 100)
         await head(service)
-    await admin.execute(f"CREATE DATABASE {older} TEMPLATE {name}")
+    await copy_database(admin, name, older)
     async with running(settings) as service:
         row = await service.pool.fetchrow("SELECT id, stream FROM events WHERE position = $1", ERASED)
         redaction = {"event": {"type": "event_redacted", "redacts": str(row["id"]), "reason": "A court's order."}}
@@ -119,7 +119,7 @@ Copy: TypeAlias = Callable[..., Awaitable[TamperedLog]]
 @asynccontextmanager
 async def copied(server: Server, admin: Connection, filled: Filled, source: str) -> AsyncIterator[TamperedLog]:
     name = f"{filled.name}_{next(numbers)}"
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {source}")
+    await copy_database(admin, source, name)
     owner = await asyncpg.connect(at(server.admin_url, name))
     yield TamperedLog(at(server.admin_url, name, APP_ROLE, server.app_password), filled.keys, filled.memory, owner)
     await owner.close()
