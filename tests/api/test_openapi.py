@@ -19,7 +19,7 @@ from tests.api.conftest import Service, openapi_document
 
 
 async def test_document_has_exactly_the_routes_of_the_service(service: Service) -> None:
-    contract = (await service.visitor.get("/openapi.json")).json()
+    contract = (await service.client.get("/openapi.json")).json()
     documented = {(path, method.upper()) for path, item in contract["paths"].items() for method in item}
     served = {
         (re.sub(r":\w+}", "}", route.path), method)
