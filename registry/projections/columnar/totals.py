@@ -30,13 +30,14 @@ from registry.domain.totals import (
     without_estimates,
 )
 from registry.projections.columnar.conversion import Conversion, prepare
-from registry.projections.columnar.deal_rows import PLEDGE_COLUMNS, deal_rows, pledge_row
+from registry.projections.columnar.deal_rows import deal_rows
 from registry.projections.columnar.doubts import Doubts, prepare_doubts
 from registry.projections.columnar.held import HeldState, asking_held
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.measures import containing
 from registry.projections.columnar.scan import Scan
 from registry.projections.columnar.selection import Point, Selection, run
+from registry.projections.columnar.total_lines import group_lines, overall_lines
 
 # Relations that say that two amounts have nothing in common decide nothing by themselves.
 _RELATED = """
@@ -98,26 +99,6 @@ _GROUPS = """
 SELECT {names} FROM ranked ORDER BY size DESC, {order} LIMIT $groups OFFSET $skip
 """
 
-_LINES = """
-SELECT {names} l.deal, s.stage, {columns}
-  FROM (SELECT *
-          FROM {source}
-         ORDER BY {rank} rule IN ('counted', 'additional'), deal, announced_on, pledge
-         LIMIT $lines) AS l
-       JOIN pledge_facts AS t ON t.deal = l.deal AND t.pledge = l.pledge AND {t}
-       LEFT JOIN stage_facts AS s ON s.deal = l.deal AND {s}
- ORDER BY {rank} l.rule IN ('counted', 'additional'), l.deal, l.announced_on, l.pledge
-"""
-
-
-_FIGURE_LINES = """
-SELECT {names} l.deal, l.pledge
-  FROM {source} AS l
- ORDER BY {rank} l.rule = 'counted', l.deal, l.announced_on, l.pledge
- LIMIT $lines
-"""
-
-
 _SUMS = ("low", "high", "pledges")
 
 
@@ -155,16 +136,16 @@ def _totals(
     with _summed(cursor, kept, scan) as source:
         overall = [_amount_sum(row, conversion) for row in run(cursor, _OVERALL.format(source=source), {})]
         if query.group_by:
-            groups, number, sums, group_lines = _groups(cursor, scan, builder, source)
+            groups, number, sums, lines_of_groups = _groups(cursor, scan, builder, source)
         else:
-            groups, number, sums, group_lines = [], 0, {}, {}
+            groups, number, sums, lines_of_groups = [], 0, {}, {}
         used = _rates_used(cursor, scan, source)
     if conversion is not None and query.group_by and query.with_rates:
         alone = replace(scan, query=replace(query, group_by=()))
         with _summed(cursor, kept, alone) as source:
             used = _rates_used(cursor, alone, source)
-    lines = _overall_lines(cursor, scan) if query.lines else []
-    builder.add_sums(Sums(overall, sums, lines, group_lines), groups)
+    lines = overall_lines(cursor, scan) if query.lines else []
+    builder.add_sums(Sums(overall, sums, lines, lines_of_groups), groups)
     return builder.result(groups, number, used)
 
 
@@ -343,57 +324,7 @@ def _groups(
         key, (*values, is_shared, low, high, pledges) = tuple(row[:count]), row[count:]
         one = _amount_sum((*values, low, high, pledges), scan.conversion, shared=is_shared)
         sums.setdefault(key, []).append(one)
-    return keys, number, sums, _group_lines(cursor, scan, same) if scan.query.lines and keys else {}
-
-
-# --- lines ------------------------------------------------------------------------------------------------------------
-
-
-def _overall_lines(cursor: DuckDBPyConnection, scan: Scan) -> list[tuple[DealRow, PledgeRow]]:
-    if not scan.is_money:
-        return _figure_lines(cursor, scan, "", f"({scan.pledges([])} SELECT * FROM pledges)", "").get((), [])
-    statement = _lines(scan, "", f"({scan.pledges([])} SELECT * FROM pledges)", "")
-    return [_line(scan, *row) for row in run(cursor, statement, scan.parameters)]
-
-
-def _group_lines(cursor: DuckDBPyConnection, scan: Scan, same: str) -> dict[GroupKey, list[tuple[DealRow, PledgeRow]]]:
-    source = f"(SELECT t.*, s.rank FROM {scan.unnested(f'({scan.listed()})')} AS t JOIN shown AS s ON {same})"
-    names = "".join(f"l.{name}, " for name in scan.names)
-    if not scan.is_money:
-        return _figure_lines(cursor, scan, names, source, "rank,")
-    found: dict[GroupKey, list[tuple[DealRow, PledgeRow]]] = {}
-    count = len(scan.names)
-    rows = run(cursor, _lines(scan, names, source, "rank,"), scan.parameters)
-    deals = {row.deal: row for row in deal_rows(cursor, scan.point, sorted({row[count] for row in rows}), scan.rates)}
-    for row in rows:
-        # With the whole deal, because the groups of a pledge follow from it.
-        _, pledge = _line(scan, *row[count:])
-        found.setdefault(tuple(row[:count]), []).append((deals[row[count]], pledge))
-    return found
-
-
-def _figure_lines(
-    cursor: DuckDBPyConnection, scan: Scan, names: str, source: str, rank: str
-) -> dict[GroupKey, list[tuple[DealRow, PledgeRow]]]:
-    """The first lines of a measure, by group."""
-    rows = run(cursor, _FIGURE_LINES.format(names=names, source=source, rank=rank), scan.parameters)
-    slugs = sorted({row[-2] for row in rows})
-    deals = {row.deal: row for row in deal_rows(cursor, scan.point, slugs, scan.rates, scan.query.measure)}
-    found: dict[GroupKey, list[tuple[DealRow, PledgeRow]]] = {}
-    for *key, deal, name in rows:
-        figure = next(figure for figure in deals[deal].pledges if figure.pledge == name)
-        found.setdefault(tuple(key), []).append((deals[deal], figure))
-    return found
-
-
-def _lines(scan: Scan, names: str, source: str, rank: str) -> str:
-    return _LINES.format(
-        names=names, columns=PLEDGE_COLUMNS, source=source, rank=rank, t=scan.point.at("t"), s=scan.point.at("s")
-    )
-
-
-def _line(scan: Scan, deal: str, stage: Any, *pledge: Any) -> tuple[DealRow, PledgeRow]:
-    return DealRow(deal, stage, (), (), (), (), ()), pledge_row(*pledge, rates=scan.rates)
+    return keys, number, sums, group_lines(cursor, scan, same) if scan.query.lines and keys else {}
 
 
 # --- certificates -----------------------------------------------------------------------------------------------------
