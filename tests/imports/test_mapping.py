@@ -131,6 +131,10 @@ def test_every_error_of_a_mapping_has_its_line_and_key() -> None:
         ('[source]\npublisher = "P"', "", "mapping-key-missing"),
         ('title = { column = "Name" }', "", "mapping-key-missing"),
         ('title = { column = "Name" }', 'title = { column = "Name", remove = "(" }', "mapping-regex"),
+        ('title = { column = "Name" }', 'title = { column = "Name", remove = "(a+)+$" }', "mapping-regex-repeats"),
+        ('title = { column = "Name" }', 'title = { column = "Name", only = "(a|b?)*x" }', "mapping-regex-repeats"),
+        ('title = { column = "Name" }', 'title = { column = "Name", only = "(?:a+){30}x" }', "mapping-regex-repeats"),
+        ('title = { column = "Name" }', 'title = { column = "Name", split = ".*.*.*.*x" }', "mapping-regex-repeats"),
         ('title = { column = "Name" }', 'title = { column = "Name", join = "j" }', "mapping-unknown"),
         (
             'title = { column = "Name" }',

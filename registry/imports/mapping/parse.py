@@ -17,6 +17,7 @@ from registry.events.values import Scheme, Source, is_language_tag
 from registry.imports.mapping.blocks import BLOCKS
 from registry.imports.mapping.fields import MappedField, struct_fields
 from registry.imports.mapping.lines import line_of, lines_of
+from registry.imports.mapping.patterns import MAX_REPETITIONS, is_bounded
 from registry.imports.mapping.spec import (
     Block,
     ColumnValue,
@@ -261,9 +262,12 @@ class _Parser:
         value = self._convert(raw, ColumnValue, at)
         for name in ("split", "only", "remove"):
             try:
-                re.compile(getattr(value, name, None) or "")
+                is_usable = is_bounded(getattr(value, name, None) or "")
             except re.error as error:
                 self.add(f"{at}.{name}", ImportText("mapping-regex", reason=str(error)))
+                return None
+            if not is_usable:
+                self.add(f"{at}.{name}", ImportText("mapping-regex-repeats", limit=MAX_REPETITIONS))
                 return None
         joins = self.data.get("joins", {})
         if value is not None and value.join is not None and value.join not in joins:

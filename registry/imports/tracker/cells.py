@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from registry.domain import money
 from registry.imports import values
+from registry.imports.mapping.patterns import MAX_TEXT
 from registry.imports.mapping.spec import ColumnValue, Condition, Constant, Join, Leaf, Mapping, TextValue
 from registry.imports.messages import ImportText
 from registry.imports.values import ValueProblem
@@ -160,6 +161,8 @@ class CellReader:
             raise ValueProblem(ImportText("cell-error", value=text))
         if text == "" or text in self._empty or text in source.empty:
             return self._constant(leaf, source.default) if source.default is not None else None
+        if len(text) > MAX_TEXT and (source.split or source.only is not None or source.remove is not None):
+            raise ValueProblem(ImportText("cell-too-long", limit=MAX_TEXT))
         items = re.split(source.split, text) if source.split else [text]
         if source.only is not None:
             items = [item for item in items if re.search(source.only, item)]
