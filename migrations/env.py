@@ -16,19 +16,11 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from registry.infra.migrations import SET_TIMEOUTS
 
-# Before 0.1.0 there were six migrations, whose result is the schema that 0001 creates (tests/infra/test_schema.py).
-LAST_BEFORE_BASELINE = "0006"
-BASELINE = "0001"
-
 
 def run(connection: Connection) -> None:
     """Run the migrations on this connection."""
     for statement in SET_TIMEOUTS:
         connection.exec_driver_sql(statement)
-    if connection.exec_driver_sql("SELECT to_regclass('public.alembic_version')").scalar() is not None:
-        connection.exec_driver_sql(
-            f"UPDATE alembic_version SET version_num = '{BASELINE}' WHERE version_num = '{LAST_BEFORE_BASELINE}'"  # noqa: S608 - constants
-        )
     connection.commit()
     context.configure(connection=connection, transaction_per_migration=True)
     with context.begin_transaction():

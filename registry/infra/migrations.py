@@ -80,10 +80,11 @@ END $$
 async def migrate(owner_url: str, app_role: str) -> str:
     """Migrate the schema to its newest version, give `app_role` its rights on it, and return that version.
 
-    Processes that migrate at the same time wait for each other.
+    A newer schema on which this release still works is left as it is. Processes that migrate at the same time wait for
+    each other.
 
     Raises:
-        MigrationFailed: The role does not exist, or Postgres refuses a step.
+        MigrationFailed: The role does not exist, another release made the schema, or Postgres refuses a step.
     """
     connection = await asyncpg.connect(owner_url, server_settings={"application_name": "registry migrate"})
     try:
@@ -91,7 +92,12 @@ async def migrate(owner_url: str, app_role: str) -> str:
         await connection.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
         for statement in SET_TIMEOUTS:
             await connection.execute(statement)
-        if await _version(connection) != head():
+        found = await _version(connection)
+        if found is not None and found not in _versions():
+            if await head_matches(connection):
+                return found
+            raise MigrationFailed(reason=DatabaseProblem("unknown_schema", version=found))
+        if found != head():
             await _upgrade(owner_url)
         await connection.execute(SET_SCHEMA_SUPPORT, COMPATIBLE_SINCE)
         await _grant_rights(connection, app_role)
@@ -103,11 +109,11 @@ async def migrate(owner_url: str, app_role: str) -> str:
 
 
 async def _version(connection: Connection) -> str | None:
-    """The version of the schema of a database."""
-    if not await connection.fetchval(HAS_SCHEMA):
+    """The version of the schema of a database; None if it has none."""
+    if not await connection.fetchval("SELECT to_regclass('public.alembic_version') IS NOT NULL"):
         return None
-    found = await connection.fetchrow(SELECT_SCHEMA)
-    return str(found["version"]) if found is not None else None
+    version: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
+    return version
 
 
 async def _upgrade(owner_url: str) -> None:
@@ -166,14 +172,18 @@ def alembic_config() -> Config:
 @cache
 def head() -> str:
     """The newest version of the schema in this release."""
-    # Each file's name begins with its revision.
-    found = [path.name.partition("_")[0] for path in (folder() / "versions").glob("[0-9]*.py")]
+    found = _versions()
     if not found:
         raise MigrationFailed(reason=DatabaseProblem("no_migrations", directory=str(folder())))
     return max(found)
 
 
-async def head_matches(pool: Pool) -> bool:
+def _versions() -> list[str]:
+    """The versions of the schema that this release knows: the name of each migration's file begins with its own."""
+    return [path.name.partition("_")[0] for path in (folder() / "versions").glob("[0-9]*.py")]
+
+
+async def head_matches(pool: Pool | Connection) -> bool:
     """Whether this release works on the schema of the database: its own, or a newer one that still supports it."""
     if not await pool.fetchval(HAS_SCHEMA):
         return False

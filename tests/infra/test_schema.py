@@ -11,8 +11,11 @@ import os
 from pathlib import Path
 
 import asyncpg
+import pytest
 
+from registry.errors import MigrationFailed
 from registry.infra import migrations
+from registry.infra.problems import DatabaseProblem
 from tests.conftest import APP_ROLE, ScratchDatabase
 from tests.infra.schema_dump import dump
 
@@ -26,10 +29,14 @@ async def test_migrated_database_has_the_declared_schema(owner: asyncpg.Connecti
     assert schema == DECLARED.read_text()
 
 
-async def test_database_of_the_earlier_migrations_is_at_the_baseline(
+async def test_newer_schema_is_left_alone_and_refused_where_this_release_does_not_work_on_it(
     database: ScratchDatabase, owner: asyncpg.Connection[asyncpg.Record]
 ) -> None:
-    await owner.execute("UPDATE alembic_version SET version_num = '0006'")
-    assert await migrations.migrate(database.owner_url, APP_ROLE) == "0001"
-    assert await owner.fetchval("SELECT version_num FROM alembic_version") == "0001"
+    await owner.execute("UPDATE alembic_version SET version_num = '9999'")
+    assert await migrations.migrate(database.owner_url, APP_ROLE) == "9999"
+    await owner.execute("UPDATE schema_support SET compatible_since = '9999'")
+    with pytest.raises(MigrationFailed) as failed:
+        await migrations.migrate(database.owner_url, APP_ROLE)
+    assert failed.value.params["reason"] == DatabaseProblem("unknown_schema", version="9999")
+    assert await owner.fetchval("SELECT version_num FROM alembic_version") == "9999"
     assert await dump(owner, APP_ROLE) == DECLARED.read_text()
