@@ -116,7 +116,7 @@ async def _posts_and_reads(
         "state": "/v1/deals/{}",
         "page": "/deals/{}",
         "audit, a page of 50": "/v1/deals/{}/events?limit=50",
-        "provenance": "/v1/deals/{}/blame",
+        "provenance, a page of 50": "/v1/deals/{}/blame?limit=50",
     }
     posts: dict[str, list[float]] = {big: [], small: []}
     reads: dict[tuple[str, str, bool], list[float]] = {}

@@ -41,7 +41,10 @@ def encode_long(response: Struct) -> bytes:
 
 
 def _pieces(response: Struct) -> Iterator[bytes]:
-    separator = b"{"
+    separator, config = b"{", response.__struct_config__
+    if config.tag is not None:
+        yield separator + _encode(config.tag_field) + b":" + _encode(config.tag)
+        separator = b","
     for field in fields(response):
         value = getattr(response, field.name)
         if value is UNSET:

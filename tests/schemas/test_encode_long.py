@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.schemas import DealFields, DealHistory, Provenance, Timemap, convert, encode, encode_long
@@ -38,6 +39,18 @@ def test_fields_without_items_are_encoded() -> None:
         Provenance(**point, deal="plant", version=1, position=1, fields=[], next="é"),
     ):
         assert encode_long(empty) == encode(empty)
+
+
+class Bundle(Struct, tag="bundle@v1", tag_field="format"):
+    """What a certificate is: a struct that names its format."""
+
+    events: tuple[int, ...]
+    name: str = "x"
+
+
+@pytest.mark.parametrize("count", [0, 3, 1203])
+def test_format_of_a_certificate_is_its_first_member(count: int) -> None:
+    assert encode_long(Bundle(tuple(range(count)))) == encode(Bundle(tuple(range(count))))
 
 
 @pytest.mark.parametrize("count", [0, 500, 501, 1203])
