@@ -139,16 +139,11 @@ def deal_hits(point: Point, texts: _Texts, so_far: str | None) -> list[str]:
             f" JOIN {texts.of_kind(EVENT)} AS f ON f.text = t.text_id"
             f" WHERE {point.at('t')} AND t.source IS NOT NULL AND t.deal IS NOT NULL {_among('t.deal', so_far)}",
         ]
-    if names := _names_of_participants(point, texts):
+    if participants := _matching_participants(point, texts):
         found.append(
-            f"SELECT o.deal AS id, 6 * n.quality AS score"
-            f"  FROM ({_participants(point, so_far)}) AS o LEFT JOIN merged AS m ON m.duplicate = o.organization"
-            f"       JOIN ({names}) AS n ON n.organization = coalesce(m.survivor, o.organization)"
-        )
-    if SLUG in texts.counts:
-        found.append(
-            f"SELECT o.deal AS id, 6 * s.quality AS score"
-            f"  FROM ({_participants(point, so_far)}) AS o JOIN ({_slugs(texts)}) AS s ON s.slug = o.organization"
+            f"SELECT id, score FROM (WITH matching AS MATERIALIZED ({participants})"
+            f" SELECT o.deal AS id, 6 * n.quality AS score"
+            f"  FROM ({_participants(point, so_far, among='matching')}) AS o JOIN matching AS n USING (organization))"
         )
     if SITE in texts.counts:
         found.append(
@@ -205,7 +200,7 @@ def organization_hits(point: Point, texts: _Texts, so_far: str | None) -> list[s
         found.append(
             f"SELECT {organization} AS id, 9 * s.quality AS score"
             f"  FROM ({_participants(point, None, withdrawn=True)}) AS o"
-            f"       JOIN ({_slugs(texts)}) AS s ON s.slug = o.organization"
+            f"       JOIN ({_slugs(texts)}) AS s USING (organization)"
             f"       LEFT JOIN merged AS m ON m.duplicate = o.organization"
             f" WHERE true {_among(organization, so_far)}"
         )
@@ -240,16 +235,25 @@ def _record_names(point: Point, texts: _Texts) -> str:
     )
 
 
-def _participants(point: Point, so_far: str | None, *, withdrawn: bool = False) -> str:
-    """Deals with each organization that takes part without being a party: it pledges, or an event names it."""
+def _participants(point: Point, so_far: str | None, *, among: str | None = None, withdrawn: bool = False) -> str:
+    """Deals with each organization that takes part without being a party: it pledges, or an event names it.
+
+    Args:
+        point: The point.
+        so_far: The table of the deals that are looked at; None: all.
+        among: The table of the organizations that are looked for; None: all.
+        withdrawn: Whether withdrawn pledges count.
+    """
     standing = "" if withdrawn else "AND p.status <> 'withdrawn'"
+    wanted = f"AND {{}} IN (SELECT organization FROM {among})" if among is not None else ""
     # Most pledges have one organization, in a column of its own.
     pledge = f"FROM pledge_facts AS p WHERE {point.at('p')} {standing} {_among('p.deal', so_far)}"
     return (
-        f"SELECT p.deal, p.organization {pledge} AND p.organization IS NOT NULL"
+        f"SELECT p.deal, p.organization {pledge} AND p.organization IS NOT NULL {wanted.format('p.organization')}"
         f" UNION ALL SELECT p.deal, unnest(p.organizations) {pledge} AND p.organization IS NULL"
         f" UNION ALL SELECT t.deal, t.participant FROM event_texts AS t"
-        f" WHERE {point.at('t')} AND t.participant IS NOT NULL {_among('t.deal', so_far)}"
+        f" WHERE t.participant IS NOT NULL AND {point.at('t')} {_among('t.deal', so_far)}"
+        f"   {wanted.format('t.participant')}"
         f"   AND t.deal IN (SELECT d.deal FROM deal_facts AS d WHERE {point.at('d')})"
     )
 
@@ -257,22 +261,30 @@ def _participants(point: Point, so_far: str | None, *, withdrawn: bool = False) 
 def _slugs(texts: _Texts) -> str:
     """The slugs of participants that match, and how well."""
     return (
-        f"SELECT s.slug, max(f.quality) AS quality FROM {texts.of_kind(SLUG)} AS f"
-        f" JOIN search_texts AS s ON s.text = f.text AND s.kind = {SLUG} GROUP BY ALL"
+        f"SELECT s.slug AS organization, f.quality FROM {texts.of_kind(SLUG)} AS f"
+        f" JOIN search_texts AS s ON s.text = f.text AND s.kind = {SLUG}"
     )
 
 
-def _names_of_participants(point: Point, texts: _Texts) -> str | None:
-    """Organizations with a matching name, of a record or given by a deal, and how well; None if no text matches."""
+def _matching_participants(point: Point, texts: _Texts) -> str | None:
+    """Organizations by their slugs, and by the names that records and deals give them; None if no text matches."""
     named = [_record_names(point, texts)] if EVENT in texts.counts else []
     if PARTY in texts.counts:
         named.append(
-            f"SELECT coalesce(m.survivor, p.organization) AS organization, max(f.quality) AS quality"
+            f"SELECT coalesce(m.survivor, p.organization) AS organization, f.quality"
             f"  FROM party_facts AS p JOIN {texts.of_kind(PARTY)} AS f ON f.text = p.text_id"
             f"       LEFT JOIN merged AS m ON m.duplicate = p.organization"
-            f" WHERE {point.at('p')} GROUP BY ALL"
+            f" WHERE {point.at('p')}"
         )
-    return " UNION ALL ".join(named) or None
+    found = [_slugs(texts)] if SLUG in texts.counts else []
+    if named:
+        names = f"({' UNION ALL '.join(named)}) AS n"
+        found.append(f"SELECT n.organization, n.quality FROM {names}")
+        # Deals name a merged organization by the slug that it had.
+        found.append(f"SELECT m.duplicate, n.quality FROM {names} JOIN merged AS m ON m.survivor = n.organization")
+    if not found:
+        return None
+    return f"SELECT organization, max(quality) AS quality FROM ({' UNION ALL '.join(found)}) GROUP BY organization"
 
 
 # --- what every token matches -----------------------------------------------------------------------------------------
