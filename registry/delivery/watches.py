@@ -201,7 +201,7 @@ class Watches:
         streams = [f"deal/{watch.deal}"] if watch.deal is not None else []
         named = [watch.organization, watch.deals.organization if watch.deals is not None else None]
         streams += [f"organization/{organization}" for organization in named if organization is not None]
-        return describe(watch, await self._titles(streams, language), language)
+        return describe(watch, await self.titles(streams, language), language)
 
     async def delete(self, id: str, principal: str) -> None:
         """End a watch of a principal. Raises NotFound."""
@@ -246,7 +246,7 @@ class Watches:
         day = local.date() + timedelta(days=local.time() >= DAILY_AT)
         return datetime.combine(day, DAILY_AT, self._calendar.zone).astimezone(UTC)
 
-    async def _titles(self, streams: Iterable[str], language: str) -> dict[str, str]:
+    async def titles(self, streams: Iterable[str], language: str) -> dict[str, str]:
         """The names of deals and organizations in a language."""
         titles = {}
         for name, stream in (await self._streams.load_all(list(dict.fromkeys(streams)))).items():
@@ -303,7 +303,7 @@ class Watches:
         await watch_store.advance(self._pool, watch.id, reached, self._next(watch.digest, now, sent=bool(events)))
 
     async def _mail(self, watch: Watch, events: list[Recorded]) -> None:
-        titles = await self._titles((f"{event.kind}/{event.slug}" for event in events), watch.language)
+        titles = await self.titles((f"{event.kind}/{event.slug}" for event in events), watch.language)
         about, end = await self.about(watch, watch.language), self._link(watch, "end")
         await self._require_mailer().send(news(watch, self.address(watch), about, events, titles, self._site, end))
 

@@ -256,7 +256,7 @@ SETTINGS = {
     ),
     "webhook_networks": Setting(
         values.networks,
-        "Private networks that webhooks may send to, separated by spaces. Default: public addresses only.",
+        "Private networks that webhooks and watches may send to, separated by spaces. Default: public addresses only.",
     ),
     "site": Setting(values.http_url, "The address at which readers reach this service, for links in e-mails."),
     "smtp_url": Setting(

@@ -59,7 +59,7 @@ class WatchPages(Controller):
         given = {name: value for name, value in asdict(event_filter).items() if value and name != "type"}
         if event_filter.type:
             given["type"] = ",".join(event_filter.type)
-        return _form(page, given, event_deals or DealQuery(), by_mail=watches.is_available)
+        return await _form(page, watches, given, event_deals or DealQuery())
 
     @post("/watches", status_code=303)
     async def post_watch(
@@ -85,7 +85,7 @@ class WatchPages(Controller):
             raise
         except RegistryError as error:
             problem = error.field_errors[0] if isinstance(error, Invalid) else error.message
-            return _form(page, given, deals, sent, problem, by_mail=watches.is_available)
+            return await _form(page, watches, given, deals, sent, problem)
         return redirect(page.link("/watches"))
 
     @post("/watches/{id:str}/delete", status_code=303)
@@ -178,16 +178,21 @@ def _decode_deals(conditions: dict[str, str]) -> DealQuery:
     return decoded
 
 
-def _form(
+async def _form(
     page: PageRequest,
+    watches: Watches,
     given: dict[str, str],
     deals: DealQuery,
     sent: dict[str, str] | None = None,
     problem: Message | None = None,
-    *,
-    by_mail: bool,
 ) -> Response[bytes]:
-    conditions = [(n, value, condition_text(n, value, {}, page.language)) for n, value in deals.given().items()]
+    named = [
+        ("deal", given.get("deal")),
+        ("organization", given.get("organization")),
+        ("organization", deals.organization),
+    ]
+    names = await watches.titles([f"{kind}/{slug}" for kind, slug in named if slug is not None], page.language)
+    conditions = [(n, value, condition_text(n, value, names, page.language)) for n, value in deals.given().items()]
     rendered = render.render(
         page,
         "watch_form.html",
@@ -197,7 +202,8 @@ def _form(
         conditions=conditions,
         sent=sent or {},
         problem=problem,
-        by_mail=by_mail,
+        by_mail=watches.is_available,
+        names=names,
     )
     return render.send(page, rendered)
 

@@ -230,7 +230,9 @@ async def test_reader_watches_a_deal_at_a_receiver_on_pages(service: Service, pr
     async with visit(service, await service.issue("read")) as browser:
         deal = (await browser.get("/deals/plant", params=lang)).text
         [link] = set(re.findall(r'href="(/watches/new[^"]+)"', deal))
-        form = FormParser((await browser.get(link.replace("&amp;", "&"))).text).fields
+        opened = (await browser.get(link.replace("&amp;", "&"))).text
+        assert "<dd>A plant</dd>" in opened
+        form = FormParser(opened).fields
         assert form["deal"] == "plant"
         bad = await browser.post("/watches", data=form | {"url": "http://10.0.0.1/"}, params=lang)
         assert (bad.status_code, 'value="http://10.0.0.1/"' in bad.text) == (422, True)
