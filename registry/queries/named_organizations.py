@@ -110,14 +110,21 @@ class NamedOrganizations:
 
     async def count(self, as_of: AsOf = UNBOUNDED) -> OrganizationCount:
         """Count the organizations at a point in time."""
+        registered = await self._records.slugs(as_of)
+        return OrganizationCount(len(await self._named(as_of) | registered), len(registered))
+
+    async def slugs(self) -> list[str]:
+        """Return the slugs of all organizations today, in their order, without merged records."""
+        return sorted(await self._named(UNBOUNDED) | await self._records.slugs())
+
+    async def _named(self, as_of: AsOf) -> set[str]:
+        """The organizations that deals name at a point, merged ones as the record that they were merged into."""
         point, merged = await self._at(as_of)
 
         def question(cursor: DuckDBPyConnection, _: Kept) -> set[str]:
             return named_organizations.slugs(cursor, point, merged)
 
-        named = await self._ask(point, question, "slugs", tuple(merged.items()))
-        registered = await self._records.slugs(as_of)
-        return OrganizationCount(len(named | registered), len(registered))
+        return await self._ask(point, question, "slugs", tuple(merged.items()))
 
     async def clusters(self) -> list[Cluster]:
         """Suggest which organizations may be the same one, over all their names; a person decides."""

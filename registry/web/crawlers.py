@@ -20,11 +20,12 @@ from registry.domain.history import AsOf
 from registry.errors import NotFound
 from registry.infra.settings import Settings
 from registry.projections.columnar.selection import Selection
+from registry.queries.named_organizations import NamedOrganizations
 from registry.queries.portfolio import PortfolioQueries
 from registry.web.request import READ
 
 NAMESPACE = "http://www.sitemaps.org/schemas/sitemap/0.9"
-DEALS_PER_FILE = 50_000
+ADDRESSES_PER_FILE = 50_000
 """The most addresses that a sitemap may have (sitemaps.org)."""
 
 PAGES = ("/", "/totals", "/compare", "/organizations", "/log", "/about", "/help", "/glossary")
@@ -62,12 +63,16 @@ class CrawlerPages(Controller):
         self,
         request: Request,
         portfolio_queries: NamedDependency[PortfolioQueries],
+        named_organizations: NamedDependency[NamedOrganizations],
         settings: NamedDependency[SkipValidation[Settings]],
     ) -> Response[bytes]:
         """The files of the sitemap."""
         _require_public(request, settings)
         count = await portfolio_queries.count(await portfolio_queries.point(AsOf()), Selection())
-        files = ["pages", *(f"deals/{number}" for number in range(1, -(-count // DEALS_PER_FILE) + 1))]
+        counts = {"deals": count, "organizations": (await named_organizations.count()).all}
+        files = ["pages"]
+        for kind, addresses in counts.items():
+            files += [f"{kind}/{number}" for number in range(1, -(-addresses // ADDRESSES_PER_FILE) + 1)]
         index = Element("sitemapindex", xmlns=NAMESPACE)
         for file in files:
             SubElement(SubElement(index, "sitemap"), "loc").text = f"{base_url(request)}/sitemaps/{file}"
@@ -90,10 +95,25 @@ class CrawlerPages(Controller):
         """The pages of some deals, each with the day of its latest record."""
         _require_public(request, settings)
         point = await portfolio_queries.point(AsOf())
-        deals = await portfolio_queries.updates(point, (number - 1) * DEALS_PER_FILE, DEALS_PER_FILE)
+        deals = await portfolio_queries.updates(point, (number - 1) * ADDRESSES_PER_FILE, ADDRESSES_PER_FILE)
         if not deals:
             raise NotFound("path", path=request.url.path)
         return _sitemap(request, [(f"/deals/{deal}", recorded) for deal, recorded in deals])
+
+    @route("/sitemaps/organizations/{number:int}", http_method=READ)
+    async def get_organizations(
+        self,
+        request: Request,
+        number: Annotated[int, PathParameter(description="The number of the file.", ge=1, le=10_000)],
+        named_organizations: NamedDependency[NamedOrganizations],
+        settings: NamedDependency[SkipValidation[Settings]],
+    ) -> Response[bytes]:
+        """The pages of some organizations."""
+        _require_public(request, settings)
+        slugs = (await named_organizations.slugs())[(number - 1) * ADDRESSES_PER_FILE : number * ADDRESSES_PER_FILE]
+        if not slugs:
+            raise NotFound("path", path=request.url.path)
+        return _sitemap(request, [(f"/organizations/{slug}", None) for slug in slugs])
 
 
 def _require_public(request: Request, settings: Settings) -> None:

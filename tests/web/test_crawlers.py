@@ -28,16 +28,21 @@ async def locations(reader: httpx.AsyncClient, path: str) -> list[str]:
     return [found.text or "" for found in ElementTree.fromstring(answer.content).iter(LOC)]
 
 
-async def test_sitemap_lists_every_deal_and_each_address_is_a_page(
+async def test_sitemap_lists_every_deal_and_organization_and_each_address_is_a_page(
     demo_reader: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crawlers, "DEALS_PER_FILE", 4)
+    monkeypatch.setattr(crawlers, "ADDRESSES_PER_FILE", 4)
     files = await locations(demo_reader, "/sitemap.xml")
     found = [address for file in files for address in await locations(demo_reader, file)]
     listed = (await demo_reader.get("/v1/deals?limit=1000")).json()["deals"]
     base = str(demo_reader.base_url).rstrip("/")
     deals = [address.removeprefix(f"{base}/deals/") for address in found if "/deals/" in address]
     assert deals == sorted(deal["deal"] for deal in listed)
+    organizations = [
+        address.removeprefix(f"{base}/organizations/") for address in found if "/organizations/" in address
+    ]
+    named = (await demo_reader.get("/v1/organizations?limit=1000")).json()["organizations"]
+    assert organizations == sorted(one["organization"] for one in named)
     for address in [found[0], *found[1:8], found[-1]]:
         assert (await demo_reader.get(address)).status_code == 200, address
     assert (await demo_reader.get(f"/sitemaps/deals/{len(files)}")).status_code == 404
