@@ -35,14 +35,14 @@ class RawConnection(Struct):
 
     async def answer(self) -> bytes:
         """Return all bytes that the service sends until it closes the connection."""
-        received = b""
+        received = bytearray()
         try:
             async with asyncio.timeout(PATIENCE):
                 while part := await self.reader.read(2**16):
                     received += part
         except ConnectionError:
             pass
-        return received
+        return bytes(received)
 
     async def status(self) -> int:
         """Return the status of the next answer on a connection that stays open; 0 if the connection is closed."""
