@@ -177,6 +177,18 @@ def _changed_fields(fact: FactKey, before: Any, after: Any, paths: set[str]) -> 
             if change.path in paths:
                 yield change.path, change.before
         return
+    yield from _changed_fields_of_items(before, after, paths)
+
+
+def _changed_fields_of_items(before: Any, after: Any, paths: set[str]) -> Iterator[tuple[str, Any]]:
+    if len(before) == len(after) == 1 and not before[0].fact_fields:
+        # The usual case: the fact is one item. A pledge may have thousands of revisions.
+        for path in list(paths):
+            name = path.rpartition("/")[2]
+            old, new = getattr(before[0], name), getattr(after[0], name)
+            if old is not new and old != new:
+                yield path, old
+        return
     old_items, new_items = ({item_id(item): item for item in items} for items in (before, after))
     for path in list(paths):
         _, _, key, field = path.split("/", 3)
