@@ -23,6 +23,8 @@ from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
+from registry.i18n.particles import choose_particles
+
 LANGUAGES: dict[str, str] = {"ko": "한국어", "en": "English"}
 """The interface languages, each by its own name."""
 
@@ -81,7 +83,8 @@ def render(message: Message, language: str = DEFAULT_LANGUAGE, formatter: Format
         else:
             text = catalogue.pgettext(message.context, message.code)
         if text != message.code:
-            return text % params if params else text
+            text = text % params if params else text
+            return choose_particles(text) if known == "ko" else text
     return message.code
 
 
