@@ -367,7 +367,9 @@ def configure(app: Litestar, settings: Settings) -> None:
     metrics, access_log = Metrics(), AccessLogWriter()
     app.state.update(settings=settings, metrics=metrics, access_log=access_log)
     limiter = RateLimiter(settings.rate_limits, lambda token: app.state.services.identities.find(token))
-    app.asgi_handler = RequestMiddleware(app.state.routes, metrics, access_log, limiter, settings.data_licence)
+    app.asgi_handler = RequestMiddleware(
+        app.state.routes, metrics, access_log, limiter, web.page_before_routes, settings.data_licence
+    )
 
 
 @asynccontextmanager

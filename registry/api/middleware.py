@@ -10,11 +10,11 @@ import logging
 import re
 import sys
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from litestar.config.cors import CORSConfig
@@ -202,6 +202,9 @@ def _as_text(entry: AccessLogEntry) -> str:
 
 _encode = msgspec.json.Encoder().encode_lines
 
+PageOfError: TypeAlias = Callable[[Any, RegistryError, int], "tuple[bytes, dict[str, str]] | None"]
+"""The page of an error, with its headers, by the request's scope and the status; None for clients that are programs."""
+
 
 class RequestMiddleware:
     """Give each request an id, security headers, a line in the access log, and a place in the metrics.
@@ -216,9 +219,11 @@ class RequestMiddleware:
         metrics: Metrics,
         writer: AccessLogWriter,
         limiter: RateLimiter,
+        page_of: PageOfError,
         licence: DataLicence | None = None,
     ) -> None:
         self._app = app
+        self._page_of = page_of
         self._metrics = metrics
         self._writer = writer
         self._limiter = limiter
@@ -248,17 +253,17 @@ class RequestMiddleware:
 
         async def refuse() -> None:
             nonlocal is_refused
-            await _send_error(scope, send_with_headers, QueryTooLong(seconds=f"{seconds_allowed:g}"))
+            await self._send_error(scope, send_with_headers, QueryTooLong(seconds=f"{seconds_allowed:g}"))
             is_refused = True
 
         metrics.in_flight += 1
         try:
             if not has_host:
-                await _send_error(scope, send_with_headers, BadRequest("host"))
+                await self._send_error(scope, send_with_headers, BadRequest("host"))
                 return
             admission = await self._limiter.admit(scope)
             if admission.error is not None:
-                await _send_error(scope, send_with_headers, admission.error)
+                await self._send_error(scope, send_with_headers, admission.error)
             elif scope["method"] in READS and scope["path"] != METRICS_PATH:
                 seconds_allowed = deadlines.ANONYMOUS_SECONDS if admission.principal is None else deadlines.KEY_SECONDS
                 deadline = Deadline(receive, seconds_allowed, refuse)
@@ -292,6 +297,33 @@ class RequestMiddleware:
                         datetime.now(UTC),
                     )
                 )
+
+    async def _send_error(self, scope: Any, send: Send, error: RegistryError) -> None:
+        """Answer a request that does not reach the application's handlers: browsers with a page, other clients with a
+        problem document.
+        """
+        code = scope["state"]["problem"] = code_of(error)
+        status = PROBLEMS[code].status
+        page = self._page_of(scope, error, status)
+        if page is not None:
+            content, given = page
+        else:
+            accepted = next((value for name, value in scope["headers"] if name == b"accept-language"), b"")
+            language = negotiate_language(accepted.decode("latin-1"))
+            content = msgspec.json.encode(document(code, error, language, scope["state"]["request_id"]))
+            given = {"Content-Type": "application/problem+json", "Content-Language": language}
+        retry_after = error.params.get("seconds", PROBLEMS[code].retry_after)
+        headers = [
+            *((name.lower().encode(), value.encode()) for name, value in given.items()),
+            (b"content-length", str(len(content)).encode()),
+            (b"cache-control", b"no-store"),
+            (b"vary", b"Accept-Language, Accept"),
+            *([(b"retry-after", str(retry_after).encode())] if retry_after else []),
+        ]
+        start: Any = {"type": "http.response.start", "status": status, "headers": headers}
+        body: Any = {"type": "http.response.body", "body": content if scope["method"] != "HEAD" else b""}
+        await send(start)
+        await send(body)
 
     def _licence_of(self, scope: Any, status: int) -> Headers:
         """The header that states the licence of an answer with data."""
@@ -327,27 +359,6 @@ def _with_headers(headers: Iterable[tuple[bytes, bytes]], request_id: str, scope
     if not given.isdisjoint(SECURITY_NAMES):
         common = tuple(header for header in common if header[0] not in given)
     return [*headers, (b"x-request-id", request_id.encode()), *common, *more]
-
-
-async def _send_error(scope: Any, send: Send, error: RegistryError) -> None:
-    """Answer a request that does not reach the application's handlers with a problem document."""
-    accepted = next((value for name, value in scope["headers"] if name == b"accept-language"), b"")
-    language = negotiate_language(accepted.decode("latin-1"))
-    code = scope["state"]["problem"] = code_of(error)
-    content = msgspec.json.encode(document(code, error, language, scope["state"]["request_id"]))
-    retry_after = error.params.get("seconds", PROBLEMS[code].retry_after)
-    headers = [
-        (b"content-type", b"application/problem+json"),
-        (b"content-length", str(len(content)).encode()),
-        (b"content-language", language.encode()),
-        (b"cache-control", b"no-store"),
-        (b"vary", b"Accept-Language"),
-        *([(b"retry-after", str(retry_after).encode())] if retry_after else []),
-    ]
-    start: Any = {"type": "http.response.start", "status": PROBLEMS[code].status, "headers": headers}
-    body: Any = {"type": "http.response.body", "body": content if scope["method"] != "HEAD" else b""}
-    await send(start)
-    await send(body)
 
 
 READS = frozenset({"GET", "HEAD"})

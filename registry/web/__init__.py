@@ -10,7 +10,7 @@ from registry.web.comparison import ComparisonPages
 from registry.web.crawlers import CrawlerPages
 from registry.web.deals import DealPages
 from registry.web.duplicates import DuplicatePages
-from registry.web.errors import APPLICATION_HANDLERS, PAGE_HANDLERS
+from registry.web.errors import APPLICATION_HANDLERS, PAGE_HANDLERS, page_before_routes
 from registry.web.events import EventPages
 from registry.web.guide import GuidePages
 from registry.web.imports.controller import ImportPages
@@ -68,4 +68,4 @@ def create_router() -> Routes:
     )
 
 
-__all__ = ["APPLICATION_HANDLERS", "compile_templates", "create_router"]
+__all__ = ["APPLICATION_HANDLERS", "compile_templates", "create_router", "page_before_routes"]

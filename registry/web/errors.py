@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 
 from litestar import Response
 from litestar.exceptions import HTTPException, NotFoundException, ValidationException
@@ -23,6 +23,7 @@ TITLES = {
     405: N_("Method not allowed"),
     409: N_("This change conflicts with the deal’s history"),
     422: N_("Check the form"),
+    429: N_("Too many requests"),
     500: N_("Internal server error"),
     503: N_("Service temporarily unavailable"),
 }
@@ -68,26 +69,41 @@ def error_page(
     """
     chosen = request.query_params.get("lang")
     language = chosen if chosen in LANGUAGES else negotiate_language(request.headers.get("accept-language"))
-    title = TITLES.get(status, TITLES[404] if status < 500 else TITLES[500])
-    template = environment(language).get_template("error.html")
-    body = template.render(
-        status=status, title=words(language).gettext(title), detail=detail, page=None, times=None, **NO_FRAME
-    )
     kept = {name: value for name, value in (headers or {}).items() if name.lower() in _KEPT_HEADERS}
     return Response(
-        body.encode(),
+        _rendered(language, status, detail),
         status_code=status,
         media_type="text/html",
         headers={**HEADERS, **kept, "Cache-Control": "no-store", "Vary": "Accept-Language"},
     )
 
 
+def _rendered(language: str, status: int, detail: Message | None) -> bytes:
+    title = words(language).gettext(TITLES.get(status, TITLES[404] if status < 500 else TITLES[500]))
+    template = environment(language).get_template("error.html")
+    return template.render(status=status, title=title, detail=detail, page=None, times=None, **NO_FRAME).encode()
+
+
 def not_found(request: Request, error: NotFoundException) -> Response[Any]:
     """Answer an unknown address: browsers with a page, other clients with a problem document."""
-    machine = request.url.path.startswith(("/v1", "/log/", "/health")) or request.method not in ("GET", "HEAD")
-    if machine or "text/html" not in request.headers.get("accept", ""):
+    if not _is_of_browser(request.method, request.url.path, request.headers.get("accept", "")):
         return problems.on_http_exception(request, error)
     return error_page(request, 404, None)
+
+
+def page_before_routes(scope: Any, error: errors.RegistryError, status: int) -> tuple[bytes, dict[str, str]] | None:
+    """The page of an error that no handler meets, such as too many requests, with its headers; None for programs."""
+    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    if not _is_of_browser(scope["method"], scope["path"], headers.get(b"accept", "")):
+        return None
+    [chosen] = parse_qs(scope["query_string"].decode("latin-1")).get("lang", [""])[:1]
+    language = chosen if chosen in LANGUAGES else negotiate_language(headers.get(b"accept-language"))
+    return _rendered(language, status, error.message), {**HEADERS, "Content-Type": "text/html; charset=utf-8"}
+
+
+def _is_of_browser(method: str, path: str, accept: str) -> bool:
+    is_for_programs = path.startswith(("/v1", "/log/", "/health")) or method not in ("GET", "HEAD")
+    return "text/html" in accept and not is_for_programs
 
 
 APPLICATION_HANDLERS: dict[Any, Any] = {NotFoundException: not_found}

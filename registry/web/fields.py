@@ -40,6 +40,7 @@ REFERENCES: dict[str, str] = {
     **dict.fromkeys(("additional_to", "into", "merged_into"), "deal"),
     **dict.fromkeys(ORGANIZATION_FIELDS, "organization"),
     "language": "language",
+    "site": "sites",
 }
 """What the text of a field stands for, if readers know it by another name."""
 

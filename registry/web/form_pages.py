@@ -134,13 +134,12 @@ class FormPages:
 
 def amount_reading(amount: Amount, language: str) -> str:
     """A parsed amount in full digits, so that the editor sees how its text was understood."""
-    words = shown(language).words
+    formatter = shown(language).figures
     readings = []
     amounts: list[Amount | StatedAmount] = [amount, *amount.stated_as]
     for stated in amounts:
         bounds = (getattr(stated, "low", None), getattr(stated, "high", None))
         figures = [stated.value] if stated.value is not None else [bound for bound in bounds if bound is not None]
         digits = "–".join(f"{int(figure):,}" if str(figure).isdigit() else str(figure) for figure in figures)
-        qualifier = f", {words.label('qualifier', stated.qualifier)}" if stated.qualifier else ""
-        readings.append(f"{stated.currency} {digits}{qualifier}")
+        readings.append(formatter.qualified(f"{stated.currency} {digits}", stated.qualifier))
     return " = ".join(readings)

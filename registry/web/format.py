@@ -166,6 +166,8 @@ class ValueFormatter:
                 return self.figures.place(value)
             case "language":
                 return self.figures.language_name(value)
+            case "sites":
+                return names.get(f"sites/{value}", value)
             case "deal":
                 deal, _, pledge = value.partition("/")
                 name = names.get(f"deal/{deal}") or names.get(deal, deal)
@@ -328,6 +330,15 @@ class ValueFormatter:
 def capitalized(text: str) -> str:
     """A text with its first letter as at the beginning of a sentence."""
     return text[:1].upper() + text[1:]
+
+
+_PREDICATES = ("is ", "must ", "needs ", "has ", "may ", "contains ", "repeats ", "ends ", "takes ", "does ")
+"""How an English text about a field begins that continues the field's name."""
+
+
+def fault_of(label: str, text: str) -> str:
+    """What is wrong with a field, as a sentence: "is required" continues the field's name."""
+    return f"{label} {text}" if text.startswith(_PREDICATES) else capitalized(text)
 
 
 def own_changes(entry: AuditEntry) -> list[Change]:

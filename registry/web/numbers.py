@@ -35,7 +35,7 @@ _QUALIFIED = {
 # Pages repeat the same figures: each formatter caches this many of them.
 _CACHE_SIZE = 10_000
 
-_BASES = {"additional": N_("+ %(amount)s"), "annual": N_("%(amount)s a year")}
+_BASES = {"additional": N_("%(amount)s more"), "annual": N_("%(amount)s a year")}
 
 
 class NumberFormatter:
@@ -118,13 +118,16 @@ class NumberFormatter:
             text = self.words.gettext(pattern) % {"amount": self.currency_amount(low or high or "0", amount.currency)}
         else:
             text = f"“{wording}”"
-        pattern = _QUALIFIED.get(amount.qualifier or "", "")
-        if pattern:
-            text = self.words.gettext(pattern) % {"amount": text}
+        text = self.qualified(text, amount.qualifier)
         pattern = _BASES.get(basis or "", "")
         text = self.words.gettext(pattern) % {"amount": text} if pattern else text
         marks = self._marks(amount) if isinstance(amount, Amount) else []
         return f"{text} ({', '.join(marks)})" if marks else text
+
+    def qualified(self, text: str, qualifier: str | None) -> str:
+        """A figure with its qualifier: "about US$5bn"."""
+        pattern = _QUALIFIED.get(qualifier or "", "")
+        return self.words.gettext(pattern) % {"amount": text} if pattern else text
 
     def _marks(self, amount: Amount) -> list[str]:
         """What tells an amount from a stated one in current prices."""
@@ -208,6 +211,12 @@ class NumberFormatter:
         return f"{self.short_day(value.astimezone(UTC).date())} {value.astimezone(UTC):%H:%M:%S}"
 
     @lru_cache(_CACHE_SIZE)  # noqa: B019 - one formatter per language, for the life of the process
+    def minute(self, value: datetime) -> str:
+        """An instant in UTC, to the minute: for lists, whose order tells instants of one minute apart."""
+        moment = value.astimezone(UTC)
+        return f"{self.day(moment.date())} {moment:%H:%M} UTC"
+
+    @lru_cache(_CACHE_SIZE)  # noqa: B019 - one formatter per language, for the life of the process
     def instant(self, value: datetime | None) -> str:
         """An instant in UTC, to the second."""
         if value is None:
@@ -271,8 +280,7 @@ class NumberFormatter:
     def measure(self, value: Any, qualifier: str | None, unit: str) -> str:
         """A capacity with its unit and qualifier."""
         text = f"{self.number(value)} {self.words.label('unit', unit)}"
-        pattern = _QUALIFIED.get(qualifier or "", "")
-        return self.words.gettext(pattern) % {"amount": text} if pattern else text
+        return self.qualified(text, qualifier)
 
 
 @cache

@@ -181,13 +181,19 @@ def field_groups(page: PageRequest, view: DealView, fields: Sequence[FieldProven
     formatter = shown(page.language)
     groups: dict[str, FieldGroup] = {}
     for field, effective in with_events(view, fields):
-        *item, name = field.path.strip("/").split("/")
-        if name in ID_FIELDS.get(item[0] if item else "", ("deal",)):
+        if is_id(field.path):
             continue
+        *item, name = field.path.strip("/").split("/")
         heading = formatter.field("/" + "/".join(item), view.names) if item else formatter.words.gettext(N_("Deal"))
         text = _text(formatter, field, view.names, formatter.words.label("field", name))
         groups.setdefault(heading, FieldGroup(heading, [])).fields.append(FieldSource(text, effective))
     return sorted(groups.values(), key=lambda group: group.heading != formatter.words.gettext(N_("Deal")))
+
+
+def is_id(path: str) -> bool:
+    """Whether the field at a path only identifies its item, or the deal or organization itself."""
+    *item, name = path.strip("/").split("/")
+    return name in ID_FIELDS.get(item[0] if item else "", ("deal", "organization"))
 
 
 def setting_events(page: PageRequest, view: DealView, path: str) -> list[SettingEvent]:

@@ -24,7 +24,7 @@ from registry.domain.audit.labels import kind_of
 from registry.domain.sources import source_id
 from registry.i18n import LANGUAGES
 from registry.web.assets import static_url
-from registry.web.format import RELATED, capitalized, own_changes, shown
+from registry.web.format import RELATED, capitalized, fault_of, own_changes, shown
 from registry.web.i18n import words, written_in
 from registry.web.messages import messages
 from registry.web.numbers import figures
@@ -137,6 +137,7 @@ def _helpers(language: str) -> dict[str, Callable[..., Any]]:
         "own_changes": own_changes,
         "event_summary": partial(summarize_event, here),
         "message": formatter.text,
+        "fault_of": fault_of,
         "flag_text": formatter.flag_text,
         "flag_figures": formatter.figures,
         "word_diff": word_diff,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -136,11 +137,13 @@ def _result(page: PageRequest, hit: SearchHit, row: DealTableRow | None) -> Resu
     words = shown(page.language).words
     title = words.localized(hit.title, hit.id)
     marked = {match.text: match for match in hit.matches}
+    others = [match for match in hit.matches if match.text != title]
+    named = {match.field for match in others if not _is_id(match)}
     return Result(
         kind=hit.kind,
         href=_link(page, hit),
         title=pieces(marked[title]) if title in marked else [(False, title)],
-        details=[_detail(words, match) for match in hit.matches if match.text != title],
+        details=[_detail(words, match) for match in others if not (_is_id(match) and match.field in named)],
         deals=hit.deals,
         row=row,
     )
@@ -152,6 +155,11 @@ def _link(page: PageRequest, hit: SearchHit) -> str:
             return page.link("/", region=hit.id)
         case kind:
             return page.link(f"/{kind}s/{hit.id}")
+
+
+def _is_id(match: SearchMatch) -> bool:
+    """Whether a text is an id, such as amazon-web-services. It is shown where no name of the thing matches."""
+    return match.language is None and re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", match.text) is not None
 
 
 def _detail(words: Translations, match: SearchMatch) -> Detail:

@@ -26,6 +26,7 @@ from registry.web import render
 from registry.web.cache import cached_page
 from registry.web.citations import cite
 from registry.web.names import names_of_events
+from registry.web.provenance import is_id
 from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest, check_csrf, redirect
 from registry.web.session import read_form, require_key
@@ -76,11 +77,12 @@ class SourcePages(Controller):
                 title=title,
                 streams=_by_stream(use.events),
                 number_in_force=sum(event.in_force for event in use.events),
-                number=len(use.events),
+                event_count=len(use.events),
                 next=use.next,
                 is_part=after > 0 or use.next is not None,
                 names=names.names,
                 names_of=names.of,
+                is_id=is_id,
                 authors=use.authors,
                 data_url=f"/v1/sources/{source}",
                 cite=cite(page, title, page.position),

@@ -130,11 +130,7 @@ def _main_pledge(
     who = _listed(here, investors) or here.words.gettext(N_("An unnamed investor"))
     if pledge.amount is None:
         return translate(N_("%(who)s: amount not disclosed."), who=who)
-    amount = here.figures.money(pledge.amount)
-    if pledge.amount_basis == "additional":
-        amount = translate(N_("%(amount)s more"), amount=amount)
-    elif pledge.amount_basis == "annual":
-        amount = translate(N_("%(amount)s a year"), amount=amount)
+    amount = here.figures.money(pledge.amount, pledge.amount_basis)
     match pledge.commitment == "intention", len(investors) > 1:
         case True, False:
             pattern = N_("%(who)s intends to invest %(amount)s%(time)s.")
@@ -194,5 +190,4 @@ def _listed(here: ValueFormatter, items: Sequence[str]) -> str:
     """A list in a sentence: up to three items by name, or two and the number of the others."""
     if len(items) <= MAX_LISTED:
         return here.figures.listed(items)
-    others = here.words.translate(N_("%(n)s more"), n=len(items) - 2)
-    return here.figures.listed([*items[:2], others])
+    return here.words.translate(N_("%(names)s, and %(n)s more"), names=", ".join(items[:2]), n=len(items) - 2)

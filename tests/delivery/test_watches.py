@@ -134,7 +134,9 @@ async def test_events_are_sent_only_after_confirmation_and_until_the_link_ends_i
     await post(service, "plant", registered())
     confirm = link(asking, "confirm")
     # Programs that open links, to look for harm, confirm nothing.
-    assert "<form" in (await opened(service, "GET", confirm)).text
+    page = (await opened(service, "GET", confirm)).text
+    assert "<form" in page
+    assert '<p class="lead">A plant</p>' in page
     assert (await service.client.get("/v1/watches")).json()["watches"][0]["confirmed_at"] is None
     assert (await opened(service, "POST", confirm)).status_code == 200
     await post(service, "plant", pledged())

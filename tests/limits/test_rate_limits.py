@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeAlias
 
 import asyncpg
+import httpx
 import pytest
 from msgspec.structs import replace
 
@@ -16,7 +17,7 @@ from registry.api.rate_limits import MAX_CLIENTS, Bucket, RateLimiter
 from registry.domain.principal import Credential, Rights
 from registry.infra.rate_limit_setting import DEFAULT_RATE_LIMITS, RateLimit, parse_rate_limits
 from tests.api.announcements import registered
-from tests.api.conftest import Service, bearer, cloned, running
+from tests.api.conftest import NO_TLS, Service, bearer, cloned, running
 from tests.conftest import PATIENCE, Server
 
 Admin: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -50,6 +51,13 @@ async def test_address_over_its_limit_is_refused_with_the_time_to_wait(server: S
         assert refused.json()["code"] == "rate_limited"
         assert refused.json()["request_id"] == refused.headers["x-request-id"]
         assert korean.json()["detail"] != refused.json()["detail"]
+        # Browsers get a page.
+        async with httpx.AsyncClient(base_url=service.url, verify=NO_TLS) as browser:
+            page = await browser.get("/?lang=ko", headers={"Accept": "text/html,*/*"})
+        assert (page.status_code, page.headers["content-type"]) == (429, "text/html; charset=utf-8")
+        assert "<h1>요청이 너무 많습니다</h1>" in page.text
+        assert "style-src 'self'" in page.headers["content-security-policy"]
+        assert int(page.headers["retry-after"]) > 0
         # The key counts for itself, health checks for nobody.
         assert (await service.client.get("/v1/deals")).status_code == 200
         assert (await service.visitor.get("/health/ready")).status_code == 200

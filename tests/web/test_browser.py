@@ -226,7 +226,7 @@ async def test_editor_records_corrects_compares_and_verifies_a_deal(
     await page.get_by_role("button", name=say("Add this announcement")).click()
     await page.locator("[name$='event/pledge']").fill("first")
     await page.get_by_label(label("field", "amount"), exact=True).fill("약 2조4천억 원")
-    reading = f"KRW 2,400,000,000,000, {label('qualifier', 'about')}"
+    reading = f"{label('qualifier', 'about')} KRW 2,400,000,000,000"
     if script:
         await expect(page.locator("output.reading")).to_have_text(f"→ {reading}")
     await page.locator("[name='effective_on']").fill("2025-01-02")
@@ -436,7 +436,7 @@ async def test_editor_records_corrects_and_verifies_a_deal_by_keyboard_only(wind
     await enter(page, page.get_by_role("button", name="Add this announcement"))
     await enter(page, page.locator("[name$='event/pledge']"), "first")
     await enter(page, page.get_by_label("Amount", exact=True), "about $5bn")
-    await expect(page.locator("output.reading")).to_have_text("→ USD 5,000,000,000, about")
+    await expect(page.locator("output.reading")).to_have_text("→ about USD 5,000,000,000")
     await enter(page, page.get_by_label("Publisher", exact=True), "A paper")
     await enter(page, preview)
     # The effective date is missing: the error is shown, and the keyboard reaches the field.

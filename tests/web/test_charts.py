@@ -289,6 +289,18 @@ def test_deal_as_of_any_day_has_a_timeline(day: date) -> None:
         assert all(0 <= mark.x <= frame.width for row in line.rows for mark in row.marks)
 
 
+@given(st.dates(date(2024, 1, 1), date(2032, 1, 1)), st.sampled_from(sorted(histories())))
+def test_no_date_of_a_timeline_stands_on_the_line_of_the_day_shown(day: date, deal: str) -> None:
+    for frame in TIMELINE_FRAMES:
+        line = timeline_of(deal, day, frame)
+        for row in line.rows:
+            if row.label is not None:
+                width = lines.date_width(row.label.date) if row.milestone else lines.RANGE_WIDTH
+                first = row.label.x - (width if row.label.anchor == "end" else 0)
+                assert 0 <= first < first + width <= frame.width
+                assert not first < line.day_x < first + width, (row.label, line.day_x)
+
+
 def site(name: str, **more: Any) -> SiteState:
     unknown = dict.fromkeys(field for field in SiteState.__struct_fields__ if field not in ("claims", "status"))
     return SiteState(**{**unknown, "site": name, "status": "announced", "announced_on": TODAY, **more})

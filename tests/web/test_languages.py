@@ -116,13 +116,15 @@ KEY_NAME = "REGISTRY_ADMIN_KEY"
 
 
 async def data_words(pages: Service) -> set[str]:
-    """Every word of the recorded data, of the source of the rates, of places and of the signed-in key's name."""
+    """Every word of the recorded data, of the source of the rates, of places and of the signed-in key's name; also with
+    a first letter as at the beginning of a line.
+    """
     places = " ".join(each.name for each in pycountry.subdivisions)
     words = set(re.findall(r"[A-Za-z]{2,}", f"{ECB} {KEY_NAME} {places}"))
     recorded = ("/v1/export/events.ndjson", "/v1/organizations?limit=1000", "/v1/deals?limit=1000", "/v1/principals")
     for path in recorded:
         words |= set(re.findall(r"[A-Za-z]{2,}", (await pages.client.get(path)).text))
-    return words
+    return words | {word.capitalize() for word in words}
 
 
 FORMS = [
@@ -205,7 +207,7 @@ async def test_korean_pages_leave_no_sentence_of_the_registrys_in_english(
     amount = (await reader.get("/record/amount", params={"event/amount": "수천억 원", "lang": "ko"})).text
     assert "구체적인 금액이 없습니다." in amount
     read = (await reader.get("/record/amount", params={"event/amount": "50억 달러 이상", "lang": "ko"})).text
-    assert "USD 5,000,000,000, 이상" in read
+    assert "USD 5,000,000,000 이상" in read
     form = await opened_article(editor, deal="amkor-songdo", type="site_dropped", lang="ko")
     sent = {**fields(form.text), **of_first(site="no-such-site"), "effective_on": "2025-02-31", "step": "preview"}
     fault = (await editor.post("/record?lang=ko", data=sent)).text

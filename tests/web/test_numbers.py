@@ -28,8 +28,8 @@ KO, EN = figures("ko"), figures("en")
         (
             Amount(value="5000000000", currency="USD", qualifier="about"),
             "additional",
-            "+ 약 50억 달러",
-            "+ about US$5bn",
+            "약 50억 달러 추가",
+            "about US$5bn more",
         ),
         (Amount(value="5130000000", currency="USD"), None, "51억 3,000만 달러", "US$5.13bn"),
         (Amount(value="100000000000", currency="KRW"), "annual", "연간 1,000억 원", "₩100bn a year"),

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from registry.domain.audit.entries import AuditEntry
 from registry.domain.deal import Deal, MilestoneState, PledgeState
@@ -22,8 +23,11 @@ _ROW_HEIGHT, _NARROW_ROW_HEIGHT, _FOOT = 34, 52, 22
 MAX_HORIZONS = 12
 # Announcements closer than this share one mark.
 _MARK_DISTANCE = 12.0
-# Room that a date beside its marks may need.
-_DATE_WIDTH = 130.0
+# Room that a date needs, by the length of its EDTF form: a year, a month, a day. Other dates are ranges.
+_DATE_WIDTHS = {4: 44.0, 7: 78.0, 10: 100.0}
+RANGE_WIDTH = 130.0
+# The gap between a date and the line of the day that the page shows.
+_GAP = 8.0
 
 MarkKind = Literal["world", "source", "horizon", "planned", "earlier", "reached"]
 
@@ -102,10 +106,15 @@ def timeline(deal: Deal, entries: Sequence[AuditEntry], day: date, frame: Frame 
     row_height = _NARROW_ROW_HEIGHT if frame.is_narrow else _ROW_HEIGHT
     rows = [TimelineRow(None, frame.top, _announcement_marks(announcements, scale), [])]
     for pledge in pledges:
-        rows.append(_period_row(pledge, frame.top + row_height * len(rows), scale, frame))
+        rows.append(_period_row(pledge, frame.top + row_height * len(rows), scale, frame, scale.x(day)))
     for milestone in deal.milestones:
         y = frame.top + row_height * len(rows)
-        rows.append(_milestone_row(milestone, plans[milestone.milestone], y, scale, frame))
+        row = _milestone_row(milestone, plans[milestone.milestone], y, scale)
+        latest = milestone.reached or milestone.planned
+        if row.marks and latest:
+            label = _date_label(row.marks, latest, frame, scale.x(day), date_width(latest))
+            row = replace(row, label=label)
+        rows.append(row)
     return TimelineChart(frame, rows, scale.ticks(), scale.x(day), rows[-1].y + _FOOT)
 
 
@@ -119,14 +128,14 @@ def _period(pledge: PledgeState) -> tuple[date, date] | None:
     return (start, end) if start <= end else None
 
 
-def _period_row(pledge: PledgeState, y: float, scale: LinearScale, frame: Frame) -> TimelineRow:
+def _period_row(pledge: PledgeState, y: float, scale: LinearScale, frame: Frame, day_x: float) -> TimelineRow:
     period = _period(pledge)
     assert period is not None
     assert pledge.horizon is not None
     until = pledge.horizon.until or ""
     start, end = map(scale.x, period)
     marks = [TimelineMark("horizon", start, max(6.0, round(end - start, 1)), until)]
-    return TimelineRow(None, y, marks, [], _date_label(marks, until, frame), pledge)
+    return TimelineRow(None, y, marks, [], _date_label(marks, until, frame, day_x, RANGE_WIDTH), pledge)
 
 
 def _day(entry: AuditEntry) -> date:
@@ -153,9 +162,7 @@ def _announcement_marks(announcements: Sequence[AuditEntry], scale: LinearScale)
     ]
 
 
-def _milestone_row(
-    milestone: MilestoneState, plans: Sequence[str], y: float, scale: LinearScale, frame: Frame
-) -> TimelineRow:
+def _milestone_row(milestone: MilestoneState, plans: Sequence[str], y: float, scale: LinearScale) -> TimelineRow:
     marks: list[TimelineMark] = []
     for text in plans:
         start, end = scale.x(first_day(text)), scale.x(last_day(text))
@@ -165,18 +172,31 @@ def _milestone_row(
         marks.append(TimelineMark("reached", scale.x(last_day(milestone.reached)), 0, milestone.reached))
     ends = [last_day(text) for text in plans]
     shifts = [(scale.x(a), scale.x(b)) for a, b in pairwise(ends) if a != b]
-    latest = milestone.reached or milestone.planned
-    return TimelineRow(milestone, y, marks, shifts, _date_label(marks, latest, frame) if marks and latest else None)
+    return TimelineRow(milestone, y, marks, shifts)
 
 
-def _date_label(marks: Sequence[TimelineMark], text: str, frame: Frame) -> DateLabel:
-    """A date after the last mark, or before the first, or above the row's end where there is room on neither side."""
+def date_width(text: str) -> float:
+    """The room that a date needs, given in EDTF."""
+    return _DATE_WIDTHS.get(len(text), RANGE_WIDTH)
+
+
+def _date_label(marks: Sequence[TimelineMark], text: str, frame: Frame, day_x: float, width: float) -> DateLabel:
+    """A date after the last mark, or before the first, or above the row's end where there is room on neither side.
+
+    No date stands on the line of the day that the page shows, at `day_x`.
+    """
     start, end = min(mark.x for mark in marks), max(mark.x + max(mark.size, 8) for mark in marks)
-    if end + 8 + _DATE_WIDTH <= frame.width:
-        return DateLabel(text, end + 8, "start")
-    if start - 10 - _DATE_WIDTH >= frame.left:
-        return DateLabel(text, start - 10, "end")
-    return DateLabel(text, frame.right, "end", is_above=True)
+    places: list[tuple[float, Literal["start", "end"]]] = [(end + 8, "start"), (start - 10, "end")]
+    if end <= day_x:
+        places.append((day_x + _GAP, "start"))
+    elif day_x <= start:
+        places.append((day_x - _GAP, "end"))
+    for x, anchor in places:
+        first, last = (x, x + width) if anchor == "start" else (x - width, x)
+        if frame.left <= first and last <= frame.width and not first - _GAP < day_x < last + _GAP:
+            return DateLabel(text, x, anchor)
+    crosses = day_x > frame.right - width - _GAP
+    return DateLabel(text, day_x - _GAP if crosses else frame.right, "end", is_above=True)
 
 
 def _plans(milestone: str, entries: Sequence[AuditEntry]) -> list[str]:
