@@ -8,7 +8,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test drills walk mirror check lint types bench faults cluster containers installers audit lock clean
+.PHONY: help setup demo test drills walk shots mirror check lint types bench faults cluster containers installers audit lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -32,6 +32,9 @@ drills: .venv/dev ## run the tests that take long: benchmarks, failures of datab
 
 walk: .venv/dev ## compare every page of the demo and of a registry of 10,000 deals with the API (DEALS=1000 for fewer)
 	REGISTRY_WALK_DEALS=$(or $(DEALS),10000) .venv/bin/python -m pytest -q -o faulthandler_timeout=3600 tests/web/test_walk.py $(ARGS)
+
+shots: .venv/dev ## take pictures of every page in both languages, two widths, light and dark (FOLDER=.data/shots DEALS=2000)
+	REGISTRY_SCREENSHOTS=$(or $(FOLDER),.data/shots) REGISTRY_WALK_DEALS=$(or $(DEALS),2000) .venv/bin/python -m pytest -q -o faulthandler_timeout=3600 tests/web/test_screenshots.py $(ARGS)
 
 mirror: .venv/dev ## follow a registry of 10,000 deals and compare the mirror's answers with its own (DEALS=1000 for fewer)
 	REGISTRY_MIRROR_DEALS=$(or $(DEALS),10000) .venv/bin/python -m pytest -q -o faulthandler_timeout=3600 tests/mirror/test_many_deals.py $(ARGS)

@@ -15,8 +15,12 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
+from bench import workload
 from tests.api.conftest import ADMIN_KEY, Service, cloned, numbers, running
 from tests.conftest import NO_CHROMIUM, PATIENCE, Server
+
+DEALS = int(os.environ.get("REGISTRY_WALK_DEALS", "60"))
+"""How many deals are generated."""
 
 expect.set_options(timeout=PATIENCE * 1000)
 
@@ -158,6 +162,28 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def service(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
     """A service without the demo's deals, for tests that record."""
     async with cloned(server, admin, "empty_pages") as settings, running(settings) as service:
+        yield service
+
+
+@pytest_asyncio.fixture(scope="session")
+async def generated(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
+    """A service that holds generated deals."""
+    async with cloned(server, admin, "walk") as settings, running(settings) as service:
+        lines = list(workload.lines(DEALS))
+        for start in range(0, len(lines), 5000):
+            answer = await service.client.post(
+                "/v1/import",
+                content=b"\n".join(lines[start : start + 5000]),
+                headers={"Content-Type": "application/x-ndjson"},
+                timeout=300,
+            )
+            assert answer.status_code == 200
+            assert b'"error"' not in answer.content
+        # Right after an import of many deals, the first question waits until they are in the columnar copy, with a key
+        # up to a minute; a busy machine takes longer.
+        while (ready := await service.client.get("/v1/deals?limit=1", timeout=300)).status_code == 503:
+            pass
+        assert ready.status_code == 200
         yield service
 
 

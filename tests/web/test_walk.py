@@ -7,7 +7,6 @@ deals have their pages opened. An answer of the API is fetched once for all lang
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -29,9 +28,9 @@ from registry.web.totals import MAX_LINES
 from tests.api.conftest import Service, cloned, running
 from tests.conftest import Server, drill
 from tests.properties import oracle
+from tests.web.conftest import DEALS
 from tests.web.walker import expected_amount, figures_of, parsed, unexplained
 
-DEALS = int(os.environ.get("REGISTRY_WALK_DEALS", "60"))
 PAGES_OF_DEALS = 12
 """Of how many generated deals the pages are opened."""
 BEGINNING = 200
@@ -52,28 +51,6 @@ GENERATED_POINTS: tuple[Any, ...] = (
     {"effective_on": "2022-03-01", "position": str(DEALS * 7)},
 )
 SORTS = ("-amount", "-updated", "announced_on", "-since", "deal")
-
-
-@pytest_asyncio.fixture(scope="module")
-async def generated(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
-    """A service that holds generated deals."""
-    async with cloned(server, admin, "walk") as settings, running(settings) as service:
-        lines = list(workload.lines(DEALS))
-        for start in range(0, len(lines), 5000):
-            answer = await service.client.post(
-                "/v1/import",
-                content=b"\n".join(lines[start : start + 5000]),
-                headers={"Content-Type": "application/x-ndjson"},
-                timeout=300,
-            )
-            assert answer.status_code == 200
-            assert b'"error"' not in answer.content
-        # Right after an import of many deals, the first question waits until they are in the columnar copy, with a key
-        # up to a minute; a busy machine takes longer.
-        while (ready := await service.client.get("/v1/deals?limit=1", timeout=300)).status_code == 503:
-            pass
-        assert ready.status_code == 200
-        yield service
 
 
 @pytest_asyncio.fixture(scope="module")
