@@ -60,7 +60,8 @@ NOT_PAGES = frozenset(
         "/charts/trend.svg", "/charts/deals/{deal}/timeline.svg", "/import/{id}/{name}", "/static/{file_path}",
         "/docs/static/{file_path}", "/openapi.json", "/metrics",
         # For programs. The last three are Litestar's own addresses of the OpenAPI document.
-        "/robots.txt", "/sitemap.xml", "/sitemaps/pages", "/sitemaps/deals/{number}", "/health/live", "/health/ready",
+        "/robots.txt", "/sitemap.xml", "/sitemaps/pages", "/sitemaps/deals/{number}",
+        "/sitemaps/organizations/{number}", "/health/live", "/health/ready",
         "/docs/openapi", "/docs/openapi/openapi.json", "/docs/openapi/{path}",
         "/log/checkpoint", "/log/tile/{tile}", "/log/witness/key", "/log/witness/{origin_hash}/checkpoint",
         # Parts of pages, which scripts load.
