@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -23,6 +23,9 @@ File = Annotated[Path, typer.Argument(dir_okay=False, help="The file, such as re
 PassphraseFile = Annotated[
     Path | None, typer.Option(exists=True, dir_okay=False, help="A file whose first line encrypts the backup.")
 ]
+
+
+Result = TypeVar("Result")
 
 
 def register(app: typer.Typer) -> None:
@@ -61,11 +64,14 @@ def restore(
     with server.database(settings) as ready:
         if ready.owner_url is None:
             raise DatabaseUnusable("no_owner")
-        header = _run(
+        restored = _run(
             Text("restoring"), partial(files.restore, ready.owner_url, file, keys=keys, passphrase=passphrase)
         )
+    header = restored.header
     made_at = f"{header.made_at:%Y-%m-%d %H:%M}"
     typer.echo(rendered(Text("backup_restored", size=header.size, root=header.root, made_at=made_at)))
+    if restored.left_out:
+        stderr.print(rendered(Text("backup_left_out", count=restored.left_out)), markup=False)
 
 
 def _signing_key(path: Path) -> SigningKey | None:
@@ -97,7 +103,7 @@ def _passphrase(file: Path | None) -> str | None:
     return passphrase
 
 
-def _run(description: Text, work: Callable[..., Coroutine[Any, Any, files.Header]]) -> files.Header:
+def _run(description: Text, work: Callable[..., Coroutine[Any, Any, Result]]) -> Result:
     with progress_bar() as progress:
         task = progress.add_task(rendered(description), total=None)
 

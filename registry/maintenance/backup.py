@@ -62,6 +62,10 @@ SELECT c.relname,
  ORDER BY has_foreign_key, c.relname
 """
 
+# Rows of builds before principals lack these columns. They are not restored: no event gives their keys rights, and the
+# secrets of their webhooks are not encrypted.
+COLUMNS_SINCE_PRINCIPALS = {"keys": "principal", "webhooks": "format"}
+
 COUNT = "SELECT count(*) FROM {table}"
 READ = "SELECT to_jsonb(t)::text FROM {table} AS t"
 WRITE = "INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, $1::jsonb)"
@@ -95,6 +99,13 @@ class Header(Struct, frozen=True, forbid_unknown_fields=True):
     size: int
     root: str
     made_at: datetime
+
+
+class Restored(Struct, frozen=True):
+    """The backup's header, and how many keys and webhooks of a build before principals were left out."""
+
+    header: Header
+    left_out: int
 
 
 class EventLine(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -190,7 +201,7 @@ async def restore(
     *,
     keys: Sequence[VerifierKey] | None = None,
     passphrase: str | None = None,
-) -> Header:
+) -> Restored:
     """Restore a file into an empty registry, whole or not at all, and rebuild the projections.
 
     Args:
@@ -214,11 +225,11 @@ async def restore(
                     raise RegistryNotEmpty(size=there)
                 # The backup has rates of its own, which may come from another release's package.
                 await exchange_rates.delete_all(connection)
-                header = await _restore(connection, file, lines, progress)
+                restored = await _restore(connection, file, lines, progress)
                 if keys is not None:
-                    lines.verify(header, keys)
+                    lines.verify(restored.header, keys)
     await rebuild.rebuild(owner_url)
-    return header
+    return restored
 
 
 def _signed_text(header: Header, digest: bytes) -> str:
@@ -322,7 +333,7 @@ def _lines(file: Path, passphrase: str | None) -> Iterator[_Lines]:
             yield _Lines(file, iter(lines))
 
 
-async def _restore(connection: Connection, file: Path, lines: _Lines, progress: Progress) -> Header:
+async def _restore(connection: Connection, file: Path, lines: _Lines, progress: Progress) -> Restored:
     header: Header = lines.next(_header)
     if header.format != FORMAT:
         raise InvalidBackup(file=str(file), reason=BackupProblem("format", format=header.format, expected=FORMAT))
@@ -342,19 +353,35 @@ async def _restore(connection: Connection, file: Path, lines: _Lines, progress: 
         progress(after + count, header.size)
     if tree.root().hex() != header.root:
         raise LogCorrupt(detail=Finding("backup_root", file=str(file)))
+    return Restored(header, await _restore_tables(connection, file, lines))
+
+
+async def _restore_tables(connection: Connection, file: Path, lines: _Lines) -> int:
+    """Restore the tables that the log does not determine; return how many rows were left out."""
     has_foreign_key = await _others(connection)
     rows: dict[str, list[bytes]] = {table: [] for table in has_foreign_key}
+    left_out: list[str] = []
     for _ in range(lines.next(_rest).rows):
         row: TableRow = lines.next(_row)
         if row.table not in rows:
             raise InvalidBackup(file=str(file), reason=BackupProblem("unknown_table", table=row.table))
+        if _is_before_principals(row):
+            left_out.append(row.table)
+            continue
         rows[row.table].append(bytes(row.row))
         # The rows that they reference may follow: some backups list the tables by name.
         if len(rows[row.table]) == BATCH_SIZE and not has_foreign_key[row.table]:
             await _write(connection, row.table, rows[row.table])
+    if "webhooks" in left_out:
+        rows["webhook_deliveries"].clear()
     for table, left in rows.items():
         await _write(connection, table, left)
-    return header
+    return len(left_out)
+
+
+def _is_before_principals(row: TableRow) -> bool:
+    column = COLUMNS_SINCE_PRINCIPALS.get(row.table)
+    return column is not None and column not in msgspec.json.decode(row.row)
 
 
 async def _write(connection: Connection, table: str, rows: list[bytes]) -> None:

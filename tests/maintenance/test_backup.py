@@ -133,7 +133,8 @@ async def everything(url: str) -> dict[str, Any]:
 
 async def test_restored_registry_equals_the_original(file: Path, original: Original, another: ScratchDatabase) -> None:
     progress: list[tuple[int, int]] = []
-    header = await restore(another.owner_url, file, lambda done, total: progress.append((done, total)))
+    restored = await restore(another.owner_url, file, lambda done, total: progress.append((done, total)))
+    assert restored.left_out == 0
     assert progress[-1] == (267, 267)
     assert await everything(another.owner_url) == await everything(original.owner_url)
     await assert_projections_match_log(another)
@@ -143,7 +144,7 @@ async def test_restored_registry_equals_the_original(file: Path, original: Origi
         assert (await recorder.record(request("new", REGISTERED))).position == 268
     pool = await postgres.pool(another.app_url)
     async with pool:
-        assert (await load_frontier(pool, 267)).root().hex() == header.root
+        assert (await load_frontier(pool, 267)).root().hex() == restored.header.root
     await assert_projections_match_log(another)
 
 
@@ -154,6 +155,24 @@ async def test_backup_with_deliveries_before_their_webhooks_is_restored(
     await asyncio.to_thread(file.write_bytes, gzip.compress(b"".join(webhooks_last)))
     await restore(another.owner_url, file)
     assert await everything(another.owner_url) == await everything(original.owner_url)
+
+
+async def test_backup_of_a_build_before_principals_is_restored_without_its_keys_and_webhooks(
+    another: ScratchDatabase,
+) -> None:
+    """The demo's log with a webhook, written by the build of commit d62d52f."""
+    restored = await restore(another.owner_url, Path(__file__).with_name("before-principals.backup"))
+    assert (restored.header.size, restored.left_out) == (171, 2)
+    connection = await asyncpg.connect(another.owner_url)
+    for table, count in {"events": 171, "checkpoints": 2, "keys": 0, "webhooks": 0}.items():
+        assert await connection.fetchval(f"SELECT count(*) FROM {table}") == count
+    await connection.close()
+    pool = await postgres.pool(another.app_url)
+    async with pool:
+        assert (await load_frontier(pool, 171)).root().hex() == restored.header.root
+    await assert_projections_match_log(another)
+    async with running_recorder(another.app_url) as recorder:
+        assert (await recorder.record(request("new", REGISTERED))).position == 172
 
 
 async def test_restored_rates_are_the_backups_whatever_the_release_has_packaged(
