@@ -6,10 +6,13 @@ each further character; several beside each other take a power of the length of 
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Iterator
-from re import _parser  # type: ignore[attr-defined] # the only description of a pattern that the library has
 from typing import Any
+
+# The only description of a pattern that the library has; it is not declared to type checkers.
+_parser: Any = importlib.import_module("re._parser")
 
 MAX_REPETITIONS = 3
 MAX_TEXT = 1000
