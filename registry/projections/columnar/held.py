@@ -7,7 +7,7 @@ tables, in a schema of their own: a question is put to them by `asking_held`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Lock
 
@@ -29,7 +29,7 @@ SELECT_STATE = "SELECT position, reset FROM copied"
 
 SELECT_EVER_RELATED = "SELECT deal, other_deal FROM relation_facts"
 
-SELECT_CHANGED = "SELECT DISTINCT deal FROM deal_events WHERE position > $position"
+SELECT_CHANGED = "SELECT DISTINCT deal FROM {table} WHERE {written_at} > $position"
 
 CREATE_TABLE = "CREATE OR REPLACE TABLE kept.held.{table} AS SELECT * FROM {table} LIMIT 0"
 
@@ -112,13 +112,20 @@ class HeldFacts:
         related = {*old.related, *merged.values()}
         for deal, other in run(own, SELECT_EVER_RELATED, {}):
             related |= {deal, other, survivor(other, merged)}
-        changed = {deal for (deal,) in run(own, SELECT_CHANGED, {"position": old.position})}
+        changed = _changed(own, EVENTS, old.position)
         since, deals = old.since, old.deals
         if len((deals | changed) - related) > MAX_CHANGED:
             # Too many to hold: hold those that change from now on.
-            self._forget(own, deals - related)
+            _forget(own, (*TABLES, "deals"), deals - related)
             since, deals, changed = position, deals & related, changed & related
-        self._read(own, (related - deals) | changed)
+        # A held deal is read again only in the tables that its events wrote: 21 ms of processor time for an event with
+        # 51,000 deals, where reading it in all tables takes 69.
+        for table in TABLES:
+            again = _changed(own, table, old.position) & changed & deals
+            _forget(own, (table,), again)
+            _read(own, table, again | (related | changed) - deals)
+        if added := (related | changed) - deals:
+            run(own, "INSERT INTO kept.held.deals SELECT unnest($deals)", {"deals": sorted(added)})
         is_same = related == set(old.related) and related.isdisjoint(changed)
         return HeldState(
             position,
@@ -129,19 +136,24 @@ class HeldFacts:
             deals | related | changed,
         )
 
-    @staticmethod
-    def _forget(own: DuckDBPyConnection, deals: Collection[str]) -> None:
-        if deals:
-            for table in (*TABLES, "deals"):
-                run(own, DELETE_FACTS.format(table=table), {"deals": sorted(deals)})
 
-    def _read(self, own: DuckDBPyConnection, deals: Collection[str]) -> None:
-        """Read the facts of these deals, again if they are held."""
-        self._forget(own, deals)
-        if deals:
-            run(own, "INSERT INTO kept.held.deals SELECT unnest($deals)", {"deals": sorted(deals)})
-            for table in TABLES:
-                run(own, INSERT_FACTS.format(table=table), {"deals": sorted(deals)})
+def _changed(own: DuckDBPyConnection, table: str, position: int) -> set[str]:
+    """The deals with a row that was written after a position."""
+    written_at = "position" if table == EVENTS else "changed_at"
+    statement = SELECT_CHANGED.format(table=table, written_at=written_at)
+    return {deal for (deal,) in run(own, statement, {"position": position})}
+
+
+def _forget(own: DuckDBPyConnection, tables: Sequence[str], deals: Collection[str]) -> None:
+    """Forget the facts of some deals in some tables."""
+    for table in tables if deals else ():
+        run(own, DELETE_FACTS.format(table=table), {"deals": sorted(deals)})
+
+
+def _read(own: DuckDBPyConnection, table: str, deals: Collection[str]) -> None:
+    """Read the facts of some deals in a table."""
+    if deals:
+        run(own, INSERT_FACTS.format(table=table), {"deals": sorted(deals)})
 
 
 @contextmanager
