@@ -7,6 +7,7 @@ After a new migration, write the file again and review its diff:
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -20,6 +21,15 @@ from tests.conftest import APP_ROLE, ScratchDatabase
 from tests.infra.schema_dump import dump
 
 DECLARED = Path(__file__).with_name("schema.txt")
+
+# The SHA-256 of each released migration: a database that has run it does not run it again.
+RELEASED = {"0001_baseline.py": "2cc7bd15be596c3190f49a704a0b3110238a3bdb7925fbd72469d1e78948c9f4"}
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_released_migration_is_not_edited(name: str) -> None:
+    content = (migrations.folder() / "versions" / name).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == RELEASED[name], "add a migration instead"
 
 
 async def test_migrated_database_has_the_declared_schema(owner: asyncpg.Connection[asyncpg.Record]) -> None:
