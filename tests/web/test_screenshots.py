@@ -163,6 +163,7 @@ class Studio:
             await page.screenshot(path=Path(FOLDER, f"{name}.png"), full_page=True)
 
 
+@pytest.mark.drill
 @pytest.mark.parametrize(("language", "width", "scheme"), VARIANTS)
 async def test_every_page_fits_the_window(
     language: str,
