@@ -139,6 +139,7 @@ class Studio:
             for name, shot in CHOSEN.items():
                 if (shot.where, shot.reader) == (where, reader):
                     await self._take(page, service, f"{name}.{language}.{width}.{scheme}", shot)
+            await page.unroute_all(behavior="wait")
             await context.close()
 
     async def _with_files_of(self, page: Page, service: Service, other: Service) -> None:
