@@ -101,7 +101,7 @@ class ComparisonPages(Controller):
                     cite=cite_comparison(
                         page,
                         formatter.words.localized(stream.state.title, deal),
-                        stream.events[-1].position,
+                        page.position,
                         start,
                         end,
                         feed={"deal": deal},

@@ -28,6 +28,9 @@ TITLES = {
     503: N_("Service temporarily unavailable"),
 }
 
+# Titles of errors that the title of their status does not fit, by the error's code.
+_TITLES_BY_CODE = {errors.QueryTooLong.code: N_("This question takes too long")}
+
 # Headers of a problem document that its page has too.
 _KEPT_HEADERS = ("retry-after", "allow")
 
@@ -79,7 +82,8 @@ def error_page(
 
 
 def _rendered(language: str, status: int, detail: Message | None) -> bytes:
-    title = words(language).gettext(TITLES.get(status, TITLES[404] if status < 500 else TITLES[500]))
+    by_status = TITLES.get(status, TITLES[404] if status < 500 else TITLES[500])
+    title = words(language).gettext(_TITLES_BY_CODE.get(detail.code, by_status) if detail else by_status)
     template = environment(language).get_template("error.html")
     return template.render(status=status, title=title, detail=detail, page=None, times=None, **NO_FRAME).encode()
 

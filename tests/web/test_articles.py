@@ -86,6 +86,7 @@ async def test_name_that_is_not_clear_is_an_error_at_its_field_with_what_it_may_
     wrong = faults(refused.text)
     assert set(wrong) == {"deals-0-deal", "deals-0-announcements-0-event-by"}
     assert "Ulsan" in wrong["deals-0-deal"]
+    assert all(f">{text}</a>" in summary for text in wrong.values())
     # All that was typed is still there, and the buttons put a name in its place.
     assert {name: fields(refused.text)[name] for name in typed} == typed
     page = await press(editor, refused, "amazon-web-services")

@@ -68,6 +68,8 @@ async def test_permanent_link_shows_the_page_again_and_is_what_the_citations_nam
     assert again.status_code == 200
     assert links(panel(again.text))["Copy link"] == url
     assert text_of(shown, "cite-text").endswith(url)
+    for position in re.findall(r"position=(\d+)", url):
+        assert f"log position {position}." in text_of(shown, "cite-text")
     assert f"url = {{{url}}}" in text_of(shown, "cite-bibtex")
     [item] = json.loads(text_of(shown, "cite-csl"))
     assert item["URL"] == url

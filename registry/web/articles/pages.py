@@ -133,6 +133,7 @@ class ArticlePages:
             pieces=_pieces(form, numbers),
             groups=DEAL_GROUPS,
             errors=shown_errors,
+            labels={f.name: f.label for f in fields},
             picks=picks(errors, found),
             other_errors=[e for e in errors if e.pointer not in placed],
             problem=problems.get(""),
