@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from uuid import UUID
 
 import msgspec
 from litestar.di import NamedDependency
@@ -46,6 +47,7 @@ class FormPages:
         *,
         errors: Sequence[FieldError] = (),
         problem: Message | None = None,
+        stranded: Sequence[str] = (),
         picks: Mapping[str, Sequence[tuple[str, str]]] | None = None,
         status: int = 200,
     ) -> Rendered:
@@ -57,6 +59,7 @@ class FormPages:
             typed: The text of its fields.
             errors: What is wrong with its fields.
             problem: Why the announcement was refused as a whole.
+            stranded: The ids of the later events that would no longer apply, which is why it was refused.
             picks: For each field with a name that is not clear, what it may mean.
             status: The HTTP status.
         """
@@ -69,6 +72,7 @@ class FormPages:
         if task.of_record:
             sections.append(build.reason_section(typed, page.language, redacting=task.redacts is not None))
         fields = [field for section in sections for field in section.fields]
+        by_id = task.history.record.by_id if task.history is not None else {}
         return render.render(
             page,
             "record.html",
@@ -83,6 +87,7 @@ class FormPages:
             errors={f.name: error for f in fields if (error := build.field_error(f, errors))},
             other_errors=[e for e in errors if not any(build.field_error(f, [e]) for f in fields)],
             problem=problem,
+            stranded=[by_id[UUID(event)] for event in stranded if UUID(event) in by_id],
         )
 
     async def preview(

@@ -201,7 +201,8 @@ async def submit_form(
         answer = await form_pages.form(page, task, typed, errors=error.field_errors, picks=offered, status=422)
         return render.send(page, answer)
     except RuleBroken as error:
-        return render.send(page, await form_pages.form(page, task, typed, problem=error.refusal, status=409))
+        refused = await form_pages.form(page, task, typed, problem=error.refusal, stranded=error.events, status=409)
+        return render.send(page, refused)
     except RedactionUnavailable as error:
         return render.send(page, await form_pages.form(page, task, typed, problem=error.message, status=503))
     except VersionConflict as error:

@@ -214,6 +214,22 @@ async def test_form_of_a_deal_adds_no_events(editor: httpx.AsyncClient, pages: S
     assert await pages.size() == size
 
 
+async def test_event_that_later_ones_depend_on_is_not_voided_and_they_are_named(
+    editor: httpx.AsyncClient, pages: Service
+) -> None:
+    revised = {"type": "pledge_revised", "pledge": "total", "amount": {"value": "6000000000", "currency": "USD"}}
+    events = [registered("Stranded"), pledged(), {"effective_on": "2025-07-01", "event": revised}]
+    made = (await pages.client.post("/v1/deals/stranded/events", json=events)).json()["events"]
+    way = f"/deals/stranded/record?voids={made[1]['id']}"
+    typed = {**await opened(editor, way), "reason": "It was another deal.", "step": "preview"}
+    refused = await editor.post("/deals/stranded/record", data=typed)
+    assert refused.status_code == 409
+    [named] = re.findall(rf'<a href="/events/{made[2]["id"]}[^"]*">([^<]*)</a>: ([^<]*)<', refused.text)
+    assert named[0] == "Pledge revised"
+    assert "US$6bn" in named[1]
+    assert "pledge-unknown" not in refused.text
+
+
 async def test_event_is_voided_with_a_reason(editor: httpx.AsyncClient, pages: Service) -> None:
     stage = {"effective_on": "2025-01-01", "event": {"type": "stage_changed", "stage": "operating"}}
     made = await pages.client.post("/v1/deals/voided/events", json=[registered("Voided"), stage])
