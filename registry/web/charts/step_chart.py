@@ -16,7 +16,7 @@ from msgspec import Struct
 from registry.domain.totals.tiers import TIERS, TierAmounts
 from registry.web.charts.geometry import Frame, LinearScale, Tick, clamp_day
 
-WIDE = Frame(width=960, height=330, left=92, right=700, top=26, bottom=300)
+WIDE = Frame(width=960, height=330, left=92, right=700, top=28, bottom=300)
 NARROW = Frame(width=360, height=304, left=78, right=352, top=28, bottom=270)
 
 UPPER = "upper"
