@@ -73,11 +73,14 @@ async def unavailable(demo_server: Server, admin: asyncpg.Connection[asyncpg.Rec
     """A service whose copy for questions about all deals waits for Postgres."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app, "PATIENCE_SECONDS", 0.2)
-        async with cloned(demo_server, admin, "shots_locked") as settings, running(settings) as service:
-            owner = await asyncpg.connect(service.settings.owner_url)
+        async with cloned(demo_server, admin, "shots_locked") as settings:
+            assert settings.owner_url is not None
+            owner = await asyncpg.connect(settings.owner_url)
+            # Before the service starts, which makes the copy at once.
             async with owner.transaction():
                 await owner.execute("LOCK TABLE party_facts IN ACCESS EXCLUSIVE MODE")
-                yield service
+                async with running(settings) as service:
+                    yield service
             await owner.close()
 
 
