@@ -129,7 +129,7 @@ class Proposal(Struct, frozen=True, kw_only=True):
 
     @property
     def author(self) -> str:
-        """The principal who wrote the present content: the proposer, or else the last to change it."""
+        """The principal who changed the content last; the proposer if it was never changed."""
         return self.changed_by[-1] if self.changed_by else self.proposed_by
 
     @property

@@ -75,7 +75,7 @@ _ACTS = re.compile(
 # The subject of an English sentence that invests: "Tyson Foods, one of …, has opened a $300 million …".
 _ENGLISH_SUBJECT = re.compile(
     r"^(?:[^–—]{3,60} [–—-] ?){0,2}"
-    # A governor announces somebody else's investment.
+    # A governor announces the investment of a company.
     r"(?:(?:Governor|Gov\.|Mayor) [A-Z][A-Za-z. ]{2,40}? (?:today )?announced (?:today )?(?:that )?)?"
     r"(?:[^,.]{0,60}, (?!Inc|Ltd|LLC|Corp))?(?:(?:the )?(?:[a-z][a-z\-]+ ){1,5})?"
     # "South Korean company SK …", "Auto manufacturers Toyota …", "Elon Musk’s xAI …"

@@ -1,4 +1,7 @@
-"""The page of a deal: its state at a point in time, its charts, and its history."""
+"""The page of a deal: its state at a point in time, its charts, and its history.
+
+The parts of the page are prepared here in their order on it; hence the length.
+"""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def serve(address: str) -> None:
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         command(["--help"], standalone_mode=False)
         command(["show", "none", "--url", "http://127.0.0.1:1"], standalone_mode=False)
-    # The processes share the memory of what is not collected.
+    # The garbage collector leaves out what exists now, so that the forked processes go on sharing its memory.
     gc.collect()
     gc.freeze()
     with socket.socket(socket.AF_UNIX) as listening:

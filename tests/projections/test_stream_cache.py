@@ -92,12 +92,12 @@ async def test_cached_stream_grows_by_the_events_since(database: ScratchDatabase
                 await recorder.record(request("one", {"event": redaction}))
             before = cache.get("deal/one")
             grown, _ = await cache.load_current(pool, "deal/one")
-            anew, _ = await StreamCache().load_current(pool, "deal/one")
+            loaded, _ = await StreamCache().load_current(pool, "deal/one")
             assert grown is not None
-            assert anew is not None
-            assert list(grown.events) == list(anew.events)
-            assert grown.state == anew.state
-            assert grown.state_as_of(AsOf()).states == anew.state_as_of(AsOf()).states
+            assert loaded is not None
+            assert list(grown.events) == list(loaded.events)
+            assert grown.state == loaded.state
+            assert grown.state_as_of(AsOf()).states == loaded.state_as_of(AsOf()).states
             assert before is None or before.version < grown.version, "the former stream stays what it was"
 
 
