@@ -36,7 +36,7 @@ from registry.errors import (
 from registry.events import intake
 from registry.events.types import AnnouncedKind, Announcement, OrganizationAnnouncement
 from registry.i18n import DEFAULT_LANGUAGE, render
-from registry.infra import postgres
+from registry.infra import postgres, tasks
 from registry.schemas import encode
 
 log = structlog.get_logger(__name__)
@@ -159,14 +159,12 @@ class ImportSession:
     async def run(self, lines: AsyncIterator[NumberedLine]) -> AsyncIterator[bytes]:
         """Record the lines and yield their results; reading and writing do not wait for each other."""
         reading = asyncio.create_task(self._read(lines))
-        tasks = [reading, asyncio.create_task(self._write_results()), asyncio.create_task(self._stop(reading))]
+        working = [reading, asyncio.create_task(self._write_results()), asyncio.create_task(self._stop(reading))]
         try:
             async for chunk in self._results.read():
                 yield chunk
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await tasks.end(*working)
             while not self._window.empty():
                 # The recorder finishes these lines after the client has gone; their results are not read.
                 pending = self._window.get_nowait()

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import structlog
 
 from registry.append.principals import ADMIN, register_admin
 from registry.append.recorder import Recorder
 from registry.errors import ClockUnsafe, DatabaseUnavailable, LogRewound
-from registry.infra import postgres
+from registry.infra import postgres, tasks
 from registry.infra.postgres import Pool
 from registry.queries.principals import Principals
 
@@ -37,9 +37,7 @@ async def registered_admin_key(
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await tasks.end(task)
 
 
 async def _retry(secret: str, recorder: Recorder, pool: Pool, principals: Principals) -> None:

@@ -14,7 +14,6 @@ protocol is in this file, so that its cases can be read together; hence its leng
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -46,7 +45,7 @@ from registry.events.continuity import ContinuityGuard
 from registry.events.log_lock import log_transaction
 from registry.events.notifications import NOTIFY_CHANNEL, NOTIFY_RIGHTS
 from registry.events.write_batch import Head, HeadMoved
-from registry.infra import postgres
+from registry.infra import postgres, tasks
 from registry.infra.postgres import Connection, Pool
 from registry.projections.exchange_rates import RateCache
 from registry.projections.stream_cache import StreamCache
@@ -165,10 +164,7 @@ class Recorder:
         self._work_available.set()
         if self._task is not None:
             await self._task
-        if self._notify_task is not None:
-            self._notify_task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._notify_task
+        await tasks.end(self._notify_task)
 
     @property
     def queue_length(self) -> int:

@@ -22,7 +22,7 @@ from registry.events import store, write_batch
 from registry.events.notifications import NOTIFY_CHANNEL
 from registry.events.store import StoredEvent
 from registry.events.write_batch import Head
-from registry.infra import postgres
+from registry.infra import postgres, tasks
 from registry.infra.postgres import Connection, Pool
 from registry.projections import event_index
 from registry.queries.event_filter import EventFilter
@@ -120,10 +120,7 @@ class Feed:
 
     async def __aexit__(self, *exc: object) -> None:
         self.end()
-        for task in self._tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await tasks.end(*self._tasks)
 
     @property
     def listening(self) -> int:

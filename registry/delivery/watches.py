@@ -31,7 +31,7 @@ from registry.events import write_batch
 from registry.events.types import Recorded
 from registry.events.values import text_in
 from registry.events.write_batch import Head
-from registry.infra import postgres
+from registry.infra import postgres, tasks
 from registry.infra.postgres import Pool
 from registry.infra.secret_box import SecretBox
 from registry.queries.deal_query import DealQuery, check
@@ -116,10 +116,7 @@ class Watches:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await tasks.end(self._task)
 
     def on_commit(self, head: Head) -> None:
         """Commit listener: this process has recorded events."""

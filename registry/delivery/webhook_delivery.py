@@ -22,7 +22,7 @@ from registry.delivery.webhook_store import Delivery, EncryptedSecrets, Webhook
 from registry.errors import SecretUnreadable
 from registry.events import write_batch
 from registry.events.store import StoredEvent
-from registry.infra import postgres
+from registry.infra import postgres, tasks
 from registry.infra.postgres import Pool
 from registry.infra.secret_box import SecretBox
 from registry.queries.event_filter import EventFilter
@@ -86,10 +86,7 @@ class WebhookDelivery:
 
     async def stop(self) -> None:
         """Stop to deliver."""
-        if self._loop_task is not None:
-            self._loop_task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._loop_task
+        await tasks.end(self._loop_task)
 
     def on_commit(self) -> None:
         """This process has recorded events."""
@@ -183,10 +180,7 @@ class WebhookDelivery:
                 await self._stop_tasks()
 
     async def _stop_tasks(self) -> None:
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.end(*self._tasks.values())
 
     async def _look_for_webhooks(self) -> bool:
         """Whether there is a webhook. While there is none, commits do not wake the delivery."""

@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from registry.errors import DatabaseUnavailable, LogRewound, RegistryError
 from registry.events.write_batch import Head
-from registry.infra import postgres
+from registry.infra import postgres, tasks
 from registry.infra.files import write_durably
 from registry.infra.postgres import Connection, Pool
 
@@ -175,9 +175,7 @@ class ContinuityGuard:
         try:
             yield self
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await tasks.end(task)
             await self._save()
 
     async def _watch(self, pool: Pool) -> None:

@@ -30,7 +30,7 @@ from registry.events.notifications import NOTIFY_CHANNEL, NOTIFY_RIGHTS
 from registry.events.store import StoredEvent
 from registry.events.types import EventRedacted
 from registry.events.write_batch import Head, HeadMoved, WriteBatch
-from registry.infra import postgres
+from registry.infra import postgres, tasks
 from registry.infra.postgres import Connection, Pool
 from registry.mirror.contradiction import Contradiction, OriginUnreadable
 from registry.mirror.origin import PAGE, Origin
@@ -115,10 +115,7 @@ class Follower:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await tasks.end(self._task)
 
     async def _run(self) -> None:
         while True:

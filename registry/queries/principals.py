@@ -90,7 +90,9 @@ class Principals:
 
     async def _refresh(self) -> None:
         """Drop the principals that have newer events, if there may be some; one look serves all that wait."""
-        while self._hints != self._seen_hints or time.monotonic() - self._checked_at > MAX_AGE_SECONDS:
+        # From the request's arrival: a database that takes longer than that to answer would be asked for ever.
+        oldest = time.monotonic() - MAX_AGE_SECONDS
+        while self._hints != self._seen_hints or self._checked_at < oldest:
             if self._refreshing is None or self._refreshing.done():
                 self._refreshing = asyncio.create_task(self._drop_changed())
             await asyncio.shield(self._refreshing)

@@ -7,7 +7,6 @@ requests until it has caught up. A request reads from one server only, so that i
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import time
 from collections import deque
@@ -18,7 +17,7 @@ import structlog
 
 from registry.events import write_batch
 from registry.events.continuity import ContinuityGuard
-from registry.infra import postgres
+from registry.infra import postgres, tasks
 from registry.infra.postgres import Pool
 
 log = structlog.get_logger(__name__)
@@ -80,10 +79,7 @@ class ReadServers:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await tasks.end(self._task)
 
     def current(self) -> Pool:
         """The server of this request: chosen at its first read among the usable replicas, and kept to its end."""

@@ -25,7 +25,7 @@ from registry.events import mirror_state, store, write_batch
 from registry.events.continuity import ContinuityGuard
 from registry.events.mirror_state import Mirror
 from registry.events.write_batch import Head
-from registry.infra import postgres
+from registry.infra import postgres, tasks
 from registry.infra.postgres import Connection, Pool
 from registry.schemas import encode_long
 from registry.transparency import checkpoint_store, signing_keys
@@ -136,10 +136,7 @@ class Evidence:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await tasks.end(self._task)
 
     def committed(self, head: Head) -> None:
         """Commit listener: the log has grown."""
@@ -149,7 +146,8 @@ class Evidence:
         while True:
             # Commits of other processes are not signalled here: look for them at intervals.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), max(self._seconds, 1))
+                async with asyncio.timeout(max(self._seconds, 1)):
+                    await self._changed.wait()
             self._changed.clear()
             try:
                 await self.checkpoint()

@@ -8,13 +8,17 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import httpx
 import pytest
 
 from registry.api import bodies, import_session
+from registry.append.recorder import MAX_IMPORT_BATCH_EVENTS
+from registry.events.log_lock import LOG_LOCK_KEY
 from tests.api.announcements import corrected, pledged, registered
 from tests.api.conftest import Service
 from tests.conftest import PATIENCE
+from tests.faults.servers import eventually
 
 TYPE = {"Content-Type": "application/x-ndjson"}
 
@@ -239,3 +243,30 @@ async def test_refused_lines_are_explained_in_the_language_of_the_client(
         assert any("가" <= letter <= "힣" for letter in detail), detail
     assert atomic.headers["content-language"] == "ko"
     assert atomic.json()["line"] == 1
+
+
+async def test_import_whose_client_leaves_while_nothing_is_recorded_ends(
+    service: Service, client: httpx.AsyncClient, new_slug: Callable[[], str]
+) -> None:
+    lines = [{"deal": new_slug(), **registered()} for _ in range(2 * import_session.WINDOW)]
+
+    recorder = service.app.state.services.recorder
+
+    async def lines_wait() -> bool:
+        return bool(recorder.queue_length >= import_session.WINDOW - MAX_IMPORT_BATCH_EVENTS)
+
+    async def ended() -> bool:
+        # This request is the only one.
+        return "registry_http_requests_in_flight 1.0" in (await client.get("/metrics")).text
+
+    writer = await asyncpg.connect(service.settings.owner_url)
+    try:
+        async with writer.transaction():
+            await writer.execute("SELECT pg_advisory_xact_lock($1)", LOG_LOCK_KEY)
+            importing = asyncio.create_task(send(client, *lines))
+            # As many lines as an import may have in the queue: its reading waits.
+            await eventually(lines_wait)
+            importing.cancel()
+            await eventually(ended)
+    finally:
+        await writer.close()

@@ -22,6 +22,7 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from registry.errors import PortfolioUnavailable
+from registry.infra import tasks
 from registry.infra.postgres import Connection, Pool
 from registry.projections.columnar.files import CopyDirectory
 from registry.projections.columnar.following import CopyState, apply, changes_since, write_state
@@ -109,10 +110,7 @@ class ColumnarCopy:
         """Close the file once the questions that run have been answered."""
         if self._timer is not None:
             self._timer.cancel()
-        for task in (self._following, self._indexing):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        await tasks.end(self._following, self._indexing)
         async with self._lock:
             for threads in (self._threads, self._long):
                 await asyncio.to_thread(threads.shutdown, cancel_futures=True)

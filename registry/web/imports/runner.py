@@ -34,6 +34,7 @@ from registry.imports.tracker.notes import notes_of
 from registry.imports.tracker.plan import ParsedLine, Plan, make_plan
 from registry.imports.tracker.questions import CHOICES, QuestionFile
 from registry.imports.workbook import CellError
+from registry.infra import tasks
 from registry.queries.deals import DealQueries
 from registry.queries.imports import ImportQueries
 from registry.queries.log import LogQueries
@@ -99,9 +100,8 @@ class ImportJobs:
     async def __aexit__(self, *_: object) -> None:
         """Stop the imports. What was recorded stays, and a second run completes them."""
         self._stopping.set()
-        assert self._expiry is not None
-        self._expiry.cancel()
-        await asyncio.gather(self._expiry, *self._tasks.values(), return_exceptions=True)
+        await tasks.end(self._expiry)
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _expire(self) -> None:
         while True:
@@ -229,7 +229,8 @@ class ImportJobs:
             if not failed:
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._stopping.wait()
             if self._stopping.is_set():
                 raise _Stopped
             failed = await self._send(job, plan, credential, language, results, failed)
