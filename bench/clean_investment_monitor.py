@@ -200,6 +200,7 @@ async def run(file: Path, *, rates: bool) -> bool:
                     second, printed = await command(process, key, str(file), *options)
                     print(f"second import: {second:.1f} s, {second / first:.2f} of the first: {printed}")
                 async with httpx.AsyncClient(base_url=process.url, timeout=600) as client:
+                    await service.answered(client, "/v1/totals?limit=1")
                     await compare(client, comparison)
             if rates:
                 async with service.database(server) as made:

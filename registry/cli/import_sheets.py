@@ -39,7 +39,7 @@ from registry.imports.workbook import CellError, Sheet
 
 INVALID = 5
 MAX_PRINTED = 50
-"""Errors, questions and notes that are printed; all of them are in the files."""
+"""Errors, questions and flags that are printed. All errors and questions are in the files; flags are at their deals."""
 
 
 class ImportOptions(Struct, frozen=True, kw_only=True):
@@ -67,6 +67,7 @@ class Outcome(Struct):
     results: list[dict[str, Any]] = field(default_factory=list)
     proposals: list[dict[str, Any]] = field(default_factory=list)
     statuses: set[int] = field(default_factory=set)
+    flags: int = 0
 
 
 def write_template(file: Path) -> None:
@@ -80,10 +81,10 @@ def write_template(file: Path) -> None:
             raise typer.BadParameter(rendered(Text("template_name")), param_hint="--template")
 
 
-def describe_sheet(file: Path) -> None:
-    """Print a draft of a mapping for a sheet; print what was guessed to standard error."""
-    with workbook.open_sheets([_existing(file)]) as sheets:
-        draft = describe.describe(sheets)
+def describe_sheets(files: Sequence[Path], name: str) -> None:
+    """Print a draft of a mapping for one of the sheets; print what was guessed to standard error."""
+    with workbook.open_sheets([_existing(file) for file in files]) as sheets:
+        draft = describe.describe(sheets, name=name)
     typer.echo(draft.mapping, nl=False)
     for guess in draft.guesses:
         stderr.print(rendered(guess), soft_wrap=True, markup=False)
@@ -110,6 +111,8 @@ def import_sheets(files: Sequence[Path], options: ImportOptions, url: str) -> No
                 return (Line(plan.sheet, one.row, one.slug, one.line) for one in plan.lines())
 
         _record(service, lines, options, outcome)
+        if outcome.flags > MAX_PRINTED:
+            stderr.print(rendered(Text("more_flags", count=outcome.flags - MAX_PRINTED)), markup=False)
         if outcome.errors:
             report = options.report or files[0].with_name(f"{files[0].stem}-refused.csv")
             count = write_report(report, sheets, header_rows, outcome.errors, rendered)
@@ -257,7 +260,9 @@ def _take(line: Line, result: dict[str, Any], options: ImportOptions, outcome: O
     outcome.recorded += status == 201
     outcome.repeated += status == 200
     for flag in result.get("flags", ()):
-        stderr.print(f"{at}: {flag['detail']}", soft_wrap=True, markup=False)
+        outcome.flags += 1
+        if outcome.flags <= MAX_PRINTED:
+            stderr.print(f"{at}: {flag['detail']}", soft_wrap=True, markup=False)
     if "proposal" in result:
         outcome.proposals.append(result)
     if options.as_json:

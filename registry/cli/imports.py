@@ -23,6 +23,9 @@ Mapping = Annotated[
 ]
 PublishedOn = Annotated[str | None, typer.Option(help="The date on which the sheet was published.", show_default=False)]
 Describe = Annotated[bool, typer.Option("--describe", help="Print a draft of a mapping for a sheet.")]
+SheetName = Annotated[
+    str, typer.Option("--sheet", help="A part of the name of the sheet to describe.", show_default=False)
+]
 Questions = Annotated[
     Path | None,
     typer.Option(help="The file for questions and your answers. [SHEET-questions.toml]", show_default=False),
@@ -48,6 +51,7 @@ def import_(
     mapping: Mapping = None,
     published_on: PublishedOn = None,
     describe: Describe = False,
+    sheet: SheetName = "",
     questions: Questions = None,
     report: Report = None,
     strict: Strict = False,
@@ -72,7 +76,7 @@ def import_(
         elif len(sheets) != len(files or ()):
             raise typer.BadParameter(rendered(Text("sheets_and_lines")), param_hint="FILE")
         elif describe:
-            import_sheets.describe_sheet(Path(sheets[0]))
+            import_sheets.describe_sheets([Path(file) for file in sheets], sheet)
         else:
             options = import_sheets.ImportOptions(
                 mapping=mapping,
@@ -86,7 +90,7 @@ def import_(
             )
             import_sheets.import_sheets([Path(file) for file in sheets], options, url)
         return
-    if any((mapping, published_on, describe, questions, report, strict, dry_run)):
+    if any((mapping, published_on, describe, sheet, questions, report, strict, dry_run)):
         raise typer.BadParameter(rendered(Text("only_for_sheets")), param_hint="FILE")
     if not files:
         raise typer.BadParameter(rendered(Text("file_missing")), param_hint="FILE")

@@ -117,7 +117,7 @@ def decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
         decoded = decoder.decode(body)
     except msgspec.ValidationError as error:
         _refuse_duplicates(body)
-        raise Invalid([_to_field_error(str(error))]) from None
+        raise Invalid([to_field_error(str(error))]) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _not_json(body, error) from None
     # msgspec keeps the last of two equal keys. Without escapes, the canonical form has as many strings as the body
@@ -186,7 +186,7 @@ _CODES: tuple[tuple[re.Pattern[str], str], ...] = (
 _JSON_TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 
 
-def _to_field_error(message: str) -> FieldError:
+def to_field_error(message: str) -> FieldError:
     """msgspec's message as a code. Its path becomes the pointer, with the field that it names at the end."""
     pointer = ""
     # The message of a decoding hook ends with a path of its own, below the path that msgspec adds.

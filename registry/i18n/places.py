@@ -28,7 +28,15 @@ def place_name(code: str, language: str) -> str:
 
 # What else people call them.
 _OTHER_NAMES = {
-    "KR": ("한국", "Korea"), "US": ("USA", "America"), "GB": ("Britain", "UK"),
+    "AE": ("UAE",), "BN": ("Brunei",), "BO": ("Bolivia",), "CD": ("DR Congo", "DRC", "Democratic Republic of Congo"),
+    "CG": ("Republic of Congo", "Congo"), "CI": ("Ivory Coast",), "CV": ("Cape Verde",), "CZ": ("Czech Republic",),
+    "FM": ("Micronesia",), "GB": ("Britain", "Great Britain", "UK", "U.K."), "HK": ("Hong Kong",), "IR": ("Iran",),
+    "KP": ("North Korea",), "KR": ("한국", "Korea", "South Korea", "Republic of Korea"), "LA": ("Laos",),
+    "MD": ("Moldova",),
+    "MM": ("Burma",), "MO": ("Macau", "Macao"), "NL": ("Holland",), "PS": ("Palestine",), "RU": ("Russia",),
+    "SY": ("Syria",), "SZ": ("Swaziland",), "TL": ("East Timor",), "TR": ("Turkey",), "TW": ("Taiwan",),
+    "TZ": ("Tanzania",), "US": ("USA", "U.S.A.", "U.S.", "America"), "VA": ("Vatican City",), "VE": ("Venezuela",),
+    "VN": ("Vietnam",),
     "KR-11": ("서울특별시",), "KR-26": ("부산광역시", "Pusan"), "KR-27": ("대구광역시", "Taegu"),
     "KR-28": ("인천광역시",),
     "KR-29": ("광주광역시", "Kwangju"), "KR-30": ("대전광역시", "Taejon"), "KR-31": ("울산광역시",),

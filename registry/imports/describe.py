@@ -13,9 +13,11 @@ from msgspec import Struct, field
 from registry.imports import values
 from registry.imports.messages import ImportText
 from registry.imports.values import ValueProblem
-from registry.imports.workbook import MAX_PREAMBLE_ROWS, Sheet, SheetRow, Table, header_of
+from registry.imports.workbook import MAX_PREAMBLE_ROWS, Sheet, SheetRow, Table, header_of, named_first
 
 SAMPLE_ROWS = 2000
+COMPARED_ROWS = 100
+"""Rows by which the sheets of a workbook are compared."""
 MAX_DISTINCT = 25
 LIKELY = 0.6
 """A column holds what most of its cells hold; the others may be wrong, or words such as `unknown`."""
@@ -32,6 +34,7 @@ class SheetColumn(Struct):
     kind: str
     examples: list[str]
     dates: str = ""
+    separator: str = ""
     values: list[str] = field(default_factory=list)
     empty_words: list[str] = field(default_factory=list)
     is_unique: bool = False
@@ -48,7 +51,7 @@ _MEANINGS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     # What a column's name contains, the field that it may be, and the kinds of values that the field takes.
     (r"\b(capex|investment|amount|cost|usd|krw|eur|value|투자)|\$", "pledge.amount", ("number", "amount")),
     (
-        r"\b(company|owner|investor|developer|operator|manufacturer|parent|sponsor)|기업|회사",
+        r"\b(company|companies|owner|investor|developer|operator|manufacturer|parent|sponsor)|기업|회사",
         "party",
         ("text", "choice"),
     ),
@@ -58,28 +61,62 @@ _MEANINGS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (r"^lat(itude)?$|위도", "site.latitude", ("number", "text")),
     (r"^(lon|lng|long|longitude)$|경도", "site.longitude", ("number", "text")),
     (r"\bpower|capacity.*\bmw\b|\(mw\)|\bmw\b|전력", "site.power_mw", ("number",)),
-    (r"\bgpus?\b", "site.gpus", ("number",)),
+    (r"\bgpus?\b|\b(number|count) of .*(chips|accelerators)", "site.gpus", ("number",)),
+    (r"\bh100", "metric.h100_equivalents", ("number",)),
     (r"\bjobs|employment|고용", "metric.jobs", ("number",)),
     (r"\bannounce|공개일|발표", "effective_on", ("date",)),
-    (r"\b(start|operation|completion|online|cod)\b|가동|완공|준공", "milestone.planned", ("date",)),
+    (r"\b(start|operation(s|al)?|completion|online|cod)\b|가동|완공|준공", "milestone.planned", ("date",)),
     (r"\bstatus|stage|phase\b|단계|상태", "status", ("choice", "text")),
     (r"\b(technology|fuel|product)\b|기술", "classifications.technology", ("choice", "text")),
     (r"\b(segment|sector|industry)\b|업종", "classifications.segment", ("choice", "text")),
     (r"\b(project|facility|plant).?type\b", "classifications.project_type", ("choice", "text")),
     (r"\b(url|link|source|website)\b|출처|링크", "source.url", ("url",)),
 )
+_REPEATED = frozenset({"party", "milestone.planned", "source.url"})
+"""What a row may state several times. Of amounts, the first is taken: further ones are often parts of it."""
+_REMARK = re.compile(r"\b(notes?|quote|comments?|remarks?)\b|비고|메모", re.IGNORECASE)
+_SEPARATORS = (";", r"\|", r",(?=\S)")
+"""What separates the items of a cell. A comma and a space may be a part of a name: `Alpha, Inc.`"""
 _KEY = re.compile(r"\b(unique.?)?id$|\bkey\b|\bcode$|번호$|^id\b", re.IGNORECASE)
 _TITLE = re.compile(r"\b(project|facility|plant|site|name|title|handle|deal)\b|명$|이름", re.IGNORECASE)
+_DESCRIPTION = re.compile(r"\bdescription\b|설명|내용", re.IGNORECASE)
 
 
-def describe(sheets: Sequence[Sheet], header_row: int | None = None) -> Draft:
-    """Draft a mapping for the first sheet that has a table; `header_row` is the header's row, if it is known."""
-    for sheet in sheets:
-        table = sheet.table(header_row=header_row) if header_row is not None else guess_table(sheet)
-        if table is not None:
-            columns = list(_columns(table))
-            return _Drafter(sheet, table, columns, header_row).draft()
-    return Draft("", [ImportText("no-rows")])
+def describe(sheets: Sequence[Sheet], header_row: int | None = None, name: str = "") -> Draft:
+    """Draft a mapping for a sheet.
+
+    Args:
+        sheets: The sheets of the files.
+        header_row: The number of the header's row, if it is known.
+        name: A part of the sheet's name. By default, the sheet with the fullest table is described.
+    """
+    found = choose_table(sheets, header_row, name)
+    if found is None:
+        return Draft("", [ImportText("no-rows")])
+    sheet, table = found
+    draft = _Drafter(sheet, table, list(_columns(table)), header_row, is_only=len(sheets) == 1).draft()
+    if len(sheets) > 1:
+        draft.guesses.insert(0, ImportText("guessed-sheet", sheet=sheet.name, total=len(sheets)))
+    return draft
+
+
+def choose_table(sheets: Sequence[Sheet], header_row: int | None = None, name: str = "") -> tuple[Sheet, Table] | None:
+    """The sheet with the fullest table among those whose name has a part, and its table."""
+    named = named_first(sheets, name)
+    if named and (named[0].name.casefold() == name.casefold() or len(named) == 1):
+        table = _table(named[0], header_row)
+        return (named[0], table) if table is not None else None
+    best = max(named, key=lambda sheet: _filled_cells(_table(sheet, header_row)), default=None)
+    table = _table(best, header_row) if best is not None else None
+    return (best, table) if best is not None and table is not None else None
+
+
+def _table(sheet: Sheet, header_row: int | None) -> Table | None:
+    return sheet.table(header_row=header_row) if header_row is not None else guess_table(sheet)
+
+
+def _filled_cells(table: Table | None) -> int:
+    return sum(sum(map(bool, row.cells)) for row in islice(table.rows, COMPARED_ROWS)) if table is not None else 0
 
 
 def guess_table(sheet: Sheet) -> Table | None:
@@ -121,10 +158,17 @@ def _column(name: str, letter: str, texts: list[str]) -> SheetColumn:
         kind,
         [text[:40] for text, _ in counted.most_common(3)],
         dates,
+        _separator(filled) if kind in ("text", "choice") else "",
         sorted(counted) if len(counted) <= MAX_DISTINCT else [],
         empty_words,
         is_unique=len(counted) == len(texts) > 1,
     )
+
+
+def _separator(texts: Sequence[str]) -> str:
+    """What separates the items of a column's cells, as a regular expression; empty if they have one item each."""
+    counts = {sign: sum(re.search(sign, text) is not None for text in texts) for sign in _SEPARATORS}
+    return next((sign for sign, count in counts.items() if count > len(texts) / 100), "")
 
 
 def _kind(texts: list[str], distinct: int) -> tuple[str, str]:
@@ -165,8 +209,11 @@ def _reads(parse: object, *arguments: object) -> bool:
 class _Drafter:
     """Writes the draft."""
 
-    def __init__(self, sheet: Sheet, table: Table, columns: list[SheetColumn], header_row: int | None) -> None:
+    def __init__(
+        self, sheet: Sheet, table: Table, columns: list[SheetColumn], header_row: int | None, *, is_only: bool
+    ) -> None:
         self.sheet = sheet
+        self.is_only = is_only
         self.table = table
         self.header_row = header_row
         self.columns = columns
@@ -180,10 +227,12 @@ class _Drafter:
         if found is not None and found.header_row != self.table.header_row:
             # A row above the header has the name of the key too: a header of two rows.
             self.header_row = self.table.header_row
-        names = (c for c in self.columns if c is not key and c.kind in ("text", "choice") and _TITLE.search(c.name))
-        title = next(names, key)
+        texts = [column for column in self.columns if column is not key and column.kind in ("text", "choice")]
+        names = [column for pattern in (_TITLE, _DESCRIPTION) for column in texts if pattern.search(column.name)]
+        title = (names or [key])[0]
         for column in self.columns:
-            if column not in (key, title) and (meaning := _meaning(column)):
+            meaning = _meaning(column) if column not in (key, title) else None
+            if meaning is not None and (meaning in _REPEATED or meaning not in self.by_meaning):
                 self.by_meaning.setdefault(meaning, []).append(column)
         text = "\n".join(self._lines(key, title)) + "\n"
         used = {key.name, title.name} | {c.name for columns in self.by_meaning.values() for c in columns}
@@ -222,11 +271,10 @@ class _Drafter:
             yield f"empty = {json.dumps(words, ensure_ascii=False)}  # a guess"
         if forms := sorted({column.dates for column in self.columns if column.dates}):
             yield f"dates = {json.dumps(forms)}"
-        if self.header_row is not None:
-            yield from ("", "[sheet]", f"header = {self.header_row}")
-        yield from ("", "[source]", f"publisher = {_string(self.table.name)}", f"title = {_string(self.table.name)}")
-        if urls := self.by_meaning.get("source.url"):
-            yield f"url = {_from(urls[0])}"
+        yield from self._sheet()
+        yield from ("", "[[source]]", f"publisher = {_string(self.table.name)}", f"title = {_string(self.table.name)}")
+        for column in self.by_meaning.get("source.url", ()):
+            yield from ("", "[[source]]", f"url = {_from(column)}")
         yield from ("", "[deal]", f"key = {_string(key.name)}", f"slug = {_string(f'{name}-')}")
         yield f"title = {_from(title)}"
         yield 'kind = "investment"'
@@ -238,26 +286,38 @@ class _Drafter:
             yield from (f"{meaning.partition('.')[2]} = {_from(found[0])}" for meaning, found in axes.items())
         yield from self._blocks()
 
+    def _sheet(self) -> Iterator[str]:
+        if self.header_row is not None or not self.is_only:
+            yield from ("", "[sheet]")
+        if not self.is_only:
+            yield f"name = {_string(self.sheet.name)}"
+        if self.header_row is not None:
+            yield f"header = {self.header_row}"
+
     def _blocks(self) -> Iterator[str]:
         for column in self.by_meaning.get("party", ()):
-            yield from ("", "[[party]]", f"organization = {_from(column)}", f"role = {_string(_role(column.name))}")
+            split = f", split = {_string(column.separator)}" if column.separator else ""
+            yield from ("", "[[party]]", f"organization = {{ column = {_string(column.name)}{split} }}")
+            yield f"role = {_string(_role(column.name))}"
         site = {meaning: found[0] for meaning, found in self.by_meaning.items() if meaning.startswith("site.")}
         if site:
             yield from ("", "[[site]]", 'site = "site"')
             yield from (f"{meaning.partition('.')[2]} = {_from(column)}" for meaning, column in site.items())
-        for i, column in enumerate(self.by_meaning.get("pledge.amount", ()), 1):
-            yield from ("", "[[pledge]]", f"pledge = {_string('total' if i == 1 else f'amount-{i}')}")
+        for column in self.by_meaning.get("pledge.amount", ()):
+            yield from ("", "[[pledge]]", 'pledge = "total"')
             factor, currency = _unit(column.name)
             times = f', times = "{factor}"' if factor is not None else ""
             yield f"amount = {{ column = {_string(column.name)}{times} }}"
             if column.kind == "number":
                 yield f'currency = "{currency or "USD"}"' + ("" if currency else "  # a guess")
-        for column in self.by_meaning.get("metric.jobs", ()):
-            yield from ("", "[[metric]]", 'metric = "jobs"', 'basis = "planned"  # a guess', f"value = {_from(column)}")
+        metrics = {meaning: found for meaning, found in self.by_meaning.items() if meaning.startswith("metric.")}
+        for meaning, found in metrics.items():
+            yield from ("", "[[metric]]", f"metric = {_string(meaning.partition('.')[2])}")
+            yield from ('basis = "planned"  # a guess', f"value = {_from(found[0])}")
         for i, column in enumerate(self.by_meaning.get("milestone.planned", ()), 1):
             yield from ("", "[[milestone]]", f"milestone = {_string(f'milestone-{i}')}")
             yield from ('kind = "operations_started"  # a guess', f"planned = {_from(column)}")
-        for column in self.by_meaning.get("status", ())[:1]:
+        for column in self.by_meaning.get("status", ()):
             yield from (
                 "",
                 "[[status]]",
@@ -267,6 +327,8 @@ class _Drafter:
 
 def _meaning(column: SheetColumn) -> str | None:
     name = column.name.replace("_", " ")
+    if _REMARK.search(name):
+        return None
     for pattern, meaning, kinds in _MEANINGS:
         if column.kind in kinds and re.search(pattern, name, re.IGNORECASE):
             return meaning
@@ -309,12 +371,12 @@ _EMPTY_WORDS = frozenset({"n/a", "na", "-", "–", "—", "none", "unknown", "tb
 """Texts that usually mean the same as an empty cell."""
 
 _STAGES = (
-    (r"operat|online|complete|running|가동|운영|준공", "operating"),
+    (r"retire|closed|decommission", "retired"),
+    (r"operat|online|complete|running|existing|가동|운영|준공", "operating"),
     (r"construct|building|착공|건설|공사", "construction"),
     (r"cancel|취소", "cancelled"),
     (r"suspend|hold|pause|보류|중단", "suspended"),
     (r"shelve|mothball", "shelved"),
-    (r"retire|closed", "retired"),
     (r"sign|협약", "signed"),
     (r"commit|approved|확정", "committed"),
     (r"announc|plan|propos|intend|발표|계획|예정|추진", "intention"),

@@ -16,6 +16,7 @@ import pycountry
 from registry.domain.money import format_decimal
 from registry.events import edtf
 from registry.events.edtf import first_day, last_day
+from registry.i18n.places import place_names
 from registry.imports import korean
 from registry.imports.messages import ImportText
 
@@ -27,6 +28,13 @@ _NUMBERS = {
     ",": re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?([eE][+-]?\d{1,2})?", re.ASCII),
 }
 _SPACED = re.compile(r"(?<=\d)[ \u00a0\u2009\u202f'’](?=\d{3}(?!\d))")
+_HALF = re.compile(r"(?:(\d{4})[- /]?H([12])|H([12])[- /]?(\d{4}))", re.ASCII | re.IGNORECASE)
+_MONTH = re.compile(
+    r"(jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
+    r"|nov(?:ember)?|dec(?:ember)?)\.?,? (\d{4})",
+    re.ASCII | re.IGNORECASE,
+)
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _QUARTER = re.compile(
     r"(?:(\d{4})[- /]?Q([1-4])|Q([1-4])[- /]?(\d{4})|(\d{4})년\s*([1-4])분기)", re.ASCII | re.IGNORECASE
 )
@@ -79,19 +87,26 @@ QUARTER_CODES = 32
 
 @lru_cache(maxsize=50_000)
 def loose_date(text: str, formats: tuple[str, ...]) -> str:
-    """A date as EDTF: a day in one of the formats, a month, a quarter (`2021-Q3`), a year, or EDTF itself.
+    """A date as EDTF: in one of the formats, a month, a quarter (`2021-Q3`), a half-year, a year, or EDTF itself.
 
     Raises:
         ValueProblem: The text is no date.
     """
     for form in formats:
         try:
-            return datetime.strptime(text, form).date().isoformat()  # noqa: DTZ007 - a date has no time zone
+            day = datetime.strptime(text, form).date().isoformat()  # noqa: DTZ007 - a date has no time zone
         except ValueError:
             continue
+        return day[: _precision(form)]
     if match := _QUARTER.fullmatch(text):
         year, quarter = match[1] or match[4] or match[5], int(match[2] or match[3] or match[6])
         return f"{year}-{QUARTER_CODES + quarter}"
+    if match := _HALF.fullmatch(text):
+        first, last = ("01", "06") if (match[2] or match[3]) == "1" else ("07", "12")
+        year = match[1] or match[4]
+        return f"{year}-{first}/{year}-{last}"
+    if match := _MONTH.fullmatch(text):
+        return f"{match[2]}-{_MONTHS.index(match[1][:3].lower()) + 1:02}"
     text = korean.edtf_of(text) or text
     # The time of day that spreadsheet programs add to a day.
     text = re.sub(r"[T ]00:00(:00(\.0+)?)?\Z", "", text)
@@ -100,6 +115,13 @@ def loose_date(text: str, formats: tuple[str, ...]) -> str:
     except ValueError:
         raise ValueProblem(ImportText("date-invalid", text=text)) from None
     return text
+
+
+def _precision(form: str) -> int:
+    """The length of what a format of dates states: `%m/%Y` is a month, not its first day."""
+    if re.search("%[djDFcxuwaAUWV]", form):
+        return len("2021-05-01")
+    return len("2021-05") if re.search("%[mbBh]", form) else len("2021")
 
 
 def effective_day(loose: str, published_on: date | None) -> date:
@@ -127,21 +149,18 @@ def place_code(text: str, country: str | None) -> str:
     """
     if country in (None, "KR") and (code := korean.place_of(text)) is not None:
         return code
-    folded = text.casefold()
+    name = _name_key(text)
     if country is not None:
         names = _subdivisions(country)
-        if code := names.get(folded) or names.get(f"{country}-{text}".casefold()):
+        if code := names.get(text.casefold()) or names.get(f"{country}-{text}".casefold()):
             return code
-    elif folded in _us_states():
-        raise ValueProblem(ImportText("place-ambiguous", text=text, state=_us_states()[folded]))
+    elif name in _us_states():
+        raise ValueProblem(ImportText("place-ambiguous", text=text, state=_us_states()[name]))
     if re.fullmatch(r"[A-Z]{2}-[A-Z0-9]{1,3}", text):
         if text.casefold() in _subdivisions(text[:2]):
             return text
     else:
-        try:
-            found = str(pycountry.countries.lookup(text).alpha_2)
-        except LookupError:
-            found = ""
+        found = _countries().get(name)
         # Within a country, only that country is meant: `CA` is not Canada in a list of US plants.
         if found and country in (None, found):
             return found
@@ -163,10 +182,33 @@ def _subdivisions(country: str) -> dict[str, str]:
 def _us_states() -> dict[str, str]:
     """The US states, by their two-letter code, and by their name where a country has it too."""
     states = {code.partition("-")[2].casefold(): code for code in _subdivisions("US").values()}
-    countries: Any = pycountry.countries
-    return states | {
-        name: code for name, code in _subdivisions("US").items() if countries.get(name=name.title()) is not None
-    }
+    return states | {name: code for name, code in _subdivisions("US").items() if name in _countries()}
+
+
+@lru_cache
+def _countries() -> dict[str, str]:
+    """The codes of countries by their codes and their names: those of ISO 3166, and what people call them.
+
+    A name that two countries have, such as one that only differs in its article, is left out.
+    """
+    known: dict[str, str] = {}
+    shared: set[str] = set()
+    all_countries: Any = pycountry.countries
+    for one in all_countries:
+        fields = ("alpha_2", "alpha_3", "numeric", "name", "official_name", "common_name")
+        names = [getattr(one, name, "") for name in fields]
+        names += [name for some in place_names(one.alpha_2).values() for name in some]
+        for name in {_name_key(name) for name in names if name}:
+            if known.setdefault(name, one.alpha_2) != one.alpha_2:
+                shared.add(name)
+    return {name: code for name, code in known.items() if name not in shared}
+
+
+def _name_key(name: str) -> str:
+    """A country's name without case, accents, articles and punctuation: `Korea (the Republic of)`."""
+    folded = unicodedata.normalize("NFKD", name.replace("’", "'")).casefold()
+    plain = "".join(sign for sign in folded if not unicodedata.combining(sign))
+    return " ".join(word for word in re.findall(r"[\w']+", plain) if word != "the")
 
 
 def degrees(text: str) -> str:
@@ -185,15 +227,25 @@ def degrees(text: str) -> str:
 # --- names ------------------------------------------------------------------------------------------------------------
 
 
+_LATIN_LETTERS = str.maketrans(
+    {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"}
+)
+"""Letters that are no ASCII letters with an accent."""
+
+
 @lru_cache(maxsize=50_000)
 def slugify(name: str) -> str:
     """A name as a slug: its letters and digits without accents, everything else as hyphens.
 
-    A name without Latin letters or digits becomes a digest, so that it has a slug too.
+    Where that leaves letters out, a digest stands for them: two companies named `LG…` in Hangul are not one.
     """
-    folded = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"[^a-z0-9]+", "-", folded).strip("-")[:MAX_SLUG_LENGTH].strip("-")
-    return slug or digest(name)
+    folded = unicodedata.normalize("NFKD", name).lower().translate(_LATIN_LETTERS)
+    letters = "".join(sign for sign in folded if not unicodedata.combining(sign))
+    slug = "-".join(re.findall(r"[a-z0-9]+", letters))
+    if slug and len(slug) <= MAX_SLUG_LENGTH and not any(sign.isalnum() and not sign.isascii() for sign in letters):
+        return slug
+    rest = digest(unicodedata.normalize("NFC", name))
+    return f"{slug[: MAX_SLUG_LENGTH - len(rest) - 1].strip('-')}-{rest}".strip("-")
 
 
 def digest(text: str) -> str:

@@ -128,6 +128,14 @@ class Table(Struct, frozen=True):
         return next((headers.index(name) for name in map(normalized, names) if name in headers), None)
 
 
+def named_first(sheets: Sequence[Sheet], name: str) -> list[Sheet]:
+    """The sheets whose name has a part, and first the one with exactly this name. A single sheet may have another."""
+    if len(sheets) == 1:
+        return list(sheets)
+    named = [sheet for sheet in sheets if name.casefold() in sheet.name.casefold()]
+    return sorted(named, key=lambda sheet: sheet.name.casefold() != name.casefold())
+
+
 def position(sheet: str, row: int, column: int) -> str:
     """A cell's position, such as `Announcements!F12`; `column` counts from 0."""
     # Imported here and below: loading openpyxl is a sixth of the start of a command.

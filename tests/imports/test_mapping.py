@@ -284,6 +284,11 @@ def test_ambiguous_number_is_refused(text: str, sign: str) -> None:
         ("2025-Q3", "2025-35", "2025-09-30"),
         ("Q1 2025", "2025-33", "2025-03-31"),
         ("2025년 4분기", "2025-36", "2025-12-31"),
+        ("H2 2025", "2025-07/2025-12", "2025-12-31"),
+        ("2025 h1", "2025-01/2025-06", "2025-06-30"),
+        ("Dec. 2025", "2025-12", "2025-12-31"),
+        # A format without a day states none.
+        ("02/2025", "2025-02", "2025-02-28"),
         ("2025", "2025", "2025-12-31"),
         # A report of something done cannot be about the future.
         ("2026", "2026", "2026-05-20"),
@@ -291,8 +296,14 @@ def test_ambiguous_number_is_refused(text: str, sign: str) -> None:
     ],
 )
 def test_loose_date_holds_from_its_last_possible_day(text: str, loose: str, day: str) -> None:
-    read = values.loose_date(text, ("%Y-%m-%d", "%d.%m.%Y"))
+    read = values.loose_date(text, ("%Y-%m-%d", "%d.%m.%Y", "%m/%Y"))
     assert (read, values.effective_day(read, date(2026, 5, 20)).isoformat()) == (loose, day)
+
+
+@pytest.mark.parametrize("text", ["maybe 2026", "early 2026", "Planned 2026", "H3 2026", "FY2026"])
+def test_text_with_a_year_in_it_is_no_date(text: str) -> None:
+    with pytest.raises(ValueProblem):
+        values.loose_date(text, ("%Y-%m-%d",))
 
 
 STATES = sorted(code.code.partition("-")[2] for code in pycountry.subdivisions.get(country_code="US"))  # type: ignore[no-untyped-call]
@@ -315,16 +326,61 @@ def test_bare_us_state_code_is_never_a_country(state: str) -> None:
         ("KR-31", None, "KR-31"),
         ("KOR", None, "KR"),
         ("United States", "US", "US"),
+        ("Korea (Republic of)", None, "KR"),
+        ("대한민국", None, "KR"),
+        ("The Netherlands", None, "NL"),
+        ("Turkey", None, "TR"),
+        ("UK", None, "GB"),
+        ("Cote d’Ivoire", None, "CI"),
+        ("Congo (the Democratic Republic of the)", None, "CD"),
     ],
 )
 def test_place_is_read_by_code_or_name(text: str, country: str | None, code: str) -> None:
     assert values.place_code(text, country) == code
 
 
+def test_every_country_is_read_by_its_codes_and_names_in_iso_3166() -> None:
+    for country in pycountry.countries:
+        names = (country.alpha_3, country.numeric, country.name, getattr(country, "official_name", country.name))
+        for name in names:
+            if name.casefold() not in AMBIGUOUS:
+                assert values.place_code(name, None) == country.alpha_2
+
+
+AMBIGUOUS = {code.name.casefold() for code in pycountry.subdivisions.get(country_code="US")}  # type: ignore[no-untyped-call]
+"""States and territories of the US of whose name there is a country, too."""
+
+
 @pytest.mark.parametrize(("text", "country"), [("Georgia", None), ("KR-99", None), ("ON", "US"), ("Atlantis", None)])
 def test_ambiguous_or_unknown_place_is_refused(text: str, country: str | None) -> None:
     with pytest.raises(ValueProblem):
         values.place_code(text, country)
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("LG화학", "LG에너지솔루션"), ("Alpha " * 12 + "East", "Alpha " * 12 + "West"), ("甲 AI", "乙 AI")],
+)
+def test_names_that_share_only_what_a_slug_can_have_are_two(one: str, other: str) -> None:
+    slugs = values.slugify(one), values.slugify(other)
+    assert len(set(slugs)) == 2
+    assert all(len(slug) <= values.MAX_SLUG_LENGTH for slug in slugs)
+
+
+@pytest.mark.parametrize(("name", "slug"), [("Société Générale", "societe-generale"), ("Ørsted A/S", "orsted-a-s")])
+def test_slug_has_the_letters_without_accents(name: str, slug: str) -> None:
+    assert values.slugify(name) == slug
+
+
+def test_value_that_does_not_fit_is_reported_in_words(tmp_path: Path) -> None:
+    text = HEAD.replace("[source]", "[[source]]").replace("[deal]", '[[source]]\nurl = { column = "Link" }\n[deal]')
+    made = plan(tmp_path, text, "Id,Name,Link", "1,Plant,see the website")
+    [error] = made.errors
+    assert (error.at, error.value, error.problem.code) == ("main!C2", "see the website", "field-invalid")
+    assert "regex" not in str(error.problem)
 
 
 # --- drafts -----------------------------------------------------------------------------------------------------------
@@ -356,3 +412,46 @@ def test_draft_of_a_mapping_is_a_mapping(tmp_path: Path) -> None:
         "status_observed",
     }
     assert {guess.params["column"] for guess in draft.guesses if guess.code == "without-place"} == {"Colour"}
+
+
+def test_draft_is_of_the_fullest_sheet_or_of_the_named_one(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    readme = book.active
+    assert readme is not None
+    readme.title = "Readme"
+    readme.append(["About this list"])
+    for name, width in (("Sites old", 4), ("Sites", 4), ("Articles", 2)):
+        sheet = book.create_sheet(name)
+        sheet.append(["ID", "Site name", "Country", "Investor"][:width])
+        for i in range(5):
+            sheet.append([f"{name}-{i}", f"Site {i}", "Kenya", "Alpha;Beta"][:width])
+    file = tmp_path / "list.xlsx"
+    book.save(file)
+    with workbook.open_sheets([file]) as sheets:
+        mapping = mappings.parse(describe(sheets).mapping)
+        assert mapping.sheet.name == "Sites old"
+        assert planned(sheets, mapping).sheet == "Sites old"
+        # The name of one sheet may be a part of another one's.
+        named = mappings.parse(describe(sheets, name="sites").mapping)
+        made = planned(sheets, named)
+    assert made.sheet == "Sites"
+    assert made.errors == []
+    parties = [msgspec.json.decode(line.line)["event"].get("parties") for line in made.lines()]
+    assert {party["organization"] for some in parties for party in some or ()} == {"alpha", "beta"}
+
+
+def test_draft_says_of_each_column_whether_it_is_in_it(tmp_path: Path) -> None:
+    header = (
+        "Id,Name,Reported cost,Estimated cost,Cost note,Power (MW),Peak power (MW),H100 equivalents,Source 1,Source 2"
+    )
+    rows = (
+        f"{i},P {i},5{i},6{i},about $5m,3{i},4{i},70{i},https://a.example/{i},https://b.example/{i}" for i in range(9)
+    )
+    (tmp_path / "list.csv").write_text("\n".join((header, *rows)), "utf-8")
+    with workbook.open_sheets([tmp_path / "list.csv"]) as sheets:
+        draft = describe(sheets)
+    body = draft.mapping.partition("\nscheme = ")[2]
+    for guess in draft.guesses:
+        assert (f'"{guess.params["column"]}"' in body) == (guess.code == "guessed"), guess
+    without = {str(guess.params["column"]) for guess in draft.guesses if guess.code == "without-place"}
+    assert without == {"Estimated cost", "Cost note", "Peak power (MW)"}

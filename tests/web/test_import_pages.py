@@ -186,6 +186,31 @@ async def test_workbook_in_korean_is_mapped_and_previewed(importer: httpx.AsyncC
     assert "배터리 공장" in previewed
 
 
+async def test_another_sheet_of_a_workbook_is_chosen(importer: httpx.AsyncClient, slug: str) -> None:
+    book = openpyxl.Workbook()
+    readme = book.active
+    assert readme is not None
+    readme.title = "Readme"
+    readme.append(["About"])
+    for name in ("Plants", "Ports"):
+        sheet = book.create_sheet(name)
+        sheet.append(["ID", f"{name} project", "Investor"])
+        for i in range(3 if name == "Plants" else 2):
+            sheet.append([f"{slug}-{i}", f"{name} {i}", "Alpha"])
+    content = BytesIO()
+    book.save(content)
+    path = await upload(importer, "list.xlsx", content.getvalue())
+    page = await importer.get(path)
+    assert "Plants 1" in section(page.text, "preview")
+    chosen = await send(importer, f"{path}/header", sheet="Ports")
+    assert "Ports 1" in section(chosen.text, "preview")
+    assert "Plants" not in section(chosen.text, "preview")
+    token_ = token(chosen.text)
+    refused = await importer.post(f"{path}/header", data={"csrf": token_, "sheet": "Boats"})
+    assert refused.status_code == 400
+    assert "Ports 1" in section((await importer.get(path)).text, "preview")
+
+
 async def test_block_and_field_are_added_and_removed_without_scripts(importer: httpx.AsyncClient, slug: str) -> None:
     path = await upload(importer, "plants.csv", PLANTS.format(x=slug).encode())
     fields = fields_of((await importer.get(path)).text)

@@ -25,7 +25,7 @@ from registry.imports.tracker.matching import Decision, GoneDeal, NewRow, RowMat
 from registry.imports.tracker.questions import Answers, OpenQuestion
 from registry.imports.tracker.registry import KnownDeal, Registry, in_pieces
 from registry.imports.tracker.rows import RowReader, StatedDeal
-from registry.imports.workbook import CellError, Sheet, SheetRow, Table, normalized
+from registry.imports.workbook import CellError, Sheet, SheetRow, Table, named_first, normalized
 
 PIECE = 500
 """Rows that are compared with the registry at a time."""
@@ -94,12 +94,11 @@ def open_table(sheets: Sequence[Sheet], mapping: Mapping) -> Table | None:
         found = {normalized(cell) for cell in cells}
         return all(names & found for names in needed)
 
-    for sheet in sheets:
-        # A single sheet may have another name, such as a report of refused rows.
-        if len(sheets) == 1 or mapping.sheet.name.casefold() in sheet.name.casefold():
-            table = sheet.table(has_key, mapping.sheet.header)
-            if table is not None:
-                return table
+    # A single sheet may have another name, such as a report of refused rows.
+    for sheet in named_first(sheets, mapping.sheet.name):
+        table = sheet.table(has_key, mapping.sheet.header)
+        if table is not None:
+            return table
     return None
 
 

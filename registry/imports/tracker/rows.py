@@ -15,6 +15,7 @@ from msgspec import Struct, field
 from registry.errors import FieldError
 from registry.events import validation
 from registry.events.edtf import last_day
+from registry.events.intake import to_field_error
 from registry.events.types import (
     Announcement,
     DealEvent,
@@ -260,12 +261,11 @@ class RowReader:
         try:
             return msgspec.convert(fields, kind, dec_hook=decode_hook)
         except msgspec.ValidationError as error:
-            message, _, pointer = str(error).partition(" - at `$.")
-            path = pointer.rstrip("`").replace("[...]", "")
+            problem = to_field_error(str(error))
+            path = problem.pointer.removeprefix("/").replace("/", ".")
             leaf = next((leaf for leaf in leaves if path.startswith(".".join(leaf.path))), None)
-            name = path or "row"
-            problem = ImportText("field-does-not-fit", field=name, reason=message[0].lower() + message[1:])
-            stated.errors.append(self._error(stated, leaf, problem))
+            text = ImportText("field-invalid", field=path or "row", problem=problem)
+            stated.errors.append(self._error(stated, leaf, text))
             return None
 
     def _error(self, stated: StatedDeal, leaf: Leaf | None, problem: ImportText) -> CellError:

@@ -139,7 +139,7 @@ class ImportPages(Controller):
             anchor = ""
         else:
             before = file.read_text("utf-8")
-            table = read_sample(import_jobs.store.path(job, SAMPLE)).table(check(before, MAPPING)[0], job.header)
+            table = read_sample(import_jobs.store.path(job, SAMPLE)).table(check(before, MAPPING)[0], job)
             data = form_data.data_of(sent, tomllib.loads(before), table.header if table is not None else ())
             anchor = form_data.edit(data, sent.get("do", ""))
             file.write_text(document.to_toml(data), "utf-8")
@@ -153,12 +153,16 @@ class ImportPages(Controller):
     async def post_header(
         self, request: Request, public_page: Page, id: FromPath[str], import_jobs: Jobs
     ) -> Response[bytes]:
-        """Draft the mapping for another row as the header."""
+        """Draft the mapping for another sheet, or for another row as the header."""
         job, sent = await _sent(request, public_page, id, import_jobs)
         number = sent.get("header", "")
-        if not number.isascii() or not number.isdigit() or not 1 <= int(number) <= 1000:
+        if number and not (number.isascii() and number.isdigit() and 1 <= int(number) <= 1000):
             raise InvalidParameter("integer", parameter="header", low=1, high=1000)
-        await import_jobs.prepare(job, int(number))
+        names = [sampled.name for sampled in read_sample(import_jobs.store.path(job, SAMPLE)).sheets]
+        if sent.get("sheet", "") not in names:
+            raise InvalidParameter("choice", parameter="sheet", known=tuple(names))
+        job.sheet, job.header = sent["sheet"], int(number) if number else None
+        await import_jobs.prepare(job, replace=True)
         return redirect(public_page.link(f"/import/{job.id}"))
 
     @post("/import/{id:str}/files", status_code=303)

@@ -67,6 +67,7 @@ class Job(Struct, kw_only=True):
         owner: The principal who began it. Only this principal sees it.
         files: The names of the uploaded files.
         published_on: The day on which the sheet was published.
+        sheet: The name of the sheet, if it was said.
         header: The number of the header's row, if it was said.
         phase: What happens to it now.
         is_trial: Whether the last run was to record nothing.
@@ -89,6 +90,7 @@ class Job(Struct, kw_only=True):
     used_at: datetime
     published_on: date
     files: list[str] = field(default_factory=list)
+    sheet: str = ""
     header: int | None = None
     phase: Phase = "mapping"
     is_trial: bool = False

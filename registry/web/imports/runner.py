@@ -108,19 +108,18 @@ class ImportJobs:
             self.store.expire(datetime.now(UTC))
             await asyncio.sleep(EXPIRY_SECONDS)
 
-    async def prepare(self, job: Job, header: int | None = None) -> None:
-        """Take a sample of the uploaded sheets, and draft a mapping unless one was uploaded.
+    async def prepare(self, job: Job, *, replace: bool = False) -> None:
+        """Take a sample of the uploaded sheets, and draft a mapping unless there is one that is not to be replaced.
 
         Raises:
             UnreadableSheet: A file is not a sheet.
         """
         async with self._slot:
-            sample, draft = await asyncio.to_thread(take_sample, self.store.sheets(job), header)
+            sample, draft = await asyncio.to_thread(take_sample, self.store.sheets(job), job.sheet, job.header)
         self.store.path(job, SAMPLE).write_bytes(msgspec.json.encode(sample))
         file = self.store.path(job, MAPPING)
-        if header is not None or not file.exists():
+        if replace or not file.exists():
             file.write_text(draft, "utf-8")
-        job.header = header
         self.store.save(job)
 
     def start(self, job: Job, credential: Credential, language: str, run: Run) -> None:

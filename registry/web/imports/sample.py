@@ -46,13 +46,13 @@ class Sample(Struct):
         """The sheets with their first rows."""
         return [sampled.sheet() for sampled in self.sheets]
 
-    def table(self, mapping: Mapping | None, header: int | None) -> Table | None:
-        """The table that a mapping describes; without one, the first sheet that has the look of one."""
+    def table(self, mapping: Mapping | None, job: Job) -> Table | None:
+        """The table that a mapping describes; without one, the one that was chosen, or the fullest."""
         sheets = self.as_sheets()
         if mapping is not None and (table := open_table(sheets, mapping)) is not None:
             return table
-        tables = (sheet.table(header_row=header) if header else describe.guess_table(sheet) for sheet in sheets)
-        return next((table for table in tables if table is not None), None)
+        chosen = describe.choose_table(sheets, job.header, job.sheet)
+        return chosen[1] if chosen is not None else None
 
 
 class PreviewedRow(Struct, frozen=True):
@@ -63,15 +63,15 @@ class PreviewedRow(Struct, frozen=True):
     errors: Sequence[CellError] = ()
 
 
-def take_sample(files: Sequence[Path], header: int | None) -> tuple[Sample, str]:
-    """The sample of sheets, and the draft of a mapping for them.
+def take_sample(files: Sequence[Path], name: str, header: int | None) -> tuple[Sample, str]:
+    """The sample of sheets, and the draft of a mapping for one of them.
 
     Raises:
         UnreadableSheet: A file is not a sheet.
     """
     with workbook.open_sheets(files, MAX_UNPACKED_BYTES) as sheets:
         sampled = [SampledSheet(sheet.name, list(_first_rows(sheet))) for sheet in sheets[:MAX_SHEETS]]
-        draft = describe.describe(sheets, header)
+        draft = describe.describe(sheets, header, name)
     return Sample(sampled, [in_each_language(guess) for guess in draft.guesses]), draft.mapping
 
 

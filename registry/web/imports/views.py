@@ -93,7 +93,7 @@ async def shown(
     mapping_text = jobs.store.path(job, MAPPING).read_text("utf-8")
     sample = read_sample(jobs.store.path(job, SAMPLE))
     mapping, problems = check(mapping_text, MAPPING)
-    table = sample.table(mapping, job.header)
+    table = sample.table(mapping, job)
     mapping_form = form.form_of(tomllib.loads(mapping_text), problems, added)
     lines, preview_problem = await asyncio.to_thread(_preview, sample, mapping, job)
     sheet = _sheet(sample, table)
@@ -107,6 +107,7 @@ async def shown(
             problem=problem,
             guesses=sample.guesses,
             sheet=sheet,
+            sheet_names=[sampled.name for sampled in sample.sheets],
             form=mapping_form,
             policies=form.POLICIES,
             nothing=form.NOTHING,
