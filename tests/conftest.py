@@ -14,7 +14,7 @@ import os
 import secrets
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from functools import cache
 from pathlib import Path
 from shutil import disk_usage
@@ -25,6 +25,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 import structlog
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 from hypothesis import HealthCheck, settings
 from msgspec import Struct
 from msgspec.structs import replace
@@ -34,6 +35,7 @@ from registry.infra import migrations, postgres
 from registry.infra.embedded.binaries import find_binaries
 from registry.infra.embedded.server import OWNER_ROLE, Embedded
 from registry.infra.embedded.user import User
+from tests.hung import tasks_shown_after
 
 
 def examples(count: int) -> int:
@@ -218,6 +220,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the tests, file by file, as the processes take them."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Show the asyncio tasks of a test that hangs, before faulthandler ends the run."""
+    seconds = float(item.config.getini("faulthandler_timeout")) - 20
+    with tasks_shown_after(seconds, item.nodeid, item.config.stash[fault_handler_stderr_fd_key]):
+        return (yield)
 
 
 async def copy_database(admin: asyncpg.Connection[asyncpg.Record], template: str, name: str) -> None:
