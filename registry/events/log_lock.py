@@ -19,10 +19,15 @@ LOG_LOCK_KEY = 8243105007150424697
 
 # READ COMMITTED, whatever the database's default: under another level, a read after a wait for the lock would see the
 # log as it was before (tests/append/test_several_writers.py).
-LOCK = f"""
+LOCK = """
 BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
-SELECT pg_advisory_xact_lock({LOG_LOCK_KEY});
+SET LOCAL idle_in_transaction_session_timeout = '{idle}s';
+SELECT pg_advisory_xact_lock({key});
 """
+
+# Seconds that a process may compute between two statements while it holds the lock. Then the server ends its
+# transaction: a process that freezes blocks the others no longer than that.
+IDLE_SECONDS = 10
 
 # Seconds to wait for a connection, and for the lock, before the database counts as unavailable.
 LOCK_TIMEOUT_SECONDS = 8.0
@@ -69,7 +74,7 @@ async def hold_log_lock(connection: Connection, patience: float) -> AsyncIterato
     try:
         with terminate_on_timeout(connection):
             try:
-                await connection.execute(LOCK, timeout=patience)
+                await connection.execute(LOCK.format(idle=IDLE_SECONDS, key=LOG_LOCK_KEY), timeout=patience)
             except asyncpg.FeatureNotSupportedError as error:
                 # A standby, such as a former primary, refuses READ WRITE with a state of its own (0A000).
                 raise asyncpg.ReadOnlySQLTransactionError(str(error)) from error

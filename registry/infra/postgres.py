@@ -128,7 +128,7 @@ async def pool(
     """A pool of connections in UTC, each named `name` in pg_stat_activity.
 
     The pool reconnects within CONNECT_SECONDS when it next needs a lost connection. The server ends a transaction that
-    is idle for IDLE_SECONDS, so that a process that freezes with the log's lock blocks others no longer than that.
+    is idle for IDLE_SECONDS, so that the locks of a process that freezes do not stay.
 
     Args:
         min_size: Connections that are opened at once. With 0 the server may be down.

@@ -144,6 +144,32 @@ async def freeze_service(bench: Bench) -> None:
     service.send_signal(signal.SIGCONT)
 
 
+async def freeze_service_with_lock(bench: Bench) -> None:
+    """Stop a service between two statements of a transaction that holds the lock of the log."""
+    owner = await bench.owner()
+    service = bench.services[0]
+    holder = """
+    SELECT pid
+      FROM pg_locks
+           JOIN pg_stat_activity USING (pid)
+     WHERE locktype = 'advisory' AND granted
+       AND state = 'idle in transaction' AND application_name = 'registry recorder'
+    """
+    async with asyncio.timeout(60):
+        while True:
+            await asyncio.sleep(random.uniform(0, 0.02))
+            service.send_signal(signal.SIGSTOP)
+            # What the other service holds, it does not hold for long.
+            if (pid := await owner.fetchval(holder)) is not None:
+                await asyncio.sleep(0.5)
+                if await owner.fetchval(holder) == pid:
+                    break
+            service.send_signal(signal.SIGCONT)
+    await asyncio.sleep(LONG_FROZEN_SECONDS)
+    service.send_signal(signal.SIGCONT)
+    await owner.close()
+
+
 async def freeze_postgres(bench: Bench) -> None:
     await freeze_all_of_postgres(bench, FROZEN_SECONDS)
 
@@ -387,6 +413,11 @@ INJECTIONS = (
         freeze_backend_in_commit,
     ),
     Injection("service frozen", "SIGSTOP of a service for 3 s", freeze_service),
+    Injection(
+        "service frozen with the lock",
+        "SIGSTOP of a service for 20 s while it holds the lock of the log between two statements",
+        freeze_service_with_lock,
+    ),
     Injection("Postgres frozen", "SIGSTOP of all processes of Postgres for 3 s", freeze_postgres),
     Injection(
         "Postgres frozen in COMMIT",

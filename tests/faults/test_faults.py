@@ -141,7 +141,7 @@ async def test_process_frozen_with_the_lock_blocks_others_only_for_the_timeout(
     database: ScratchDatabase, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server ends its transaction and rolls it back."""
-    monkeypatch.setattr(postgres, "IDLE_SECONDS", 1)
+    monkeypatch.setattr(log_lock, "IDLE_SECONDS", 1)
     frozen = await postgres.pool(database.app_url, min_size=1, max_size=1)
 
     async def freeze() -> None:
