@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from datetime import datetime
+from collections.abc import Callable
 from typing import Any
 
 from litestar import Controller
@@ -14,11 +13,13 @@ from registry.api.bodies import Request
 from registry.api.openapi import MERGED, reading
 from registry.api.parameters import DealSlug, Position, RecordedAt, instant
 from registry.api.responses import RawResponse, json_response
+from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
-from registry.domain.history import AsOf
+from registry.domain.history import AsOf, FoldedStream
 from registry.domain.record import resolve_record
 from registry.errors import MergedInto, NotFound
 from registry.infra.settings import Settings
+from registry.infra.threads import answer_apart, while_asked
 from registry.queries.deals import DealQueries
 from registry.standards import ocds
 
@@ -40,10 +41,12 @@ class OcdsController(Controller):
         position: Position = None,
     ) -> RawResponse[dict[str, Any]]:
         """A release package: one release for each event of the deal, with what the event changed."""
-        found = await _history(
-            deal_queries, settings, deal, AsOf(recorded_at=instant("recorded_at", recorded_at), position=position)
-        )
-        return _package(request, settings, found, {"releases": _releases(settings, deal, found)})
+
+        def content(found: ocds.History) -> dict[str, Any]:
+            return {"releases": _releases(settings, deal, found)}
+
+        as_of = AsOf(recorded_at=instant("recorded_at", recorded_at), position=position)
+        return await _package(request, settings, await deal_queries.stream(deal), as_of, content)
 
     @reading("/records/{deal:str}", "not_found", responses=MERGED)
     async def get_ocds_record(
@@ -56,27 +59,27 @@ class OcdsController(Controller):
         position: Position = None,
     ) -> RawResponse[dict[str, Any]]:
         """A record package: the deal's releases, and the release that they compile to."""
-        found = await _history(
-            deal_queries, settings, deal, AsOf(recorded_at=instant("recorded_at", recorded_at), position=position)
-        )
-        record = {
-            "ocid": ocds.ocid(settings.ocid_prefix, deal),
-            "releases": _releases(settings, deal, found),
-            "compiledRelease": ocds.compiled_release(settings.ocid_prefix, deal, found),
-        }
-        return _package(request, settings, found, {"records": [record]})
+
+        def content(found: ocds.History) -> dict[str, Any]:
+            record = {
+                "ocid": ocds.ocid(settings.ocid_prefix, deal),
+                "releases": _releases(settings, deal, found),
+                "compiledRelease": ocds.compiled_release(settings.ocid_prefix, deal, found),
+            }
+            return {"records": [record]}
+
+        as_of = AsOf(recorded_at=instant("recorded_at", recorded_at), position=position)
+        return await _package(request, settings, await deal_queries.stream(deal), as_of, content)
 
 
-async def _history(deals: DealQueries, settings: Settings, deal: str, as_of: AsOf) -> ocds.History:
-    stream = await deals.stream(deal)
+def _history(settings: Settings, stream: FoldedStream[Deal], as_of: AsOf) -> ocds.History:
     events = [event for event in stream.events if as_of.was_recorded(event)]
     if not events:
-        raise NotFound("deal", deal=deal)
-    merged_into = resolve_record(deal, events, DEALS).merged_into
+        raise NotFound("deal", deal=stream.slug)
+    merged_into = resolve_record(stream.slug, events, DEALS).merged_into
     if merged_into is not None:
-        raise MergedInto(deal=deal, into=merged_into)
-    # A state for each event of a long history takes long enough to block the event loop.
-    return await asyncio.to_thread(ocds.history, settings.ocid_prefix, deal, events)
+        raise MergedInto(deal=stream.slug, into=merged_into)
+    return ocds.history(settings.ocid_prefix, stream.slug, while_asked(events))
 
 
 def _releases(settings: Settings, deal: str, found: ocds.History) -> list[dict[str, Any]]:
@@ -85,10 +88,19 @@ def _releases(settings: Settings, deal: str, found: ocds.History) -> list[dict[s
     ]
 
 
-def _package(
-    request: Request, settings: Settings, found: ocds.History, content: dict[str, Any]
+async def _package(
+    request: Request,
+    settings: Settings,
+    stream: FoldedStream[Deal],
+    as_of: AsOf,
+    content: Callable[[ocds.History], dict[str, Any]],
 ) -> RawResponse[dict[str, Any]]:
-    published: datetime = found.releases[-1].event.recorded_at
-    licence = settings.data_licence.url if settings.data_licence is not None else None
-    package = ocds.package(str(request.url), settings.log_origin, licence, published, content)
-    return json_response(ocds.encode(package))
+    uri = str(request.url)
+
+    def encoded() -> bytes:
+        found = _history(settings, stream, as_of)
+        licence = settings.data_licence.url if settings.data_licence is not None else None
+        published = found.releases[-1].event.recorded_at
+        return ocds.encode(ocds.package(uri, settings.log_origin, licence, published, content(found)))
+
+    return json_response(await answer_apart(stream.version, encoded))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from functools import partial
@@ -42,7 +42,7 @@ async def apart(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwar
 async def answer_apart(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Return the same for an answer, which may take longer. A request that ends meanwhile leaves the queue.
 
-    Work of more than seconds calls `stop_if_left`.
+    Work of more than seconds calls `stop_if_left`, or takes its items from `while_asked`.
     """
     if not is_long(size):
         return work(*args, **kwargs)
@@ -54,6 +54,13 @@ async def answer_apart(size: int, work: Callable[P, T], *args: P.args, **kwargs:
     except asyncio.CancelledError:
         left.set()
         raise
+
+
+def while_asked(items: Iterable[T]) -> Iterator[T]:
+    """Pass items on, until the request has ended. Raises Left."""
+    for item in items:
+        stop_if_left()
+        yield item
 
 
 def stop_if_left() -> None:

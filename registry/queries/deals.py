@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import TypeVar
 
@@ -25,7 +25,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.assessment import Assessment, assess, flags_by_event, last_published
-from registry.domain.audit.change_points import ChangePoint, change_points
+from registry.domain.audit.change_points import change_points
 from registry.domain.audit.comparison import compare
 from registry.domain.audit.entries import AuditEntry, audit_trail
 from registry.domain.audit.provenance import FIRST_FIELD, FieldPlace, provenance_page
@@ -38,7 +38,7 @@ from registry.domain.rates import Rates
 from registry.domain.stages import inactivity
 from registry.errors import MergedInto, NotFound, NotYetEffective
 from registry.events.types import EventRedacted
-from registry.infra.threads import answer_apart, is_long, stop_if_left
+from registry.infra.threads import answer_apart, is_long, while_asked
 from registry.projections import deal_links, organizations
 from registry.projections.deal_items import deal_items
 from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader, point_on_axis
@@ -337,12 +337,10 @@ class DealQueries:
         stream = await self.stream(slug)
         calendar = self._streams.calendar
 
-        def points() -> Iterator[ChangePoint]:
-            for point in change_points(stream.events, calendar):
-                stop_if_left()
-                yield point
+        def answer() -> Timemap:
+            return timemap(slug, while_asked(change_points(stream.events, calendar)), calendar.now())
 
-        return await answer_apart(stream.version, lambda: timemap(slug, points(), calendar.now()))
+        return await answer_apart(stream.version, answer)
 
     async def memento(self, slug: str, as_of: AsOf, accepted: datetime) -> AsOf:
         """Return the point of the memento for an instant that a request accepts (`StreamReader.memento`).
@@ -381,7 +379,7 @@ class DealQueries:
         fact_axis, at = point_on_axis(axis, known)
         day, pool = min(resolved.effective_on, LAST_DAY), self._streams.pool()
         merged = await self._streams.merged_deals(axis, known)
-        deal = (await self.stream(slug)).state_as_of(resolved.as_of).state
+        deal, _ = await _state_and_survivor(await self.stream(slug), resolved.as_of)
         related: set[str] = set()
         for name in merged_with(slug, merged):
             related.update(await deal_links.related_to(pool, fact_axis, day, at, name))
@@ -411,8 +409,7 @@ class DealQueries:
         state: Deal | None = None
         while name is not None:
             stream, _ = await self._streams.load(f"deal/{name}")
-            snapshot = stream.state_as_of(known) if stream is not None else None
-            state, name = (snapshot.state, snapshot.merged_into) if snapshot is not None else (None, None)
+            state, name = await _state_and_survivor(stream, known) if stream is not None else (None, None)
         return replace(state, deal=slug) if state is not None else None
 
     async def assessment(self, stream: FoldedStream[Deal], snapshot: StateAsOf[Deal], as_of: AsOf) -> Assessment:
@@ -425,6 +422,16 @@ class DealQueries:
 def unknown_deal(slug: str) -> NotFound:
     """The error for a slug that no deal ever had."""
     return NotFound("deal", deal=slug)
+
+
+async def _state_and_survivor(stream: FoldedStream[Deal], as_of: AsOf) -> tuple[Deal | None, str | None]:
+    """A deal's state, and the deal that it was merged into, at a point."""
+
+    def read(own: FoldedStream[Deal]) -> tuple[Deal | None, str | None]:
+        snapshot = own.state_as_of(as_of)
+        return snapshot.state, snapshot.merged_into
+
+    return await answer_apart(stream.version, read, stream.own() if is_long(stream.version) else stream)
 
 
 def _read(stream: FoldedStream[Deal], as_of: AsOf) -> tuple[StateAsOf[Deal], Deal]:

@@ -7,20 +7,23 @@ compiling the releases by the standard's merge rules gives the compiled release 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
-from registry.domain.deal import Deal, MilestoneState, PledgeState, SiteState
+from registry.domain.deal import Deal, MilestoneState, PledgeState, RelationState, SiteState
+from registry.domain.facts import HEADER, STAGE, FactKey
 from registry.domain.fold import DEALS
 from registry.domain.history import FoldedStream
 from registry.domain.sources import source_id
 from registry.events.edtf import first_day, last_day
-from registry.events.types import Recorded
+from registry.events.types import EventCorrected, EventVoided, Recorded
 from registry.events.values import Amount, Edtf, Horizon, Localized, Source
 
 VERSION = "1.1"
@@ -33,6 +36,18 @@ MILESTONE_TYPES = {"approval": "approval", "financing": "financing"}
 MILESTONE_STATUSES = {"planned": "scheduled", "reached": "met", "cancelled": "notMet"}
 
 Json = dict[str, Any]
+Path = tuple[str, ...]
+
+BUDGET: Path = ("planning", "budget")
+DOCUMENTS: Path = ("planning", "documents")
+LISTS: dict[str, Path] = {
+    "pledges": (*BUDGET, "budgetBreakdown"),
+    "milestones": ("planning", "milestones"),
+    "sites": ("planning", "locations"),
+    "parties": ("parties",),
+    "relations": ("relatedProcesses",),
+}
+"""Where the objects of each list of a deal stand."""
 
 
 class Release(Struct, frozen=True):
@@ -57,65 +72,186 @@ def ocid(prefix: str, deal: str) -> str:
 def history(prefix: str, deal: str, events: Iterable[Recorded]) -> History:
     """The releases of a deal's events, in the order of the log.
 
+    Each release is made from the facts that its event changed, so a release costs what it states.
+
     Args:
         prefix: The publisher's prefix of identifiers.
         deal: The deal.
         events: Its events up to the point in time; the effective date is open.
     """
-    releases, compiled = [], dict[str, Any]()
-    for event, document in _documents(prefix, deal, events):
-        after = _with_stubs(compiled, document)
-        releases.append(Release(event, _difference(compiled, after)))
-        compiled = after
-    return History(tuple(releases), compiled)
+    parts, compiled = _Parts(prefix, deal), _Compiled()
+    releases = tuple(Release(event, compiled.change(parts.after(event, compiled.ids))) for event in events)
+    return History(releases, compiled.document())
 
 
-def _documents(prefix: str, deal: str, events: Iterable[Recorded]) -> Iterator[tuple[Recorded, Json]]:
-    """Each event with the whole deal as it stood when the event was recorded."""
-    stream = FoldedStream(deal, DEALS)
-    for event in events:
-        if stream.events:
-            stream.append(event)
+class _Part(Struct, frozen=True):
+    """Part of a document, as it stands after an event.
+
+    Attributes:
+        fields: What is no list of objects, by its path; None for what the deal lacks.
+        lists: The objects of each list by id; those that the deal has no more are None.
+    """
+
+    fields: dict[Path, Any]
+    lists: dict[Path, dict[str, Json | None]]
+
+
+class _Compiled:
+    """What the releases so far compile to. A release cannot remove an object from a list, only its fields."""
+
+    def __init__(self) -> None:
+        self._fields: dict[Path, Any] = {}
+        self._lists: dict[Path, dict[str, Json]] = {}
+
+    def ids(self, path: Path) -> Iterable[str]:
+        """The objects that a list has, or had."""
+        return self._lists.get(path, ())
+
+    def change(self, part: _Part) -> Json:
+        """Take the part that an event changed. Returns what its release states: a field that is gone is null."""
+        changed: Json = {}
+        for path, value in part.fields.items():
+            before, after = self._fields.get(path) or {}, _stated(value or {})
+            if before != after:
+                _put(changed, path, _difference(before, after))
+                self._fields[path] = after
+        for path, objects in part.lists.items():
+            known, stated = self._lists.setdefault(path, {}), []
+            for id, each in objects.items():
+                if each is None and id not in known:
+                    continue
+                before = known.get(id, {})
+                known[id] = _with_stubs(before, _stated(each) if each is not None else {"id": id})
+                if known[id] != before:
+                    stated.append({"id": id} | _difference(before, known[id]))
+            if stated:
+                _put(changed, path, stated)
+        return changed
+
+    def document(self) -> Json:
+        """The compiled document."""
+        document: Json = {}
+        for path, value in self._fields.items():
+            if value:
+                _put(document, path, dict(value))
+        for path, objects in self._lists.items():
+            if objects:
+                _put(document, path, list(objects.values()))
+        return document
+
+
+def _put(document: Json, path: Path, value: Any) -> None:
+    *parents, last = path
+    for name in parents:
+        document = document.setdefault(name, {})
+    document[last] = value
+
+
+# --- what an event changed --------------------------------------------------------------------------------------------
+
+
+class _Parts:
+    """The part of a deal's document that each of its events may have changed."""
+
+    def __init__(self, prefix: str, deal: str) -> None:
+        self._prefix = prefix
+        self._stream = FoldedStream(deal, DEALS)
+        # The pledges whose object has the name of an organization, and the sources that each event cites.
+        self._paid_by: defaultdict[str, set[str]] = defaultdict(set)
+        self._cited: dict[UUID, tuple[Source, ...]] = {}
+        # The events that cite a source, by their place in the log.
+        self._citing: defaultdict[str, dict[int, Source]] = defaultdict(dict)
+
+    def after(self, event: Recorded, ids: Callable[[Path], Iterable[str]]) -> _Part:
+        """The part that the next event may have changed.
+
+        Args:
+            event: The event.
+            ids: The objects that each list has so far.
+        """
+        if self._stream.events:
+            self._stream.append(event)
         else:
-            stream = FoldedStream(deal, DEALS, [event])
-        sources = [source for each in stream.record.effective_events for source in each.sources]
-        yield event, _document(prefix, stream.state, sources)
+            self._stream = FoldedStream(event.slug, DEALS, [event])
+        facts = self._stream.changed
+        everything = facts is None
+        if facts is None:
+            facts = frozenset(fact for fact, _ in self._stream.timeline.facts()) | {HEADER, STAGE}
+        facts |= {("pledges", pledge) for fact in facts if fact[0] == "parties" for pledge in self._paid_by[fact[1]]}
+        lists = self._lists(facts)
+        documents = self._documents(self._stream.record.by_id if everything else _named(event, self._stream))
+        fields = self._fields(facts)
+        lists[DOCUMENTS] = documents
+        if everything:
+            lists = {path: {**dict.fromkeys(ids(path)), **lists.get(path, {})} for path in (*LISTS.values(), DOCUMENTS)}
+        return _Part(fields, lists)
+
+    def _fields(self, facts: Iterable[FactKey]) -> dict[Path, Json | None]:
+        fields: dict[Path, Json | None] = {}
+        deal = self._stream.final([fact for fact in facts if fact in (HEADER, STAGE)])
+        if HEADER in facts:
+            texts = {**_texts("project", deal.title), **_texts("description", deal.summary)}
+            fields[BUDGET] = {"id": self._stream.slug, **texts}
+        if STAGE in facts:
+            stage = deal.stage
+            shown = {"value": stage.value, "basis": stage.basis, "since": stage.since} if stage else None
+            fields[("planning", "stage")] = shown
+        return fields
+
+    def _lists(self, facts: frozenset[FactKey]) -> dict[Path, dict[str, Json | None]]:
+        """The objects that facts are shown as; None for a fact that the deal has no more."""
+        lists: dict[Path, dict[str, Json | None]] = {}
+        for fact in sorted(facts):
+            if fact[0] in LISTS:
+                lists.setdefault(LISTS[fact[0]], {})[":".join(filter(None, fact[1:]))] = None
+        deal = self._stream.final(fact for fact in facts if fact[0] in LISTS)
+        payers = {pledge.by[0] for pledge in deal.pledges if len(pledge.by) == 1}
+        named = self._stream.final(("parties", payer) for payer in payers)
+        for pledge in deal.pledges:
+            lists[LISTS["pledges"]][pledge.pledge] = _pledge(named, pledge)
+            if len(pledge.by) == 1:
+                self._paid_by[pledge.by[0]].add(pledge.pledge)
+        for shown in (
+            *((LISTS["milestones"], _milestone(milestone)) for milestone in deal.milestones),
+            *((LISTS["sites"], _location(site)) for site in deal.sites),
+            *((LISTS["parties"], party) for party in _parties(deal)),
+            *((LISTS["relations"], _related(self._prefix, relation)) for relation in deal.relations),
+        ):
+            lists[shown[0]][shown[1]["id"]] = shown[1]
+        return lists
+
+    def _documents(self, events: Iterable[UUID]) -> dict[str, Json | None]:
+        """The sources that events cite, or have cited: each as the last event that cites it states it."""
+        touched: dict[str, None] = {}
+        for event in events:
+            effective = self._stream.record.by_id[event]
+            place = effective.recorded.version
+            for source in self._cited.get(event, ()):
+                if (id := source_id(source)) is not None:
+                    self._citing[id].pop(place, None)
+                    touched[id] = None
+            self._cited[event] = effective.sources
+            for source in effective.sources:
+                if (id := source_id(source)) is not None:
+                    self._citing[id][place] = source
+                    touched[id] = None
+        return {id: _source(id, citing[max(citing)]) if (citing := self._citing[id]) else None for id in touched}
+
+
+def _named(event: Recorded, stream: FoldedStream[Deal]) -> Iterator[UUID]:
+    """An event, and those that it corrects or voids, directly or through another one."""
+    named: Recorded | None = event
+    while named is not None:
+        yield named.id
+        match named.event:
+            case EventCorrected(corrects=target) | EventVoided(voids=target):
+                known = stream.record.by_id.get(target)
+                named = known.recorded if known is not None else None
+            case _:
+                named = None
 
 
 # --- a deal -----------------------------------------------------------------------------------------------------------
-
-
-def _document(prefix: str, deal: Deal, sources: Iterable[Source]) -> Json:
-    planning = {
-        "budget": {
-            "id": deal.deal,
-            **_texts("project", deal.title),
-            **_texts("description", deal.summary),
-            "budgetBreakdown": [_pledge(deal, pledge) for pledge in deal.pledges],
-        },
-        "stage": {"value": deal.stage.value, "basis": deal.stage.basis, "since": deal.stage.since}
-        if deal.stage
-        else None,
-        "milestones": [_milestone(milestone) for milestone in deal.milestones],
-        "locations": [_location(site) for site in deal.sites],
-        "documents": _documents_of(sources),
-    }
-    document: Json = _stated(
-        {
-            "planning": planning,
-            "parties": _parties(deal),
-            "relatedProcesses": [
-                {
-                    "id": ":".join(filter(None, (each.relation, each.pledge, each.deal, each.other_pledge))),
-                    "relationship": [each.relation],
-                    "scheme": "ocid",
-                    "identifier": ocid(prefix, each.deal),
-                }
-                for each in deal.relations
-            ],
-        }
-    )
-    return document
 
 
 def _pledge(deal: Deal, pledge: PledgeState) -> Json:
@@ -200,21 +336,24 @@ def _parties(deal: Deal) -> list[Json]:
     return list(parties.values())
 
 
-def _documents_of(sources: Iterable[Source]) -> list[Json]:
-    documents = {}
-    for source in sources:
-        id = source_id(source)
-        if id is None:
-            continue
-        documents[id] = {
-            "id": id,
-            "title": source.title,
-            "publisher": source.publisher,
-            "url": source.url,
-            "datePublished": f"{source.published_on}T00:00:00Z" if source.published_on else None,
-            "language": source.language,
-        }
-    return list(documents.values())
+def _source(id: str, source: Source) -> Json:
+    return {
+        "id": id,
+        "title": source.title,
+        "publisher": source.publisher,
+        "url": source.url,
+        "datePublished": f"{source.published_on}T00:00:00Z" if source.published_on else None,
+        "language": source.language,
+    }
+
+
+def _related(prefix: str, relation: RelationState) -> Json:
+    return {
+        "id": ":".join(filter(None, (relation.relation, relation.pledge, relation.deal, relation.other_pledge))),
+        "relationship": [relation.relation],
+        "scheme": "ocid",
+        "identifier": ocid(prefix, relation.deal),
+    }
 
 
 def _name_of(deal: Deal, organization: str) -> str | None:

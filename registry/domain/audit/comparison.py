@@ -7,18 +7,24 @@ each change of a field has a kind and a cause.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
+from functools import cached_property
+from itertools import chain
 from typing import Any, Generic, Literal, TypeVar, assert_never
 from uuid import UUID
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from registry.domain.applied_event import AppliedEvent
 from registry.domain.audit.diff import Change, diff
 from registry.domain.audit.entries import BOOKKEEPING_TAGS, change_of, target_events
-from registry.domain.audit.labels import Kind, Label, first_observation, records_again
+from registry.domain.audit.labels import Kind, Label, LastStatements, first_observation
 from registry.domain.corrections import EffectiveEvent
+from registry.domain.deal_facts import item_of_field
+from registry.domain.facts import FactKey
 from registry.domain.fold import CLAIM_TYPES, FoldKey, OrderedEvent, Rules
 from registry.domain.history import AsOf, StateAsOf, state_as_of
 from registry.domain.timeline import Timeline
@@ -234,23 +240,29 @@ class _StepSequence(Generic[S]):
         return _in_fold_order(record), _in_fold_order(left)[::-1], _in_fold_order(entered)
 
     def _re_recorded(self) -> dict[UUID, tuple[UUID, ...]]:
-        """Each event voided between the points and recorded again, and each that records one again: their causes."""
+        """Each event voided between the points and recorded again, and each that records one again: their causes.
+
+        Of several events that record one again, the last of the fold counts, and of several voided ones too.
+        """
         between = {e.id for e in self.recorded_between}
         effective_events = {effective.recorded.id: effective for effective in self.b.effective_events}
+        voids: list[tuple[AppliedEvent, Recorded]] = []
+        for step in self.a.steps:
+            effective = effective_events.get(step.applied.id)
+            if effective is not None and effective.voided_by is not None and effective.voided_by.id in between:
+                voids.append((step.applied, effective.voided_by))
+        if not voids:
+            return {}
+        entered = [(s.applied, s.effective.recorded) for s in self.b.steps if s.effective.recorded.id in between]
+        later = LastStatements((statement, -recorded.position) for statement, recorded in entered)
+        earlier = LastStatements((statement, void.position) for statement, void in voids)
         causes: dict[UUID, tuple[UUID, ...]] = {}
-        for voided in self.a.steps:
-            id = voided.applied.id
-            void = effective_events[id].voided_by if id in effective_events else None
-            if void is None or void.id not in between:
-                continue
-            for entered in self.b.steps:
-                recorded = entered.effective.recorded
-                if (
-                    recorded.position > void.position
-                    and recorded.id in between
-                    and records_again(entered.applied, voided.applied)
-                ):
-                    causes[id] = causes[recorded.id] = (void.id, recorded.id)
+        for statement, void in voids:
+            if (number := later.find(statement, -void.position)) is not None:
+                causes[statement.id] = (void.id, entered[number][1].id)
+        for statement, recorded in entered:
+            if (number := earlier.find(statement, recorded.position)) is not None:
+                causes[recorded.id] = (voids[number][1].id, recorded.id)
         return causes
 
     def _kind(self, present: OrderedEvent, absent_as_of: AsOf, absent_recorded: set[UUID]) -> Kind:
@@ -278,39 +290,53 @@ class _StepSequence(Generic[S]):
         record_day = self.record_days.get(absent_as_of)
         return record_day is None or day < record_day
 
-    def _bookkeeping_causes(self, originals: set[UUID]) -> tuple[UUID, ...]:
+    @cached_property
+    def _acts(self) -> dict[UUID, list[int]]:
+        """The places in `recorded_between` of the corrections and voids about each event."""
+        acts: defaultdict[UUID, list[int]] = defaultdict(list)
+        for place, recorded in enumerate(self.recorded_between):
+            if (target := self.targets.get(recorded.id)) is not None:
+                acts[target].append(place)
+        return acts
+
+    def _bookkeeping_causes(self, originals: Iterable[UUID]) -> tuple[UUID, ...]:
         """The corrections and voids recorded between the points that are about these events."""
-        return tuple(e.id for e in self.recorded_between if self.targets.get(e.id) in originals)
+        places = sorted(place for original in originals for place in self._acts.get(original, ()))
+        return tuple(self.recorded_between[place].id for place in places)
+
+    @cached_property
+    def _claim_dependencies(self) -> dict[str, set[UUID]]:
+        """The events that report each claim, and those that they are about."""
+        found: defaultdict[str, set[UUID]] = defaultdict(set)
+        for other in (*self.a.effective_events, *self.b.effective_events):
+            if isinstance(other.event, ClaimReported):
+                found[other.event.claim] |= {other.recorded.id, other.event.about or other.recorded.id}
+        return found
 
     def _dependencies(self, effective: EffectiveEvent) -> set[UUID]:
         """The events that an event's content and place depend on: a claim's place depends on what it is about."""
-        dependencies = {effective.recorded.id}
-        event = effective.event
-        if not isinstance(event, CLAIM_TYPES):
-            return dependencies
-        for other in (*self.a.effective_events, *self.b.effective_events):
-            if isinstance(other.event, ClaimReported) and other.event.claim == event.claim:
-                dependencies |= {other.recorded.id, other.event.about or other.recorded.id}
-        return dependencies
+        own, event = {effective.recorded.id}, effective.event
+        return own | self._claim_dependencies.get(event.claim, set()) if isinstance(event, CLAIM_TYPES) else own
 
     def _preferences(self) -> tuple[list[_Step], list[_Step]]:
         """The changed preferences: first those whose claim is in the fold from the start, then the others."""
         early: list[_Step] = []
         late: list[_Step] = []
+        preferences: defaultdict[str, set[UUID]] = defaultdict(set)
+        for effective in (*self.a.effective_events, *self.b.effective_events):
+            if isinstance(effective.event, ClaimPreferred):
+                preferences[effective.event.field].add(effective.recorded.id)
+        acts: defaultdict[UUID, list[int]] = defaultdict(list)
+        for place, recorded in enumerate(self.recorded_between):
+            if recorded.type in BOOKKEEPING_TAGS:
+                acts[self.targets.get(recorded.id, recorded.id)].append(place)
         for field in dict.fromkeys((*self.a.preferred, *self.b.preferred)):
             before, after = self.a.preferred.get(field), self.b.preferred.get(field)
             if before == after:
                 continue
-            about = {
-                effective.recorded.id
-                for effective in (*self.a.effective_events, *self.b.effective_events)
-                if isinstance(effective.event, ClaimPreferred) and effective.event.field == field
-            } | {claim for claim in (before, after) if claim is not None}
-            causes = tuple(
-                e.id
-                for e in self.recorded_between
-                if self.targets.get(e.id, e.id) in about and e.type in BOOKKEEPING_TAGS
-            )
+            about = {*preferences.get(field, ()), *(claim for claim in (before, after) if claim is not None)}
+            places = sorted(place for id in about for place in acts.get(id, ()))
+            causes = tuple(self.recorded_between[place].id for place in places)
             step = _Step(kind="source", causes=causes, act="preference", preference=field)
             (early if after is None or after in self.a_steps else late).append(step)
         return early, late
@@ -339,7 +365,10 @@ class _FieldChange(Struct):
 
 
 class _DiffBuilder(Generic[S]):
-    """Takes the steps from one state to the other and collects what each of them changed."""
+    """Takes the steps from one state to the other and collects what each of them changed.
+
+    A step is compared in the facts that it changes only, so that its cost does not grow with the stream.
+    """
 
     def __init__(self, a: StateAsOf[S], b: StateAsOf[S], rules: Rules[S]) -> None:
         self.rules = rules
@@ -348,32 +377,52 @@ class _DiffBuilder(Generic[S]):
         self.preferred = dict(a.preferred)
         self.timeline = Timeline(rules, a.base if self.known else b.base).extend(a.steps)
         self.steps = {step.applied.id: step for step in a.steps}
-        self.state = a.state
+        self.effective = {event: step.effective for event, step in self.steps.items()}
         self.changes: dict[str, list[_FieldChange]] = {}
 
     def take(self, step: _Step) -> None:
         """Take a step and note what it changes."""
-        if step.known is not None:
-            self.known = step.known
-        elif step.base:
-            self.timeline = Timeline(self.rules, self.b.base).extend(self.timeline.steps)
-        elif step.event is not None:
-            self._move_event(step.event, step.ordered)
+        if step.event is not None:
+            before, after = self._move_event(step.event, step.ordered)
         elif step.preference is not None:
+            facts = (item_of_field(step.preference),)
+            before = self._slice(self.timeline, facts)
             self.preferred[step.preference] = self.b.preferred.get(step.preference)
-        state: S | None = None
-        if self.known:
-            effective = {event: step.effective for event, step in self.steps.items()}
-            state = self.rules.apply_preferred_claims(self.timeline.at(None), self.preferred, effective)
-        for change in diff(self.state, state):
+            after = self._slice(self.timeline, facts)
+        else:
+            before = self._whole()
+            if step.known is not None:
+                self.known = step.known
+            elif step.base:
+                self.timeline = Timeline(self.rules, self.b.base).extend(self.timeline.steps)
+            after = self._whole()
+        for change in diff(before, after):
             self._note(change, step)
-        self.state = state
 
-    def _move_event(self, event: UUID, ordered: OrderedEvent | None) -> None:
-        present = self.steps.pop(event, None)
-        self.timeline.update(() if present is None else (present,), () if ordered is None else (ordered,))
+    def _move_event(self, event: UUID, ordered: OrderedEvent | None) -> tuple[S | None, S | None]:
+        """Move an event in the fold. Returns the facts that this changes, before and after it."""
+        present, earlier = self.steps.pop(event, None), self.timeline.copy()
+        removed = () if present is None else (present,)
+        added = () if ordered is None else (ordered,)
+        # The sources of the event that set a field are listed with the claims about it.
+        facts = set(chain.from_iterable(earlier.touched(step).writes for step in removed))
+        facts |= self.timeline.update(removed, added)
+        facts.update(*(self.timeline.touched(step).writes for step in (*removed, *added)))
+        before = self._slice(earlier, facts)
+        self.effective.pop(event, None)
         if ordered is not None:
-            self.steps[event] = ordered
+            self.steps[event], self.effective[event] = ordered, ordered.effective
+        return before, self._slice(self.timeline, facts)
+
+    def _slice(self, timeline: Timeline[S], facts: Iterable[FactKey]) -> S | None:
+        """Some facts of the state; None while the stream is not known."""
+        return self._with_preferred_claims(timeline.final(facts)) if self.known else None
+
+    def _whole(self) -> S | None:
+        return self._with_preferred_claims(self.timeline.at(None)) if self.known else None
+
+    def _with_preferred_claims(self, state: S) -> S:
+        return self.rules.apply_preferred_claims(state, self.preferred, self.effective)
 
     def _note(self, change: Change, step: _Step) -> None:
         """Add a change to the field's last one if both are of one kind and act; a change that is undone disappears."""

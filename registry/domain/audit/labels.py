@@ -6,8 +6,11 @@ after it gives: `learned_late` for an event that was already in effect, and olde
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from datetime import date
+from itertools import accumulate
 from typing import Literal, Protocol, assert_never
 from uuid import UUID
 
@@ -235,13 +238,35 @@ _ITEM_FIELDS = (
 )
 
 
-def records_again(new: Statement, voided: Statement) -> bool:
-    """Whether an event states again what a voided event stated.
+class LastStatements:
+    """Finds the last of some statements that states again what another one states, or is stated again by it.
 
-    It does if it announces the same item, or if it is about the same item or of the same type, and has the same
-    effective date or a source in common.
+    Two statements are of the same thing if they announce the same item, or if they are about the same item or of the
+    same type, and have the same effective date or a source in common.
+
+    Args:
+        statements: Statements in an order, each with a position.
     """
-    return not _statement_keys(new).isdisjoint(_statement_keys(voided))
+
+    def __init__(self, statements: Iterable[tuple[Statement, int]]) -> None:
+        found: defaultdict[Hashable, list[tuple[int, int]]] = defaultdict(list)
+        for number, (statement, position) in enumerate(statements):
+            for key in _statement_keys(statement):
+                found[key].append((position, number))
+        # For each key the positions, and the last number up to each of them.
+        self._last: dict[Hashable, tuple[list[int], list[int]]] = {}
+        for key, pairs in found.items():
+            pairs.sort()
+            self._last[key] = [at for at, _ in pairs], list(accumulate((number for _, number in pairs), max))
+
+    def find(self, statement: Statement, before: int) -> int | None:
+        """The number of the last one of the same thing among those before a position; None without one."""
+        numbers = []
+        for key in _statement_keys(statement):
+            positions, last = self._last.get(key, ((), ()))
+            if place := bisect_left(positions, before):
+                numbers.append(last[place - 1])
+        return max(numbers, default=None)
 
 
 def _statement_keys(statement: Statement) -> set[Hashable]:
