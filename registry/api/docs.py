@@ -17,7 +17,6 @@ from typing import Any
 import msgspec
 from litestar import Controller, Litestar, Response
 from litestar.datastructures import CacheControlHeader
-from litestar.static_files import create_static_files_router
 
 from registry.api.bodies import Request
 from registry.api.conditional import matches
@@ -26,6 +25,7 @@ from registry.api.openapi import LICENCE, NOT_MODIFIED, reading
 from registry.api.parameters import IfNoneMatch
 from registry.api.problems import PROBLEMS, text
 from registry.api.responses import RawResponse, json_response, not_modified, raw_headers
+from registry.api.static_files import static_files_router
 from registry.infra.data_licence_setting import DataLicence
 
 STATIC = Path(__file__).parent / "static"
@@ -135,9 +135,10 @@ def _page(title: str, head: str, body: str, attributes: str = "") -> Response[st
 
 
 # A browser keeps the assets for an hour.
-static_router = create_static_files_router(
-    path="/docs/static",
-    directories=[STATIC, STATIC / "swagger-ui"],
+static_router = static_files_router(
+    "/docs/static",
+    STATIC,
+    STATIC / "swagger-ui",
     name="docs-static",
     opt={"scope": PUBLIC},
     include_in_schema=False,

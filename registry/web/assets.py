@@ -9,8 +9,8 @@ from pathlib import Path
 
 from litestar import Response
 from litestar.datastructures import CacheControlHeader
-from litestar.static_files import create_static_files_router
 
+from registry.api.static_files import static_files_router
 from registry.exports.csv import csv_text
 
 FOLDER = Path(__file__).parent / "static"
@@ -23,9 +23,9 @@ def static_url(name: str) -> str:
     return f"/static/{name}?v={digest[:12]}"
 
 
-static_files = create_static_files_router(
+static_files = static_files_router(
     "/static",
-    directories=[FOLDER],
+    FOLDER,
     cache_control=CacheControlHeader(public=True, max_age=31_536_000, immutable=True),
 )
 
