@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from typing import Any
 
 import pytest
 
+from registry.events import edtf
 from registry.events.edtf import effective_day, first_day, last_day, precision, quarter_as_edtf
 
 
@@ -57,6 +59,29 @@ def test_text_that_is_not_edtf_is_refused(text: str) -> None:
     for day in (first_day, last_day):
         with pytest.raises(ValueError, match=re.escape(repr(text))):
             day(text)
+
+
+YEARS = ("0000", "0001", "2021", "2024", "9999")
+PARTS = ("..", *(year + rest for year in YEARS for rest in ("", "~", "-00", "-02", "-12?", "-02-29", "-13", "-04-31")))
+
+
+@pytest.mark.parametrize("start", [None, "..", "0000", "2021-02-29", "2024-02-29~"])
+def test_common_dates_have_the_days_that_the_library_gives_them(start: str | None, monkeypatch: Any) -> None:
+    texts = PARTS if start is None else [f"{start}/{end}" for end in PARTS]
+
+    def days() -> list[object]:
+        found: list[object] = []
+        for text in texts:
+            for day in (first_day, last_day):
+                try:
+                    found.append(day.__wrapped__(text))
+                except ValueError:
+                    found.append(None)
+        return found
+
+    at_once = days()
+    monkeypatch.setattr(edtf, "_days", lambda _: None)
+    assert days() == at_once
 
 
 @pytest.mark.parametrize(
