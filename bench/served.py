@@ -1,7 +1,12 @@
 """The service with a watch on its event loop: `python -m bench.served`, with the settings in the environment.
 
-On SIGUSR1 it prints `held SECONDS`, the longest time since the last such line during which the loop ran nothing else:
-the processor time of the process in that time, where it is less, because other processes may use the processor as well.
+On SIGUSR1 it prints a line `held SECONDS worked SECONDS in PLACE`, about the time since the last such line:
+
+- held: the longest time during which the loop ran nothing else, or the processor time of the process in that time,
+  where it is less, because other processes may use the processor as well. A thread that does not let others run holds
+  the loop too.
+- worked: the longest processor time of the loop's own thread, which no thread and no other process adds to.
+- in: the functions of the registry that the loop's thread ran in its longest such time, innermost first.
 """
 
 from __future__ import annotations
@@ -9,7 +14,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
+import threading
 import time
+from collections import Counter
+from types import FrameType
 
 from registry.cli import server
 from registry.infra import sockets
@@ -17,26 +26,77 @@ from registry.infra.settings import Settings
 
 INTERVAL = 0.001
 
+SUSPICIOUS_SECONDS = 0.008
+"""Work of the loop's thread without a pause, from which on it is looked at what it runs."""
+
+SHOWN_FRAMES = 6
+
+
+class Watch:
+    """What held the event loop. A thread looks at what the loop runs while it pauses for nothing else."""
+
+    def __init__(self) -> None:
+        self._thread = threading.get_ident()
+        self._clock = time.pthread_getcpuclockid(self._thread)
+        self._began = self._used()
+        self._turn = 0
+        self._seen: Counter[str] = Counter()
+        self.clear()
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def clear(self) -> None:
+        """Forget what was found."""
+        self._held = self._worked = 0.0
+        self._place = "nothing"
+
+    def _used(self) -> float:
+        return time.clock_gettime(self._clock)
+
+    async def run(self) -> None:
+        """Measure for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            before, process = loop.time(), time.process_time()
+            self._began = self._used()
+            await asyncio.sleep(INTERVAL)
+            worked = self._used() - self._began
+            self._held = max(self._held, min(loop.time() - before - INTERVAL, time.process_time() - process))
+            if worked > self._worked:
+                self._worked = worked
+                self._place = self._seen.most_common(1)[0][0] if self._seen else "nothing long"
+            self._turn += 1
+            self._seen.clear()
+
+    def report(self) -> None:
+        """Print what was found, and forget it."""
+        print(f"held {self._held:.6f} worked {self._worked:.6f} in {self._place}", flush=True)
+        self.clear()
+
+    def _look(self) -> None:
+        while True:
+            time.sleep(INTERVAL)
+            turn = self._turn
+            if self._used() - self._began > SUSPICIOUS_SECONDS:
+                place = _described(sys._current_frames().get(self._thread))
+                if turn == self._turn:
+                    self._seen[place] += 1
+
+
+def _described(frame: FrameType | None) -> str:
+    functions: list[str] = []
+    while frame is not None and len(functions) < SHOWN_FRAMES:
+        name = frame.f_globals.get("__name__", "")
+        if name.startswith("registry.") or not functions:
+            functions.append(f"{name.removeprefix('registry.')}.{frame.f_code.co_name}:{frame.f_lineno}")
+        frame = frame.f_back
+    return " < ".join(functions)
+
 
 async def watch(url: str) -> None:
     """Start the watch."""
-    longest = 0.0
-    loop = asyncio.get_running_loop()
-
-    async def look() -> None:
-        nonlocal longest
-        while True:
-            before, used = loop.time(), time.process_time()
-            await asyncio.sleep(INTERVAL)
-            longest = max(longest, min(loop.time() - before - INTERVAL, time.process_time() - used))
-
-    def report() -> None:
-        nonlocal longest
-        print(f"held {longest:.6f}", flush=True)
-        longest = 0.0
-
-    loop.add_signal_handler(signal.SIGUSR1, report)
-    tasks.add(loop.create_task(look()))
+    loop, started = asyncio.get_running_loop(), Watch()
+    loop.add_signal_handler(signal.SIGUSR1, started.report)
+    tasks.add(loop.create_task(started.run()))
 
 
 tasks: set[asyncio.Task[None]] = set()

@@ -90,6 +90,14 @@ async def key(made: BenchDatabase) -> str:
         return (await issue_key(recorder, pool, rights, name="bench", kind="system")).secret
 
 
+class Hold(Struct, frozen=True, order=True):
+    """What held an event loop: the longest hold, the longest work of its own thread, and where (`bench/served.py`)."""
+
+    held: float
+    worked: float
+    place: str
+
+
 class Process:
     """A process that has printed its ready line, `started_in` seconds after its start."""
 
@@ -104,11 +112,22 @@ class Process:
         """Its resident memory in MB (2^20 bytes)."""
         return float(self._process_info.memory_info().rss) / 2**20
 
-    async def longest_hold(self) -> float:
-        """The longest time since the last call for which the event loop was held, in seconds (`bench/served.py`)."""
+    async def hold(self) -> Hold:
+        """What held the event loop since the last call (`bench/served.py`)."""
         self._process.send_signal(signal.SIGUSR1)
         assert self._process.stdout is not None
-        return float((await self._process.stdout.readline()).split()[1])
+        held, worked, place = (await self._process.stdout.readline()).decode().split(maxsplit=5)[1::2]
+        return Hold(float(held), float(worked), place.strip())
+
+    async def longest_hold(self) -> float:
+        """The longest time since the last call for which the event loop was held, in seconds."""
+        return (await self.hold()).held
+
+    @property
+    def processor_seconds(self) -> float:
+        """The processor time that the process has used."""
+        times = self._process_info.cpu_times()
+        return float(times.user + times.system)
 
 
 @asynccontextmanager
@@ -137,7 +156,7 @@ async def _running(*command: str, **environment: str) -> AsyncIterator[Process]:
 
 
 @asynccontextmanager
-async def registry(made: BenchDatabase, *, watched: bool = False) -> AsyncIterator[Process]:
+async def registry(made: BenchDatabase, *, watched: bool = False, **environment: str) -> AsyncIterator[Process]:
     """`registry serve` on a database; with `watched`, its event loop is (`bench/served.py`)."""
     served = ("-m", "bench.served")
     command = served if watched else ("-c", "from registry.cli import main; main()", "serve")
@@ -147,6 +166,7 @@ async def registry(made: BenchDatabase, *, watched: bool = False) -> AsyncIterat
         REGISTRY_DATABASE_URL=made.app_url,
         REGISTRY_OWNER_URL=made.owner_url,
         REGISTRY_DATA_DIR=made.folder,
+        **environment,
     ) as process:
         yield process
 
