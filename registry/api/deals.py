@@ -223,7 +223,8 @@ class DealsController(Controller):
         page = await deal_queries.history(deal, as_of, after, limit)
         is_last = not page.events or page.events[-1].version == page.version
         following = None if is_last else {"after": str(page.events[-1].position)}
-        return json_response(encode_long(page), _page_headers(request, following))
+        body = await answer_apart(len(page.events), encode_long, page)
+        return json_response(body, _page_headers(request, following))
 
     @reading("/blame", "not_found", responses=MERGED)
     async def get_blame(
@@ -241,8 +242,8 @@ class DealsController(Controller):
         place = (start.field if start else None) or FIRST_FIELD
         page = await deal_queries.provenance(deal, point, place, limit)
         following = encode_field_cursor(page.body.position, page.day, page.next)
-        body = replace(page.body, next=following)
-        return json_response(encode_long(body), _page_headers(request, {"cursor": following} if following else None))
+        body = await answer_apart(len(page.body.fields), encode_long, replace(page.body, next=following))
+        return json_response(body, _page_headers(request, {"cursor": following} if following else None))
 
     @reading("/compare", "not_found")
     async def get_compare(

@@ -32,6 +32,7 @@ from registry.delivery.feed import Feed
 from registry.errors import InvalidParameter, NotFound, RateLimited
 from registry.events.intake import as_uuid
 from registry.infra.settings import Settings
+from registry.infra.threads import apart
 from registry.queries.event_filter import EventFilter
 from registry.queries.log import LogQueries
 from registry.schemas import EventPage, encode, event_response, logged_event
@@ -77,7 +78,8 @@ class EventsController(Controller):
         if len(events) == limit:
             query = {**dict(request.query_params.items()), "after": str(events[-1].recorded.position)}
             headers["Link"] = f'</v1/events?{urlencode(query)}>; rel="next"'
-        return json_response(encode(EventPage(events=[logged_event(event) for event in events])), headers)
+        body = await apart(len(events), lambda: encode(EventPage(events=[logged_event(event) for event in events])))
+        return json_response(body, headers)
 
     @reading(
         "/{id:str}",

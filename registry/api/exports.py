@@ -20,6 +20,7 @@ from registry.api.openapi import reading
 from registry.api.parameters import After
 from registry.api.responses import RawResponse, raw_headers, stream
 from registry.domain.history import AsOf
+from registry.infra.threads import apart
 from registry.projections.columnar.exported_columns import PortfolioTable
 from registry.projections.columnar.lists import Order, PagePlace
 from registry.queries.deal_query import DealListQuery
@@ -99,7 +100,8 @@ def log_handler(form: str) -> HTTPRouteHandler:
             position = after
             while events := await log_queries.events(position, PAGE, event_filter):
                 position = events[-1].recorded.position
-                yield [exported_event(event) for event in await log_queries.visible(events, point)]
+                visible = await log_queries.visible(events, point)
+                yield await apart(len(visible), lambda page: [exported_event(event) for event in page], visible)
                 if len(events) < PAGE or position >= last:
                     break
 

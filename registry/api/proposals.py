@@ -28,6 +28,7 @@ from registry.events import intake
 from registry.events.intake import as_uuid
 from registry.events.types import AnnouncedKind
 from registry.events.values import Slug, Text
+from registry.infra.threads import apart
 from registry.schemas import ProposalChange, ProposalPage, ProposalPreview, ProposalResponse, encode
 from registry.schemas.deals import refusal_response
 
@@ -75,6 +76,12 @@ class _RawChange(ChangedProposal, frozen=True, kw_only=True, forbid_unknown_fiel
     announcements: Raw  # type: ignore[assignment]
 
 
+class _Previewed(Struct, frozen=True):
+    changes: Raw
+    flags: Raw
+
+
+_previewed = msgspec.json.Decoder(_Previewed)
 _new = msgspec.json.Decoder(_RawProposal)
 _change = msgspec.json.Decoder(_RawChange)
 _rejection = msgspec.json.Decoder(Rejection)
@@ -98,7 +105,7 @@ class ProposalsController(Controller):
         slug = new.deal or new.organization or ""
         announcements = await decoder.decode(partial(_decoded, kind), bytes(new.announcements))
         proposal = await proposals.propose(request.auth, kind, slug, announcements)
-        return _json(proposal, 201, {"Location": f"/v1/proposals/{proposal.id}"})
+        return await _json(proposal, 201, {"Location": f"/v1/proposals/{proposal.id}"})
 
     @reading("/", "not_found", scope=ANY_SCOPE)
     async def get_proposals(
@@ -113,13 +120,13 @@ class ProposalsController(Controller):
     ) -> RawResponse[ProposalPage]:
         """Proposals, the newest first: all for keys that may decide on them, else those of the key's principal."""
         before = _id(cursor) if cursor is not None else None
-        page = await proposals.page(request.auth, status, before, limit + 1)
+        page = await proposals.page(request.auth, status, before, limit)
         headers = {"Cache-Control": "no-store"}
-        if len(page) > limit:
-            page = page[:limit]
+        if page and await proposals.page(request.auth, status, page[-1].id, 1):
             query = dict(request.query_params.items()) | {"cursor": str(page[-1].id)}
             headers["Link"] = f'</v1/proposals?{urlencode(query)}>; rel="next"'
-        return json_response(encode(ProposalPage(proposals=[_response(one) for one in page])), headers)
+        body = ProposalPage(proposals=[_response(one) for one in page])
+        return json_response(await apart(sum(one.size for one in page), encode, body), headers)
 
     @reading("/{proposal:str}", "not_found", scope=ANY_SCOPE)
     async def get_proposal(
@@ -128,7 +135,7 @@ class ProposalsController(Controller):
         """One proposal; while it is open, with what recording it now would change, or why it does not apply."""
         found = await proposals.get(request.auth, _id(proposal))
         preview = await preview_of(proposals, request.auth, found) if found.status == "open" else None
-        return _json(found, preview=preview)
+        return await _json(found, preview=preview)
 
     @writing(put, "/{proposal:str}", "not_found", "proposal_decided", "proposal_changed", body=ChangedProposal)
     async def put_proposal(
@@ -138,7 +145,7 @@ class ProposalsController(Controller):
         change: _RawChange = await decoder.decode(partial(intake.decode, _change), await read_body(request))
         known = await proposals.get(request.auth, _id(proposal))
         announcements = await decoder.decode(partial(_decoded, known.kind), bytes(change.announcements))
-        return _json(await proposals.change(request.auth, known.id, _digest(if_match), announcements))
+        return await _json(await proposals.change(request.auth, known.id, _digest(if_match), announcements))
 
     @writing(
         post,
@@ -160,7 +167,7 @@ class ProposalsController(Controller):
         own.
         """
         decided, _ = await proposals.approve(request.auth, _id(proposal), _digest(if_match))
-        return _json(decided)
+        return await _json(decided)
 
     @writing(
         post,
@@ -176,7 +183,7 @@ class ProposalsController(Controller):
     ) -> RawResponse[ProposalResponse]:
         """Reject the announcements, or withdraw one's own."""
         rejection: Rejection = intake.decode(_rejection, await read_body(request))
-        return _json(await proposals.reject(request.auth, _id(proposal), _digest(if_match), rejection.reason))
+        return await _json(await proposals.reject(request.auth, _id(proposal), _digest(if_match), rejection.reason))
 
 
 async def preview_of(proposals: Proposals, credential: Any, proposal: Proposal) -> ProposalPreview:
@@ -188,8 +195,9 @@ async def preview_of(proposals: Proposals, credential: Any, proposal: Proposal) 
     except IdConflict as error:
         # Recorded since, as something else.
         return ProposalPreview(changes=[], flags=(), refusal=refusal_response(error.message))
-    answer = msgspec.json.decode(result.response)
-    return ProposalPreview(changes=answer["changes"], flags=answer["flags"], refusal=None)
+    # As it was encoded: of a long proposal it is long.
+    answer = _previewed.decode(result.response)
+    return ProposalPreview(changes=answer.changes, flags=answer.flags, refusal=None)  # type: ignore[arg-type]
 
 
 def _id(text: str) -> UUID:
@@ -224,7 +232,7 @@ def _response(proposal: Proposal, preview: ProposalPreview | None = None) -> Pro
         submission=proposal.submission,
         deal=proposal.slug if proposal.kind == "deal" else UNSET,
         organization=proposal.slug if proposal.kind == "organization" else UNSET,
-        announcements=msgspec.json.decode(proposal.announcements) if proposal.announcements is not None else [],
+        announcements=Raw(proposal.announcements or b"[]"),  # type: ignore[arg-type]
         digest=proposal.digest.hex(),
         **{
             name: getattr(proposal, name)
@@ -239,11 +247,12 @@ def _response(proposal: Proposal, preview: ProposalPreview | None = None) -> Pro
     )
 
 
-def _json(
+async def _json(
     proposal: Proposal,
     status: int = 200,
     headers: dict[str, str] | None = None,
     preview: ProposalPreview | None = None,
 ) -> RawResponse[Any]:
     tag = {"ETag": f'"{proposal.digest.hex()}"', "Cache-Control": "no-store"}
-    return json_response(encode(_response(proposal, preview)), {**tag, **(headers or {})}, status)
+    body = await apart(proposal.size, encode, _response(proposal, preview))
+    return json_response(body, {**tag, **(headers or {})}, status)

@@ -54,11 +54,13 @@ from registry.events.types import (
     AnyAnnouncement,
     EventCorrected,
     EventRedacted,
+    EventVoided,
     Recorded,
     tag_of,
 )
 from registry.events.write_batch import Head, WriteBatch
 from registry.infra.postgres import Connection, Pool
+from registry.infra.threads import apart, is_long
 from registry.projections import PROJECTIONS, AppliedChange
 from registry.projections.deal_identifiers import IdentifierKey, identifiers, may_identify, owners
 from registry.projections.stream_cache import StreamCache
@@ -164,6 +166,7 @@ class Batch:
             for projector in projectors:
                 projector.apply(change)
         for projector in projectors:
+            await self._give_way()
             projector.write(statement)
         self.projection_seconds = perf_counter() - began
         if self._idempotency_records:
@@ -239,7 +242,7 @@ class Batch:
                 continue
             event = self._seal(request, stream, announcement, len(events))
             pointer = f"/{number}" if len(request.announcements) > 1 else ""
-            after = admit(stream, event.recorded)
+            after = await self._admit(stream, event.recorded)
             check_claim_date(after, announcement, event.recorded.id, pointer)
             await self._validate_merge(connection, stream, after)
             await self._validate_identifiers(connection, stream, after, event.recorded)
@@ -252,12 +255,20 @@ class Batch:
             await self._give_way()
             receipts.append(_receipt(event_recorded, stream, self._today))
         flags = await self._flags(connection, stream, events)
-        response = encode_response(request, before, stream, events, receipts, flags)
+        # In a thread, the states of a long list are assembled on copies: readers and the next batch use the streams.
+        sides = (before.own(), stream.own()) if is_long(len(events)) else (before, stream)
+        response = await apart(len(events), encode_response, request, *sides, events, receipts, flags)
         position = stream.events[-1].position
         new = bool(events) and not request.dry_run
         if new:
-            self._add(request, stream, events, changes, response)
+            await self._add(request, stream, events, changes, response)
         return AppendResult(stream.version, position, receipts, flags, response, new=new)
+
+    async def _admit(self, stream: FoldedStream[Any], recorded: Recorded) -> FoldedStream[Any]:
+        """The stream with a new event. One about other events may fold the whole stream again."""
+        if isinstance(recorded.event, (EventRedacted, EventCorrected, EventVoided)) and is_long(stream.version):
+            return await apart(stream.version, admit, stream.own(), recorded)
+        return admit(stream, recorded)
 
     def _check_rights(self, request: AppendRequest, credential: Credential) -> None:
         """Check the rights that the request needs, as the events before it in the log give them (property 48).
@@ -276,7 +287,7 @@ class Batch:
             if types:
                 raise ApprovalRequired(types=tuple(sorted(types)))
 
-    def _add(
+    async def _add(
         self,
         request: AppendRequest,
         stream: FoldedStream[Any],
@@ -285,6 +296,7 @@ class Batch:
         response: bytes,
     ) -> None:
         for event in events:
+            await self._give_way()
             self._tiles += self.frontier.append(event.recorded.leaf_hash)
             self.known_events[event.recorded.id] = event.recorded
         self.events += events
@@ -310,7 +322,9 @@ class Batch:
             await self._load_streams(connection, [stream_name("deal", slug) for slug in slugs])
             states = [await self._state_of_survivor(connection, slug) for slug in slugs]
             related_deals = tuple(state for state in states if state is not None)
-        return flags_raised(stream, [event.recorded.id for event in events], self._rates, related_deals)
+        ids = [event.recorded.id for event in events]
+        own = stream.own() if is_long(len(ids)) else stream
+        return await apart(len(ids), flags_raised, own, ids, self._rates, related_deals)
 
     async def _state_of_survivor(self, connection: Connection | Pool, slug: str) -> Deal | None:
         """A deal's state; of a merged deal, under its own slug, that of the deal it was merged into."""

@@ -36,6 +36,7 @@ from registry.events.codec import canonical
 from registry.events.types import AnnouncedKind, Announcement, OrganizationAnnouncement, tag_of
 from registry.infra.postgres import Connection, Pool
 from registry.infra.secret_box import SecretBox
+from registry.infra.threads import apart
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +46,14 @@ INSERT = """
 INSERT INTO proposals (id, submission, kind, slug, announcements, digest, proposed_by, proposed_at, status, seal)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'open', $9)
 """
+
+PAGE_BYTES = 8 * 2**20
+"""Bytes of the announcements of a page of proposals, beside those of the first."""
+
+LISTED_BYTES = 16 * 2**10
+"""Bytes of the announcements of a proposal that a list reads."""
+
+SHORT_ANNOUNCEMENT_BYTES = 200
 
 _COLUMNS = """
 SELECT id, submission, kind, slug, announcements, digest, proposed_by, proposed_at, changed_by, changed_at, status,
@@ -58,11 +67,22 @@ SELECT_SUBMISSION = f"{_COLUMNS} WHERE submission = $1 ORDER BY id"
 
 SELECT_IS_OWN = "SELECT bool_and(proposed_by = $2) FROM proposals WHERE submission = $1"
 
-SELECT_PAGE = f"""{_COLUMNS}
- WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR proposed_by = $2 OR $2 = ANY(changed_by))
-   AND ($3::uuid IS NULL OR id < $3)
+# As many as are asked for, but no more than fit in $5 bytes beside the first.
+SELECT_PAGE = """
+SELECT id, submission, kind, slug, announcements, digest, proposed_by, proposed_at, changed_by, changed_at, status,
+       decided_by, decided_at, reason, position, seal
+  FROM (SELECT *, row_number() OVER newest AS number,
+               sum(coalesce(octet_length(announcements), 0)) OVER newest AS bytes
+          FROM (SELECT *
+                  FROM proposals
+                 WHERE ($1::text IS NULL OR status = $1)
+                   AND ($2::text IS NULL OR proposed_by = $2 OR $2 = ANY(changed_by))
+                   AND ($3::uuid IS NULL OR id < $3)
+                 ORDER BY id DESC
+                 LIMIT $4) AS wanted
+        WINDOW newest AS (ORDER BY id DESC)) AS sized
+ WHERE number = 1 OR bytes <= $5
  ORDER BY id DESC
- LIMIT $4
 """
 
 # A submission's first proposal is its first deal: that is what a reviewer looks for.
@@ -76,7 +96,13 @@ SELECT submission, count(*) AS proposals, (array_agg(id ORDER BY kind, id))[1] A
  LIMIT $4
 """
 
-SELECT_BY_ID = f"{_COLUMNS} WHERE id = ANY($1::uuid[])"
+# Lists show the names of new deals and organizations, which short proposals give; those of over $2 bytes are not read.
+SELECT_LISTED = """
+SELECT id, submission, kind, slug, CASE WHEN octet_length(announcements) <= $2 THEN announcements END AS announcements,
+       digest, proposed_by, proposed_at, changed_by, changed_at, status, decided_by, decided_at, reason, position, seal
+  FROM proposals
+ WHERE id = ANY($1::uuid[])
+"""
 
 SELECT_WAITING = f"""{_COLUMNS}
  WHERE status = 'open' AND slug = ANY($1::text[]) AND digest = ANY($2::bytea[])
@@ -144,6 +170,15 @@ class Proposal(Struct, frozen=True, kw_only=True):
         decoder: Any = intake.announcements if self.kind == "deal" else intake.organization_announcements
         decoded: list[Announcement | OrganizationAnnouncement] = decoder.decode_many(self.announcements)
         return decoded
+
+    async def read(self) -> list[Announcement | OrganizationAnnouncement]:
+        """The same, from a thread if they are many."""
+        return await apart(self.size, self.decoded)
+
+    @property
+    def size(self) -> int:
+        """About how many announcements these are, or would be if they were short."""
+        return len(self.announcements or b"") // SHORT_ANNOUNCEMENT_BYTES
 
 
 def may_review(credential: Credential) -> bool:
@@ -286,9 +321,12 @@ class Proposals:
     async def page(
         self, credential: Credential, status: Status | None, before: UUID | None, limit: int
     ) -> list[Proposal]:
-        """Proposals, the newest first: all for those who may decide on them, else the principal's own."""
+        """Proposals, the newest first: all for those who may decide on them, else the principal's own.
+
+        There are fewer than `limit` where these would have too many bytes, but always one if there is one.
+        """
         own = None if may_review(credential) else credential.id
-        return [Proposal(**row) for row in await self._pool.fetch(SELECT_PAGE, status, own, before, limit)]
+        return [Proposal(**row) for row in await self._pool.fetch(SELECT_PAGE, status, own, before, limit, PAGE_BYTES)]
 
     async def submissions(
         self, credential: Credential, status: Status, before: UUID | None, limit: int
@@ -296,7 +334,7 @@ class Proposals:
         """What was proposed together, the newest first: all for those who may decide, else the principal's own."""
         own = None if may_review(credential) else credential.id
         listed = await self._pool.fetch(SELECT_SUBMISSIONS, status, own, before, limit)
-        rows = await self._pool.fetch(SELECT_BY_ID, [row["first"] for row in listed])
+        rows = await self._pool.fetch(SELECT_LISTED, [row["first"] for row in listed], LISTED_BYTES)
         by_id = {row["id"]: Proposal(**row) for row in rows}
         return [ListedSubmission(by_id[row["first"]], row["proposals"]) for row in listed]
 
@@ -383,7 +421,7 @@ class Proposals:
                     AppendRequest(
                         kind=proposal.kind,
                         slug=proposal.slug,
-                        announcements=proposal.decoded(),
+                        announcements=await proposal.read(),
                         by=proposal.proposed_by,
                         credential=credential,
                         approved_by=credential.id if credential.id != proposal.proposed_by else None,
@@ -492,14 +530,17 @@ class Proposals:
             AppendRequest(
                 kind=proposal.kind,
                 slug=proposal.slug,
-                announcements=proposal.decoded(),
+                announcements=await proposal.read(),
                 by=proposal.proposed_by,
                 dry_run=True,
             )
         )
 
     def needs_another(self, credential: Credential, proposal: Proposal) -> bool:
-        """Whether the principal has written a part of what a second principal must approve."""
+        """Whether the principal has written a part of what a second principal must approve.
+
+        It decodes the announcements: for long or many proposals, in a thread.
+        """
         if credential.id not in proposal.writers or not self._recorder.four_eyes:
             return False
         return any(tag_of(announcement.event) in self._recorder.four_eyes for announcement in proposal.decoded())

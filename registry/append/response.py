@@ -14,7 +14,7 @@ from registry.domain.history import FoldedStream
 from registry.domain.plausibility import Flag
 from registry.events.store import SealedEvent
 from registry.events.types import EventRedacted
-from registry.schemas import AppendResponse, Receipt, changes_response, encode, flags_response
+from registry.schemas import AppendResponse, Receipt, changes_response, encode, encode_long, flags_response
 
 
 def encode_response(
@@ -28,7 +28,7 @@ def encode_response(
     """The response's JSON, as it is sent and stored under the request's idempotency key."""
     if request.low_priority and request.idempotency_key is None:
         return b""
-    return encode(
+    return (encode_long if len(receipts) > 1 else encode)(
         AppendResponse(
             **{request.kind: request.slug},
             version=after.version,

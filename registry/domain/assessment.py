@@ -5,6 +5,7 @@ It is computed on request from the same fold as the state, and is not stored.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date
 from itertools import islice
@@ -110,7 +111,7 @@ def flags_raised(
     stream: FoldedStream[Deal], events: Iterable[UUID], rates: Rates, neighbours: tuple[Deal, ...]
 ) -> list[Flag]:
     """The flags that newly recorded events raise, each at its place in the folded stream."""
-    ids = list(events)
+    ids = dict.fromkeys(events)
     flags: list[Flag] = []
     registration = stream.record.registration
     if registration is not None and registration.recorded.id in ids:
@@ -138,4 +139,12 @@ def _stage_changes(as_of: StateAsOf[Deal]) -> list[StageChange]:
 
 
 def _distinct(flags: Sequence[Flag]) -> list[Flag]:
-    return [flag for i, flag in enumerate(flags) if flag not in flags[:i]]
+    # A flag has dictionaries, so it has no hash.
+    alike: defaultdict[tuple[str, str, tuple[str, ...]], list[Flag]] = defaultdict(list)
+    distinct = []
+    for flag in flags:
+        others = alike[flag.rule, flag.field, flag.events]
+        if flag not in others:
+            others.append(flag)
+            distinct.append(flag)
+    return distinct

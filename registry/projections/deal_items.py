@@ -64,7 +64,7 @@ SELECT w.deal, d.title, d.kind, d.sectors, d.classifications, d.identifiers,
 
 
 # Making more rows than these would hold the event loop for several milliseconds, so a thread makes them.
-ITEMS_AT_ONCE = 50
+ITEMS_AT_ONCE = 25
 
 
 @cache

@@ -48,6 +48,18 @@ def fold_stream(stream: str, events: Sequence[Recorded]) -> FoldedStream[Any]:
     return FoldedStream(stream.split("/", 1)[1], rules_for(stream), events)
 
 
+def _reaches(events: Sequence[Recorded], head: tuple[int, bytes]) -> bool:
+    """Whether events of a stream have its head, a version and a leaf hash."""
+    version, leaf_hash = head
+    return len(events) >= version and events[version - 1].leaf_hash == leaf_hash
+
+
+async def _folded(streams: Mapping[str, Sequence[Recorded]]) -> dict[str, FoldedStream[Any]]:
+    """Fold streams, in a thread if they have many events together."""
+    events = sum(len(events) for events in streams.values())
+    return await apart(events, lambda: {name: fold_stream(name, of_one) for name, of_one in streams.items()})
+
+
 class HeadLookup:
     """The last events of the log and of streams, read for many callers with one query at a time.
 
@@ -179,8 +191,7 @@ class StreamCache:
         """Return streams from the cache or from the log, without checking that cached ones are current."""
         streams = {name: stream for name in names if (stream := self.get(name)) is not None}
         if missing := [name for name in names if name not in streams]:
-            for name, events in (await store.streams(connection, missing)).items():
-                streams[name] = fold_stream(name, events)
+            streams |= await _folded(await store.streams(connection, missing))
         return streams
 
     def heads(self, pool: postgres.Pool, *, is_replica: bool = False) -> HeadLookup:
@@ -228,14 +239,12 @@ class StreamCache:
                 break
             if attempt:
                 await asyncio.sleep(READ_RETRY_SECONDS)
-            lagging = []
-            for name, events in (await store.streams(pool, sorted(stale))).items():
-                version, leaf_hash = heads[name]
-                if len(events) < version or events[version - 1].leaf_hash != leaf_hash:
-                    lagging.append(name)
-                    continue
-                streams[name] = await apart(len(events), fold_stream, name, events)
-                self.put(name, streams[name])
+            read = await store.streams(pool, sorted(stale))
+            lagging = [name for name, events in read.items() if not _reaches(events, heads[name])]
+            current = {name: events for name, events in read.items() if name not in lagging}
+            for name, stream in (await _folded(current)).items():
+                streams[name] = stream
+                self.put(name, stream)
             stale = lagging
         if stale:
             raise DatabaseUnavailable

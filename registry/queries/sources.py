@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from registry.errors import NotFound
 from registry.events import store
 from registry.events.codec import stream_name
 from registry.events.values import Localized, Source
+from registry.infra.threads import answer_apart, is_long, while_asked
 from registry.projections import event_index
 from registry.queries.streams import StreamReader
 
@@ -71,9 +72,9 @@ class SourceQueries:
             raise NotFound("source", id=id)
         names = dict.fromkeys(stream_name(event.recorded.kind, event.recorded.slug) for event in events)
         streams = await self._streams.load_all(list(names))
-        found: dict[UUID, CitedEvent] = {}
-        for stream in streams.values():
-            found |= _cited_events(stream, id)
+        size = sum(stream.version for stream in streams.values())
+        owns = [stream.own() if is_long(size) else stream for stream in streams.values()]
+        found = await answer_apart(size, _cited_events_of, owns, id)
         listed = []
         for event in events:
             # A correction is listed in the event that it is about.
@@ -101,16 +102,27 @@ class SourceQueries:
             raise NotFound("source", id=id)
         events = await store.events_at(self._streams.pool(), positions)
         names = dict.fromkeys(stream_name(event.recorded.kind, event.recorded.slug) for event in events)
-        plans: list[tuple[FoldedStream[Any], list[CitingEvent]]] = []
-        for name, stream in (await self._streams.load_all(list(names))).items():
-            kind: Literal["deal", "organization"] = "deal" if name.startswith("deal/") else "organization"
-            plan = plan_retraction(kind, stream, id, chosen)
-            if plan:
-                plans.append((stream, plan))
-        return plans
+        streams = await self._streams.load_all(list(names))
+        size = sum(stream.version for stream in streams.values())
+        owns = {name: stream.own() if is_long(size) else stream for name, stream in streams.items()}
+
+        def planned() -> list[tuple[FoldedStream[Any], list[CitingEvent]]]:
+            plans = []
+            for name, stream in while_asked(owns.items()):
+                kind: Literal["deal", "organization"] = "deal" if name.startswith("deal/") else "organization"
+                if plan := plan_retraction(kind, stream, id, chosen):
+                    plans.append((stream, plan))
+            return plans
+
+        return await answer_apart(size, planned)
 
     async def _positions(self, id: str, after: int, limit: int) -> list[int]:
         return await event_index.find(self._streams.pool(), f"source:{id}", after, limit)
+
+
+def _cited_events_of(streams: Iterable[FoldedStream[Any]], id: str) -> dict[UUID, CitedEvent]:
+    """What `_cited_events` finds in some streams."""
+    return {event: cited for stream in while_asked(streams) for event, cited in _cited_events(stream, id).items()}
 
 
 def _cited_events(stream: FoldedStream[Any], id: str) -> dict[UUID, CitedEvent]:

@@ -17,13 +17,14 @@ from registry.domain.audit.entries import audit_trail
 from registry.domain.fold import DEALS
 from registry.errors import NotFound
 from registry.infra.settings import Settings
+from registry.infra.threads import answer_apart
 from registry.queries.deals import DealQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.web import render
 from registry.web.assets import FOLDER
 from registry.web.cache import cached_page
-from registry.web.charts.timeline import NARROW, timeline
+from registry.web.charts.timeline import NARROW, TimelineChart, timeline
 from registry.web.citations import cite
 from registry.web.deal_list import DealSelection, deal_selection
 from registry.web.deals import load_deal, mark_text
@@ -157,9 +158,13 @@ async def _timeline(
     view = await load_deal(page, deal, deal_queries, organization_queries)
     if view.snapshot.state is None:
         raise NotFound("chart")
-    entries = audit_trail(view.stream.events, page.as_of, DEALS, snapshot=view.stream.state_as_of(page.as_of))
-    wide = timeline(view.state, entries, page.times.effective_on)
-    narrow = timeline(view.state, entries, page.times.effective_on, NARROW)
+
+    def drawn() -> tuple[TimelineChart | None, TimelineChart | None]:
+        entries = audit_trail(view.stream.events, page.as_of, DEALS, snapshot=view.stream.state_as_of(page.as_of))
+        day = page.times.effective_on
+        return timeline(view.state, entries, day), timeline(view.state, entries, day, NARROW)
+
+    wide, narrow = await answer_apart(view.stream.version, drawn)
     if wide is None or narrow is None:
         raise NotFound("chart")
     return {

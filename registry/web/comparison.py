@@ -22,7 +22,7 @@ from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream
 from registry.domain.totals import TotalsColumn, TotalsQuery
-from registry.infra.threads import answer_apart
+from registry.infra.threads import answer_apart, while_asked
 from registry.projections.columnar.lists import PagePlace
 from registry.queries.deal_changes import DealChange
 from registry.queries.deals import DealQueries
@@ -126,13 +126,17 @@ class ComparisonPages(Controller):
         """A deal's comparison as CSV: a row for each change of a field."""
         view = await load_deal(page, deal, deal_queries, organization_queries)
         start, end = await pinned_point(streams, from_as_of), await pinned_point(streams, to_as_of)
-        comparison = await answer_apart(view.stream.version, compare_points, view.stream, start, end, page.times.today)
-        rows = [
-            [c.kind, c.path, json_text(c.before), json_text(c.after), " ".join(map(str, c.causes))]
-            for changes in changes_by_kind(comparison).values()
-            for c in changes
-        ]
-        return csv_response(f"{deal}-compare.csv", ("kind", "field", "before", "after", "causes"), rows)
+
+        def table() -> Response[bytes]:
+            comparison = compare_points(view.stream, start, end, page.times.today)
+            rows = [
+                [c.kind, c.path, json_text(c.before), json_text(c.after), " ".join(map(str, c.causes))]
+                for changes in changes_by_kind(comparison).values()
+                for c in changes
+            ]
+            return csv_response(f"{deal}-compare.csv", ("kind", "field", "before", "after", "causes"), rows)
+
+        return await answer_apart(view.stream.version, table)
 
     @route("/compare", http_method=READ)
     async def compare_portfolio(
@@ -245,14 +249,18 @@ class ComparisonPages(Controller):
             )
             changes += compared.changes
             after = compared.next
-        rows = [
-            [
-                *(change.deal, change.what, change.kind, change.field or ""),
-                *(json_text(change.before), json_text(change.after), " ".join(map(str, change.causes))),
+
+        def table() -> Response[bytes]:
+            rows = [
+                [
+                    *(change.deal, change.what, change.kind, change.field or ""),
+                    *(json_text(change.before), json_text(change.after), " ".join(map(str, change.causes))),
+                ]
+                for change in while_asked(changes)
             ]
-            for change in changes
-        ]
-        return csv_response("compare.csv", ("deal", "what", "kind", "field", "before", "after", "causes"), rows)
+            return csv_response("compare.csv", ("deal", "what", "kind", "field", "before", "after", "causes"), rows)
+
+        return await answer_apart(len(changes), table)
 
 
 async def pinned_point(streams: StreamReader, point: AsOf) -> AsOf:

@@ -19,6 +19,7 @@ from registry.api.responses import base_url
 from registry.domain.history import AsOf
 from registry.errors import NotFound
 from registry.infra.settings import Settings
+from registry.infra.threads import answer_apart
 from registry.projections.columnar.selection import Selection
 from registry.queries.named_organizations import NamedOrganizations
 from registry.queries.portfolio import PortfolioQueries
@@ -82,7 +83,7 @@ class CrawlerPages(Controller):
     async def get_pages(self, request: Request, settings: NamedDependency[SkipValidation[Settings]]) -> Response[bytes]:
         """The pages beside those of deals."""
         _require_public(request, settings)
-        return _sitemap(request, [(path, None) for path in PAGES])
+        return await _sitemap(request, [(path, None) for path in PAGES])
 
     @route("/sitemaps/deals/{number:int}", http_method=READ)
     async def get_deals(
@@ -98,7 +99,7 @@ class CrawlerPages(Controller):
         deals = await portfolio_queries.updates(point, (number - 1) * ADDRESSES_PER_FILE, ADDRESSES_PER_FILE)
         if not deals:
             raise NotFound("path", path=request.url.path)
-        return _sitemap(request, [(f"/deals/{deal}", recorded) for deal, recorded in deals])
+        return await _sitemap(request, [(f"/deals/{deal}", recorded) for deal, recorded in deals])
 
     @route("/sitemaps/organizations/{number:int}", http_method=READ)
     async def get_organizations(
@@ -113,7 +114,7 @@ class CrawlerPages(Controller):
         slugs = (await named_organizations.slugs())[(number - 1) * ADDRESSES_PER_FILE : number * ADDRESSES_PER_FILE]
         if not slugs:
             raise NotFound("path", path=request.url.path)
-        return _sitemap(request, [(f"/organizations/{slug}", None) for slug in slugs])
+        return await _sitemap(request, [(f"/organizations/{slug}", None) for slug in slugs])
 
 
 def _require_public(request: Request, settings: Settings) -> None:
@@ -126,14 +127,20 @@ def _require_public(request: Request, settings: Settings) -> None:
         raise NotFound("path", path=request.url.path)
 
 
-def _sitemap(request: Request, pages: list[tuple[str, datetime | None]]) -> Response[bytes]:
-    urls = Element("urlset", xmlns=NAMESPACE)
-    for path, changed in pages:
-        url = SubElement(urls, "url")
-        SubElement(url, "loc").text = f"{base_url(request)}{path}"
-        if changed is not None:
-            SubElement(url, "lastmod").text = f"{changed:%Y-%m-%d}"
-    return _file(tostring(urls, encoding="utf-8", xml_declaration=True), "application/xml")
+async def _sitemap(request: Request, pages: list[tuple[str, datetime | None]]) -> Response[bytes]:
+    base = base_url(request)
+
+    def content() -> bytes:
+        urls = Element("urlset", xmlns=NAMESPACE)
+        for path, changed in pages:
+            url = SubElement(urls, "url")
+            SubElement(url, "loc").text = f"{base}{path}"
+            if changed is not None:
+                SubElement(url, "lastmod").text = f"{changed:%Y-%m-%d}"
+        text: bytes = tostring(urls, encoding="utf-8", xml_declaration=True)
+        return text
+
+    return _file(await answer_apart(len(pages), content), "application/xml")
 
 
 def _file(content: bytes, media_type: str) -> Response[bytes]:

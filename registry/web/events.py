@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Struct
 
-from registry.domain.audit.entries import audit_trail
+from registry.domain.audit.entries import AuditEntry, audit_trail
 from registry.domain.deal import Deal
 from registry.domain.organization import Organization
 from registry.domain.principal import Principal
@@ -18,6 +18,7 @@ from registry.errors import NotFound, RegistryError
 from registry.events.intake import as_uuid
 from registry.events.values import Localized
 from registry.i18n import Message
+from registry.infra.threads import answer_apart, is_long
 from registry.queries.deals import DealQueries
 from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
@@ -73,25 +74,34 @@ class EventPages(Controller):
         async def make() -> Rendered:
             stored, effective = await log_queries.event(uuid)
             recorded = stored.recorded
-            stream, _ = await streams.load(f"{recorded.kind}/{recorded.slug}")
-            assert stream is not None
+            loaded, _ = await streams.load(f"{recorded.kind}/{recorded.slug}")
+            assert loaded is not None
+            stream = loaded.own() if is_long(loaded.version) else loaded
+
+            def found() -> tuple[Any, list[AuditEntry]]:
+                """The state, and the event with those that are about it."""
+                if recorded.is_withheld:
+                    return stream.state, []
+                snapshot = stream.state_as_of(page.as_of)
+                how = (stream.events, page.as_of, stream.rules)
+                return stream.state, audit_trail(*how, snapshot=snapshot, after=recorded.position - 1, limit=1)
+
+            state, entries = await answer_apart(stream.version, found)
             texts = shown(page.language)
             names: dict[str, str] = {}
             title: Localized | None = None
-            match stream.state:
+            match state:
                 case Deal():
-                    title = stream.state.title
-                    names = await deal_page_names(deal_queries, organization_queries, page.language, stream.state)
+                    title = state.title
+                    names = await deal_page_names(deal_queries, organization_queries, page.language, state)
                 case Organization():
-                    title = stream.state.name
+                    title = state.name
                 case Principal():
                     author = await streams.author_names_of([recorded.slug])
                     title = Localized(en=author.at(recorded.slug, recorded.position))
-            entries = (
-                []
-                if recorded.is_withheld
-                else audit_trail(stream.events, page.as_of, stream.rules, snapshot=stream.state_as_of(page.as_of))
-            )
+            authors = await streams.author_names([recorded])
+            check = await check_inclusion(evidence, recorded.position)
+            sliders = await answer_apart(stream.version, stream_sliders, page, stream)
             name = texts.words.localized(title, recorded.slug)
             return render.render(
                 page,
@@ -105,9 +115,9 @@ class EventPages(Controller):
                 envelope=stored.entry.decode(),
                 content=None if recorded.is_withheld else indented_json(stored.content),
                 salt=stored.salt.hex() if stored.salt else None,
-                authors=await streams.author_names([recorded]),
-                check=await check_inclusion(evidence, recorded.position),
-                sliders=stream_sliders(page, stream),
+                authors=authors,
+                check=check,
+                sliders=sliders,
                 data_url=f"/v1/events/{uuid}",
                 csv_url=f"/v1/export/events.csv?{recorded.kind}={recorded.slug}",
                 cite=cite(

@@ -14,11 +14,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.deal import Deal, PledgeState, SiteState
-from registry.domain.history import UNBOUNDED
+from registry.domain.history import UNBOUNDED, FoldedStream
 from registry.domain.mentions import mentioned_organizations
 from registry.events.codec import stream_name
 from registry.events.types import Event
-from registry.infra.threads import answer_apart
+from registry.infra.threads import answer_apart, is_long
 from registry.queries.deals import DealQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import StreamReader
@@ -48,9 +48,8 @@ async def deal_page_names(
         shown: The deal as the page shows it, which may have relations that have ended since.
     """
     names = await answer_apart(len(current.pledges), names_in, current, language)
-    names |= await organization_names(
-        organization_queries, language, set(mentioned_organizations(current)) - names.keys()
-    )
+    mentioned = await answer_apart(len(current.pledges), lambda: set(mentioned_organizations(current)))
+    names |= await organization_names(organization_queries, language, mentioned - names.keys())
     relations = (*current.relations, *(shown.relations if shown is not None else ()))
     related = await deal_queries.related_deals(replace(current, relations=relations), UNBOUNDED)
     investors = {slug for deal in related for pledge in deal.pledges for slug in pledge.by} - names.keys()
@@ -111,8 +110,15 @@ async def organization_names(
 
 async def names_within(streams: StreamReader, language: str, slugs: Iterable[str]) -> dict[str, dict[str, str]]:
     """For each deal the names of its parties, pledges, milestones and sites, as a page about it has them."""
-    found = await streams.load_all([stream_name("deal", slug) for slug in sorted(set(slugs))])
-    return {stream.slug: _names_within(stream.state, language) for stream in found.values()}
+    found, size = await _own_deals(streams, slugs)
+    return await answer_apart(size, lambda: {one.slug: _names_within(one.state, language) for one in found})
+
+
+async def _own_deals(streams: StreamReader, slugs: Iterable[str]) -> tuple[list[FoldedStream[Deal]], int]:
+    """Deals, folded, for this caller alone if they have many events, and how many these are (`infra/threads.py`)."""
+    found = (await streams.load_all([stream_name("deal", slug) for slug in sorted(set(slugs))])).values()
+    size = sum(stream.version for stream in found)
+    return [stream.own() if is_long(size) else stream for stream in found], size
 
 
 def _names_within(deal: Deal, language: str) -> dict[str, str]:
@@ -147,14 +153,19 @@ def _site_name(site: SiteState, texts: Translations) -> str:
 
 async def deal_names(streams: StreamReader, language: str, slugs: Iterable[str]) -> dict[str, str]:
     """The current titles of deals, by `deal/SLUG`, and what their pledges are called, by `deal/SLUG/PLEDGE`."""
-    texts = words(language)
-    names: dict[str, str] = {}
-    for stream in (await streams.load_all([stream_name("deal", slug) for slug in sorted(set(slugs))])).values():
-        deal: Deal = stream.state
-        names[f"deal/{stream.slug}"] = texts.localized(deal.title, stream.slug)
-        called = pledge_names(deal, texts, names_in(deal, language))
-        names |= {f"deal/{stream.slug}/{pledge}": name for pledge, name in called.items()}
-    return names
+    found, size = await _own_deals(streams, slugs)
+
+    def named() -> dict[str, str]:
+        texts = words(language)
+        names: dict[str, str] = {}
+        for stream in found:
+            deal = stream.state
+            names[f"deal/{stream.slug}"] = texts.localized(deal.title, stream.slug)
+            called = pledge_names(deal, texts, names_in(deal, language))
+            names |= {f"deal/{stream.slug}/{pledge}": name for pledge, name in called.items()}
+        return names
+
+    return await answer_apart(size, named)
 
 
 class EventNames(Struct, frozen=True):
@@ -162,10 +173,13 @@ class EventNames(Struct, frozen=True):
 
     names: dict[str, str]
     within: dict[str, dict[str, str]]
+    _joined: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
 
     def of(self, slug: str) -> dict[str, str]:
         """The names for an event of a deal or organization."""
-        return self.names | self.within.get(slug, {})
+        if slug not in self._joined:
+            self._joined[slug] = self.names | self.within.get(slug, {})
+        return self._joined[slug]
 
 
 async def names_of_events(

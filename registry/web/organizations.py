@@ -12,6 +12,7 @@ from registry.api.cursors import CursorParameter, decode_cursor, encode_cursor
 from registry.api.parameters import Cursor, OrganizationSlug, text
 from registry.errors import MergedInto, NotFound
 from registry.events.values import Localized
+from registry.infra.threads import answer_apart
 from registry.projections.columnar.lists import Order
 from registry.queries.deal_query import DealQuery
 from registry.queries.log import LogQueries
@@ -86,7 +87,7 @@ class OrganizationPages(Controller):
         while batch := await named_organizations.page(after, CSV_BATCH, page.as_of):
             rows += [_row(entry) for entry in batch]
             after = batch[-1].state.organization
-        return csv_response("organizations.csv", CSV_HEADER, rows)
+        return await answer_apart(len(rows), csv_response, "organizations.csv", CSV_HEADER, rows)
 
     @route("/organizations/{organization:str}", http_method=READ)
     async def get_organization(

@@ -23,12 +23,14 @@ from registry.events.intake import as_uuid
 from registry.events.types import DealRegistered, EventCorrected, OrganizationRegistered
 from registry.events.values import Scope
 from registry.i18n import Message
+from registry.infra.threads import answer_apart
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import StreamReader
 from registry.web import render
 from registry.web.articles.proposed import DIGEST, form_of
 from registry.web.i18n import words
 from registry.web.names import EventNames, names_of_events
+from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest, Request, check_csrf, redirect
 from registry.web.session import read_form, require_key
 from registry.web.state_types import typed_change
@@ -199,11 +201,15 @@ async def _show(
     may_approve = any(view.may_approve for view in is_open)
     decides = may_review(key)
     names = await _names(page, organization_queries, streams, shown)
+    size = sum(one.size for one in found)
+    needs_another = await answer_apart(size, lambda: any(proposals.needs_another(key, one) for one in still_open))
+    authors = await _authors(streams, found)
     has_pages = len(found) > MAX_SHOWN
-    can_change = bool(is_open) and not has_pages and form_of([view.proposal for view in is_open]) is not None
-    return render.send(
-        page,
-        render.render(
+    waiting = [view.proposal for view in is_open]
+    can_change = bool(is_open) and not has_pages and await answer_apart(size, form_of, waiting) is not None
+
+    def rendered() -> Rendered:
+        return render.render(
             page,
             "proposal.html",
             409 if problems else 200,
@@ -220,32 +226,36 @@ async def _show(
             change_url=page.link(f"/proposals/{found[0].id}/change") if can_change else None,
             names=names.names,
             names_of=names.of,
-            authors=await _authors(streams, found),
+            authors=authors,
             head=page.position,
             open=len(still_open),
             may_approve=may_approve,
-            may_approve_all=all(view.may_approve for view in is_open)
-            and not any(proposals.needs_another(key, one) for one in still_open),
+            may_approve_all=all(view.may_approve for view in is_open) and not needs_another,
             may_reject=decides or all(key.id in view.proposal.writers for view in is_open),
-        ),
-    )
+        )
+
+    return render.send(page, await answer_apart(size, rendered))
 
 
 async def _view(page: PageRequest, proposal: Proposal, proposals: Proposals) -> ProposalView:
-    key, announcements = require_key(page), proposal.decoded()
+    key, announcements = require_key(page), await proposal.read()
     scopes = sorted({required_scope(one.event) for one in announcements})
-    needs_another = proposals.needs_another(key, proposal)
+    needs_another = await answer_apart(proposal.size, proposals.needs_another, key, proposal)
     may_approve = all(key.allows(scope) for scope in scopes) and not needs_another
     view = ProposalView(proposal, announcements, scopes, may_approve, needs_another, [], [], None)
     if proposal.status == "open":
         try:
             result = await proposals.preview(key, proposal)
-            view.changes = [typed_change(one) for one in msgspec.json.decode(result.response).get("changes", [])]
+            view.changes = await answer_apart(proposal.size, _changes_in, result.response)
             view.flags = list(result.flags)
         except RegistryError as error:
             # It may have been recorded since by its proposer, and can still be rejected.
             view.refusal = message_of(error)
     return view
+
+
+def _changes_in(response: bytes) -> list[Any]:
+    return [typed_change(one) for one in msgspec.json.decode(response).get("changes", [])]
 
 
 async def _authors(streams: StreamReader, proposals: Iterable[Proposal]) -> AuthorNames:
@@ -261,7 +271,7 @@ async def _names(
     events: list[tuple[str, str, Any]] = [(one.kind, one.slug, None) for one in proposals]
     new: dict[str, str] = {}
     for one in proposals:
-        for announcement in one.decoded():
+        for announcement in await one.read():
             event = announcement.event
             events.append((one.kind, one.slug, event))
             if isinstance(event, OrganizationRegistered):

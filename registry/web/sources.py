@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from registry.domain.source_retraction import CitingEvent, Treatment
 from registry.errors import RuleBroken, VersionConflict
 from registry.events.intake import as_uuid
 from registry.i18n import Message
+from registry.infra.threads import answer_apart
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.sources import CitedEvent, SourceQueries
 from registry.queries.streams import StreamReader
@@ -163,7 +165,8 @@ async def _form(
         stream: [typed_change({"field": c.path, "before": c.before, "after": c.after}) for c in changed]
         for stream, changed in (preview.changes if preview is not None else {}).items()
     }
-    rendered = render.render(
+    render_form = partial(
+        render.render,
         page,
         "source_retraction.html",
         409 if problem is not None else 200,
@@ -178,7 +181,7 @@ async def _form(
         is_preview=preview is not None,
         problem=problem,
     )
-    return render.send(page, rendered)
+    return render.send(page, await answer_apart(len(cited), render_form))
 
 
 def _chosen(sent: Mapping[str, str]) -> dict[UUID, Treatment]:

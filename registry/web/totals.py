@@ -14,6 +14,7 @@ from registry.api.cursors import decode_cursor, encode_cursor
 from registry.api.filters import NOT_OF_TOTALS
 from registry.api.portfolio import Grouping, read_grouping
 from registry.domain.totals import GROUPINGS, DerivationNode, Totals, TotalsQuery
+from registry.infra.threads import answer_apart
 from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
@@ -165,7 +166,8 @@ class TotalsPages(Controller):
             replace(totals_query, lines=MAX_ROWS),
             rates=await portfolio_queries.rates(portfolio_page.as_of),
         )
-        return csv_response("totals.csv", CSV_HEADER, _rows(totals))
+        lines = sum(len(group.lines) for group in (totals.overall, *totals.groups))
+        return await answer_apart(lines, lambda: csv_response("totals.csv", CSV_HEADER, _rows(totals)))
 
 
 def parts_in_order(derivation: DerivationNode) -> list[DerivationNode]:
