@@ -74,7 +74,8 @@ _MEANINGS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 )
 _REPEATED = frozenset({"party", "milestone.planned", "source.url"})
 """What a row may state several times. Of amounts, the first is taken: further ones are often parts of it."""
-_REMARK = re.compile(r"\b(notes?|quote|comments?|remarks?)\b|비고|메모", re.IGNORECASE)
+_REMARK = re.compile(r"\b(notes?|quote|comments?|remarks?|wikidata|ids?)\b|비고|메모", re.IGNORECASE)
+"""What a column's name contains that is about another column's value."""
 _SEPARATORS = (";", r"\|", r",(?=\S)")
 """What separates the items of a cell. A comma and a space may be a part of a name: `Alpha, Inc.`"""
 _KEY = re.compile(r"\b(unique.?)?id$|\bkey\b|\bcode$|번호$|^id\b", re.IGNORECASE)
@@ -94,7 +95,7 @@ def describe(sheets: Sequence[Sheet], header_row: int | None = None, name: str =
     if found is None:
         return Draft("", [ImportText("no-rows")])
     sheet, table = found
-    draft = _Drafter(sheet, table, list(_columns(table)), header_row, is_only=len(sheets) == 1).draft()
+    draft = _Drafter(sheet, table, header_row, is_only=len(sheets) == 1).draft()
     if len(sheets) > 1:
         draft.guesses.insert(0, ImportText("guessed-sheet", sheet=sheet.name, total=len(sheets)))
     return draft
@@ -138,18 +139,27 @@ def _is_data(row: SheetRow) -> bool:
     return any(_reads(values.parse_number, text) or _reads(values.loose_date, text, DATE_FORMATS) for text in texts)
 
 
-def _columns(table: Table) -> Iterator[SheetColumn]:
+def _columns(table: Table) -> tuple[list[SheetColumn], str]:
+    """The columns of a table, and the decimal sign of its numbers."""
     rows = list(islice(iter(table.rows), SAMPLE_ROWS))
-    for i, name in enumerate(table.header):
-        if name:
-            yield _column(name, table.at(1, i).rpartition("!")[2].rstrip("1"), [row.cell(i) for row in rows])
+    texts = {i: [row.cell(i) for row in rows] for i, name in enumerate(table.header) if name}
+    decimal = max(".,", key=lambda sign: sum(_has_fractions(column, sign) for column in texts.values()))
+    letters = {i: table.at(1, i).rpartition("!")[2].rstrip("1") for i in texts}
+    return [_column(table.header[i], letters[i], column, decimal) for i, column in texts.items()], decimal
 
 
-def _column(name: str, letter: str, texts: list[str]) -> SheetColumn:
+def _has_fractions(texts: Sequence[str], decimal: str) -> bool:
+    """Whether most texts are numbers, and some of them have decimal places, with this decimal sign."""
+    filled = [text for text in texts if text]
+    fractions = any(re.search(rf"{re.escape(decimal)}(\d{{1,2}}|\d{{4,}})\Z", text) for text in filled)
+    return fractions and _most(filled, lambda text: _reads(values.parse_number, text, decimal))
+
+
+def _column(name: str, letter: str, texts: list[str], decimal: str) -> SheetColumn:
     empty_words = [text for text in dict.fromkeys(texts) if text.casefold() in _EMPTY_WORDS]
     filled = [text for text in texts if text and text not in empty_words]
     counted = Counter(filled)
-    kind, dates = _kind(filled, len(counted))
+    kind, dates = _kind(filled, len(counted), decimal)
     return SheetColumn(
         name,
         letter,
@@ -171,7 +181,7 @@ def _separator(texts: Sequence[str]) -> str:
     return next((sign for sign, count in counts.items() if count > len(texts) / 100), "")
 
 
-def _kind(texts: list[str], distinct: int) -> tuple[str, str]:
+def _kind(texts: list[str], distinct: int, decimal: str) -> tuple[str, str]:
     """The kind of a column's values and the format of its dates."""
     if not texts:
         return "empty", ""
@@ -182,7 +192,7 @@ def _kind(texts: list[str], distinct: int) -> tuple[str, str]:
     for form in DATE_FORMATS:
         if _most(texts, lambda text, form=form: _reads(values.loose_date, text, (form,)) and not text.isdecimal()):
             return "date", form
-    if _most(texts, lambda text: _reads(values.parse_number, text)):
+    if _most(texts, lambda text: _reads(values.parse_number, text, decimal)):
         return "number", ""
     if _most(texts, lambda text: re.search(r"[$€₩£]|\b(USD|KRW|EUR)\b|[억조]", text) is not None):
         return "amount", ""
@@ -209,14 +219,12 @@ def _reads(parse: object, *arguments: object) -> bool:
 class _Drafter:
     """Writes the draft."""
 
-    def __init__(
-        self, sheet: Sheet, table: Table, columns: list[SheetColumn], header_row: int | None, *, is_only: bool
-    ) -> None:
+    def __init__(self, sheet: Sheet, table: Table, header_row: int | None, *, is_only: bool) -> None:
         self.sheet = sheet
         self.is_only = is_only
         self.table = table
         self.header_row = header_row
-        self.columns = columns
+        self.columns, self.decimal = _columns(table)
         self.guesses: list[ImportText] = []
         self.by_meaning: dict[str, list[SheetColumn]] = {}
 
@@ -271,6 +279,8 @@ class _Drafter:
             yield f"empty = {json.dumps(words, ensure_ascii=False)}  # a guess"
         if forms := sorted({column.dates for column in self.columns if column.dates}):
             yield f"dates = {json.dumps(forms)}"
+        if self.decimal != ".":
+            yield f"decimal = {_string(self.decimal)}"
         yield from self._sheet()
         yield from ("", "[[source]]", f"publisher = {_string(self.table.name)}", f"title = {_string(self.table.name)}")
         for column in self.by_meaning.get("source.url", ()):
@@ -302,7 +312,9 @@ class _Drafter:
         site = {meaning: found[0] for meaning, found in self.by_meaning.items() if meaning.startswith("site.")}
         if site:
             yield from ("", "[[site]]", 'site = "site"')
-            yield from (f"{meaning.partition('.')[2]} = {_from(column)}" for meaning, column in site.items())
+            yield from (
+                f"{meaning.partition('.')[2]} = {_of_site(meaning, column)}" for meaning, column in site.items()
+            )
         for column in self.by_meaning.get("pledge.amount", ()):
             yield from ("", "[[pledge]]", 'pledge = "total"')
             factor, currency = _unit(column.name)
@@ -395,6 +407,17 @@ def _stages(column: SheetColumn) -> str:
 
 def _stage(text: str) -> str | None:
     return next((stage for pattern, stage in _STAGES if re.search(pattern, text, re.IGNORECASE)), None)
+
+
+def _of_site(meaning: str, column: SheetColumn) -> str:
+    """A field of a site. Its power is in megawatts."""
+    factors = (
+        factor
+        for unit, factor in (("kw", "0.001"), ("gw", "1000"))
+        if re.search(rf"\b{unit}\b", column.name, re.IGNORECASE)
+    )
+    factor = next(factors, None) if meaning == "site.power_mw" else None
+    return f'{{ column = {_string(column.name)}, times = "{factor}" }}' if factor is not None else _from(column)
 
 
 def _from(column: SheetColumn) -> str:

@@ -455,3 +455,13 @@ def test_draft_says_of_each_column_whether_it_is_in_it(tmp_path: Path) -> None:
         assert (f'"{guess.params["column"]}"' in body) == (guess.code == "guessed"), guess
     without = {str(guess.params["column"]) for guess in draft.guesses if guess.code == "without-place"}
     assert without == {"Estimated cost", "Cost note", "Peak power (MW)"}
+
+
+def test_draft_reads_numbers_with_a_decimal_comma_and_power_in_kilowatts(tmp_path: Path) -> None:
+    rows = ("ID;Name;Power (kW);Cores", *(f"S{i};System {i};1 {i}34,5{i};11 039 {i}16" for i in range(9)))
+    (tmp_path / "list.csv").write_text("\n".join(rows), "utf-8")
+    with workbook.open_sheets([tmp_path / "list.csv"]) as sheets:
+        made = planned(sheets, mappings.parse(describe(sheets).mapping))
+    assert made.errors == []
+    sites = [event for line in made.lines() if (event := msgspec.json.decode(line.line)["event"]).get("site")]
+    assert [site["power_mw"] for site in sites[:2]] == ["1.0345", "1.13451"]
