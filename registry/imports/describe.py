@@ -74,6 +74,8 @@ _MEANINGS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 )
 _REPEATED = frozenset({"party", "milestone.planned", "source.url"})
 """What a row may state several times. Of amounts, the first is taken: further ones are often parts of it."""
+_BOTH = "{{{0}}} ({{{1}}})"
+"""The text of a mapping with two columns."""
 _REMARK = re.compile(r"\b(notes?|quote|comments?|remarks?|wikidata|ids?)\b|비고|메모", re.IGNORECASE)
 """What a column's name contains that is about another column's value."""
 _SEPARATORS = (";", r"\|", r",(?=\S)")
@@ -286,7 +288,9 @@ class _Drafter:
         for column in self.by_meaning.get("source.url", ()):
             yield from ("", "[[source]]", f"url = {_from(column)}")
         yield from ("", "[deal]", f"key = {_string(key.name)}", f"slug = {_string(f'{name}-')}")
-        yield f"title = {_from(title)}"
+        is_filled = title is key or title.filled + len(title.empty_words) >= key.filled
+        # Where the column is empty, the deal has its key as title.
+        yield f"title = {_from(title) if is_filled else f'{{ text = {_string(_BOTH.format(title.name, key.name))} }}'}"
         yield 'kind = "investment"'
         if dates := self.by_meaning.get("effective_on"):
             yield f"effective_on = {_from(dates[0])}"

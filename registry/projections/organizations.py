@@ -60,10 +60,10 @@ SELECT_ANNOUNCED = """
 SELECT s.organization, n.name
   FROM unnest($1::text[]) AS s (organization)
        CROSS JOIN LATERAL (
-           SELECT p.name
+           SELECT coalesce(p.name, json_build_object('en', s.organization)::text) AS name
              FROM party_facts AS p
-            WHERE p.organization = s.organization AND p.name IS NOT NULL
-            ORDER BY p.joined_on DESC, p.deal
+            WHERE p.organization = s.organization
+            ORDER BY p.name IS NULL, p.joined_on DESC, p.deal
             LIMIT 1
        ) AS n
 """
@@ -118,5 +118,8 @@ async def all_names(connection: Any) -> dict[str, tuple[str, ...]]:
 
 
 async def announced_names(connection: Any, slugs: Sequence[str]) -> dict[str, str]:
-    """The name that a deal gave last to each of these organizations, as the JSON of a text by language."""
+    """The name that a deal gave last to each of these organizations, as the JSON of a text by language.
+
+    An organization that deals name by its slug only has that as its name.
+    """
     return {row["organization"]: row["name"] for row in await connection.fetch(SELECT_ANNOUNCED, list(slugs))}

@@ -141,6 +141,22 @@ async def test_refused_merge_names_its_reason_and_the_others_are_recorded(
     assert await listed(client, word) == {f"{word}-b": 1}
 
 
+async def test_organization_that_deals_name_by_its_slug_only_is_merged(
+    client: httpx.AsyncClient, slug: str, word: str
+) -> None:
+    await announce(client, slug, "2024-05-01", (f"{word}-movil", f"{word} Móvil"))
+    event = {"type": "parties_joined", "parties": [{"organization": f"{word}movil", "role": "partner"}]}
+    body = {"event": event, "effective_on": "2024-05-02", "sources": [{"publisher": "The Example Times"}]}
+    assert (await client.post(f"/v1/deals/{slug}/events", json=body)).status_code == 201
+    merges = {"merges": [{"organization": f"{word}movil", "into": f"{word}-movil"}]}
+    merged = (await client.post("/v1/organization-merges", json=merges)).json()["results"]
+    assert [one["outcome"] for one in merged] == ["merged"]
+    undone = (await client.post("/v1/organization-unmerges", json=merges)).json()["results"]
+    assert [one["outcome"] for one in undone] == ["unmerged"]
+    one = (await client.get(f"/v1/organizations/{word}movil")).json()
+    assert one["name"]["en"] == f"{word}movil"
+
+
 async def test_merge_needs_the_right_to_correct(service: Service, slug: str) -> None:
     body = {"merges": [{"organization": slug, "into": "other"}]}
     headers = await service.key("record")

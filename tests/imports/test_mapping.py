@@ -465,3 +465,14 @@ def test_draft_reads_numbers_with_a_decimal_comma_and_power_in_kilowatts(tmp_pat
     assert made.errors == []
     sites = [event for line in made.lines() if (event := msgspec.json.decode(line.line)["event"]).get("site")]
     assert [site["power_mw"] for site in sites[:2]] == ["1.0345", "1.13451"]
+
+
+def test_draft_makes_a_title_where_the_column_of_names_is_empty(tmp_path: Path) -> None:
+    rows = ("ID,Site name,Country", *(f"S{i},{f'Site {i}' if i % 2 else ''},Kenya" for i in range(9)))
+    (tmp_path / "list.csv").write_text("\n".join(rows), "utf-8")
+    with workbook.open_sheets([tmp_path / "list.csv"]) as sheets:
+        made = planned(sheets, mappings.parse(describe(sheets).mapping))
+    assert made.errors == []
+    events = [msgspec.json.decode(line.line)["event"] for line in made.lines()]
+    titles = [event["title"]["en"] for event in events if event["type"] == "deal_registered"]
+    assert titles[:2] == ["(S0)", "Site 1 (S1)"]
