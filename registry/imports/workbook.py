@@ -32,6 +32,9 @@ MAX_PROLOG_BYTES = 64 * 1024
 MAX_COLUMNS = 2000
 """A wider row is not a row of a table: some programs write thousands of empty formatted cells."""
 
+MAX_ROW_NUMBER = 2**20
+"""The most rows that a sheet of an XLSX file can have."""
+
 MAX_PREAMBLE_ROWS = 50
 """The header is looked for in this many rows."""
 
@@ -270,6 +273,9 @@ def _reader_of_xlsx(sheet: Any) -> Callable[[], Iterator[SheetRow]]:
         sheet.reset_dimensions()
         try:
             for number, values in enumerate(sheet.iter_rows(values_only=True), 1):
+                # openpyxl makes an empty row of each number that a file leaves out.
+                if number > MAX_ROW_NUMBER:
+                    raise ValueError(f"a row has a number over {MAX_ROW_NUMBER}")
                 cells = values[:MAX_COLUMNS]
                 if texts := _texts([value if type(value) is str else _text(value) for value in cells]):
                     yield SheetRow(number, texts)

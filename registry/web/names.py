@@ -199,9 +199,10 @@ async def names_of_events(
     events = list(events)
     contents = [content for _, _, content in events]
     own = {slug for kind, slug, _ in events if kind == "deal"}
-    organizations = organizations_in(contents) | {slug for kind, slug, _ in events if kind == "organization"}
+    named, deals = await answer_apart(len(events), lambda: (organizations_in(contents), deals_in(contents)))
+    organizations = named | {slug for kind, slug, _ in events if kind == "organization"}
     return EventNames(
         await organization_names(organization_queries, language, organizations)
-        | await deal_names(streams, language, deals_in(contents) | own),
+        | await deal_names(streams, language, deals | own),
         await names_within(streams, language, own),
     )

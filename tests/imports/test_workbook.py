@@ -169,3 +169,18 @@ def test_zip_bombs_and_entities_are_refused_in_bounded_memory(
         tracemalloc.stop()
     assert problem_of(error.value) == problem
     assert peak < 20 * 2**20
+
+
+def test_row_with_a_number_beyond_a_sheet_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader makes an empty row of each number before it."""
+    sheet = (
+        b'<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
+        b'<row r="1"><c r="A1"><v>1</v></c></row><row r="9999999999"><c r="A9"><v>1</v></c></row>'
+        b"</sheetData></worksheet>"
+    )
+    file = tmp_path / "a.xlsx"
+    file.write_bytes(repacked(xlsx(["a"]), sheet1=sheet))
+    monkeypatch.setattr(workbook, "MAX_ROW_NUMBER", 1_000)
+    with workbook.open_sheets([file]) as [found], pytest.raises(UnreadableSheet) as error:
+        list(found.rows())
+    assert problem_of(error.value) == "xlsx-unreadable"

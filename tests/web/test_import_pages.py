@@ -316,3 +316,10 @@ async def test_import_of_events_that_need_a_second_person_is_sent_to_review(
         size = await service.size()
         assert "/proposals/" in section(await run(importer, path), "result").partition("</section>")[0]
         assert await service.size() == size
+
+
+async def test_mapping_that_is_nested_too_deeply_or_too_long_is_refused(editor: httpx.AsyncClient) -> None:
+    form = {"csrf": token((await editor.get("/import")).text), "published_on": "2026-05-20"}
+    for mapping, status in ((b"a = " + b"[" * 100_000, 422), (b"#" * 300_000, 413)):
+        parts = {"file": ("plants.csv", b"a,b\n1,2\n"), "mapping": ("mapping.toml", mapping)}
+        assert (await editor.post("/import", data=form, files=parts)).status_code == status

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 from collections.abc import Iterator
 from datetime import date
 from typing import Any, Literal, TypeVar, get_args
@@ -14,6 +13,7 @@ from msgspec import Struct
 
 from registry.errors import BadMapping
 from registry.events.values import Scheme, Source, is_language_tag
+from registry.imports import toml
 from registry.imports.mapping.blocks import BLOCKS
 from registry.imports.mapping.fields import MappedField, struct_fields
 from registry.imports.mapping.lines import line_of, lines_of
@@ -97,11 +97,7 @@ def check(text: str, file: str = "mapping") -> tuple[Mapping | None, list[Mappin
     Raises:
         BadMapping: The text is not TOML.
     """
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BadMapping(reason=ImportText("mapping-not-toml", file=file, reason=str(error))) from None
-    parser = _Parser(data, lines_of(text))
+    parser = _Parser(toml.loads(text, file), lines_of(text))
     mapping = parser.mapping(digest(text))
     return (None if parser.problems else mapping), parser.problems
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args
 
 from msgspec import Struct, field
 
 from registry.errors import BadMapping
+from registry.imports import toml
 from registry.imports.messages import ImportText
 from registry.imports.values import digest
 
@@ -79,7 +79,7 @@ def answer(text: str, name: str, answers: Mapping[str, str], introduction: str) 
     Raises:
         BadMapping: An answer is no choice.
     """
-    asked = tomllib.loads(text).get("question", [])
+    asked = toml.loads(text, name).get("question", [])
     written = _written([{**one, "answer": answers.get(one["id"], one["answer"])} for one in asked], introduction)
     read(written, name)
     return written
@@ -98,10 +98,7 @@ def read(text: str, name: str) -> QuestionFile:
     Raises:
         BadMapping: The file is not one of questions, or an answer is no choice.
     """
-    try:
-        questions = tomllib.loads(text).get("question", [])
-    except tomllib.TOMLDecodeError as error:
-        raise BadMapping(reason=ImportText("mapping-not-toml", file=name, reason=str(error))) from None
+    questions = toml.loads(text, name).get("question", [])
     file = QuestionFile()
     for question in questions if isinstance(questions, list) else []:
         id_, answer = str(question.get("id", "")), question.get("answer", "")

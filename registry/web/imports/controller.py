@@ -5,6 +5,7 @@ Every step is a form and a redirect, so the whole way works without scripts and 
 
 from __future__ import annotations
 
+import asyncio
 import tomllib
 from datetime import date
 from pathlib import Path
@@ -19,7 +20,7 @@ from registry.api.guards import check_scope
 from registry.api.parameters import text
 from registry.domain.calendar import Calendar
 from registry.domain.principal import Credential
-from registry.errors import BadMapping, InvalidParameter, NotFound, Overloaded, UnreadableSheet
+from registry.errors import BadMapping, InvalidParameter, NotFound, Overloaded, TooLarge, UnreadableSheet
 from registry.i18n import Message, render
 from registry.imports.mapping import document, form_data
 from registry.imports.mapping.parse import check
@@ -76,7 +77,7 @@ class ImportPages(Controller):
                 return views.listed(public_page, import_jobs, key, calendar.today(), ImportText("no-file"), 422)
             [job] = begun
             job.files = [path.name for name, path in received.files if name == "file"]
-            problem = _take_mapping(import_jobs, job, received)
+            problem = await asyncio.to_thread(_take_mapping, import_jobs, job, received)
             if problem is None and not job.files:
                 problem = ImportText("no-file")
             if problem is not None:
@@ -132,7 +133,7 @@ class ImportPages(Controller):
         if "toml" in sent:
             data_text = sent["toml"].replace("\r\n", "\n")
             try:
-                check(data_text, MAPPING)
+                await asyncio.to_thread(check, data_text, MAPPING)
             except BadMapping as error:
                 return await views.shown(public_page, import_jobs, job, problem=error.message, status=422)
             file.write_text(data_text, "utf-8")
@@ -180,7 +181,8 @@ class ImportPages(Controller):
             return new
 
         received = await receive(request, FileTarget(folder, MAX_TEXT_BYTES, 2))
-        problem = _take_mapping(import_jobs, job, received) or _take_answers(import_jobs, job, received)
+        how = import_jobs, job, received
+        problem = await asyncio.to_thread(lambda: _take_mapping(*how) or _take_answers(*how))
         if problem is not None:
             return await views.shown(public_page, import_jobs, job, problem=problem, status=422)
         import_jobs.store.save(job)
@@ -274,6 +276,8 @@ def _take_mapping(jobs: ImportJobs, job: Job, received: Upload) -> Message | Non
     for name, path in received.files:
         if name == "mapping":
             try:
+                if path.stat().st_size > MAX_TEXT_BYTES:
+                    raise TooLarge(limit=MAX_TEXT_BYTES)
                 content = path.read_text("utf-8-sig")
                 check(content, path.name)
             except UnicodeDecodeError as error:
