@@ -99,14 +99,19 @@ class NamedOrganizations:
             raise missing
         return _listed(slug, state, mentions.get(slug))
 
-    async def entries(self, slugs: Sequence[str], as_of: AsOf = UNBOUNDED) -> dict[str, Organization]:
-        """Return organizations at a point in time by slug: their state, or the name that a deal gave them."""
-        point, merged = await self._at(as_of)
+    async def names(self, slugs: Sequence[str], as_of: AsOf = UNBOUNDED) -> dict[str, Organization]:
+        """Return organizations at a point in time by slug: their state, else the name that a deal gave them last."""
         found = await self._states(list(slugs), as_of)
-        if missing := sorted(set(slugs) - found.keys()):
-            mentions = await self._some(point, merged, missing)
-            found |= {slug: _listed(slug, None, one).state for slug, one in mentions.items()}
-        return found
+        missing = [slug for slug in slugs if slug not in found]
+        if not missing:
+            return found
+        point, merged = await self._at(as_of)
+
+        def question(cursor: DuckDBPyConnection, _: Kept) -> list[Mention]:
+            return named_organizations.names(cursor, point, merged, missing)
+
+        mentions = await self._ask(point, question)
+        return found | {one.organization: _listed(one.organization, None, one).state for one in mentions}
 
     async def count(self, as_of: AsOf = UNBOUNDED) -> OrganizationCount:
         """Count the organizations at a point in time."""

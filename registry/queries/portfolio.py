@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from datetime import date, datetime
 from decimal import Decimal
 from typing import IO, Any, TypeVar
@@ -122,8 +123,8 @@ class PortfolioQueries:
         """Return what a query searches for at a point."""
         listed, survivors = tokens(query), await self._survivors(point)
 
-        def question(cursor: DuckDBPyConnection, _: Kept) -> Search:
-            return search.resolve(cursor, point, listed, survivors)
+        def question(cursor: DuckDBPyConnection, kept: Kept) -> Search:
+            return search.resolve(cursor, kept, point, listed, survivors).search
 
         return await self._ask(point, question, "searched", listed, survivors, searches=True)
 
@@ -136,8 +137,8 @@ class PortfolioQueries:
         """
         listed, survivors = tokens(query, unfinished=unfinished), await self._survivors(point)
 
-        def question(cursor: DuckDBPyConnection, _: Kept) -> search.Found:
-            return search.find(cursor, point, listed, survivors, kinds, limit)
+        def question(cursor: DuckDBPyConnection, kept: Kept) -> search.Found:
+            return search.find(cursor, kept, point, listed, survivors, kinds, limit)
 
         return await self._ask(point, question, "find", listed, survivors, kinds, limit, searches=True)
 
@@ -145,8 +146,8 @@ class PortfolioQueries:
         """Return the organizations that have every word of a query in a name, in the order of their slugs."""
         listed, survivors = tokens(query), await self._survivors(point)
 
-        def question(cursor: DuckDBPyConnection, _: Kept) -> list[str]:
-            return search.organizations(cursor, point, listed, survivors, after, limit)
+        def question(cursor: DuckDBPyConnection, kept: Kept) -> list[str]:
+            return search.organizations(cursor, kept, point, listed, survivors, after, limit)
 
         return await self._ask(point, question, "organizations", listed, survivors, after, limit, searches=True)
 
@@ -406,7 +407,7 @@ class PortfolioQueries:
 
     async def read(self, point: Point, selection: Selection, question: Question[T]) -> T:
         """Ask the copy a question about a selection that may take long."""
-        asked, searches = _searching(question, (point,), (selection,))
+        asked, searches = _searching(question, (point,), (selection,), is_long=True)
         return await self._copy.ask(point.head, asked, is_long=True, searches=searches)
 
     async def exported(self, table: PortfolioTable, point: Point, selection: Selection, as_of: AsOf) -> PortfolioExport:
@@ -451,17 +452,28 @@ class PortfolioQueries:
         )
 
 
-def _searching(question: Question[T], points: Sequence[Point], asked: Sequence[Any]) -> tuple[Question[T], bool]:
-    """A question that keeps the deals that its selections search for first; and whether one does."""
+def _searching(
+    question: Question[T], points: Sequence[Point], asked: Sequence[Any], *, is_long: bool = False
+) -> tuple[Question[T], bool]:
+    """A question that finds the deals that its selections search for first; and whether one does.
+
+    Others that search for the same wait while it is answered, unless it may take long.
+    """
     searched = {one.search for one in asked if isinstance(one, Selection) and one.search is not None}
     if not searched:
         return question, False
     (only,) = searched
+    # In one order, so that two questions do not wait for each other.
+    ordered = sorted(set(points), key=lambda point: (point.axis, str(point.known), point.day))
 
     def prepared(cursor: DuckDBPyConnection, kept: Kept) -> T:
-        for point in dict.fromkeys(points):
-            search.keep_deals(cursor, point, only)
-        return question(cursor, kept)
+        with ExitStack() as stack:
+            for point in ordered:
+                if is_long:
+                    search.keep_deals(cursor, point, only)
+                else:
+                    stack.enter_context(search.SearchAtPoint(cursor, kept, point, only).deals())
+            return question(cursor, kept)
 
     return prepared, True
 

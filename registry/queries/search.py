@@ -14,9 +14,10 @@ from registry.domain.sources import source_id
 from registry.i18n import LANGUAGES
 from registry.i18n.places import place_name, place_names
 from registry.infra.postgres import Pool
-from registry.projections.columnar.search import DealTexts, Found, Hits
+from registry.projections.columnar.search import Found, Hits
 from registry.projections.columnar.selection import Point
 from registry.projections.deal_items import deal_items
+from registry.projections.deal_texts import DealTexts, deal_texts
 from registry.projections.event_texts import EventText, sources_at
 from registry.queries.named_organizations import NamedOrganizations
 from registry.queries.portfolio import PortfolioQueries
@@ -92,9 +93,14 @@ class SearchQueries:
     async def _deal_hits(self, as_of: AsOf, point: Point, hits: Hits, found: Found) -> list[SearchHit]:
         slugs = [slug for slug, _, _ in hits.ids]
         items = await deal_items(self._pool, point.axis, point.day, point.known, slugs)
-        of_deals = found.texts
-        names = await self._organizations.entries(sorted({slug for _, slug, _ in of_deals.parties}), as_of)
-        cited = await self._sources([(source, position) for _, source, position in of_deals.sources])
+        texts = await deal_texts(self._pool, point.axis, point.day, point.known, slugs)
+        organizations = {slug for one in texts.values() for slug in one.organizations}
+        names = await self._organizations.names(sorted(organizations), as_of)
+        sources = await self._sources([(source, position) for _, source, position in found.cited])
+        cited: dict[str, list[EventText]] = {}
+        for deal, source, _ in found.cited:
+            if source in sources:
+                cited.setdefault(deal, []).append(sources[source])
         scores = {slug: score for slug, score, _ in hits.ids}
         return [
             SearchHit(
@@ -109,7 +115,7 @@ class SearchQueries:
                         *_localized("title", item.title),
                         ("identifier", None, item.deal),
                         *(("identifier", None, f"{one.scheme}:{one.value}") for one in item.identifiers),
-                        *_texts_of(item.deal, of_deals, names, cited),
+                        *_texts_of(texts[item.deal], names, cited.get(item.deal, ())),
                         *_place_texts(item.places),
                     ],
                     found.search.tokens,
@@ -119,19 +125,21 @@ class SearchQueries:
         ]
 
     async def _organization_hits(self, as_of: AsOf, point: Point, hits: Hits, found: Found) -> list[SearchHit]:
-        entries = await self._organizations.entries([slug for slug, _, _ in hits.ids], as_of)
+        # One that only pledges, or that an event names, has no name.
+        named = {slug: Organization(organization=slug, name=None) for slug, _, deals in hits.ids if deals}
+        named |= await self._organizations.names([slug for slug, _, _ in hits.ids], as_of)
         return [
             SearchHit(
                 kind="organization",
                 id=slug,
-                title=_response(entries[slug].name),
+                title=_response(named[slug].name),
                 link=f"/v1/organizations/{slug}",
                 score=score,
                 deals=deals,
-                matches=_matches([*_names("name", entries[slug]), ("identifier", None, slug)], found.search.tokens),
+                matches=_matches([*_names("name", named[slug]), ("identifier", None, slug)], found.search.tokens),
             )
             for slug, score, deals in hits.ids
-            if slug in entries
+            if slug in named
         ]
 
     async def _source_hits(self, as_of: AsOf, point: Point, hits: Hits, found: Found) -> list[SearchHit]:
@@ -184,22 +192,19 @@ def _names(field: MatchedField, organization: Organization) -> Iterable[_Text]:
 
 
 def _texts_of(
-    deal: str, texts: DealTexts, organizations: Mapping[str, Organization], sources: Mapping[str, EventText]
+    deal: DealTexts, organizations: Mapping[str, Organization], sources: Iterable[EventText]
 ) -> Iterable[_Text]:
     """The parties, sites and sources of a deal."""
-    for of, slug, name in texts.parties:
-        if of == deal:
-            yield from _localized("party", _decoded(name))
-            if slug in organizations:
-                yield from _names("party", organizations[slug])
-            yield "party", None, slug
-    for of, name, locality, address in texts.sites:
-        if of == deal:
-            yield from _localized("site", _decoded(name))
-            yield from (("site", None, text) for text in (locality, address) if text)
-    for of, source, _ in texts.sources:
-        if of == deal and source in sources:
-            yield from _source_texts(sources[source])
+    for slug, name in (*deal.parties, *((slug, None) for slug in deal.others)):
+        yield from _localized("party", _decoded(name))
+        if slug in organizations:
+            yield from _names("party", organizations[slug])
+        yield "party", None, slug
+    for name, locality, address in deal.sites:
+        yield from _localized("site", _decoded(name))
+        yield from (("site", None, text) for text in (locality, address) if text)
+    for source in sources:
+        yield from _source_texts(source)
 
 
 def _title(source: EventText) -> dict[str, str | None] | None:

@@ -60,6 +60,7 @@ TABLES = {
     " qualifier VARCHAR, stated_on DATE",
     "milestone_facts": "deal VARCHAR",
     "deal_events": "deal VARCHAR, position BIGINT",
+    "event_texts": "deal VARCHAR",
 }
 DAY = date(2025, 1, 1)
 POINT = Point("recorded", 1, date(2025, 2, 1), 1)

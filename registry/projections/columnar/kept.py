@@ -3,7 +3,8 @@
 Most questions about all deals are sums over deals, or a value for each deal. After an event, only the deals that
 changed have other ones: what they added at the earlier position is taken away, and what they add now is added. The
 tables know every earlier position, so both are the same statement, put to the few deals that are held in memory
-(`held.py`). A write then costs a question some milliseconds, where a scan of 100,000 deals takes a hundred.
+(`held.py`). A write then costs a question some milliseconds, where a scan of 100,000 deals takes a hundred. What a
+search finds is kept as well: only the deals that changed are searched again.
 
 Only the latest position of the recording axis is kept: no later event changes an answer about the past.
 """
@@ -32,6 +33,8 @@ MAX_ROWS = 1_500_000
 MAX_CARRIED = 10_000
 """A table to which more rows were added than this, and than it had at first, is made again."""
 MAX_VALUES = 8
+
+_CHANGED = "SELECT DISTINCT deal AS id FROM kept.held.deal_events WHERE position > $after AND position <= $until"
 
 Select = Callable[[Point, Sequence[str]], tuple[str, dict[str, Any]]]
 """Makes the statement of a question, and its parameters, for a point and the deals that it leaves out."""
@@ -66,6 +69,7 @@ class Kept:
         inexact: The tables that have a rate with too many digits for DuckDB.
         doubts: For each state of the exchange rates: up to which position and after which reset amounts were examined,
             and whether any is doubted.
+        places: Up to which position and after which reset the places of sites were read, and these places.
     """
 
     def __init__(self) -> None:
@@ -73,6 +77,7 @@ class Kept:
         self.rates: dict[Hashable, tuple[int, int]] = {}
         self.inexact: set[str] = set()
         self.doubts: dict[int, tuple[int, int, bool]] = {}
+        self.places: tuple[int, int, frozenset[str]] = (-1, -1, frozenset())
         self._lock = Lock()
         self._tables: OrderedDict[bytes, _Table] = OrderedDict()
         self._values: OrderedDict[Hashable, Any] = OrderedDict()
@@ -115,6 +120,7 @@ class Kept:
             left_out: The deals that the statement leaves out.
         """
 
+        @asking_held(cursor)
         def carry(table: _Table) -> None:
             negated = ", ".join(f"-{name} AS {name}" for name in sums)
             before, parameters = select(replace(point, known=table.position), table.left_out)
@@ -142,10 +148,37 @@ class Kept:
     def values(self, cursor: DuckDBPyConnection, point: Point, asked: Any, select: Select) -> Iterator[str]:
         """The table of the values of deals; its column `deal` says whose they are. Otherwise as `sums`."""
 
+        @asking_held(cursor)
         def carry(table: _Table) -> None:
             run(cursor, f"DELETE FROM {table.name} WHERE deal IN (SELECT deal FROM kept.held.deals)", {})
             now, parameters = select(point, ())
             run(cursor, f"INSERT INTO {table.name} SELECT * FROM ({now})", parameters)
+
+        with self._at(cursor, point, asked, select, (), carry) as name:
+            yield name
+
+    @contextmanager
+    def matches(
+        self, cursor: DuckDBPyConnection, point: Point, asked: Any, find: Callable[[str | None], str]
+    ) -> Iterator[str]:
+        """The table of the deals that a search finds, with their `score`; of a changed deal it is found again.
+
+        Args:
+            cursor: The copy; its transaction ends and another one begins.
+            point: The latest position of the log.
+            asked: All that decides whether a deal matches, beside the deal's own facts and texts.
+            find: Makes the query of what is found: of all deals, or of those in a temporary table, which are held.
+        """
+
+        def carry(table: _Table) -> None:
+            positions = {"after": table.position, "until": point.position}
+            run(cursor, f"CREATE OR REPLACE TEMP TABLE changed AS {_CHANGED}", positions)
+            now = find("changed")
+            run(cursor, f"DELETE FROM {table.name} WHERE deal IN (SELECT id FROM changed)", {})
+            run(cursor, f"INSERT INTO {table.name} {now}", {})
+
+        def select(_: Point, __: Sequence[str]) -> tuple[str, dict[str, Any]]:
+            return find(None), {}
 
         with self._at(cursor, point, asked, select, (), carry) as name:
             yield name
@@ -175,8 +208,7 @@ class Kept:
                 yield _made_once(cursor, point, select, left_out)
                 return
             if is_valid and held.since <= table.position < point.position and not table.is_long:
-                with asking_held(cursor):
-                    carry(table)
+                carry(table)
             elif not is_valid or table.position != point.position:
                 statement, parameters = select(point, left_out)
                 ((table.rows,),) = run(cursor, f"CREATE OR REPLACE TABLE {table.name} AS {statement}", parameters)

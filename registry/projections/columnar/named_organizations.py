@@ -62,6 +62,15 @@ SELECT organization, count(DISTINCT deal), list(DISTINCT name ORDER BY name) FIL
  ORDER BY organization
 """
 
+_GIVEN = """
+SELECT coalesce(m.survivor, p.organization), 0, arg_max(p.name, (p.joined_on, p.name))
+  FROM party_facts AS p
+       LEFT JOIN (SELECT unnest($duplicates::VARCHAR[]) AS duplicate, unnest($survivors::VARCHAR[]) AS survivor) AS m
+              ON m.duplicate = p.organization
+ WHERE {p} AND p.organization IN (SELECT unnest($recorded::VARCHAR[])) AND p.name IS NOT NULL
+ GROUP BY 1
+"""
+
 _SLUGS = f"{_MENTIONS} SELECT DISTINCT organization FROM mentions"
 
 
@@ -97,9 +106,20 @@ def page(
 
 def some(cursor: DuckDBPyConnection, point: Point, merged: Mapping[str, str], slugs: Collection[str]) -> list[Mention]:
     """Those of some organizations that deals name at a point, with the name that was given last."""
-    recorded = [*slugs, *(duplicate for duplicate, survivor in merged.items() if survivor in slugs)]
+    recorded = _recorded(merged, slugs)
     statement = _SOME.format(**_points(point), of_party=_OF_PARTY, of_pledge=_OF_PLEDGE, of_event=_OF_EVENT)
     return _mentions(cursor, statement, {**_at(point, merged), "slugs": list(slugs), "recorded": recorded})
+
+
+def names(cursor: DuckDBPyConnection, point: Point, merged: Mapping[str, str], slugs: Collection[str]) -> list[Mention]:
+    """The names that deals gave last to some organizations at a point, without numbers of deals."""
+    given = {**_at(point, merged), "recorded": _recorded(merged, slugs)}
+    return _mentions(cursor, _GIVEN.format(p=point.at("p")), given)
+
+
+def _recorded(merged: Mapping[str, str], slugs: Collection[str]) -> list[str]:
+    """The slugs under which deals may name some organizations."""
+    return [*slugs, *(duplicate for duplicate, survivor in merged.items() if survivor in slugs)]
 
 
 def _mentions(cursor: DuckDBPyConnection, statement: str, parameters: dict[str, Any]) -> list[Mention]:

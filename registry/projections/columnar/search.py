@@ -9,46 +9,68 @@ not looked at for two words that few have together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property, lru_cache
 from typing import Any
 
+import msgspec
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.search_text import Search, Token, indexed, similar_words
 from registry.i18n.places import place_names
+from registry.projections.columnar.held import SELECT_STATE, asking_held
+from registry.projections.columnar.kept import Kept
+from registry.projections.columnar.search_index import TEXT_TABLES
 from registry.projections.columnar.search_texts import (
     EVENT,
+    NAMES,
     SAMPLE,
     HitsOf,
     Texts,
     deal_hits,
     find_texts,
+    keep_merged,
+    keep_organizations,
     organization_hits,
     participants_at,
     place_hits,
     source_hits,
-    texts_of,
 )
 from registry.projections.columnar.selection import Point, run
 
 # --- what every token matches -----------------------------------------------------------------------------------------
 
 
-def _keep_hits(cursor: DuckDBPyConnection, table: str, point: Point, found: Sequence[Texts], hits: HitsOf) -> bool:
-    """Keep what every token matches, with its score, in a temporary table; whether there is any."""
+def _keep_hits(
+    cursor: DuckDBPyConnection,
+    table: str,
+    point: Point,
+    found: Sequence[Texts],
+    hits: HitsOf,
+    among: str | None = None,
+) -> bool:
+    """Keep what every token matches, with its score, in a temporary table; whether there is any.
+
+    Args:
+        cursor: The copy.
+        table: The temporary table.
+        point: The point.
+        found: The texts of each token.
+        hits: What is looked for.
+        among: A table of the ids that are looked at; None: all.
+    """
     cursor.execute(f"CREATE OR REPLACE TEMP TABLE {table} (id VARCHAR, score BIGINT)")
+    if not all(hits(point, texts, among) for texts in found):
+        return False
     for number, texts in enumerate(sorted(found, key=lambda one: one.size)):
         if number:
             # The ids so far are few, because the token with the fewest texts comes first. They are looked for in the
             # fact tables before these are joined to the texts: 100,000 deals may have one of these.
             cursor.execute(f"CREATE OR REPLACE TEMP TABLE {table}_before AS SELECT * FROM {table}")
-        selects = hits(point, texts, f"{table}_before" if number else None)
-        if not selects:
-            cursor.execute(f"DELETE FROM {table}")
-            return False
+        selects = hits(point, texts, f"{table}_before" if number else among)
         rows = f"SELECT id, max(score) AS score FROM ({' UNION ALL '.join(selects)}) GROUP BY id"
         if number:
             rows = f"SELECT b.id, b.score + h.score AS score FROM {table}_before AS b JOIN ({rows}) AS h ON h.id = b.id"
@@ -62,10 +84,124 @@ def _keep_hits(cursor: DuckDBPyConnection, table: str, point: Point, found: Sequ
 
 def keep_deals(cursor: DuckDBPyConnection, point: Point, search: Search) -> None:
     """Keep the deals that match in a temporary table of the cursor; without a word, none does."""
-    _keep_hits(cursor, point.found_deals, point, find_texts(cursor, search), deal_hits)
+    keep_merged(cursor, search)
+    texts = [keep_organizations(cursor, point, one) for one in find_texts(cursor, search)]
+    _keep_hits(cursor, point.found_deals, point, texts, deal_hits)
 
 
-_PLACES = "SELECT DISTINCT place FROM site_facts WHERE place IS NOT NULL"
+# The texts of the deals that changed lately, and the changed deals that are in lists: from the facts in memory.
+_CHANGED_TEXTS = "CREATE OR REPLACE TEMP TABLE changed_texts AS " + " UNION ALL ".join(
+    f"SELECT text_id AS text FROM kept.held.{table} WHERE deal IN ("
+    "SELECT deal FROM kept.held.deal_events WHERE position > $since)"
+    for table in TEXT_TABLES
+)
+
+_LOOKED_AT = """
+CREATE OR REPLACE TEMP TABLE looked_at AS
+SELECT d.deal AS id FROM kept.held.deal_facts AS d WHERE {d} AND d.deal IN (SELECT id FROM {changed})
+"""
+
+# Which organizations a token matches: a deal that one takes part in matches too.
+_DIGEST = """
+SELECT md5(coalesce(string_agg(concat_ws(' ', number, kind, organization, quality), ','
+                               ORDER BY number, kind, organization), ''))
+  FROM ({organizations})
+"""
+
+
+class SearchAtPoint:
+    """A search at a point, in the transaction of a cursor.
+
+    At the latest position of the log, what it finds is kept from one question to the next. After an event, the deals
+    that changed are examined again; and all deals, if the words match other organizations than before, because each
+    deal that one of these takes part in may match then.
+    """
+
+    def __init__(self, cursor: DuckDBPyConnection, kept: Kept, point: Point, search: Search) -> None:
+        self._cursor, self._kept, self._point, self.search = cursor, kept, point, search
+
+    @cached_property
+    def named(self) -> list[Texts]:
+        """The texts that each token matches: all, if the point is in the past.
+
+        At the latest position, they are the names and sources, and the texts of the deals that changed lately.
+        """
+        keep_merged(self._cursor, self.search)
+        among = "true"
+        if self._is_kept:
+            held = self._kept.held.prepare(self._cursor)
+            # Another transaction: this one does not see what was put into memory since it began.
+            self._cursor.execute("COMMIT")
+            self._cursor.execute("BEGIN")
+            run(self._cursor, _CHANGED_TEXTS, {"since": held.since})
+            kinds = ", ".join(map(str, sorted(NAMES)))
+            among = f"(kind IN ({kinds}) OR text IN (SELECT text FROM changed_texts))"
+        found = find_texts(self._cursor, self.search, among)
+        return [keep_organizations(self._cursor, self._point, texts) for texts in found]
+
+    @property
+    def _is_kept(self) -> bool:
+        return self._point.is_present and bool(self.search.tokens)
+
+    @contextmanager
+    def deals(self) -> Iterator[None]:
+        """The deals that match, in the table that the point names (`Point.found_deals`)."""
+        cursor, point = self._cursor, self._point
+        if not self._is_kept:
+            _keep_hits(cursor, point.found_deals, point, self.named, deal_hits)
+            yield
+            return
+        held = self._kept.held.prepare(cursor)
+        asked = msgspec.msgpack.encode((self.search, point.position, point.day, held.reset))
+        organizations = self._kept.value(("organizations", asked), self._organizations)
+        with self._kept.matches(cursor, point, ("deals", self.search, organizations), self._find) as table:
+            run(
+                cursor,
+                f"CREATE OR REPLACE TEMP VIEW {point.found_deals} AS SELECT deal AS id, score FROM {table}",
+                {},
+            )
+            yield
+
+    def _organizations(self) -> str:
+        """A digest of the organizations that each token matches."""
+        tables = [("names", texts.number) for texts in self.named if texts.has_names]
+        tables += [("records", texts.number) for texts in self.named if texts.has_records]
+        if not tables:
+            return ""
+        listed = " UNION ALL ".join(f"SELECT {n} AS number, '{kind}' AS kind, * FROM {kind}_{n}" for kind, n in tables)
+        ((digest,),) = run(self._cursor, _DIGEST.format(organizations=listed), {})
+        return str(digest)
+
+    def _find(self, changed: str | None) -> str:
+        """The query of the deals that match, among all or among some that changed."""
+        cursor, point, named = self._cursor, self._point, self.named
+        if changed is None:
+            by_name = {one.number: (one.has_records, one.has_names) for one in named}
+            texts = [
+                replace(one, has_records=by_name[one.number][0], has_names=by_name[one.number][1])
+                for one in find_texts(cursor, self.search)
+            ]
+            _keep_hits(cursor, "found_again", point, texts, deal_hits)
+        else:
+            run(cursor, _LOOKED_AT.format(d=point.at("d"), changed=changed), point.parameters)
+            with asking_held(cursor):
+                _keep_hits(cursor, "found_again", point, named, deal_hits, "looked_at")
+        return "SELECT id AS deal, score FROM found_again"
+
+
+_PLACES = "SELECT DISTINCT place FROM site_facts WHERE changed_at > $since AND place IS NOT NULL"
+
+
+def _places(cursor: DuckDBPyConnection, kept: Kept) -> list[str]:
+    """The codes of all places that a site ever had, and of their countries."""
+    ((position, reset),) = run(cursor, SELECT_STATE, {})
+    known, of_reset, places = kept.places
+    if known < position or of_reset != reset:
+        since = known if of_reset == reset else -1
+        found = {place for (place,) in run(cursor, _PLACES, {"since": since})}
+        places = frozenset({*places, *found, *(place[:2] for place in found)})
+        kept.places = (position, reset, places)
+    return sorted(places)
 
 
 @lru_cache(maxsize=20_000)
@@ -81,36 +217,36 @@ def _with_places(search: Search, codes: Sequence[str]) -> Search:
     return replace(search, places=tuple(places))
 
 
-def resolve(cursor: DuckDBPyConnection, point: Point, tokens: tuple[Token, ...], merged: Mapping[str, str]) -> Search:
+def resolve(
+    cursor: DuckDBPyConnection, kept: Kept, point: Point, tokens: tuple[Token, ...], merged: Mapping[str, str]
+) -> SearchAtPoint:
     """What is searched for at a point: a token that nothing matches there also matches similar words.
 
     Args:
         cursor: The copy.
+        kept: What is kept of earlier questions.
         point: The point.
         tokens: The tokens of the query.
         merged: The record that each merged organization redirects to.
     """
-    return _resolve(cursor, point, tokens, merged)[0]
-
-
-def _resolve(
-    cursor: DuckDBPyConnection, point: Point, tokens: tuple[Token, ...], merged: Mapping[str, str]
-) -> tuple[Search, list[Texts]]:
-    known = {place for (place,) in run(cursor, _PLACES, {})}
-    codes = sorted(known | {place[:2] for place in known})
+    codes = _places(cursor, kept)
     search = _with_places(Search(tokens, (), tuple(merged), tuple(merged.values())), codes)
-    found = find_texts(cursor, search)
+    at_point = SearchAtPoint(cursor, kept, point, search)
+    with at_point.deals():
+        if run(cursor, f"SELECT 1 FROM {point.found_deals} LIMIT 1", {}):
+            return at_point
+    keep_merged(cursor, search)
+    found = [keep_organizations(cursor, point, texts) for texts in find_texts(cursor, search)]
     unmatched = {texts.number for texts in found if not _is_matched(cursor, point, texts)}
     if not unmatched:
-        return search, found
+        return at_point
     words = [word for (word,) in run(cursor, "SELECT word FROM search_words", {})]
     words += sorted({word for code in codes for word in _indexed_place(code)[1]})
     tokens = tuple(
         replace(token, similar=similar_words(token, words)) if number in unmatched and token.address is None else token
         for number, token in enumerate(tokens)
     )
-    search = _with_places(replace(search, tokens=tokens), codes)
-    return search, [texts_of(cursor, search, texts.number) if texts.number in unmatched else texts for texts in found]
+    return SearchAtPoint(cursor, kept, point, _with_places(replace(search, tokens=tokens), codes))
 
 
 def _is_matched(cursor: DuckDBPyConnection, point: Point, texts: Texts) -> bool:
@@ -134,7 +270,9 @@ class Hits(Struct, frozen=True):
     count: int
 
 
-_DEALS = "SELECT id, score, 1, (SELECT count(*) FROM hits) FROM hits ORDER BY score DESC, id LIMIT $limit"
+_DEALS = """
+SELECT id, score, 1, (SELECT count(*) FROM {found}) FROM {found} ORDER BY score DESC, id LIMIT $limit
+"""
 
 _ORGANIZATIONS = """
 WITH counted AS (
@@ -172,22 +310,8 @@ SELECT b.id, b.score, count(DISTINCT t.deal) AS deals, (SELECT count(*) FROM hit
 _OF_KIND: dict[str, tuple[HitsOf, str]] = {
     "organization": (organization_hits, _ORGANIZATIONS),
     "place": (place_hits, _PLACE_COUNTS),
-    "deal": (deal_hits, _DEALS),
     "source": (source_hits, _SOURCES),
 }
-
-
-class DealTexts(Struct, frozen=True):
-    """The texts of some deals beside titles, each with its deal.
-
-    `parties` have the organization and the name as JSON, or no name for those that take part without being parties,
-    `sites` the name as JSON, locality and address, `sources` the id of a source that matches and the position of an
-    event that cites it.
-    """
-
-    parties: list[tuple[str, str, str | None]]
-    sites: list[tuple[str, str | None, str | None, str | None]]
-    sources: list[tuple[str, str, int]]
 
 
 class Found(Struct, frozen=True):
@@ -196,18 +320,19 @@ class Found(Struct, frozen=True):
     Attributes:
         search: What was searched for.
         hits: What matches every token, by kind.
-        texts: What the hits of deals show.
+        cited: The sources that match of each deal among the hits, with the last event of the deal that cites it.
         citations: Each source among the hits, with the last event that cites it.
     """
 
     search: Search
     hits: dict[str, Hits]
-    texts: DealTexts
+    cited: list[tuple[str, str, int]]
     citations: list[tuple[str, int]]
 
 
 def find(
     cursor: DuckDBPyConnection,
+    kept: Kept,
     point: Point,
     tokens: tuple[Token, ...],
     merged: Mapping[str, str],
@@ -215,27 +340,32 @@ def find(
     limit: int,
 ) -> Found:
     """What matches every token of a query, by kind, the best first; otherwise as `resolve`."""
-    search, texts = _resolve(cursor, point, tokens, merged)
+    at_point = resolve(cursor, kept, point, tokens, merged)
+    texts = at_point.named
     at = {f"at_{table}": point.at(table) for table in "dpst"}
     at["participants"] = participants_at(point, None, withdrawn=True)
     found: dict[str, Hits] = {}
+    given = {**point.parameters, "limit": limit}
     for kind in kinds:
-        hits, statement = _OF_KIND[kind]
         rows: list[tuple[Any, ...]] = []
-        if tokens and _keep_hits(cursor, "hits", point, texts, hits):
-            rows = run(cursor, statement.format(**at), {**point.parameters, "limit": limit})
+        if kind == "deal":
+            with at_point.deals():
+                rows = run(cursor, _DEALS.format(found=point.found_deals), given)
+        elif tokens and _keep_hits(cursor, "hits", point, texts, _OF_KIND[kind][0]):
+            rows = run(cursor, _OF_KIND[kind][1].format(**at), given)
         found[kind] = Hits([(id, score, deals) for id, score, deals, _ in rows], rows[0][3] if rows else 0)
     deals, sources = ([id for id, _, _ in found[kind].ids] if kind in found else [] for kind in ("deal", "source"))
     return Found(
-        search,
+        at_point.search,
         found,
-        _deal_texts(cursor, point, texts, deals) if deals else DealTexts([], [], []),
+        _cited(cursor, point, texts, deals) if deals else [],
         _citations(cursor, point, sources) if sources else [],
     )
 
 
 def organizations(
     cursor: DuckDBPyConnection,
+    kept: Kept,
     point: Point,
     tokens: tuple[Token, ...],
     merged: Mapping[str, str],
@@ -243,8 +373,8 @@ def organizations(
     limit: int,
 ) -> list[str]:
     """The organizations that match every token, in the order of their slugs; otherwise as `resolve`."""
-    _, texts = _resolve(cursor, point, tokens, merged)
-    if not _keep_hits(cursor, "hits", point, texts, organization_hits):
+    at_point = resolve(cursor, kept, point, tokens, merged)
+    if not _keep_hits(cursor, "hits", point, at_point.named, organization_hits):
         return []
     found = "SELECT id FROM hits WHERE id > $after ORDER BY id LIMIT $limit"
     return [slug for (slug,) in run(cursor, found, {"after": after, "limit": limit})]
@@ -265,21 +395,6 @@ def _citations(cursor: DuckDBPyConnection, point: Point, sources: Sequence[str])
     return run(cursor, _CITATIONS.format(t=point.at("t")), {**point.parameters, "sources": list(sources)})
 
 
-_NAMES = """
-SELECT deal, organization, max(name) FROM party_facts AS p
- WHERE p.deal IN (SELECT unnest($deals)) AND {p} AND p.left_on IS NULL
- GROUP BY deal, organization
- ORDER BY min(joined_on), organization
-"""
-
-_OTHERS = "SELECT DISTINCT deal, organization, NULL FROM ({participants}) ORDER BY ALL"
-
-_SITES = """
-SELECT deal, name, locality, address FROM site_facts AS s
- WHERE s.deal IN (SELECT unnest($deals)) AND {s} AND s.status <> 'dropped'
- ORDER BY announced_on, site
-"""
-
 _CITED = """
 SELECT deal, source, max(position)
   FROM event_texts AS t
@@ -290,13 +405,13 @@ SELECT deal, source, max(position)
 """
 
 
-def _deal_texts(cursor: DuckDBPyConnection, point: Point, found: Sequence[Texts], deals: Sequence[str]) -> DealTexts:
-    """What the hits of a search for deals show."""
-    given = {**point.parameters, "deals": list(deals)}
+def _cited(
+    cursor: DuckDBPyConnection, point: Point, found: Sequence[Texts], deals: Sequence[str]
+) -> list[tuple[str, str, int]]:
+    """The sources of some deals that match a token, with the last event that cites it."""
     texts = " UNION ALL ".join(f"SELECT text FROM found_{one.number} WHERE kind = {EVENT}" for one in found)
     ids = [one.source for one in found if one.source is not None]
-    is_cited = any(EVENT in one.counts for one in found) or bool(ids)
-    cited = run(cursor, _CITED.format(t=point.at("t"), found=texts), {**given, "ids": ids}) if is_cited else []
-    others = _OTHERS.format(participants=participants_at(point, "(SELECT unnest($deals) AS id)"))
-    parties = run(cursor, _NAMES.format(p=point.at("p")), given) + run(cursor, others, given)
-    return DealTexts(parties, run(cursor, _SITES.format(s=point.at("s")), given), cited)
+    if not ids and not any(EVENT in one.counts for one in found):
+        return []
+    given = {**point.parameters, "deals": list(deals), "ids": ids}
+    return run(cursor, _CITED.format(t=point.at("t"), found=texts), given)

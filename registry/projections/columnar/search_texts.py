@@ -13,10 +13,11 @@ from typing import Any
 
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
+from msgspec.structs import replace
 
 from registry.domain.search_text import Search, Token
 from registry.domain.sources import source_id
-from registry.projections.columnar.selection import Point
+from registry.projections.columnar.selection import Point, run
 
 EXACT, BEGINNING, SIMILAR = 3, 2, 1
 """How well a token matches a text."""
@@ -24,20 +25,32 @@ EXACT, BEGINNING, SIMILAR = 3, 2, 1
 DEAL, PARTY, SITE, EVENT, SLUG = range(5)
 """The kinds of texts (`search_index.TEXT_TABLES`, `search_index.SLUG`)."""
 
+NAMES = frozenset((PARTY, EVENT, SLUG))
+"""The kinds of texts that are, or may be, names of organizations."""
+
 SAMPLE = 1_000
 """So many texts of a kind are looked at first, to know whether anything has a word: 100,000 texts may have it."""
 
 
 class Texts(Struct, frozen=True):
-    """The texts that a token matches, in the temporary table `found_NUMBER`: how many there are of each kind.
+    """The texts that a token matches, in the temporary table `found_NUMBER`, and whose names they are.
 
-    `most`: at most so many of each kind are looked at.
+    Attributes:
+        number: The number of the token.
+        counts: How many texts of each kind there are.
+        places: The places that the token matches.
+        source: The source whose address it is.
+        has_records: Whether the temporary table `records_NUMBER` has the organizations with such a name of a record.
+        has_names: Whether `names_NUMBER` has those with any such name, or slug.
+        most: At most so many of each kind are looked at.
     """
 
     number: int
     counts: dict[int, int]
     places: tuple[str, ...]
     source: str | None
+    has_records: bool = False
+    has_names: bool = False
     most: int | None = None
 
     @property
@@ -54,45 +67,64 @@ class Texts(Struct, frozen=True):
         return f"(SELECT text, quality FROM found_{self.number} WHERE kind = {kind}{limit})"
 
 
-def find_texts(cursor: DuckDBPyConnection, search: Search) -> list[Texts]:
-    """Find the texts that each token matches."""
+def keep_merged(cursor: DuckDBPyConnection, search: Search) -> None:
+    """Keep the merged organizations of a search in the temporary table `merged`."""
     cursor.execute(
         "CREATE OR REPLACE TEMP TABLE merged AS"
         " SELECT unnest($duplicates::VARCHAR[]) AS duplicate, unnest($survivors::VARCHAR[]) AS survivor",
         {"duplicates": list(search.duplicates), "survivors": list(search.survivors)},
     )
-    return [texts_of(cursor, search, number) for number in range(len(search.tokens))]
 
 
-def texts_of(cursor: DuckDBPyConnection, search: Search, number: int) -> Texts:
-    """Find the texts that a token matches."""
+def find_texts(cursor: DuckDBPyConnection, search: Search, among: str = "true") -> list[Texts]:
+    """Find the texts that each token matches; `among` is the condition of the postings that are looked at."""
+    return [_texts_of(cursor, search, number, among) for number in range(len(search.tokens))]
+
+
+def _texts_of(cursor: DuckDBPyConnection, search: Search, number: int, among: str) -> Texts:
     token = search.tokens[number]
-    postings, given = _postings(token)
+    postings, given = _postings(token, among)
     cursor.execute(f"CREATE OR REPLACE TEMP TABLE found_{number} AS {postings}", given)
     counts = dict(cursor.execute(f"SELECT kind, count(*) FROM found_{number} GROUP BY kind").fetchall())
     return Texts(number, counts, search.places[number], source_id(token.address) if token.address else None)
 
 
-def _postings(token: Token) -> tuple[str, dict[str, str]]:
-    """The query of the texts that have a term of the token, and its parameters."""
+def keep_organizations(cursor: DuckDBPyConnection, point: Point, texts: Texts) -> Texts:
+    """Keep the organizations that have one of the texts as a name, at a point, in temporary tables."""
+    has_records, has_names = EVENT in texts.counts, not NAMES.isdisjoint(texts.counts)
+    texts = replace(texts, has_records=has_records, has_names=has_names)
+    if has_records:
+        records = _record_names(point, texts)
+        run(cursor, f"CREATE OR REPLACE TEMP TABLE records_{texts.number} AS {records}", point.parameters)
+    if has_names:
+        names = _matching_participants(point, texts)
+        run(cursor, f"CREATE OR REPLACE TEMP TABLE names_{texts.number} AS {names}", point.parameters)
+    return texts
+
+
+def _postings(token: Token, among: str) -> tuple[str, dict[str, str]]:
+    """The query of the texts that have a term of the token, and its parameters.
+
+    In one scan, because each costs DuckDB some milliseconds before it begins. The first condition decides how well a
+    term matches.
+    """
     # A term that a token of a script without spaces equals also begins with it.
     equal = [] if token.unspaced else [(term, EXACT) for term in token.equal]
     equal += [(word, SIMILAR) for word in token.similar]
     starts = [(beginning, EXACT if token.unspaced else BEGINNING) for beginning in token.beginnings]
     starts += [(word, SIMILAR) for word in token.similar if token.unspaced]
-    selects = ["SELECT text, kind, 0 AS quality FROM search_terms WHERE false"]
-    given = {}
+    conditions, given = [], {}
     for number, (term, quality) in enumerate(equal):
-        selects.append(f"SELECT text, kind, {quality} FROM search_terms WHERE term = $term_{number}")
+        conditions.append((f"term = $term_{number}", quality))
         given[f"term_{number}"] = term
-    others = "".join(f" AND term <> ${name}" for name in given)
     for number, (start, quality) in enumerate(starts):
-        selects.append(
-            f"SELECT text, kind, {quality} FROM search_terms"
-            f" WHERE term >= $from_{number} AND term < $to_{number} {others}"
-        )
+        conditions.append((f"term >= $from_{number} AND term < $to_{number}", quality))
         given |= {f"from_{number}": start, f"to_{number}": f"{start}\U0010ffff"}
-    return " UNION ALL ".join(selects), given
+    if not conditions:
+        return "SELECT text, kind, 0 AS quality FROM search_terms LIMIT 0", {}
+    cases = " ".join(f"WHEN {condition} THEN {quality}" for condition, quality in conditions)
+    terms = " OR ".join(condition for condition, _ in conditions)
+    return f"SELECT text, kind, CASE {cases} END AS quality FROM search_terms WHERE ({terms}) AND {among}", given
 
 
 # --- what has the texts of a token ------------------------------------------------------------------------------------
@@ -121,21 +153,24 @@ def deal_hits(point: Point, texts: Texts, so_far: str | None) -> list[str]:
             f" JOIN {texts.of_kind(PARTY)} AS f ON f.text = p.text_id"
             f" WHERE {point.at('p')} AND p.left_on IS NULL {_among('p.deal', so_far)}"
         )
-    if EVENT in texts.counts:
-        found += [
+    if texts.has_records:
+        found.append(
             f"SELECT p.deal AS id, 6 * n.quality AS score"
             f"  FROM party_facts AS p LEFT JOIN merged AS m ON m.duplicate = p.organization"
-            f"       JOIN ({_record_names(point, texts)}) AS n ON n.organization = coalesce(m.survivor, p.organization)"
-            f" WHERE {point.at('p')} AND p.left_on IS NULL {_among('p.deal', so_far)}",
+            f"       JOIN records_{texts.number} AS n ON n.organization = coalesce(m.survivor, p.organization)"
+            f" WHERE {point.at('p')} AND p.left_on IS NULL {_among('p.deal', so_far)}"
+        )
+    if EVENT in texts.counts:
+        found.append(
             f"SELECT t.deal AS id, 3 * f.quality AS score FROM event_texts AS t"
             f" JOIN {texts.of_kind(EVENT)} AS f ON f.text = t.text_id"
-            f" WHERE {point.at('t')} AND t.source IS NOT NULL AND t.deal IS NOT NULL {_among('t.deal', so_far)}",
-        ]
-    if participants := _matching_participants(point, texts):
+            f" WHERE {point.at('t')} AND t.source IS NOT NULL AND t.deal IS NOT NULL {_among('t.deal', so_far)}"
+        )
+    if texts.has_names:
+        participants = participants_at(point, so_far, among=f"names_{texts.number}")
         found.append(
-            f"SELECT id, score FROM (WITH matching AS MATERIALIZED ({participants})"
-            f" SELECT o.deal AS id, 6 * n.quality AS score"
-            f"  FROM ({participants_at(point, so_far, among='matching')}) AS o JOIN matching AS n USING (organization))"
+            f"SELECT o.deal AS id, 6 * n.quality AS score"
+            f"  FROM ({participants}) AS o JOIN names_{texts.number} AS n USING (organization)"
         )
     if SITE in texts.counts:
         found.append(
@@ -174,9 +209,9 @@ def _of_places(point: Point, texts: Texts, id: str, so_far: str | None) -> list[
 def organization_hits(point: Point, texts: Texts, so_far: str | None) -> list[str]:
     """Organizations by the names of their records, and by those that deals give them."""
     found = []
-    if EVENT in texts.counts:
+    if texts.has_records:
         found.append(
-            f"SELECT organization AS id, 9 * quality AS score FROM ({_record_names(point, texts)})"
+            f"SELECT organization AS id, 9 * quality AS score FROM records_{texts.number}"
             f" WHERE true {_among('organization', so_far)}"
         )
     if PARTY in texts.counts:
@@ -258,9 +293,9 @@ def _slugs(texts: Texts) -> str:
     )
 
 
-def _matching_participants(point: Point, texts: Texts) -> str | None:
-    """Organizations by their slugs, and by the names that records and deals give them; None if no text matches."""
-    named = [_record_names(point, texts)] if EVENT in texts.counts else []
+def _matching_participants(point: Point, texts: Texts) -> str:
+    """Organizations by their slugs, and by the names that records and deals give them."""
+    named = [f"SELECT organization, quality FROM records_{texts.number}"] if texts.has_records else []
     if PARTY in texts.counts:
         named.append(
             f"SELECT coalesce(m.survivor, p.organization) AS organization, f.quality"
@@ -274,6 +309,4 @@ def _matching_participants(point: Point, texts: Texts) -> str | None:
         found.append(f"SELECT n.organization, n.quality FROM {names}")
         # Deals name a merged organization by the slug that it had.
         found.append(f"SELECT m.duplicate, n.quality FROM {names} JOIN merged AS m ON m.survivor = n.organization")
-    if not found:
-        return None
     return f"SELECT organization, max(quality) AS quality FROM ({' UNION ALL '.join(found)}) GROUP BY organization"

@@ -42,7 +42,7 @@ class Point(Struct, frozen=True):
 
     @property
     def found_deals(self) -> str:
-        """The temporary table of the deals that a search finds at the point: `id` and `score` (`search.keep_deals`)."""
+        """The table of the cursor with the deals that a search finds at the point: `id`, `score` (`SearchAtPoint`)."""
         return f"deals_{self.axis}_{str(self.known).replace('-', '_')}_{self.day:%Y_%m_%d}"
 
     @property
@@ -75,7 +75,7 @@ class Selection(Struct, frozen=True, kw_only=True):
         commitment: The commitment level of a pledge that was not withdrawn.
         currency: The currency in which such a pledge is stated.
         amount_min, amount_max: Bounds of the stated amount of such a pledge, in `currency`.
-        search: Words that the deal has. The question keeps the deals that have them first (`search.keep_deals`).
+        search: Words that the deal has. The question keeps the deals that have them first (`search.SearchAtPoint`).
         updated_since: The deal has an event that was recorded then or later.
     """
 

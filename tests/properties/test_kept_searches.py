@@ -1,0 +1,51 @@
+"""What the copy keeps of a search, and carries forward by the deals that changed, is what it would find without it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from registry.domain.history import AsOf
+from registry.projections.columnar.lists import Order
+from registry.projections.columnar.selection import Point
+from registry.queries.deal_query import DealQuery
+from registry.queries.portfolio import PortfolioQueries
+from tests.conftest import Server, examples
+from tests.properties.portfolios import random_registry
+from tests.properties.test_kept_answers import parts
+from tests.properties.test_search import DAYS, histories, queries, record
+
+OTHER = {"event": {"type": "deal_registered", "title": {"en": "Another plant"}}}
+KINDS = ("organization", "place", "deal", "source")
+
+
+async def answers(portfolio: PortfolioQueries, point: Point, words: str) -> list[Any]:
+    """The answers to questions about a search at a point."""
+    selection = await portfolio.select(point, DealQuery(q=words))
+    page = await portfolio.page(point, selection, Order("relevance", descending=True), None, 3)
+    return [selection, page, await portfolio.count(point, selection), await portfolio.find(point, words, KINDS, 10)]
+
+
+@settings(max_examples=examples(2), deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    history=histories,
+    words=st.lists(queries, min_size=2, max_size=2, unique=True),
+    data=st.data(),
+    size=st.integers(2, 5),
+)
+async def test_search_that_is_carried_forward_finds_what_a_search_of_all_deals_does(
+    server: Server, admin: Any, history: Any, words: Any, data: st.DataObject, size: int
+) -> None:
+    async with random_registry(server, admin) as registry:
+        for part in parts(history, size):
+            await record(registry, part, data)
+            point = await registry.portfolio.point(AsOf(effective_on=DAYS[-1]))
+            carried = [await answers(registry.portfolio, point, one) for one in words]
+            await registry.append(f"another-{point.head}", OTHER)
+            # Of a point that the log has gone beyond, nothing is kept.
+            past = replace(point, head=(await registry.portfolio.point(AsOf())).head)
+            assert past.head > point.head
+            assert carried == [await answers(registry.portfolio, past, one) for one in words]
