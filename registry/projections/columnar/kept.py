@@ -32,7 +32,7 @@ MAX_ROWS = 1_500_000
 """Rows of all tables together: about 60 MB."""
 MAX_CARRIED = 10_000
 """A table to which more rows were added than this, and than it had at first, is made again."""
-MAX_VALUES = 8
+MAX_VALUES = 16
 
 _CHANGED = "SELECT DISTINCT deal AS id FROM kept.held.deal_events WHERE position > $after AND position <= $until"
 

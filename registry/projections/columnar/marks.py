@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 
+import msgspec
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
 
@@ -53,12 +54,19 @@ def deal_marks(
         rates: The exchange rates that amounts are compared at.
     """
     held = kept.held.prepare(cursor, merged)
-    related = _reached(related_pairs(cursor, point, merged), deals)
+    related = sorted(_reached(related_pairs(cursor, point, merged), deals))
     if not related:
         return {}
-    with asking_held(cursor) if held.deals.issuperset(related) else nullcontext():
-        rows = deal_rows(cursor, point, sorted(related), rates)
-    return _related_marks(rows, set(deals), merged, rates)
+
+    def make() -> dict[str, DealMarks]:
+        with asking_held(cursor) if held.deals.issuperset(related) else nullcontext():
+            rows = deal_rows(cursor, point, related, rates)
+        return _related_marks(rows, set(deals), merged, rates)
+
+    # Until a deal with relations changes.
+    at = held.unchanged(point)
+    key = msgspec.msgpack.encode((held.reset, at, merged, rates.imports, sorted(set(deals).intersection(related))))
+    return kept.value(("marks", key), make)
 
 
 def _reached(pairs: Sequence[tuple[str, str]], deals: Sequence[str]) -> set[str]:
