@@ -34,6 +34,15 @@ MAX_CARRIED = 10_000
 """A table to which more rows were added than this, and than it had at first, is made again."""
 MAX_VALUES = 16
 
+# The events of the held deals by each of two positions, as a digest.
+_HELD_EVENTS = """
+SELECT struct_pack(events := count(*) FILTER (position <= $before),
+                   digest := bit_xor(hash(deal, position)) FILTER (position <= $before)),
+       struct_pack(events := count(*) FILTER (position <= $now),
+                   digest := bit_xor(hash(deal, position)) FILTER (position <= $now))
+  FROM kept.held.deal_events
+"""
+
 _CHANGED = "SELECT DISTINCT deal AS id FROM kept.held.deal_events WHERE position > $after AND position <= $until"
 
 Select = Callable[[Point, Sequence[str]], tuple[str, dict[str, Any]]]
@@ -45,6 +54,9 @@ class _Table:
 
     def __init__(self, name: str) -> None:
         self.name = f"kept.main.{name}"
+        # What the held deals add at the table's position, and which of their events are in it.
+        self.held_sums = f"{self.name}_held"
+        self.held_events: Any = None
         self.lock = Lock()
         self.position = -1
         self.reset = -1
@@ -121,25 +133,28 @@ class Kept:
         """
 
         @asking_held(cursor)
-        def carry(table: _Table) -> None:
-            negated = ", ".join(f"-{name} AS {name}" for name in sums)
-            before, parameters = select(replace(point, known=table.position), table.left_out)
-            run(
-                cursor,
-                f"CREATE OR REPLACE TEMP TABLE carried AS SELECT * REPLACE ({negated}) FROM ({before})",
-                parameters,
-            )
+        def carry(table: _Table) -> Any:
+            # What the held deals added at the table's position is known, unless more deals of that time are held now.
+            positions = {"before": table.position, "now": point.position}
+            ((held_before, held_now),) = run(cursor, _HELD_EVENTS, positions)
+            if table.held_events != held_before:
+                before, parameters = select(replace(point, known=table.position), table.left_out)
+                run(cursor, f"CREATE OR REPLACE TABLE {table.held_sums} AS {before}", parameters)
             now, parameters = select(point, left_out)
-            run(cursor, f"INSERT INTO carried {now}", parameters)
+            run(cursor, f"CREATE OR REPLACE TEMP TABLE held_now AS {now}", parameters)
+            negated = ", ".join(f"-{name} AS {name}" for name in sums)
             added = ", ".join(f"sum({name}) AS {name}" for name in sums)
             changed = " OR ".join(f"sum({name}) <> 0" for name in sums)
             ((rows,),) = run(
                 cursor,
-                f"INSERT INTO {table.name} SELECT * EXCLUDE ({', '.join(sums)}), {added} FROM carried"
+                f"INSERT INTO {table.name} SELECT * EXCLUDE ({', '.join(sums)}), {added}"
+                f" FROM (SELECT * REPLACE ({negated}) FROM {table.held_sums} UNION ALL FROM held_now)"
                 f" GROUP BY ALL HAVING {changed}",
                 {},
             )
+            run(cursor, f"CREATE OR REPLACE TABLE {table.held_sums} AS FROM held_now", {})
             table.added += rows
+            return held_now
 
         with self._at(cursor, point, asked, select, left_out, carry) as name:
             yield name
@@ -191,7 +206,7 @@ class Kept:
         asked: Any,
         select: Select,
         left_out: Sequence[str],
-        carry: Callable[[_Table], None],
+        carry: Callable[[_Table], Any],
     ) -> Iterator[str]:
         """The table at a point: as it is kept, or carried forward from an earlier position, or made."""
         if asked is None or not point.is_present:
@@ -207,14 +222,16 @@ class Kept:
             if is_valid and table.position > point.position:
                 yield _made_once(cursor, point, select, left_out)
                 return
+            held_events = table.held_events
             if is_valid and held.since <= table.position < point.position and not table.is_long:
-                carry(table)
+                held_events = carry(table)
             elif not is_valid or table.position != point.position:
                 statement, parameters = select(point, left_out)
                 ((table.rows,),) = run(cursor, f"CREATE OR REPLACE TABLE {table.name} AS {statement}", parameters)
-                table.added = 0
+                table.added, held_events = 0, None
             cursor.execute("COMMIT")
             table.position, table.reset, table.left_out = point.position, held.reset, left_out
+            table.held_events = held_events
             cursor.execute("BEGIN")
             yield table.name
         self._drop_some(cursor)
@@ -243,6 +260,7 @@ class Kept:
                 if table.lock.acquire(blocking=False):
                     with cursor.cursor() as own:
                         run(own, f"DROP TABLE IF EXISTS {table.name}", {})
+                        run(own, f"DROP TABLE IF EXISTS {table.held_sums}", {})
                     table.is_dropped = True
                     table.lock.release()
                     del self._tables[key]
