@@ -70,34 +70,40 @@ SELECT stated, day
 HAVING sum(pledges) > 0
 """
 
-# All groups with their sizes, those of the deals that are examined one by one included.
-_RANK = """
-CREATE OR REPLACE TEMP TABLE ranked AS
-WITH sizes AS (
+# The number of groups, those of the page in their order, and their sums, split by rule, currency and the other columns
+# of the result. The size of a group includes the deals that are examined one by one.
+_GROUPS = """
+WITH summed AS MATERIALIZED (
+    SELECT {names}, rule, currency, nature, basis, qualifier, low_open, high_open, {shared} AS shared,
+           sum(low) AS low, sum(high) AS high, sum(pledges)::BIGINT AS pledges
+      FROM {source}
+     GROUP BY ALL
+    HAVING sum(pledges) > 0
+), sizes AS (
     SELECT {names}, sum(CASE WHEN rule IN ('counted', 'additional', 'flagged') THEN {millionths} END * weight) AS size
-      FROM {source} AS s
+      FROM summed AS s
            LEFT JOIN (SELECT unnest($currencies) AS currency, unnest($weights)::HUGEINT AS weight) AS w
                   ON w.currency = s.currency
      GROUP BY {names}
-    HAVING sum(pledges) > 0
     UNION ALL
     SELECT {examined_names}, unnest($sizes)::HUGEINT
+), ranked AS (
+    SELECT {names}, row_number() OVER (ORDER BY coalesce(sum(size), 0) DESC, {order}) AS rank
+      FROM sizes
+     GROUP BY {names}
+), page AS ({page}
 )
-SELECT {names}, coalesce(sum(size), 0) AS size FROM sizes GROUP BY {names}
+SELECT n.number, p.rank, {page_names}, rule, currency, nature, basis, qualifier, low_open, high_open, shared,
+       low, high, pledges
+  FROM (SELECT count(*) AS number FROM ranked) AS n
+       LEFT JOIN page AS p ON true
+       LEFT JOIN summed AS t ON {same}
+ ORDER BY p.rank
 """
 
-# The sums of the groups on a page, split by rule, currency and the other columns of the result.
-_SHOWN = """
-SELECT {names}, rule, currency, nature, basis, qualifier, low_open, high_open, {shared} AS shared,
-       sum(low), sum(high), sum(pledges)::BIGINT
-  FROM {source} AS t JOIN shown AS s ON {same}
- GROUP BY ALL
-HAVING sum(pledges) > 0
-"""
+_PAGE = "SELECT * FROM ranked WHERE rank > $skip AND rank <= $skip + $groups"
 
-_GROUPS = """
-SELECT {names} FROM ranked ORDER BY size DESC, {order} LIMIT $groups OFFSET $skip
-"""
+_SHOWN = "SELECT unnest(range(len($page_key1))) AS rank, {keys}"
 
 _SUMS = ("low", "high", "pledges")
 
@@ -286,45 +292,49 @@ def _groups(
     cursor: DuckDBPyConnection, scan: Scan, builder: TotalsBuilder, source: str
 ) -> tuple[list[GroupKey], int, dict[GroupKey, list[AmountSum]], dict[GroupKey, list[tuple[DealRow, PledgeRow]]]]:
     """The keys of the page, the number of groups, and the sums and first lines of those on the page."""
-    names = ", ".join(scan.names)
-    shared = " * ".join(f"len(keys{number})" for number in range(1, len(scan.names) + 1)) + " > 1"
-    parameters = scan.parameters
     examined = builder.sizes()
-    unnested = scan.unnested(source)
-    rank = _RANK.format(
-        names=names,
-        millionths="high" if scan.conversion else "(high * 1000000)::HUGEINT",
-        source=unnested,
-        examined_names=", ".join(f"unnest($of_{name}::VARCHAR[])" for name in scan.names),
-    )
+    parameters = {**scan.parameters, "sizes": list(examined.values())}
     for place, name in enumerate(scan.names):
         parameters[f"of_{name}"] = [key[place] for key in examined]
-    run(cursor, rank, {**parameters, "sizes": list(examined.values())})
-    ((number,),) = run(cursor, "SELECT count(*) FROM ranked", {})
-    order = ", ".join(f"{name} NULLS LAST" for name in scan.names)
-    keys: list[GroupKey] = (
-        list(scan.query.keys)
-        if scan.query.keys is not None
-        else run(cursor, _GROUPS.format(names=names, order=order), parameters)
+    shown = _SHOWN.format(keys=", ".join(f"unnest($page_{name}::VARCHAR[]) AS {name}" for name in scan.names))
+    statement = _GROUPS.format(
+        names=", ".join(scan.names),
+        shared=" * ".join(f"len(keys{number})" for number in range(1, len(scan.names) + 1)) + " > 1",
+        source=scan.unnested(source),
+        millionths="high" if scan.conversion else "(high * 1000000)::HUGEINT",
+        examined_names=", ".join(f"unnest($of_{name}::VARCHAR[])" for name in scan.names),
+        order=", ".join(f"{name} NULLS LAST" for name in scan.names),
+        page=_PAGE if scan.query.keys is None else shown,
+        page_names=", ".join(f"p.{name}" for name in scan.names),
+        same=_same(scan, "p"),
     )
+    rows = run(cursor, statement, {**parameters, **_keys_of(scan, scan.query.keys or ())})
     count = len(scan.names)
-    columns = {f"page_{name}": [key[place] for key in keys] for place, name in enumerate(scan.names)}
-    run(
-        cursor,
-        "CREATE OR REPLACE TEMP TABLE shown AS SELECT unnest(range(len($page_key1))) AS rank, "
-        + ", ".join(f"unnest($page_{name}::VARCHAR[]) AS {name}" for name in scan.names),
-        columns,
-    )
-    same = " AND ".join(f"s.{name} IS NOT DISTINCT FROM t.{name}" for name in scan.names)
+    keys: dict[GroupKey, None] = {}
     sums: dict[GroupKey, list[AmountSum]] = {}
-    shown = _SHOWN.format(
-        names=", ".join(f"t.{name}" for name in scan.names), shared=shared, source=unnested, same=same
-    )
-    for row in run(cursor, shown, {}):
-        key, (*values, is_shared, low, high, pledges) = tuple(row[:count]), row[count:]
-        one = _amount_sum((*values, low, high, pledges), scan.conversion, shared=is_shared)
-        sums.setdefault(key, []).append(one)
-    return keys, number, sums, group_lines(cursor, scan, same) if scan.query.lines and keys else {}
+    for _, rank, *values in rows:
+        if rank is None:
+            continue
+        key, (*columns, is_shared, low, high, pledges) = tuple(values[:count]), values[count:]
+        keys[key] = None
+        if pledges is not None:
+            one = _amount_sum((*columns, low, high, pledges), scan.conversion, shared=is_shared)
+            sums.setdefault(key, []).append(one)
+    lines: dict[GroupKey, list[tuple[DealRow, PledgeRow]]] = {}
+    if scan.query.lines and keys:
+        run(cursor, f"CREATE OR REPLACE TEMP TABLE shown AS {shown}", _keys_of(scan, list(keys)))
+        lines = group_lines(cursor, scan, _same(scan, "s"))
+    return list(keys), rows[0][0], sums, lines
+
+
+def _keys_of(scan: Scan, keys: Sequence[GroupKey]) -> dict[str, Any]:
+    """The parameters of `_SHOWN`."""
+    return {f"page_{name}": [key[place] for key in keys] for place, name in enumerate(scan.names)}
+
+
+def _same(scan: Scan, page: str) -> str:
+    """The condition that a row of the sums, or a line, is of a group on the page."""
+    return " AND ".join(f"{page}.{name} IS NOT DISTINCT FROM t.{name}" for name in scan.names)
 
 
 # --- certificates -----------------------------------------------------------------------------------------------------
