@@ -135,7 +135,9 @@ async def render_portfolio(
     names |= {f"deal/{slug}": formatter.words.localized(title, slug) for slug, title in titles.items()}
     latest_names = await names_in_events(page, organization_queries, streams, latest)
     places = [PlaceCount(code, deals) for code, deals in counted]
-    return render.render(
+    # In a thread, because it would hold the event loop for long.
+    return await asyncio.to_thread(
+        render.render,
         page,
         "portfolio.html",
         headline=headline,
