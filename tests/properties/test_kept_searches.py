@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from registry.domain.history import AsOf
+from registry.domain.totals import TotalsQuery
 from registry.projections.columnar.lists import Order
 from registry.projections.columnar.selection import Point
 from registry.queries.deal_query import DealQuery
@@ -19,6 +20,7 @@ from tests.properties.test_kept_answers import parts
 from tests.properties.test_search import DAYS, histories, queries, record
 
 OTHER = {"event": {"type": "deal_registered", "title": {"en": "Another plant"}}}
+CONVERTED = TotalsQuery(currency="USD", group_by=("stage",), effective_on=DAYS[-1], lines=0)
 KINDS = ("organization", "place", "deal", "source")
 
 
@@ -26,7 +28,9 @@ async def answers(portfolio: PortfolioQueries, point: Point, words: str) -> list
     """The answers to questions about a search at a point."""
     selection = await portfolio.select(point, DealQuery(q=words))
     page = await portfolio.page(point, selection, Order("relevance", descending=True), None, 3)
-    return [selection, page, await portfolio.count(point, selection), await portfolio.find(point, words, KINDS, 10)]
+    totals = await portfolio.totals(point, selection, CONVERTED, await portfolio.rates(AsOf()))
+    count = await portfolio.count(point, selection)
+    return [selection, page, totals, count, await portfolio.find(point, words, KINDS, 10)]
 
 
 @settings(max_examples=examples(2), deadline=None, suppress_health_check=list(HealthCheck))

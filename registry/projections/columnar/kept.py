@@ -43,8 +43,6 @@ SELECT struct_pack(events := count(*) FILTER (position <= $before),
   FROM kept.held.deal_events
 """
 
-_CHANGED = "SELECT DISTINCT deal AS id FROM kept.held.deal_events WHERE position > $after AND position <= $until"
-
 Select = Callable[[Point, Sequence[str]], tuple[str, dict[str, Any]]]
 """Makes the statement of a question, and its parameters, for a point and the deals that it leaves out."""
 
@@ -174,7 +172,7 @@ class Kept:
 
     @contextmanager
     def matches(
-        self, cursor: DuckDBPyConnection, point: Point, asked: Any, find: Callable[[str | None], str]
+        self, cursor: DuckDBPyConnection, point: Point, asked: Any, find: Callable[[int | None], str]
     ) -> Iterator[str]:
         """The table of the deals that a search finds, with their `score`; of a changed deal it is found again.
 
@@ -182,13 +180,12 @@ class Kept:
             cursor: The copy; its transaction ends and another one begins.
             point: The latest position of the log.
             asked: All that decides whether a deal matches, beside the deal's own facts and texts.
-            find: Makes the query of what is found: of all deals, or of those in a temporary table, which are held.
+            find: Makes the query of what is found: of all deals, or of those that changed after a position. It puts
+                these into the temporary table `changed`.
         """
 
         def carry(table: _Table) -> None:
-            positions = {"after": table.position, "until": point.position}
-            run(cursor, f"CREATE OR REPLACE TEMP TABLE changed AS {_CHANGED}", positions)
-            now = find("changed")
+            now = find(table.position)
             run(cursor, f"DELETE FROM {table.name} WHERE deal IN (SELECT id FROM changed)", {})
             run(cursor, f"INSERT INTO {table.name} {now}", {})
 

@@ -96,9 +96,14 @@ _CHANGED_TEXTS = "CREATE OR REPLACE TEMP TABLE changed_texts AS " + " UNION ALL 
     for table in TEXT_TABLES
 )
 
+_CHANGED = """
+CREATE OR REPLACE TEMP TABLE changed AS
+SELECT DISTINCT deal AS id FROM kept.held.deal_events WHERE position > $after AND position <= $until
+"""
+
 _LOOKED_AT = """
 CREATE OR REPLACE TEMP TABLE looked_at AS
-SELECT d.deal AS id FROM kept.held.deal_facts AS d WHERE {d} AND d.deal IN (SELECT id FROM {changed})
+SELECT d.deal AS id FROM kept.held.deal_facts AS d WHERE {d} AND d.deal IN (SELECT id FROM changed)
 """
 
 # Which organizations a token matches: a deal that one takes part in matches too.
@@ -160,6 +165,9 @@ class SearchAtPoint:
                 f"CREATE OR REPLACE TEMP VIEW {point.found_deals} AS SELECT deal AS id, score FROM {table}",
                 {},
             )
+            # Another transaction, which has not read the tables in memory: the question may add some, such as rates.
+            cursor.execute("COMMIT")
+            cursor.execute("BEGIN")
             yield
 
     def _organizations(self) -> str:
@@ -172,10 +180,10 @@ class SearchAtPoint:
         ((digest,),) = run(self._cursor, _DIGEST.format(organizations=listed), {})
         return str(digest)
 
-    def _find(self, changed: str | None) -> str:
-        """The query of the deals that match, among all or among some that changed."""
+    def _find(self, after: int | None) -> str:
+        """The query of the deals that match, among all or among those that changed after a position."""
         cursor, point, named = self._cursor, self._point, self.named
-        if changed is None:
+        if after is None:
             by_name = {one.number: (one.has_records, one.has_names) for one in named}
             texts = [
                 replace(one, has_records=by_name[one.number][0], has_names=by_name[one.number][1])
@@ -183,7 +191,8 @@ class SearchAtPoint:
             ]
             _keep_hits(cursor, "found_again", point, texts, deal_hits)
         else:
-            run(cursor, _LOOKED_AT.format(d=point.at("d"), changed=changed), point.parameters)
+            run(cursor, _CHANGED, {"after": after, "until": point.position})
+            run(cursor, _LOOKED_AT.format(d=point.at("d")), point.parameters)
             with asking_held(cursor):
                 _keep_hits(cursor, "found_again", point, named, deal_hits, "looked_at")
         return "SELECT id AS deal, score FROM found_again"
