@@ -260,17 +260,17 @@ async def measure(client: httpx.AsyncClient, process: Process, sent: Sent, tries
     return found
 
 
-async def prepare(client: httpx.AsyncClient) -> dict[str, str]:
+async def prepare(client: httpx.AsyncClient, events: int = BIG_EVENTS) -> dict[str, str]:
     """Record the deal of many events and a proposal, once, and return what the routes' names stand for."""
     big = f"/v1/deals/{BIG}/events"
     if (await client.get(f"/v1/deals/{BIG}")).status_code == 404:
         first = {"event": {"type": "deal_registered", "title": {"en": "One big deal"}}, "sources": [SOURCE]}
-        answer = await client.post(big, json=[first | {"effective_on": "2010-01-01"}, *pledges(BIG_EVENTS)])
+        answer = await client.post(big, json=[first | {"effective_on": "2010-01-01"}, *pledges(events)])
         answer.raise_for_status()
     event = (await client.get(f"{big}?limit=1")).json()["events"][0]["id"]
     proposals = (await client.get("/v1/proposals")).json()["proposals"]
     if not proposals:
-        lines = [dict(one, effective_on="2024-06-01") for one in pledges(5_000, 20_000)]
+        lines = [dict(one, effective_on="2024-06-01") for one in pledges(events // 2, 20_000)]
         answer = await client.post("/v1/proposals", json={"deal": BIG, "announcements": lines})
         proposals = [answer.raise_for_status().json()]
     size = (await client.get("/v1/log/checkpoint")).text.split()[1]

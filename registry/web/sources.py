@@ -71,7 +71,9 @@ class SourcePages(Controller):
                 [(e.kind, e.slug, e.effective.event) for e in use.events],
             )
             title = use.source.title or use.source.publisher or use.source.url or source
-            return render.render(
+            return await answer_apart(
+                len(use.events),
+                render.render,
                 page,
                 "source.html",
                 id=source,
