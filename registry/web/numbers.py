@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from functools import cache, lru_cache
 from typing import Any
 
@@ -53,11 +53,13 @@ class NumberFormatter:
     # --- money --------------------------------------------------------------------------------------------------------
 
     @lru_cache(_CACHE_SIZE)  # noqa: B019 - one formatter per language, for the life of the process
-    def currency_amount(self, value: str | Decimal, currency: str, digits: int | None = None) -> str:
+    def currency_amount(
+        self, value: str | Decimal, currency: str, digits: int | None = None, rounding: str = ROUND_HALF_EVEN
+    ) -> str:
         """A sum in its currency: exact, or rounded to a number of significant digits."""
         number = Decimal(value)
         if digits is not None and number:
-            number = number.quantize(Decimal(1).scaleb(number.adjusted() - digits + 1), ROUND_HALF_EVEN)
+            number = number.quantize(Decimal(1).scaleb(number.adjusted() - digits + 1), rounding)
         symbol = _SYMBOLS.get(currency) or get_currency_symbol(currency, self.locale)
         name = self.words.label("currency", currency) if self.words.has_label("currency", currency) else currency
         parts = {
@@ -150,18 +152,21 @@ class NumberFormatter:
         return " · ".join(self.money(stated) for stated in amount.stated_as) if amount else ""
 
     def interval(self, low: str, high: str, currency: str, low_open: bool = False, high_open: bool = False) -> str:
-        """A total from its lower to its upper bound, rounded to four significant digits, or to as many as tell them
-        apart.
+        """A total from its lower to its upper bound, each rounded to four significant digits.
+
+        Bounds that differ only in later digits are rounded outwards: they stay two, and the total lies between them.
         """
         if low == high:
             text = self.currency_amount(low, currency, 4)
             mark = "at_least" if high_open else "up_to" if low_open else None
             return self.words.gettext(_QUALIFIED[mark]) % {"amount": text} if mark else text
-        rounded = (
-            (self.currency_amount(low, currency, digits), self.currency_amount(high, currency, digits))
-            for digits in (4, 5, 6, None)
-        )
-        text = self._range(*next(bounds for bounds in rounded if bounds[0] != bounds[1]))
+        bounds = self.currency_amount(low, currency, 4), self.currency_amount(high, currency, 4)
+        if bounds[0] == bounds[1]:
+            bounds = (
+                self.currency_amount(low, currency, 4, ROUND_FLOOR),
+                self.currency_amount(high, currency, 4, ROUND_CEILING),
+            )
+        text = self._range(*bounds)
         return self.words.gettext(N_("%(interval)s or more")) % {"interval": text} if high_open else text
 
     def _range(self, low: str, high: str) -> str:

@@ -99,6 +99,20 @@ def test_total_is_rounded_and_marks_an_open_bound() -> None:
     assert EN.interval("5", "5", "USD", low_open=True) == "up to US$5"
 
 
+def test_bounds_that_differ_late_are_rounded_outwards() -> None:
+    assert EN.interval("5123450001", "5123450002", "USD") == "US$5.123bn – US$5.124bn"
+    assert EN.interval("5124000000", "5124000001", "USD") == "US$5.124bn – US$5.125bn"
+    assert KO.interval("183620000000000", "183621234567891", "KRW") == "183조 6,000억 원~183조 7,000억 원"
+
+
+@given(sums, sums)
+def test_rounded_bounds_differ_as_the_exact_ones_do(one: str, other: str) -> None:
+    low, high = sorted((one, other), key=Decimal)
+    text = EN.interval(low, high, "USD")
+    assert (" – " in text) == (low != high)
+    assert len(set(text.split(" – "))) == len({low, high})
+
+
 def test_rate_is_quoted_for_one_unit_of_the_currency_of_greater_value() -> None:
     assert EN.rate(rate("USD", "KRW")) == EN.rate(rate("KRW", "USD")) == "US$1 = ₩1,422.95"
     assert KO.rate(rate("KRW", "USD")) == "1 달러 = 1,422.95 원"
