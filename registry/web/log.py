@@ -12,7 +12,7 @@ from litestar.params import QueryParameter
 from msgspec import Struct
 
 from registry.api.filters import EventType
-from registry.api.parameters import MAX_POSITION, After, integer, text
+from registry.api.parameters import MAX_POSITION, integer, text
 from registry.errors import RegistryError
 from registry.events.store import StoredEvent
 from registry.events.types import EVENT_TYPES
@@ -37,15 +37,15 @@ EVENTS_PER_PAGE = 50
 
 
 class LogPage(Struct, frozen=True):
-    """Some events of the log: `after` is the position before the first, in the order of the log.
-
-    `earlier` and `later` are the cursors of the pages beside it; None where there is none.
-    """
+    """Some events of the log, the last first; `earlier` is the cursor of the next page, None after the last page."""
 
     events: Sequence[StoredEvent]
-    after: int
-    earlier: int | None = None
-    later: int | None = None
+    earlier: int | None
+
+    @property
+    def after(self) -> int:
+        """The position before the first event of the page, for the API's lists, whose order is that of the log."""
+        return self.events[-1].recorded.position - 1 if self.events else 0
 
 
 class LogPages(Controller):
@@ -61,7 +61,6 @@ class LogPages(Controller):
         streams: NamedDependency[StreamReader],
         evidence: NamedDependency[Evidence],
         before: Annotated[int | None, integer("The latest events before this position.", 1, MAX_POSITION)] = None,
-        after: After = 0,
         type: Annotated[EventType | None, QueryParameter(description="Events of this type.")] = None,
         source: Annotated[str | None, text("Events that cite the source with this address.")] = None,
     ) -> Response[bytes]:
@@ -69,10 +68,9 @@ class LogPages(Controller):
 
         async def make() -> Rendered:
             filters = {name: value for name, value in (("type", type), ("source", source)) if value is not None}
-            if filters:
-                events = await matching_events(log_queries, after, filters)
-            else:
-                events = await latest_events(log_queries, before or page.position + 1)
+            events = await latest_events(log_queries, before or page.position + 1, filters)
+            last = {"position": events.events[0].recorded.position} if events.events else {}
+            count = max(1, len(events.events))
             names = await names_in_events(page, organization_queries, streams, events.events)
             checkpoint, problem = None, None
             try:
@@ -96,33 +94,21 @@ class LogPages(Controller):
                 types=EVENT_TYPES,
                 filters=filters,
                 sliders=await current_sliders(page, portfolio_queries, log_queries),
-                data_url=f"/v1/events?{urlencode({'after': events.after, 'limit': EVENTS_PER_PAGE, **filters})}",
-                csv_url=f"/v1/export/events.csv?{urlencode({'after': events.after, **filters})}",
+                data_url=f"/v1/events?{urlencode({'after': events.after, 'limit': count, **filters})}",
+                csv_url=f"/v1/export/events.csv?{urlencode({'after': events.after, **last, **filters})}",
                 cite=cite(page, shown(page.language).words.gettext(N_("event log")), page.position),
             )
 
         return await cached_page(page, make)
 
 
-async def matching_events(log_queries: LogQueries, after: int, filters: dict[str, Any]) -> LogPage:
-    """The first events after a position that match filters.
-
-    The positions of matching events are unknown, so a list with filters starts from the beginning of the log.
-    """
+async def latest_events(log_queries: LogQueries, before: int, filters: dict[str, Any]) -> LogPage:
+    """The latest events before a position that match filters, the last first."""
     types = (filters["type"],) if "type" in filters else ()
     wanted = EventFilter(types, source=filters.get("source"))
-    events = await log_queries.events(after, EVENTS_PER_PAGE + 1, wanted)
-    if len(events) <= EVENTS_PER_PAGE:
-        return LogPage(events, after)
-    return LogPage(events[:EVENTS_PER_PAGE], after, later=events[EVENTS_PER_PAGE - 1].recorded.position)
-
-
-async def latest_events(log_queries: LogQueries, before: int) -> LogPage:
-    """The latest events before a position, the last first."""
-    last = before - 1
-    after = max(0, last - EVENTS_PER_PAGE)
-    events = await log_queries.events(after, min(EVENTS_PER_PAGE, last - after)) if last > 0 else []
-    return LogPage(events[::-1], after, earlier=after + 1 if after else None)
+    events = await log_queries.newest(before, EVENTS_PER_PAGE + 1, wanted)
+    shown_events = events[:EVENTS_PER_PAGE]
+    return LogPage(shown_events, shown_events[-1].recorded.position if len(events) > EVENTS_PER_PAGE else None)
 
 
 async def names_in_events(

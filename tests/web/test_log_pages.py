@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 
 import httpx
@@ -31,19 +33,26 @@ async def test_log_pages_through_events_of_one_type_like_its_json(
     for _ in range(20):
         html = (await reader.get(path)).text
         on_page = re.findall(r'<td class="num" data-l="Position">(\d+)</td>', html)
-        data = re.search(r'href="([^"]*)">Download JSON', html)
-        assert data is not None
-        events = (await reader.get(data[1].replace("&amp;", "&"))).json()["events"]
-        assert [str(e["position"]) for e in events] == on_page
+        # The page has the last event first; the other forms have the order of the log.
+        events = (await reader.get(link(html, "Download JSON"))).json()["events"]
+        assert [str(e["position"]) for e in reversed(events)] == on_page
         assert {e["type"] for e in events} == {"pledge_announced"}
+        table = list(csv.DictReader(io.StringIO((await reader.get(link(html, "Download CSV"))).text)))
+        assert [row["position"] for row in reversed(table)] == on_page
         positions += on_page
-        later = re.search(r'href="([^"]*)">Later events', html)
-        if later is None:
+        if "Earlier events" not in html:
             break
-        path = later[1].replace("&amp;", "&")
+        path = link(html, "Earlier events")
     all_events = (await reader.get("/v1/events?type=pledge_announced&limit=1000")).json()["events"]
-    assert positions == [str(e["position"]) for e in all_events]
+    assert positions == [str(e["position"]) for e in reversed(all_events)]
     assert len(positions) > 6
+
+
+def link(html: str, text: str) -> str:
+    """The address behind a text."""
+    found = re.search(rf'href="([^"]*)">{text}', html)
+    assert found is not None
+    return found[1].replace("&amp;", "&")
 
 
 async def test_log_refers_to_deals_and_organizations_by_name(reader: httpx.AsyncClient) -> None:
