@@ -6,11 +6,15 @@ The catalogues and the set of languages are in `registry.i18n`. The message ids 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterable, Mapping
 from functools import cache
+from typing import Any, TypeVar
 
 from registry.events.values import text_in
 from registry.i18n import DEFAULT_LANGUAGE, Label, render, translations
+
+T = TypeVar("T")
 
 FORMAT = "format"
 """The catalogues' context for how a language writes dates, numbers and money."""
@@ -73,6 +77,24 @@ class Translations:
     def localized(self, text: Mapping[str, str | None] | None, otherwise: str = "") -> str:
         """A text in the reader's language, or in the first language that it was given in."""
         return text_in(text, self.language) or otherwise
+
+    def order(self, name: str) -> tuple[bool, str]:
+        """What a list of names is sorted by: letters without case and accents, numbers by their values, in Korean lists
+        Hangul first (CLDR).
+        """
+        letters = unicodedata.normalize("NFKD", name.casefold())
+        plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
+        counted = re.sub(r"\d+", lambda digits: digits[0].zfill(20), plain)
+        return self.language == "ko" and not "가" <= name[:1] <= "힣", counted
+
+    def in_order(self, items: Iterable[T], names: Mapping[str, str], slug: str | None = None) -> list[T]:
+        """Items, which are slugs or have one in a field, in the order of the names that the page shows for them."""
+
+        def name(item: Any) -> str:
+            key: str = getattr(item, slug) if slug is not None else item
+            return names.get(key, key)
+
+        return sorted(items, key=lambda item: self.order(name(item)))
 
     def other(self, text: Mapping[str, str | None] | None) -> TaggedText | None:
         """The same text in another language, if it was given in the reader's language as well and differs."""

@@ -215,8 +215,45 @@ def korea() -> Outline:
     return Outline(round(east), round(south), tuple(provinces))
 
 
+class MapLabel(Struct, frozen=True):
+    """The name of a province on the map, in one line or two."""
+
+    x: float
+    y: float
+    lines: tuple[str, ...]
+
+
+LABEL_SIZE = 13
+_LINE_HEIGHT = 14
+
+
+def map_labels(names: Iterable[tuple[Province, str]]) -> list[MapLabel]:
+    """The names of provinces that fit the map beside those before them; a name of two words has two lines."""
+    placed: list[MapLabel] = []
+    for province, name in names:
+        lines = tuple(name.split(" ", 1))
+        label = MapLabel(province.x, province.y - _LINE_HEIGHT / 2 * (len(lines) - 1), lines)
+        if not any(_overlap(label, other) for other in placed):
+            placed.append(label)
+    return placed
+
+
+def _overlap(one: MapLabel, other: MapLabel) -> bool:
+    (left, top, right, bottom), (other_left, other_top, other_right, other_bottom) = label_box(one), label_box(other)
+    return left < other_right and other_left < right and top < other_bottom and other_top < bottom
+
+
+def label_box(label: MapLabel) -> tuple[float, float, float, float]:
+    """The left, top, right and bottom of a label's text. Hangul is as wide as high; other letters take about half."""
+    half = max(sum(LABEL_SIZE * (1 if "가" <= letter <= "힣" else 0.58) for letter in line) for line in label.lines) / 2
+    return label.x - half, label.y - LABEL_SIZE + 2, label.x + half, label.y + 3 + _LINE_HEIGHT * (len(label.lines) - 1)
+
+
 # Label positions of provinces that surround another one or are too small for their name.
-_LABELS: dict[str, Point] = {"KR-41": (178, 138), "KR-28": (86, 124), "KR-47": (268, 208), "KR-44": (130, 206)}
+_LABELS: dict[str, Point] = {
+    "KR-28": (86, 124), "KR-41": (178, 138), "KR-43": (195, 193), "KR-44": (92, 212), "KR-47": (275, 212),
+    "KR-48": (228, 314),
+}  # fmt: skip
 
 
 def _extent(ring: list[Point]) -> float:

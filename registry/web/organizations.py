@@ -23,12 +23,12 @@ from registry.queries.search import SearchQueries
 from registry.queries.streams import StreamReader
 from registry.web import render
 from registry.web.assets import csv_response
-from registry.web.cache import cached_page
+from registry.web.cache import cached_fragment, cached_page
 from registry.web.citations import cite
 from registry.web.deal_list import DealTableRow, deal_rows, single_axis
 from registry.web.format import shown
 from registry.web.history import NO_HISTORY, BeforeVersion, history_page
-from registry.web.i18n import N_
+from registry.web.i18n import N_, words
 from registry.web.names import organization_names
 from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest
@@ -36,6 +36,7 @@ from registry.web.sliders import current_sliders, stream_sliders
 
 PAGE_SIZE = 100
 CSV_BATCH = 1_000
+EVERY_ORGANIZATION = 10**9
 CSV_HEADER = ("organization", "name_ko", "name_en", "names", "country", "identifiers", "deals", "registered")
 DEALS_PER_PAGE = 50
 
@@ -57,18 +58,20 @@ class OrganizationPages(Controller):
         """Organizations by their names: those with a record, and those that only announcements name."""
 
         async def make() -> Rendered:
+            names = await names_in_order(page, named_organizations)
+            slugs = names.slugs
             if q:
-                slugs = await search_queries.organizations(page.as_of, q, cursor or "", PAGE_SIZE + 1)
-                entries = await named_organizations.listed(slugs[:PAGE_SIZE], page.as_of)
-            else:
-                entries = await named_organizations.page(cursor or "", PAGE_SIZE + 1, page.as_of)
-                slugs = [one.state.organization for one in entries]
+                found = set(await search_queries.organizations(page.as_of, q, "", len(slugs)))
+                slugs = [slug for slug in slugs if slug in found]
+            start = slugs.index(cursor) + 1 if cursor in slugs else 0
+            shown_slugs = slugs[start : start + PAGE_SIZE]
             return render.render(
                 page,
                 "organizations.html",
-                entries=entries[:PAGE_SIZE],
-                count=await named_organizations.count(page.as_of),
-                next=slugs[PAGE_SIZE - 1] if len(slugs) > PAGE_SIZE else None,
+                entries=await named_organizations.listed(shown_slugs, page.as_of),
+                count=len(names.slugs),
+                registered=names.registered,
+                next=shown_slugs[-1] if len(slugs) > start + PAGE_SIZE else None,
                 sliders=await current_sliders(page, portfolio_queries, log_queries),
                 data_url=page.data("/v1/organizations"),
                 csv_url=page.link("/organizations.csv"),
@@ -82,11 +85,10 @@ class OrganizationPages(Controller):
         self, page: Page, named_organizations: NamedDependency[NamedOrganizations]
     ) -> Response[bytes]:
         """Organizations at a point in time, as CSV."""
+        slugs = (await names_in_order(page, named_organizations)).slugs
         rows: list[list[str]] = []
-        after = ""
-        while batch := await named_organizations.page(after, CSV_BATCH, page.as_of):
-            rows += [_row(entry) for entry in batch]
-            after = batch[-1].state.organization
+        for i in range(0, len(slugs), CSV_BATCH):
+            rows += [_row(entry) for entry in await named_organizations.listed(slugs[i : i + CSV_BATCH], page.as_of)]
         return await answer_apart(len(rows), csv_response, "organizations.csv", CSV_HEADER, rows)
 
     @route("/organizations/{organization:str}", http_method=READ)
@@ -148,6 +150,27 @@ class OrganizationPages(Controller):
             )
 
         return await cached_page(page, make)
+
+
+class NamesInOrder(Struct, frozen=True):
+    """The organizations at a point in time in the order of their names, and how many of them have a record."""
+
+    slugs: list[str]
+    registered: int
+
+
+async def names_in_order(page: PageRequest, named_organizations: NamedOrganizations) -> NamesInOrder:
+    """The organizations at the page's as-of point, ordered by the names that its language shows."""
+
+    async def make() -> NamesInOrder:
+        texts = words(page.language)
+        entries = await named_organizations.page("", EVERY_ORGANIZATION, page.as_of)
+        names = [(one.state.organization, texts.localized(one.state.name, one.state.organization)) for one in entries]
+        ordered = sorted(names, key=lambda one: (texts.order(one[1]), one[0]))
+        return NamesInOrder([slug for slug, _ in ordered], sum(one.is_registered for one in entries))
+
+    key = ("organizations", page.language, page.times.today, *page.times.query().items())
+    return await cached_fragment(page, key, make)
 
 
 class OrganizationDeals(Struct, frozen=True):

@@ -26,6 +26,7 @@ from registry.i18n import LANGUAGES
 from registry.web.assets import static_url
 from registry.web.format import RELATED, capitalized, fault_of, own_changes, shown
 from registry.web.i18n import words, written_in
+from registry.web.maps import map_labels
 from registry.web.messages import messages
 from registry.web.numbers import figures
 from registry.web.request import PageRequest, Request
@@ -85,6 +86,7 @@ def environment(language: str) -> jinja2.Environment:
         language=language,
         languages=LANGUAGES,
         label=spoken.label,
+        in_order=spoken.in_order,
         localized=spoken.localized,
         other_text=spoken.other,
         figures=figures(language),
@@ -133,6 +135,7 @@ def _helpers(language: str) -> dict[str, Callable[..., Any]]:
         "place": here.figures.place,
         "number": here.figures.number,
         "kind_of": kind_of,
+        "map_labels": map_labels,
         "source_id": source_id,
         "own_changes": own_changes,
         "event_summary": partial(summarize_event, here),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any, get_args
 
 import pytest
@@ -19,6 +19,7 @@ from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
 from registry.domain.totals import row_of
 from registry.domain.totals.tiers import TIERS, TierAmounts
+from registry.i18n.places import place_name
 from registry.web import maps
 from registry.web.as_of import Axis
 from registry.web.charts import step_chart as steps
@@ -261,6 +262,18 @@ def test_map_of_korea_has_every_province() -> None:
         assert 0 < province.x < outline.width
         assert 0 < province.y < outline.height
         assert province.path.startswith("M")
+
+
+@pytest.mark.parametrize("language", ["ko", "en"])
+def test_names_of_provinces_do_not_overlap(language: str) -> None:
+    provinces = maps.korea().provinces
+    labels = maps.map_labels((p, place_name(p.code, language)) for p in provinces)
+    for one, other in combinations(map(maps.label_box, labels), 2):
+        assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+    # A province that is named first has its name, however crowded the map is.
+    assert " ".join(labels[0].lines) == place_name(provinces[0].code, language)
+    if language == "ko":
+        assert len(labels) == len(provinces)
 
 
 def test_map_of_the_world_has_no_edge_across_the_antimeridian() -> None:
