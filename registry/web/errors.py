@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs, parse_qsl, urlencode
 
 from litestar import Response
 from litestar.exceptions import HTTPException, NotFoundException, ValidationException
+from msgspec import Struct
 
 from registry import errors
 from registry.api import problems
 from registry.i18n import LANGUAGES, Message, negotiate_language
 from registry.web.i18n import N_, words
 from registry.web.render import HEADERS, NO_FRAME, environment
-from registry.web.request import CsrfError, Request
+from registry.web.request import COOKIE, CsrfError, Request
 
 TITLES = {
     400: N_("Invalid address"),
@@ -72,20 +73,44 @@ def error_page(
     """
     chosen = request.query_params.get("lang")
     language = chosen if chosen in LANGUAGES else negotiate_language(request.headers.get("accept-language"))
+    links = _links(request.method, request.url.path, request.url.query, request.headers.get("cookie", ""))
     kept = {name: value for name, value in (headers or {}).items() if name.lower() in _KEPT_HEADERS}
     return Response(
-        _rendered(language, status, detail),
+        _rendered(language, status, detail, links),
         status_code=status,
         media_type="text/html",
         headers={**HEADERS, **kept, "Cache-Control": "no-store", "Vary": "Accept-Language"},
     )
 
 
-def _rendered(language: str, status: int, detail: Message | None) -> bytes:
+class HeaderLinks(Struct, frozen=True):
+    """The links in the header of an error's page: to the same address in each language, and to the sign-in page.
+
+    An error may come before the session is read, so the cookie alone tells whether the reader has signed in.
+    """
+
+    languages: dict[str, str]
+    sign_in: str
+    has_session: bool
+
+
+def _links(method: str, path: str, query: str, cookie: str) -> HeaderLinks:
+    fields = [(name, text) for name, text in parse_qsl(query) if name != "lang"]
+    target = path if method in ("GET", "HEAD") else "/"
+    here = f"{target}?{query}" if query and target == path else target
+    return HeaderLinks(
+        {tag: f"{target}?{urlencode([*fields, ('lang', tag)])}" for tag in LANGUAGES} if target == path else {},
+        f"/sign-in?{urlencode({'then': here})}",
+        f"{COOKIE}=" in cookie,
+    )
+
+
+def _rendered(language: str, status: int, detail: Message | None, links: HeaderLinks) -> bytes:
     by_status = TITLES.get(status, TITLES[404] if status < 500 else TITLES[500])
     title = words(language).gettext(_TITLES_BY_CODE.get(detail.code, by_status) if detail else by_status)
     template = environment(language).get_template("error.html")
-    return template.render(status=status, title=title, detail=detail, page=None, times=None, **NO_FRAME).encode()
+    context = {**NO_FRAME, "links": links}
+    return template.render(status=status, title=title, detail=detail, page=None, times=None, **context).encode()
 
 
 def not_found(request: Request, error: NotFoundException) -> Response[Any]:
@@ -102,7 +127,9 @@ def page_before_routes(scope: Any, error: errors.RegistryError, status: int) -> 
         return None
     [chosen] = parse_qs(scope["query_string"].decode("latin-1")).get("lang", [""])[:1]
     language = chosen if chosen in LANGUAGES else negotiate_language(headers.get(b"accept-language"))
-    return _rendered(language, status, error.message), {**HEADERS, "Content-Type": "text/html; charset=utf-8"}
+    query = scope["query_string"].decode("latin-1")
+    links = _links(scope["method"], scope["path"], query, headers.get(b"cookie", ""))
+    return _rendered(language, status, error.message, links), {**HEADERS, "Content-Type": "text/html; charset=utf-8"}
 
 
 def _is_of_browser(method: str, path: str, accept: str) -> bool:

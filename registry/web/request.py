@@ -237,6 +237,7 @@ def public_page(
     query = dict(request.query_params.items())
     made = PageRequest(request, language, now, query, session, settings.log_origin, settings.data_licence)
     made.mirror_of = mirror.url if mirror is not None else None
+    made.can_watch = mirror is None
     return made
 
 

@@ -24,6 +24,7 @@ from registry.infra.secret_box import SecretBox
 from registry.infra.sessions import LIFETIME, Sessions
 from registry.infra.settings import Settings
 from registry.web import provider_session, render
+from registry.web.browsers import browser_of
 from registry.web.i18n import N_, words
 from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest, Request, Session, check_csrf, cookie_name, redirect
@@ -104,7 +105,9 @@ class SessionPages(Controller):
         """The sessions of the principal who has signed in."""
         key = require_key(public_page)
         rows = await sessions.of_principal(key.id, datetime.now(UTC))
-        return render.send(public_page, render.render(public_page, "sessions.html", sessions=rows))
+        return render.send(
+            public_page, render.render(public_page, "sessions.html", sessions=rows, browser_of=browser_of)
+        )
 
     @post("/sessions/{id:str}/end", status_code=303)
     async def post_end(

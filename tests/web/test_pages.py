@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from registry.web import cache
+from registry.web import organizations as organization_pages
 from tests.api.conftest import Service, cloned, running
 from tests.conftest import Server
-from tests.web.html import main_of
+from tests.web.html import main_of, text_of
 
 ULSAN = "/deals/sk-aws-ulsan"
 
@@ -297,6 +298,63 @@ async def test_text_from_announcements_is_escaped(pages: Service, reader: httpx.
             assert "<script>alert" not in html, path
             assert "<img" not in html, path
             assert "49" not in re.findall(r"onerror=alert\(2\)(..)", html), path
+
+
+async def test_page_of_an_error_leads_to_its_other_language_and_to_the_sign_in_page(
+    reader: httpx.AsyncClient, editor: httpx.AsyncClient
+) -> None:
+    html = (await reader.get("/deals/no-such-deal?effective_on=2025-06-21", headers={"Accept": "text/html"})).text
+    other = re.search(r'href="([^"]*)" lang="ko" hreflang="ko"', html)
+    assert other is not None
+    assert other[1] == "/deals/no-such-deal?effective_on=2025-06-21&amp;lang=ko"
+    assert '<html lang="ko">' in (await reader.get(other[1].replace("&amp;", "&"))).text
+    assert '<a href="/sign-in?then=%2Fdeals%2Fno-such-deal%3Feffective_on%3D2025-06-21">Sign in</a>' in html
+    # Who has signed in is not asked to do so.
+    html = (await editor.get("/deals/no-such-deal", headers={"Accept": "text/html"})).text
+    assert '<a href="/sessions">Sessions</a>' in html
+    assert "/sign-in" not in html
+
+
+async def test_organizations_are_in_the_order_of_the_names_that_the_page_shows(demo_reader: httpx.AsyncClient) -> None:
+    listed = {}
+    for language in ("ko", "en"):
+        html = (await demo_reader.get(f"/organizations?lang={language}")).text
+        listed[language] = re.findall(r'<th scope="row"><a href="[^"]*">([^<]*)</a>', html)
+    assert len(listed["en"]) > 10
+    assert listed["en"] == sorted(listed["en"], key=str.casefold)
+    korean = [name for name in listed["ko"] if "가" <= name[0] <= "힣"]
+    # Hangul comes first, as in a Korean dictionary.
+    assert listed["ko"][: len(korean)] == sorted(korean)
+    assert len(listed["ko"]) == len(listed["en"]) > len(korean) > 5
+
+
+async def test_pages_of_organizations_follow_one_another(
+    demo_reader: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = organization_links((await demo_reader.get("/organizations?lang=ko")).text)
+    monkeypatch.setattr(organization_pages, "PAGE_SIZE", 5)
+    path, found = "/organizations?lang=ko&axis=published", []
+    for _ in range(len(whole)):
+        html = (await demo_reader.get(path)).text
+        found += organization_links(html)
+        following = re.search(r'href="([^"]*)" rel="next"', html)
+        if following is None:
+            break
+        path = following[1].replace("&amp;", "&")
+    assert found == whole
+
+
+def organization_links(html: str) -> list[str]:
+    return re.findall(r'<th scope="row"><a href="/organizations/([a-z0-9-]+)', html)
+
+
+async def test_claim_has_the_effective_date_of_the_event_that_it_is_about(demo_reader: httpx.AsyncClient) -> None:
+    """A paper of 22 June reported another currency of an amount that was announced on the 20th."""
+    html = (await demo_reader.get(f"{ULSAN}?effective_on=2025-06-21")).text
+    events = (await demo_reader.get(f"/v1{ULSAN}/events")).json()["events"]
+    [claim] = [e["id"] for e in events if e["type"] == "claim_reported" and e["published_on"] == "2025-06-22"]
+    entry = html[html.index(f'id="event-{claim}"') :].split("</li>")[0]
+    assert "effective 20 Jun 2025 · published 22 Jun 2025" in text_of(entry)
 
 
 async def test_private_registry_redirects_readers_to_sign_in(pages: Service, reader: httpx.AsyncClient) -> None:

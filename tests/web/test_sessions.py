@@ -8,11 +8,13 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import httpx
+import pytest
 
 from registry.append.principals import IssuedKey
 from registry.infra.sessions import IDLE, LIFETIME
 from tests.api.announcements import registered
 from tests.api.conftest import NO_TLS, Service
+from tests.web.html import text_of
 
 COOKIE = "registry_session"
 
@@ -149,3 +151,49 @@ async def test_token_of_another_session_of_the_same_key_is_refused(service: Serv
     async with visit(service, key) as one, visit(service, key) as other:
         assert (await one.post("/sign-out", data={"csrf": await csrf(other)})).status_code == 403
         assert await is_signed_in(one)
+
+
+@pytest.mark.parametrize(
+    ("agent", "name"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"),
+        (
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 "
+            "Safari/537.36 Edg/140.0.0.0",
+            "Edge on Windows",
+        ),
+        (
+            "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Mobile "
+            "Safari/537.36",
+            "Chrome on Android",
+        ),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+            "Version/18.0 Mobile/15E148 Safari/604.1",
+            "Safari on iOS",
+        ),
+        ("python-httpx/0.28.1", "python-httpx"),
+        ("<b>unnamed</b>", "Unknown"),
+        ("", "Unknown"),
+    ],
+)
+async def test_sessions_name_the_browser(service: Service, agent: str, name: str) -> None:
+    key = await service.issue("record")
+    async with visit(service) as client:
+        client.headers["User-Agent"] = agent
+        assert (await client.post("/sign-in", data={"key": key.secret, "then": "/"})).status_code == 303
+        page = (await client.get("/sessions")).text
+    [cell] = re.findall(r'<td data-l="Browser">(.*?)</td>', page)
+    assert text_of(cell).strip().removesuffix("This session").strip() == name
+    assert (f'title="{agent}"' in cell) == (name != "Unknown")
+
+
+async def test_signed_in_reader_is_told_so_instead_of_asked_for_a_key(service: Service) -> None:
+    key = await service.issue("record", name="Kim Minji", kind="person")
+    async with visit(service, key) as client:
+        page = (await client.get("/sign-in?then=/log")).text
+        assert "You have signed in as Kim Minji." in page
+        assert '<a href="/log">Continue</a>' in page
+        assert 'name="key"' not in page
+        # Pages without data of the registry have the same links as others.
+        assert 'href="/watches">Watches</a>' in page
