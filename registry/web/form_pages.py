@@ -64,9 +64,10 @@ class FormPages:
             status: The HTTP status.
         """
         sections = []
+        names = await self._names(page, task, None)
         if task.event is not None:
             state = task.history.state if task.history is not None else None
-            context = FormContext(state if isinstance(state, Deal) else None)
+            context = FormContext(state if isinstance(state, Deal) else None, names)
             correcting = task.original is not None
             sections = build.sections(task.event, typed, context, page.language, correcting=correcting)
         if task.of_record:
@@ -78,7 +79,7 @@ class FormPages:
             "record.html",
             status,
             task=task,
-            names=await self._names(page, task, None),
+            names=names,
             title=self._title(page, task),
             groups=ORGANIZATION_GROUPS,
             sections=sections,

@@ -40,8 +40,11 @@ from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest
 from registry.web.sliders import stream_sliders
 
-ID_FIELDS = {name: item.id_fields for name, item in item_types(Deal).items() if name not in ("parties", "relations")}
-"""The fields of items that only identify them, by the items' list."""
+ID_FIELDS = {
+    **{name: item.id_fields for name, item in item_types(Deal).items() if name != "parties"},
+    "relations": ("pledge", "other_pledge", "source"),
+}
+"""The fields of items that only identify them or what their name says in words, by the items' list."""
 
 # The most fields on one page, with those that only identify an item.
 PAGE = 500

@@ -64,10 +64,11 @@ class RecordingPages(Controller):
         deal: DealSlug,
         streams: NamedDependency[StreamReader],
         form_pages: NamedDependency[FormPages],
+        lookup: NamedDependency[Lookup],
         form_query: NamedDependency[FormQuery],
     ) -> Response[bytes]:
         """The form that corrects, voids or redacts an event of a deal."""
-        return await show_form(page, "deal", deal, form_query, streams, form_pages)
+        return await show_form(page, "deal", deal, form_query, streams, form_pages, lookup)
 
     @route("/organizations/{organization:str}/record", http_method=READ)
     async def get_organization_form(
@@ -76,10 +77,11 @@ class RecordingPages(Controller):
         organization: OrganizationSlug,
         streams: NamedDependency[StreamReader],
         form_pages: NamedDependency[FormPages],
+        lookup: NamedDependency[Lookup],
         form_query: NamedDependency[FormQuery],
     ) -> Response[bytes]:
         """The form of an event of an organization."""
-        return await show_form(page, "organization", organization, form_query, streams, form_pages)
+        return await show_form(page, "organization", organization, form_query, streams, form_pages, lookup)
 
     @post("/deals/{deal:str}/record", status_code=200)
     async def post_deal_form(
@@ -128,11 +130,21 @@ async def parse_amount(request: Request, public_page: Page) -> Response[bytes]:
 
 
 async def show_form(
-    page: PageRequest, kind: StreamKind, slug: str, query: FormQuery, streams: StreamReader, form_pages: FormPages
+    page: PageRequest,
+    kind: StreamKind,
+    slug: str,
+    query: FormQuery,
+    streams: StreamReader,
+    form_pages: FormPages,
+    lookup: Lookup,
 ) -> Response[bytes]:
     """The form, with the content of the event that it corrects."""
     task = await load_task(streams, require_key(page), kind, slug, query)
-    typed = {**task.original_values(), "id": str(uuid4()), "version": str(task.version)}
+    typed = {
+        **await lookup.with_names(task.original_values(), page.language),
+        "id": str(uuid4()),
+        "version": str(task.version),
+    }
     return render.send(page, await form_pages.form(page, task, typed))
 
 

@@ -200,6 +200,27 @@ async def test_event_is_corrected_with_a_reason_from_the_page_of_its_deal(
     assert pledge["amount"]["value"] == "7000000000"
 
 
+async def test_correction_names_organizations_and_items_instead_of_ids(editor: httpx.AsyncClient) -> None:
+    events = (await editor.get("/v1/deals/sk-aws-ulsan/events")).json()["events"]
+    announced, revised, claim = (
+        next(e for e in events if e["type"] == type)["id"]
+        for type in ("pledge_announced", "pledge_revised", "claim_reported")
+    )
+    way = "/deals/sk-aws-ulsan/record?corrects="
+    form = (await editor.get(way + announced)).text
+    typed = {**fields(form), **as_typed(form)}
+    assert typed["event/by"] == "SK Group, Amazon Web Services"
+    # The names are read back as the same organizations.
+    same = await editor.post("/deals/sk-aws-ulsan/record", data={**typed, "reason": "None.", "step": "preview"})
+    assert "The correction changes nothing." in same.text
+    page = (await editor.get(way + revised)).text
+    assert re.search(r'<option value="total" selected>Pledge of SK Group and Amazon Web Services · ₩7tn<', page)
+    page = (await editor.get(way + claim)).text
+    assert re.search(
+        r'<option value="/pledges/total/amount"[^>]*>Pledge of SK Group and Amazon Web Services · Amount<', page
+    )
+
+
 async def test_form_of_a_deal_adds_no_events(editor: httpx.AsyncClient, pages: Service) -> None:
     """The form of an article does; the deal's page opens it for the deal."""
     page = (await editor.get("/deals/sk-aws-ulsan?lang=ko")).text

@@ -21,6 +21,7 @@ from registry.queries.portfolio import PortfolioQueries
 from registry.queries.search import SearchQueries
 from registry.queries.streams import StreamReader
 from registry.web.i18n import words
+from registry.web.names import organization_names
 
 Kind = Literal["deal", "organization"]
 
@@ -188,6 +189,18 @@ class Lookup:
         kinds = {pointer: kind for pointer in typed if (kind := reference_kind(pointer)) is not None}
         named = [(kind, name) for pointer, kind in kinds.items() for name in names_of(pointer, typed[pointer])]
         return await self.find(named, language, {})
+
+    async def with_names(self, typed: Mapping[str, str], language: str) -> dict[str, str]:
+        """The text of a form with the names of organizations in place of their slugs, where each name is clear."""
+        named = {pointer: text for pointer, text in typed.items() if reference_kind(pointer) == "organization"}
+        slugs = {slug for pointer, text in named.items() for slug in names_of(pointer, text)}
+        names = await organization_names(self._organizations, language, slugs)
+        found = await self._find_organizations(list(names.values()))
+        clear = {slug for slug, name in names.items() if "," not in name and found.get(name, Found(None)).slug == slug}
+        return dict(typed) | {
+            pointer: ", ".join(names[slug] if slug in clear else slug for slug in names_of(pointer, text))
+            for pointer, text in named.items()
+        }
 
     def check(self, typed: Mapping[str, str], found: FoundNames) -> None:
         """Check the names in the form of one announcement. A slug may name what does not exist yet.

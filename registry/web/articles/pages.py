@@ -182,10 +182,11 @@ class ArticlePages:
         stream = (await self._streams.load(f"deal/{slug}"))[0] if slug and deal.registration is None else None
         state: Deal | None = stream.state if stream is not None else None
         introduced: dict[str, tuple[str, ...]] = {}
+        called = (await names_within(self._streams, page.language, [stream.slug])).get(stream.slug) if stream else None
         announcements = []
         for one in deal.announcements:
             view = _announcement(
-                page, form, one, FormContext(state, dict(introduced)), found, errors, problems, numbers
+                page, form, one, FormContext(state, called or {}, dict(introduced)), found, errors, problems, numbers
             )
             announcements.append(view)
             if (id_field := build.introduced_id(one.tag)) and (id := one.typed.get(f"event/{id_field}", "").strip()):

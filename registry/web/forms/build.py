@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, Literal, get_args, get_origin
 
 from msgspec import Struct, structs
 
-from registry.domain.claims import CLAIMABLE, LISTS
+from registry.domain.claims import CLAIMABLE, LISTS, ClaimState
 from registry.domain.deal import Deal
 from registry.domain.items import item_id, item_types
 from registry.domain.mentions import ORGANIZATION_FIELDS
@@ -17,7 +18,7 @@ from registry.events.types import EVENT_TYPES, Event
 from registry.events.values import Amount, Localized
 from registry.i18n import LANGUAGES
 from registry.web.fields import LABEL_KINDS
-from registry.web.format import ValueFormatter, shown
+from registry.web.format import ValueFormatter, capitalized, shown
 from registry.web.forms.parse import CLEAR, FRAME, filled_rows, typed_languages
 from registry.web.forms.structure import StructField, nested_struct, repeated_struct, struct_fields
 from registry.web.i18n import N_
@@ -100,9 +101,12 @@ class InputField(Struct, frozen=True):
 
 
 class FormContext(Struct, frozen=True):
-    """What a form offers to choose from: the deal's items, and the ids that announcements before it introduce."""
+    """What a form offers to choose from: the deal's items, their names, and the ids that announcements before it
+    introduce.
+    """
 
     deal: Deal | None
+    names: Mapping[str, str] = {}
     introduced: Mapping[str, tuple[str, ...]] = {}
 
 
@@ -225,24 +229,37 @@ class _FormBuilder:
             return tuple((token, words.label(kind, token)) for token in tokens)
         if field.name in _ITEMS and _INTRODUCES.get(self.tag) != field.name:
             items = getattr(deal, _ITEMS[field.name]) if deal is not None else ()
-            options = {getattr(item, field.name): self._item_label(item, field.name) for item in items}
+            options = self._item_labels(items, field.name)
             new = {id: id for id in self.context.introduced.get(field.name, ()) if id not in options}
             return tuple((options | new).items()) if options or new or deal is not None else None
         if deal is None:
             return None
         if field.name == "field":
-            return tuple((path, self.here.field(path)) for path in _claimable_fields(deal))
+            return tuple((path, self.here.field(path, self.context.names)) for path in _claimable_fields(deal))
         if field.name == "claim" and self.tag != "claim_reported":
-            return tuple((claim, claim) for claim in _claims(deal))
+            return tuple((claim.claim, self._claim_label(claim)) for claim in _claims(deal) if claim.claim)
         return None
 
-    def _item_label(self, item: Any, id_field: str) -> str:
+    def _item_labels(self, items: Iterable[Any], id_field: str) -> dict[str, str]:
+        """What items are called, by their ids; those that would be called the same have their id too."""
+        called = {getattr(item, id_field): self._item_label(item, getattr(item, id_field), id_field) for item in items}
+        shared = Counter(called.values())
+        return {id: text if shared[text] == 1 else f"{text} ({id})" for id, text in called.items()}
+
+    def _item_label(self, item: Any, id: str, id_field: str) -> str:
         localized = self.here.words.localized
+        name = self.context.names.get(f"{_ITEMS[id_field]}/{id}") or localized(getattr(item, "name", None))
         amount = getattr(item, "amount", None)
-        name = localized(getattr(item, "name", None)) or localized(getattr(item, "text", None))
-        text = self.here.figures.money(amount) if amount else name
-        key = getattr(item, id_field)
-        return f"{key} · {text}" if text else str(key)
+        texts = (
+            capitalized(name or localized(getattr(item, "text", None))),
+            self.here.figures.money(amount) if amount else "",
+        )
+        return " · ".join(filter(None, texts)) or id
+
+    def _claim_label(self, claim: ClaimState) -> str:
+        value = self.here.change(claim.field, claim.value, self.context.names)
+        publishers = ", ".join(source.publisher for source in claim.sources if source.publisher)
+        return " · ".join(filter(None, (self.here.field(claim.field, self.context.names), value, publishers)))
 
     def _lookup(self, name: str) -> Literal["deals", "organizations"] | None:
         of_organization = self.tag.startswith("organization")
@@ -270,8 +287,8 @@ def _claimable_fields(deal: Deal) -> list[str]:
     return [f"/{items}/{item_id(item)}/{field}" for items, field in CLAIMABLE for item in getattr(deal, items)]
 
 
-def _claims(deal: Deal) -> list[str]:
-    return [claim.claim for name in LISTS for item in getattr(deal, name) for claim in item.claims if claim.claim]
+def _claims(deal: Deal) -> list[ClaimState]:
+    return [claim for name in LISTS for item in getattr(deal, name) for claim in item.claims]
 
 
 def reason_section(typed: Mapping[str, str], language: str, *, redacting: bool) -> Section:
