@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from datetime import date
 from operator import attrgetter
 from typing import Literal, TypeVar
 from uuid import UUID
@@ -22,7 +23,7 @@ from registry.domain.audit.labels import (
 )
 from registry.domain.audit.steps import changes_of, registration_changes
 from registry.domain.corrections import EffectiveEvent
-from registry.domain.fold import CLAIM_TYPES, Rules
+from registry.domain.fold import CLAIM_TYPES, Rules, fold_order_of
 from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
 from registry.events.types import (
     BOOKKEEPING_TYPES,
@@ -52,6 +53,7 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
     the changes that it made when it was recorded. A voided event, and one that is not visible, has none.
 
     Attributes:
+        day: From when the event applies: a claim from the day of the event that it is about.
         visible: Whether the event was published and in effect by the as-of point.
         unapplied: The rule that the event breaks, if the state could not take it.
         label: Which kind of change it is, in detail (`labels.py`).
@@ -60,6 +62,7 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
     """
 
     effective: EffectiveEvent
+    day: date
     changes: list[Change]
     visible: bool
     label: Label
@@ -119,10 +122,11 @@ def audit_trail(
         if event.version == 1 and snapshot.is_known:
             changes = registration_changes(snapshot)
         changes = changes or bookkeeping.get(event.id, [])
-        day = step.key[0] if step is not None else effective.effective_on or effective.published_on
+        day = fold_order_of(effective, snapshot.record.by_id, {}).key[0] if step is None else step.key[0]
         entries.append(
             AuditEntry(
                 effective=effective,
+                day=day,
                 changes=changes,
                 label=labels.label(effective, day, changes),
                 visible=event.type in BOOKKEEPING_TAGS or step is not None,
