@@ -26,6 +26,7 @@ from registry.api.parameters import IfNoneMatch
 from registry.api.problems import PROBLEMS, text
 from registry.api.responses import RawResponse, json_response, not_modified, raw_headers
 from registry.api.static_files import static_files_router
+from registry.i18n import DEFAULT_LANGUAGE, Label, negotiate_language, render
 from registry.infra.data_licence_setting import DataLicence
 
 STATIC = Path(__file__).parent / "static"
@@ -38,7 +39,7 @@ POLICY = (
 
 PAGE = """\
 <!doctype html>
-<html lang="en">
+<html lang="{language}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -59,6 +60,7 @@ SWAGGER_HEAD = """\
 <script src="/docs/static/docs.js" defer></script>"""
 
 SWAGGER_BODY = """\
+<p class="about" lang="{language}">{note} <a href="/">{home}</a></p>
 <div id="swagger-ui"></div>
 <noscript><p>Without JavaScript: <a href="/openapi.json">/openapi.json</a></p></noscript>"""
 
@@ -78,14 +80,20 @@ class DocsController(Controller):
         return json_response(document, headers)
 
     @reading("/docs", scope=PUBLIC, media_type="text/html", response_description="A page.")
-    async def get_docs(self) -> Response[str]:
+    async def get_docs(self, request: Request) -> Response[str]:
         """The OpenAPI document as a page, on which each operation can be tried."""
-        return _page("The registry's API", SWAGGER_HEAD, SWAGGER_BODY, ' class="docs-swagger"')
+        language = negotiate_language(request.headers.get("accept-language"))
+        note, home = (render(Label(f"docs/{text}"), language) for text in ("language", "home"))
+        body = SWAGGER_BODY.format(language=language, note=html.escape(note), home=html.escape(home))
+        return _page("The registry's API", SWAGGER_HEAD, body, ' class="docs-swagger"')
 
     @reading("/docs/problems", scope=PUBLIC, media_type="text/html", response_description="A page.")
-    async def get_problems(self) -> Response[str]:
+    async def get_problems(self, request: Request) -> Response[str]:
         """Each kind of problem: what it means, and what to do."""
-        return _page("Problems", '<link rel="stylesheet" href="/docs/static/docs.css">', problems_page())
+        language = negotiate_language(request.headers.get("accept-language"))
+        title = render(Label("docs/problems"), language)
+        head = '<link rel="stylesheet" href="/docs/static/docs.css">'
+        return _page(title, head, problems_page(language), language=language)
 
 
 def _document(app: Litestar, licence: DataLicence | None) -> tuple[bytes, str]:
@@ -107,19 +115,18 @@ _one_at_a_time = threading.Lock()
 
 
 @cache
-def problems_page() -> str:
+def problems_page(language: str) -> str:
     """Return the body of the page about problems."""
     parts = [
-        "<h1>Problems</h1>",
-        "<p>Every error is a problem document (RFC 9457): <code>code</code> is stable and meant for programs, "
-        "<code>detail</code> says what was wrong with this request, and <code>request_id</code> finds the request in "
-        "the service's log.</p>",
+        f"<h1>{html.escape(render(Label('docs/problems'), language))}</h1>",
+        f"<p>{_render_inline(render(Label('docs/problems_meaning'), language))}</p>",
     ]
+    status = html.escape(render(Label("docs/status"), language))
     for code, problem in PROBLEMS.items():
         parts.append(
-            f'<h2 id="{code}">{html.escape(text(code, "title"))}</h2>\n'
-            f'<p class="status"><code>{code}</code>, status {problem.status}</p>\n'
-            f"<p>{_render_inline(text(code, 'meaning'))}</p>"
+            f'<h2 id="{code}">{html.escape(text(code, "title", language))}</h2>\n'
+            f'<p class="status"><code>{code}</code>, {status} {problem.status}</p>\n'
+            f"<p>{_render_inline(text(code, 'meaning', language))}</p>"
         )
     return "\n".join(parts)
 
@@ -128,9 +135,9 @@ def _render_inline(markdown: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(markdown, quote=False))
 
 
-def _page(title: str, head: str, body: str, attributes: str = "") -> Response[str]:
-    content = PAGE.format(title=title, head=head, body=body, attributes=attributes)
-    headers = raw_headers({"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"})
+def _page(title: str, head: str, body: str, attributes: str = "", language: str = DEFAULT_LANGUAGE) -> Response[str]:
+    content = PAGE.format(title=title, head=head, body=body, attributes=attributes, language=language)
+    headers = raw_headers({"Content-Security-Policy": POLICY, "Cache-Control": "no-cache", "Vary": "Accept-Language"})
     return RawResponse(content.encode(), 200, headers, b"text/html; charset=utf-8")
 
 

@@ -18,6 +18,17 @@ async def test_api_operation_can_be_tried_in_the_browser(window: Opens) -> None:
     assert (await answer.inner_text()).startswith("200")
 
 
+async def test_page_of_the_api_is_dark_in_a_dark_browser_and_says_its_language(window: Opens) -> None:
+    page = await (await window()).open("/docs")
+    background = "getComputedStyle(document.documentElement).backgroundColor"
+    await page.emulate_media(color_scheme="dark")
+    await expect(page.locator("html.dark-mode")).to_be_visible()
+    assert await page.evaluate(background) != "rgb(255, 255, 255)"
+    await page.emulate_media(color_scheme="light")
+    assert await page.evaluate(background) == "rgb(255, 255, 255)"
+    await expect(page.locator(".about")).to_contain_text("This reference is in English.")
+
+
 async def test_problem_type_is_a_heading_of_its_page(window: Opens) -> None:
     page = await (await window()).open("/docs/problems#rule_broken")
     heading = page.locator("h2:target")
