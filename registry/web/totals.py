@@ -38,6 +38,7 @@ MAX_ROWS = 10_000
 """The same for the table as CSV."""
 
 MAX_GROUPS = 50
+MAX_RATES = 20
 CSV_HEADER = (
     "group",
     "deal",
@@ -118,6 +119,7 @@ class TotalsPages(Controller):
                 filters=filters,
                 groups=GROUPINGS,
                 parts_in_order=parts_in_order,
+                max_rates=MAX_RATES,
                 next=encode_cursor(point, skip=totals.next_group) if totals.next_group is not None else None,
                 names=await organization_names(organization_queries, page.language, keys),
                 titles=await portfolio_queries.titles(point, named),

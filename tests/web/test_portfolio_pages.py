@@ -53,8 +53,8 @@ async def test_chart_over_time_names_the_deals_that_changed_amounts(
     assert "As of 18 Jun 2025:" in legend
     for area in (
         "Intention or above US$",
-        "Confirmed, binding or under construction None yet",
-        "Operating None yet",
+        "Confirmed, binding or under construction US$0",
+        "Operating US$0",
     ):
         assert area in legend
     moves = html[html.index('class="moves"') :]

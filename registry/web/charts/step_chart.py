@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from registry.domain.totals.tiers import TIERS, TierAmounts
 from registry.web.charts.geometry import Frame, LinearScale, Tick, clamp_day
@@ -120,7 +121,7 @@ def step_chart(series: Sequence[TierAmounts], until: date, day: date, frame: Fra
         ticks=scale.ticks(),
         gridlines=[(axis.y(value), value) for value in axis.gridlines],
         steps=steps,
-        markers=_markers(steps, axis.y),
+        markers=_markers(steps, axis.y, frame.width),
         day_x=scale.x(day) if day <= scale.last else None,
         shown=next((step for step in reversed(series) if step.day <= day), None),
     )
@@ -236,7 +237,7 @@ def _steps(series: Sequence[TierAmounts], xs: Sequence[float], ends: Sequence[fl
     return steps
 
 
-def _markers(steps: Sequence[ChartStep], y: Callable[[Decimal], float]) -> list[ChartMarker]:
+def _markers(steps: Sequence[ChartStep], y: Callable[[Decimal], float], width: float) -> list[ChartMarker]:
     """The numbered steps as markers on the line; markers that would overlap are one, at the height of the last."""
     markers: list[ChartMarker] = []
     for step in steps:
@@ -248,4 +249,4 @@ def _markers(steps: Sequence[ChartStep], y: Callable[[Decimal], float]) -> list[
             before = markers.pop()
             marker = ChartMarker(before.x, marker.y, before.first, marker.last)
         markers.append(marker)
-    return markers
+    return [replace(one, x=min(one.x, width - one.half_width - 1)) for one in markers]
