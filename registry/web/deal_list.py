@@ -226,7 +226,8 @@ def facets_of(
         values = shown_values(counts, filters, facet)
         if values:
             named = [(value, n, facet_value(formatter, facet, value, names)) for value, n in values]
-            facets.append(Facet(facet, named))
+            order = formatter.words.order
+            facets.append(Facet(facet, sorted(named, key=lambda v: (v[0] != filters.get(facet), -v[1], order(v[2])))))
     return facets
 
 

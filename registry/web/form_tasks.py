@@ -73,12 +73,12 @@ class FormTask(Struct):
         assert isinstance(redaction, EventRedacted)
         return [self.history.record.by_id[id].recorded for id in redaction.also]
 
-    def original_values(self) -> dict[str, str]:
+    def original_values(self, language: str) -> dict[str, str]:
         """The text of the form that corrects the original event."""
         original = self.original
         if original is None or original.event is None:
             return {}
-        return form_values(original.event, original.effective_on, original.sources, original.date)
+        return form_values(original.event, original.effective_on, original.sources, original.date, language)
 
     @property
     def version(self) -> int:

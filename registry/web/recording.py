@@ -141,7 +141,7 @@ async def show_form(
     """The form, with the content of the event that it corrects."""
     task = await load_task(streams, require_key(page), kind, slug, query)
     typed = {
-        **await lookup.with_names(task.original_values(), page.language),
+        **await lookup.with_names(task.original_values(page.language), page.language),
         "id": str(uuid4()),
         "version": str(task.version),
     }

@@ -213,6 +213,12 @@ async def test_correction_names_organizations_and_items_instead_of_ids(editor: h
     # The names are read back as the same organizations.
     same = await editor.post("/deals/sk-aws-ulsan/record", data={**typed, "reason": "None.", "step": "preview"})
     assert "The correction changes nothing." in same.text
+    # Korean forms have Korean amounts, which are read back as well.
+    form = (await editor.get(f"{way}{announced}&lang=ko")).text
+    typed = {**fields(form), **as_typed(form)}
+    assert (typed["event/amount"], typed["event/by"]) == ("51억 달러", "SK그룹, 아마존웹서비스")
+    same = await editor.post("/deals/sk-aws-ulsan/record", data={**typed, "reason": "없음", "step": "preview"})
+    assert "The correction changes nothing." in same.text
     page = (await editor.get(way + revised)).text
     assert re.search(r'<option value="total" selected>Pledge of SK Group and Amazon Web Services · ₩7tn<', page)
     page = (await editor.get(way + claim)).text

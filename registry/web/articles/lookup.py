@@ -190,15 +190,33 @@ class Lookup:
         named = [(kind, name) for pointer, kind in kinds.items() for name in names_of(pointer, typed[pointer])]
         return await self.find(named, language, {})
 
+    async def clear_names(
+        self, slugs: Iterable[str], language: str, new: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """The names of organizations by their slugs, where a name in a form means this organization only.
+
+        Args:
+            slugs: The organizations.
+            language: The reader's language.
+            new: The names of those that the form creates.
+        """
+        new = new or {}
+        names = await organization_names(self._organizations, language, slugs) | new
+        asked: list[tuple[Kind, str]] = [("organization", name) for slug, name in names.items() if slug not in new]
+        found = await self.find(asked, language, {})
+        return {
+            slug: name
+            for slug, name in names.items()
+            if "," not in name and (slug in new or found["organization", name].slug == slug)
+        }
+
     async def with_names(self, typed: Mapping[str, str], language: str) -> dict[str, str]:
-        """The text of a form with the names of organizations in place of their slugs, where each name is clear."""
+        """The text of the form of one announcement with names of organizations in place of their slugs."""
         named = {pointer: text for pointer, text in typed.items() if reference_kind(pointer) == "organization"}
         slugs = {slug for pointer, text in named.items() for slug in names_of(pointer, text)}
-        names = await organization_names(self._organizations, language, slugs)
-        found = await self._find_organizations(list(names.values()))
-        clear = {slug for slug, name in names.items() if "," not in name and found.get(name, Found(None)).slug == slug}
+        names = await self.clear_names(slugs, language)
         return dict(typed) | {
-            pointer: ", ".join(names[slug] if slug in clear else slug for slug in names_of(pointer, text))
+            pointer: ", ".join(names.get(slug, slug) for slug in names_of(pointer, text))
             for pointer, text in named.items()
         }
 

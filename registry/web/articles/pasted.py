@@ -18,7 +18,6 @@ from registry.queries.streams import StreamReader
 from registry.web.articles.form import MAX_ROWS, ArticleForm, free_slug
 from registry.web.articles.lookup import Lookup, names_of, reference_kind
 from registry.web.forms.parse import form_values
-from registry.web.names import organization_names
 
 MAX_QUOTATION = 500
 
@@ -51,12 +50,12 @@ class Pasted:
         if given:
             form.typed[f"{SOURCE}language"] = language_of(text)
         deals, known = await proposed_deals(text, article.source, self._organizations)
-        await self._add_deals(form, deals[:MAX_ROWS])
+        await self._add_deals(form, deals[:MAX_ROWS], language)
         _add_organizations(form, deals, known)
         await self._show_names(form, language)
         return form
 
-    async def _add_deals(self, form: ArticleForm, deals: Sequence[ProposedDeal]) -> None:
+    async def _add_deals(self, form: ArticleForm, deals: Sequence[ProposedDeal], language: str) -> None:
         taken: set[str] = set()
         for number, deal in enumerate(deals):
             slug = free_slug(deal.deal, taken)
@@ -69,7 +68,7 @@ class Pasted:
             for row, one in enumerate(deal.announcements[:MAX_ROWS]):
                 event = msgspec.convert(one.announcement["event"], DealFact, dec_hook=decode_hook)
                 sentence = form.text[one.start : one.end]
-                fields = form_values(event, None, ())
+                fields = form_values(event, None, (), language=language)
                 fields |= {"start": str(one.start), "end": str(one.end)}
                 if len(sentence) <= MAX_QUOTATION:
                     fields |= {"quote": sentence, "locator": f"¶ {_paragraph(form.text, one.start)}"}
@@ -80,15 +79,7 @@ class Pasted:
     async def _show_names(self, form: ArticleForm, language: str) -> None:
         """Put names in place of the slugs of organizations, where the name means this organization only."""
         slugs = {text for kind, text in form.references() if kind == "organization"}
-        new = {one.slug: one.text for one in form.organizations}
-        names = await organization_names(self._organizations, language, slugs) | new
-        asked = [("organization", name) for slug, name in names.items() if slug not in new]
-        found = await self._lookup.find(asked, language, {})  # type: ignore[arg-type]
-        shown = {
-            slug: name
-            for slug, name in names.items()
-            if "," not in name and (slug in new or found["organization", name].slug == slug)
-        }
+        shown = await self._lookup.clear_names(slugs, language, {one.slug: one.text for one in form.organizations})
         for pointer, text in form.typed.items():
             own = pointer.rpartition("announcements/")[2].partition("/")[2]
             if own and reference_kind(own) == "organization":

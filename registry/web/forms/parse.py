@@ -17,7 +17,7 @@ from registry.errors import FieldError
 from registry.events.edtf import quarter_as_edtf
 from registry.events.types import Announcement, ClaimReported, Event
 from registry.events.values import Amount, Classifications, Localized, Source
-from registry.i18n import DEFAULT_LANGUAGE
+from registry.i18n import DEFAULT_LANGUAGE, LANGUAGES
 from registry.web.forms.structure import StructField, nested_struct, repeated_struct, struct_fields
 from registry.web.numbers import figures
 
@@ -32,7 +32,11 @@ FRAME = tuple(
 
 
 def form_values(
-    event: Event, effective_on: date | None, sources: Iterable[Source], loose: str | None = None
+    event: Event,
+    effective_on: date | None,
+    sources: Iterable[Source],
+    loose: str | None = None,
+    language: str = DEFAULT_LANGUAGE,
 ) -> dict[str, str]:
     """The text of a form that a correction starts from. A day that follows from a loose date is left out."""
     typed: dict[str, str] = {"effective_on": str(effective_on or "") if loose is None else "", "date": loose or ""}
@@ -42,7 +46,7 @@ def form_values(
         if value is None or value is UNSET:
             continue
         if isinstance(value, Amount):
-            typed[pointer] = amount_text(value)
+            typed[pointer] = amount_text(value, language)
         elif isinstance(value, Classifications):
             typed[pointer] = "\n".join(f"{axis}: {', '.join(codes)}" for axis, codes in value.items())
         elif repeated_struct(field.type):
@@ -54,11 +58,11 @@ def form_values(
     return typed | _flatten("sources", msgspec.to_builtins(dict(enumerate(sources)), str_keys=True))
 
 
-def amount_text(amount: Amount) -> str:
-    """An amount in a form that `registry.domain.money` parses: as the press writes it in English."""
-    english = figures(DEFAULT_LANGUAGE)
-    return english.money(replace(amount, figure=None, price_year=None)) + (
-        f" ({english.other_currencies(amount)})" if amount.stated_as else ""
+def amount_text(amount: Amount, language: str = DEFAULT_LANGUAGE) -> str:
+    """An amount in a form that `registry.domain.money` parses: as the press writes it in the language."""
+    formatter = figures(language)
+    return formatter.money(replace(amount, figure=None, price_year=None)) + (
+        f" ({formatter.other_currencies(amount)})" if amount.stated_as else ""
     )
 
 
@@ -104,7 +108,8 @@ class _FormParser:
     def __init__(self, typed: Mapping[str, str], original: Event | None) -> None:
         self.typed = typed
         self.original = original
-        self.before = form_values(original, None, ()) if original is not None else {}
+        # The form was filled in one of the languages.
+        self.before = [form_values(original, None, (), language=one) for one in LANGUAGES] if original else []
         self.parsed = ParsedForm({}, {}, [])
 
     def parse(self, kind: type[Event]) -> ParsedForm:
@@ -153,7 +158,7 @@ class _FormParser:
         text = self.typed.get(pointer, "").strip()
         if not text:
             return None
-        if self.original is not None and self.before.get(pointer) == text:
+        if self.original is not None and any(before.get(pointer) == text for before in self.before):
             amount: Amount = getattr(self.original, name)
             event[name], self.parsed.readings[pointer] = msgspec.to_builtins(amount), amount
             return None
@@ -172,7 +177,7 @@ class _FormParser:
     def _claimed_value(self, event: dict[str, Any]) -> None:
         """Give a claimed value the type of the field that it belongs to."""
         text = str(event["value"])
-        if isinstance(self.original, ClaimReported) and self.before.get("event/value") == text:
+        if isinstance(self.original, ClaimReported) and any(one.get("event/value") == text for one in self.before):
             event["value"] = msgspec.to_builtins(self.original.value)
             return
         _, item, _, field = [*str(event.get("field", "")).split("/"), "", "", "", ""][:4]
