@@ -42,7 +42,7 @@ from registry.web.sliders import stream_sliders
 
 ID_FIELDS = {
     **{name: item.id_fields for name, item in item_types(Deal).items() if name != "parties"},
-    "relations": ("pledge", "other_pledge", "source"),
+    "relations": ("deal", "pledge", "other_pledge", "source"),
 }
 """The fields of items that only identify them or what their name says in words, by the items' list."""
 
