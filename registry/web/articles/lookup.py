@@ -200,7 +200,7 @@ class Lookup:
             language: The reader's language.
             new: The names of those that the form creates.
         """
-        new = new or {}
+        new = dict(new or {})
         names = await organization_names(self._organizations, language, slugs) | new
         asked: list[tuple[Kind, str]] = [("organization", name) for slug, name in names.items() if slug not in new]
         found = await self.find(asked, language, {})
