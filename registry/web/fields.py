@@ -26,6 +26,7 @@ LABEL_KINDS: dict[str, tuple[str, ...]] = {
     "relation": ("relation",),
     "role": ("role",),
     "scheme": ("scheme",),
+    "scopes": ("scope",),
     "sectors": ("sector",),
     "stage": ("stage",),
     "status": ("status",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from litestar import Controller, Response, route
@@ -163,14 +164,18 @@ async def names_in_order(page: PageRequest, named_organizations: NamedOrganizati
     """The organizations at the page's as-of point, ordered by the names that its language shows."""
 
     async def make() -> NamesInOrder:
-        texts = words(page.language)
         entries = await named_organizations.page("", EVERY_ORGANIZATION, page.as_of)
-        names = [(one.state.organization, texts.localized(one.state.name, one.state.organization)) for one in entries]
-        ordered = sorted(names, key=lambda one: (texts.order(one[1]), one[0]))
-        return NamesInOrder([slug for slug, _ in ordered], sum(one.is_registered for one in entries))
+        ordered = await answer_apart(len(entries), _in_order, entries, page.language)
+        return NamesInOrder(ordered, sum(one.is_registered for one in entries))
 
     key = ("organizations", page.language, page.times.today, *page.times.query().items())
     return await cached_fragment(page, key, make)
+
+
+def _in_order(entries: Sequence[OrganizationEntry], language: str) -> list[str]:
+    texts = words(language)
+    names = [(one.state.organization, texts.localized(one.state.name, one.state.organization)) for one in entries]
+    return [slug for slug, _ in sorted(names, key=lambda one: (texts.order(one[1]), one[0]))]
 
 
 class OrganizationDeals(Struct, frozen=True):
