@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from registry.web.i18n import words
 from registry.web.proposals import MAX_SHOWN
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service, bearer, cloned, running
@@ -107,7 +108,8 @@ async def test_author_sees_who_may_approve_where_a_second_person_is_demanded(
         async with visit(service, kim) as author, visit(service, lee) as reviewer:
             path = f"/proposals/{ids[0]}"
             own, others = [(await reader.get(path, params=lang)).text for reader in (author, reviewer)]
-            demand = r"<p class=\"quiet\">[^<]*record[^<]*Kim|<p class=\"quiet\">[^<]*Kim[^<]*record"
+            scope = words(language).label("scope", "record")
+            demand = rf'<p class="quiet">[^<]*“{scope}”[^<]*Kim|<p class="quiet">[^<]*Kim[^<]*“{scope}”'
             assert len(re.findall(demand, own)) == 1
             assert not re.findall(demand, others)
             # The deal without an amount needs no second person, and is the only one selected.
