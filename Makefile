@@ -28,7 +28,7 @@ test: .venv/dev ## run the tests (ARGS="-k ulsan" selects some, ARGS="-n 0" runs
 	$(PYTEST) -m "not drill" $(ARGS)
 
 drills: .venv/dev ## run the tests that take long: benchmarks, failures of databases, more walks in the browser, more examples
-	REGISTRY_TEST_EXAMPLES=5 $(PYTEST) -o faulthandler_timeout=900 -m "drill or hypothesis" $(ARGS)
+	REGISTRY_TEST_EXAMPLES=10 $(PYTEST) -o faulthandler_timeout=900 -m "drill or hypothesis" $(ARGS)
 
 walk: .venv/dev ## compare every page of the demo and of a registry of 10,000 deals with the API (DEALS=1000 for fewer)
 	REGISTRY_WALK_DEALS=$(or $(DEALS),10000) .venv/bin/python -m pytest -q -o faulthandler_timeout=3600 tests/web/test_walk.py $(ARGS)

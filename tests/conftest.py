@@ -39,13 +39,13 @@ from tests.hung import tasks_shown_after
 
 
 def examples(count: int) -> int:
-    """How many examples a property is tried on: `count` in `make test`, five times as many in `make drills`."""
+    """How many examples a property is tried on: `count` in `make test`, ten times as many in `make drills`."""
     return count * int(os.environ.get("REGISTRY_TEST_EXAMPLES", "1"))
 
 
 # No deadline: tests never assert a time.
 settings.register_profile(
-    "registry", max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "registry", max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("registry")
 

@@ -1,6 +1,6 @@
 """Requests that Schemathesis generates from the OpenAPI document are answered as it documents.
 
-The requests are few, and the same in every run. `make drills` sends five times as many, and invalid ones too;
+The requests are few, and the same in every run. `make drills` sends ten times as many, and invalid ones too;
 `REGISTRY_TEST_EXAMPLES=100 make test ARGS="-k fuzz"` sends a hundred times as many valid ones.
 """
 
@@ -22,7 +22,7 @@ from tests.conftest import drill, examples
 # Selected by `make drills`.
 pytestmark = pytest.mark.hypothesis
 
-EXAMPLES = examples(8)
+EXAMPLES = examples(4)
 
 DOCUMENT = openapi_document()
 CONTRACT = schemathesis.openapi.from_dict(DOCUMENT)

@@ -137,6 +137,7 @@ def test_demo_serves_the_deals_and_a_second_start_records_nothing_twice(tmp_path
     assert [line for line in first.out + second.out if line.startswith("ready ")] == [f"ready {url}\n", second.out[0]]
 
 
+@pytest.mark.drill
 def test_demo_uses_the_next_free_port_and_does_not_print_a_supplied_key(tmp_path: Path) -> None:
     key = "supplied-by-the-operator-" + "x" * 32
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -156,19 +157,7 @@ def test_serve_reports_a_port_in_use(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
-def test_serve_starts_the_bundled_postgres_stops_it_on_a_signal_and_logs_json(tmp_path: Path) -> None:
-    with started("serve", "--data-dir", tmp_path / "data", REGISTRY_PORT="0") as running:
-        assert httpx.get(f"{running.url()}/health/ready").status_code == 200
-        postmaster = Embedded(tmp_path / "data").pid
-        assert postmaster is not None
-        assert running.end(signal.SIGTERM) in (0, 143)
-        assert not psutil.pid_exists(postmaster)
-    assert running.out == [running.out[0]]
-    for line in running.err:
-        assert json.loads(line)["level"]
-
-
-def test_stopping_service_ends_streams_and_imports(tmp_path: Path) -> None:
+def test_service_that_a_signal_stops_ends_streams_imports_and_its_postgres(tmp_path: Path) -> None:
     line = msgspec.json.encode({"deal": "first-line", **registered()}) + b"\n"
     head = (
         f"POST /v1/import HTTP/1.1\r\nHost: registry\r\nAuthorization: Bearer {ADMIN_KEY}\r\n"
@@ -176,6 +165,9 @@ def test_stopping_service_ends_streams_and_imports(tmp_path: Path) -> None:
     )
     with started("serve", "--data-dir", tmp_path / "data", REGISTRY_PORT="0", REGISTRY_ADMIN_KEY=ADMIN_KEY) as running:
         url = httpx.URL(running.url())
+        assert httpx.get(url.join("/health/ready")).status_code == 200
+        postmaster = Embedded(tmp_path / "data").pid
+        assert postmaster is not None
         with (
             httpx.stream("GET", url.join("/v1/events/stream"), timeout=PATIENCE) as events,
             socket.create_connection((url.host, url.port or 80), PATIENCE) as half_sent,
@@ -189,12 +181,15 @@ def test_stopping_service_ends_streams_and_imports(tmp_path: Path) -> None:
                 received += more
             assert b"retry:" in events.read()
             assert running.process.wait(PATIENCE) in (0, 143)
+        assert not psutil.pid_exists(postmaster)
+    assert running.out == [running.out[0]]
     first, last = [json.loads(text) for text in re.findall(rb"{.*}", received)]
     assert (first["line"], first["status"]) == (1, 201)
     assert (last["line"], last["status"], last["code"]) == (2, 503, "overloaded")
     assert {json.loads(entry)["level"] for entry in running.err} <= {"info"}
 
 
+@pytest.mark.drill
 def test_serve_continues_when_its_postgres_is_killed(tmp_path: Path) -> None:
     with started("serve", "--port", "0", "--data-dir", tmp_path / "data") as running:
         url = running.url()

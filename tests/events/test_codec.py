@@ -154,7 +154,7 @@ instants = st.datetimes(timezones=st.just(UTC))
 hexes = st.binary(min_size=32, max_size=32).map(bytes.hex)
 
 whole_grammar = settings(
-    max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 

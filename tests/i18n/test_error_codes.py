@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
-from io import BytesIO
-from pathlib import Path
 
 import pytest
-from babel.messages.pofile import read_po
 
-import registry
 from registry import cli, errors
 from registry.app import create_app
 from registry.append.requests import SubmissionError
@@ -21,8 +16,8 @@ from registry.maintenance import backup
 from registry.mirror.contradiction import Contradiction
 from registry.transparency.findings import Finding
 from registry.transparency.witness import OtherSizeCosigned
+from tests.i18n.codes import calls_of, catalogue_texts, literals, parameters_of
 
-SOURCE = Path(registry.__file__).parent
 IMPORTED = (create_app, backup, cli)
 
 
@@ -39,36 +34,13 @@ OWN_MESSAGE = {name for name, cls in ERRORS.items() if "__init__" in vars(cls)}
 ADDED = {"InvalidParameter": {"parameter"}}
 
 
-def texts(language: str, context: str) -> dict[str, str]:
-    folder = SOURCE / "i18n" / "locale" / language
-    found = {}
-    for file in folder.glob("*.po"):
-        for message in read_po(BytesIO(file.read_bytes()), locale=language):
-            if message.context == context:
-                found[str(message.id)] = str(message.string)
-    return found
-
-
-def literals(node: ast.expr) -> Iterator[str]:
-    match node:
-        case ast.Constant(value=str(text)):
-            yield text
-        case ast.IfExp(body=one, orelse=other):
-            yield from literals(one)
-            yield from literals(other)
-
-
 def calls() -> Iterator[tuple[str, str, str, set[str], bool]]:
     """Where, context, code and parameters of each call, and whether it passes `**` as well."""
-    for file in sorted(SOURCE.rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Call):
-                name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-                where = f"{file.relative_to(SOURCE)}:{node.lineno}"
-                given = {k.arg for k in node.keywords if k.arg is not None} | ADDED.get(name, set())
-                spread = any(k.arg is None for k in node.keywords)
-                for context, code in codes(name, node.args):
-                    yield where, context, code, given, spread
+    for where, name, node in calls_of("FieldError", "ErrorMessage", *ERRORS):
+        given = {k.arg for k in node.keywords if k.arg is not None} | ADDED.get(name, set())
+        spread = any(k.arg is None for k in node.keywords)
+        for context, code in codes(name, node.args):
+            yield where, context, code, given, spread
 
 
 def codes(name: str, args: list[ast.expr]) -> Iterator[tuple[str, str]]:
@@ -83,30 +55,26 @@ def codes(name: str, args: list[ast.expr]) -> Iterator[tuple[str, str]]:
         yield from (("error", f"{code}/{case}" if case else code) for case in first)
 
 
-def parameters(text: str) -> set[str]:
-    return set(re.findall(r"%\((\w+)\)s", text))
-
-
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_code_has_a_text_with_parameters_that_are_passed(language: str) -> None:
     found = list(calls())
     assert len(found) > 150
-    known = {context: texts(language, context) for context in ("error", "field")}
+    known = {context: catalogue_texts(language, context) for context in ("error", "field")}
     assert [(where, code) for where, context, code, _, _ in found if code not in known[context]] == []
     assert [
         (where, code)
         for where, context, code, given, spread in found
-        if not spread and not parameters(known[context][code]) <= given
+        if not spread and not parameters_of(known[context][code]) <= given
     ] == []
 
 
 @pytest.mark.parametrize("context", ["error", "field"])
 def test_languages_have_the_same_codes_and_parameters(context: str) -> None:
-    english = texts("en", context)
+    english = catalogue_texts("en", context)
     for language in LANGUAGES:
-        other = texts(language, context)
+        other = catalogue_texts(language, context)
         assert other.keys() == english.keys()
-        assert {c: parameters(t) for c, t in other.items()} == {c: parameters(t) for c, t in english.items()}
+        assert {c: parameters_of(t) for c, t in other.items()} == {c: parameters_of(t) for c, t in english.items()}
 
 
 FIELDS = [errors.FieldError("/event/site", "required"), errors.FieldError("/id", "required")]
@@ -176,7 +144,7 @@ WRONG_BODIES: list[bytes] = [
 def test_a_wrong_field_has_a_text_in_each_language(body: bytes, language: str) -> None:
     with pytest.raises(errors.Invalid) as refused:
         intake.announcements.decode_many(body)
-    known = texts(language, "field")
+    known = catalogue_texts(language, "field")
     for error in refused.value.field_errors:
         assert error.code in known
         assert error.code != "other"

@@ -57,6 +57,20 @@ SELECT id, now(), 'a message', 1, 1, 200 FROM created
 """
 
 
+# The rates that a release has packaged are most of a short backup. Those of one currency are enough.
+OTHER_RATES = "DELETE FROM exchange_rates WHERE currency <> 'KRW'"
+
+
+@asynccontextmanager
+async def with_few_rates(server: Server, admin: Admin) -> AsyncIterator[ScratchDatabase]:
+    """An empty registry with the exchange rates of one currency."""
+    async with copied(server, admin) as database:
+        connection = await asyncpg.connect(database.owner_url)
+        await connection.execute(OTHER_RATES)
+        await connection.close()
+        yield database
+
+
 @asynccontextmanager
 async def copied(server: Server, admin: Admin) -> AsyncIterator[ScratchDatabase]:
     """An empty registry."""
@@ -85,7 +99,7 @@ async def original(server: Server, admin: Admin, tmp_path_factory: pytest.TempPa
     """A registry with redacted content, an API key, an idempotency record, a webhook and imported rates."""
     given = str(uuid4())
     path = tmp_path_factory.mktemp("backup") / "registry.maintenance.backup.gz"
-    async with copied(server, admin) as database, await postgres.pool(database.app_url) as pool:
+    async with with_few_rates(server, admin) as database, await postgres.pool(database.app_url) as pool:
         async with running_recorder(database.app_url, database.owner_url) as recorder:
             await recorder.record(
                 request("plant", REGISTERED, pledged("one"), pledged("two", id=given, note="a secret"))
@@ -247,7 +261,7 @@ async def signed_original(
 ) -> AsyncIterator[Original]:
     """A registry with one deal, and a signed backup."""
     path = tmp_path_factory.mktemp("signed") / "signed.gz"
-    async with copied(server, admin) as database:
+    async with with_few_rates(server, admin) as database:
         async with running_recorder(database.app_url) as recorder:
             await recorder.record(request("plant", REGISTERED, pledged("one")))
         await backup(database.app_url, path, key=KEY)
@@ -300,8 +314,9 @@ async def test_backup_with_lines_that_were_not_signed_restores_nothing(
 
 
 async def test_encrypted_backup_is_restored_with_its_passphrase_only(
-    database: ScratchDatabase, another: ScratchDatabase, tmp_path: Path
+    database: ScratchDatabase, another: ScratchDatabase, owner: Admin, tmp_path: Path
 ) -> None:
+    await owner.execute(OTHER_RATES)
     async with running_recorder(database.app_url) as recorder:
         await recorder.record(request("plant", REGISTERED, pledged("one")))
     file = tmp_path / "sealed"

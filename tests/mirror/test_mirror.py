@@ -16,7 +16,7 @@ from registry.mirror.prepare import MirrorRefused, prepare
 from registry.projections.rebuild import compare
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service, cloned, running
-from tests.conftest import Server
+from tests.conftest import Server, drill
 from tests.mirror.conftest import caught_up, following, in_the_middle
 from tests.mirror.questions import answers, differences, questions
 from tests.preloaded import COMMAND, preloaded
@@ -25,12 +25,13 @@ from tests.transparency.conftest import post
 Mirror = Callable[..., Any]
 
 
+@pytest.mark.parametrize("every", [5, drill(1)])
 async def test_mirror_answers_every_question_with_the_bytes_of_its_origin(
-    demo_server: Server, admin: asyncpg.Connection[asyncpg.Record], mirror_settings: Mirror
+    demo_server: Server, admin: asyncpg.Connection[asyncpg.Record], mirror_settings: Mirror, every: int
 ) -> None:
     async with cloned(demo_server, admin, "origin_gone") as of_origin, running(of_origin) as origin:
-        asked = await questions(origin)
-        assert len(asked) > 200
+        asked = await questions(origin, every)
+        assert len(asked) > 200 // every
         expected = await answers(origin, asked)
         async with mirror_settings(origin.url) as settings:
             async with running(settings) as copy:

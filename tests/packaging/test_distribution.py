@@ -100,6 +100,7 @@ def test_wheel_contains_everything_the_service_reads(wheel: Path) -> None:
     assert {name.split("/")[0] for name in names} == {"registry", f"investment_registry-{version()}.dist-info"}
 
 
+@pytest.mark.drill
 def test_source_distribution_builds_the_same_wheel(built: Path, wheel: Path, tmp_path: Path) -> None:
     (source,) = built.glob("*.tar.gz")
     # Python 3.11.2 has no extraction filter, and later versions warn without one.
@@ -110,18 +111,21 @@ def test_source_distribution_builds_the_same_wheel(built: Path, wheel: Path, tmp
     assert checksums(tmp_path / "dist" / wheel.name) == checksums(wheel)
 
 
+@pytest.mark.drill
 def test_installed_command_states_its_version(environment: Environment) -> None:
     assert environment.run("registry", "--version").stdout.split()[-1] == version()
     assert environment.run("python", "-m", "registry", "--version").stdout.split()[-1] == version()
     assert (environment.folder / "bin" / "registry").exists()
 
 
+@pytest.mark.drill
 def test_installed_doctor_finds_no_problem(environment: Environment) -> None:
     rows = json.loads(environment.run("registry", "doctor", "--json", "--port", "0").stdout)
     assert rows
     assert not [row for row in rows if row["found"] != "fine"]
 
 
+@pytest.mark.drill
 def test_installed_packages_miss_only_the_excluded_dependencies(environment: Environment) -> None:
     excluded = tomllib.loads((TOP / "pyproject.toml").read_text())["tool"]["uv"]["exclude-dependencies"]
     problems = environment.pip("check", check=False).stdout.splitlines()
@@ -130,6 +134,7 @@ def test_installed_packages_miss_only_the_excluded_dependencies(environment: Env
     assert len(problems) == len(missing), problems
 
 
+@pytest.mark.drill
 def test_installed_service_answers_pages_and_its_openapi_document(environment: Environment) -> None:
     with demo(environment) as url:
         for path in ("/", "/openapi.json", "/docs", "/v1/deals", "/v1/export/deals.xlsx"):

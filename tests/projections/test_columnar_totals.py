@@ -230,7 +230,7 @@ def odd_portfolios(draw: st.DrawFn) -> tuple[list[DealRow], Compared]:
 DIMENSIONS = [*GROUPINGS, "classification:technology"]
 
 
-@settings(max_examples=examples(12), deadline=None)
+@settings(max_examples=examples(6), deadline=None)
 @given(
     portfolio=odd_portfolios(),
     estimates=st.sampled_from(["include", "include", "exclude", "both"]),
@@ -320,7 +320,7 @@ def metrics_of_a_deal(draw: st.DrawFn) -> list[MetricRow]:
     return [found[id] for id in sorted(found)]
 
 
-@settings(max_examples=examples(8), deadline=None)
+@settings(max_examples=examples(4), deadline=None)
 @given(
     portfolio=odd_portfolios(),
     sites=st.fixed_dictionaries(dict.fromkeys(SLUGS, sites_of_a_deal)),

@@ -25,7 +25,7 @@ from tests.conftest import examples
 from tests.domain.builders import LogBuilder
 from tests.properties.strategies import logs, logs_in_order
 
-QUICK = settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=examples(12), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 Row = Mapping[str, Any]
 Tables = dict[str, list[Row]]

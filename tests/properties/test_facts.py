@@ -36,7 +36,7 @@ from tests.properties.strategies import DAYS, amounts, boundary_points, logs, lo
 from tests.properties.test_time import as_of
 
 quick = settings(
-    max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(12), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 LAST = DAYS[-1] + timedelta(days=1)
 

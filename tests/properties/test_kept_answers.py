@@ -63,7 +63,7 @@ def parts(history: Sequence[Any], size: int) -> list[Sequence[Any]]:
     return [history[first : first + size] for first in range(0, len(history), size)]
 
 
-@settings(max_examples=examples(2), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(1), deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=histories, related=relations, order=st.randoms(), size=st.integers(6, 14))
 async def test_answer_that_is_carried_forward_equals_one_that_is_found_anew(
     server: Server, admin: Any, history: Any, related: Any, order: Any, size: int

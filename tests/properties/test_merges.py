@@ -41,7 +41,7 @@ def figures(totals: Totals) -> Any:
     return totals.overall.columns, totals.groups, lines
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(portfolios(), st.data(), st.sampled_from([None, "sector"]))
 def test_39_merging_a_deal_and_redirecting_every_relation_by_hand_give_the_same_totals(
     rows: list[DealRow], data: st.DataObject, group_by: Any

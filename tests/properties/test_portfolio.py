@@ -222,7 +222,7 @@ searches = st.sampled_from([None, None, "배터리", "DOCK"])
 axes = points(DAYS, 25)
 
 
-@settings(max_examples=examples(4), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(2), deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=histories, data=st.data())
 async def test_52_lists_facets_places_and_comparisons_equal_brute_force(
     server: Server, admin: Any, history: Any, data: st.DataObject

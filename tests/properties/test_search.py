@@ -369,7 +369,7 @@ class Things:
 # --- the property -----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=examples(4), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(2), deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=histories, data=st.data())
 async def test_56_a_search_finds_what_brute_force_over_the_states_finds(
     server: Server, admin: Any, history: Any, data: st.DataObject

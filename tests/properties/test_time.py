@@ -42,7 +42,7 @@ from tests.properties import oracle
 from tests.properties.strategies import DAYS, boundary_points, logs
 
 quick = settings(
-    max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(5), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 

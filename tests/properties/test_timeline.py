@@ -34,7 +34,7 @@ from tests.domain.builders import LogBuilder
 from tests.properties.strategies import DAYS, logs
 
 quick = settings(
-    max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(12), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 RATES = Rates([])

@@ -66,7 +66,7 @@ def figures(found: Totals) -> Any:
     return groups, found.rates
 
 
-@settings(max_examples=examples(8), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(4), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     log=logs(admitted=True),
     cuts=st.sets(st.integers(1, 13)),

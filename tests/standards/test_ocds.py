@@ -24,7 +24,7 @@ PREFIX = "ocds-000000"
 SCHEMAS = {path.stem: json.loads(path.read_text()) for path in (Path(__file__).parent / "ocds").glob("*.json")}
 
 quick = settings(
-    max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(12), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 

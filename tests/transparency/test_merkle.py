@@ -145,7 +145,7 @@ def test_large_trees_have_the_proofs_of_the_definition(tiles: Tiles, size: int, 
     ConsistencyProof(old, size, list(consistency)).check(mth(LEAVES[:old]), root)
 
 
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(size=st.integers(1, 300), data=st.data())
 def test_inclusion_proof_with_one_changed_bit_does_not_verify(tiles: Tiles, size: int, data: st.DataObject) -> None:
     index = data.draw(st.integers(0, size - 1))
@@ -157,7 +157,7 @@ def test_inclusion_proof_with_one_changed_bit_does_not_verify(tiles: Tiles, size
         merkle.verify_inclusion(index, size, leaf, proof, root)
 
 
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(size=st.integers(1, 300), data=st.data())
 def test_inclusion_proof_verifies_only_for_its_leaf_index(tiles: Tiles, size: int, data: st.DataObject) -> None:
     index, other = data.draw(st.integers(0, size - 1)), data.draw(st.integers(0, size + 1))
@@ -167,7 +167,7 @@ def test_inclusion_proof_verifies_only_for_its_leaf_index(tiles: Tiles, size: in
         merkle.verify_inclusion(other, size, LEAVES[index], proof, mth(LEAVES[:size]))
 
 
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(new=st.integers(1, 300), data=st.data())
 def test_consistency_proof_with_one_changed_bit_does_not_verify(tiles: Tiles, new: int, data: st.DataObject) -> None:
     old = data.draw(st.integers(1, new))
@@ -179,7 +179,7 @@ def test_consistency_proof_with_one_changed_bit_does_not_verify(tiles: Tiles, ne
         merkle.verify_consistency(old, new, proof, old_root, new_root)
 
 
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(new=st.integers(2, 300), data=st.data())
 def test_tree_with_a_changed_leaf_is_not_consistent_with_earlier_trees(new: int, data: st.DataObject) -> None:
     old = data.draw(st.integers(1, new - 1))

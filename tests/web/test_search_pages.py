@@ -9,6 +9,7 @@ import httpx
 import pytest
 from playwright.async_api import expect
 
+from tests.conftest import drill
 from tests.web.conftest import Opens
 from tests.web.html import main_of
 from tests.web.test_browser import violations
@@ -51,7 +52,7 @@ async def test_typed_markup_is_shown_as_text(reader: httpx.AsyncClient) -> None:
     assert "<b>ulsan" not in page
 
 
-@pytest.mark.parametrize(("language", "width", "typed"), [("ko-KR", 390, "미포"), ("en-US", 1280, "ulsan aw")])
+@pytest.mark.parametrize(("language", "width", "typed"), [("ko-KR", 390, "미포"), drill("en-US", 1280, "ulsan aw")])
 async def test_suggestions_are_chosen_by_keyboard(window: Opens, language: str, width: int, typed: str) -> None:
     reader = await window(language, width)
     page = await reader.open("/organizations")

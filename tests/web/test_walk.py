@@ -40,13 +40,13 @@ DEMO_POINTS: tuple[Any, ...] = (
     {},
     drill({"effective_on": "2025-06-21"}),
     drill({"published_on": "2025-06-22"}),
-    {"recorded_at": "2025-10-29T12:00:00Z"},
-    {"effective_on": "2025-11-01", "published_on": "2025-10-30"},
+    drill({"recorded_at": "2025-10-29T12:00:00Z"}),
+    drill({"effective_on": "2025-11-01", "published_on": "2025-10-30"}),
 )
 GENERATED_POINTS: tuple[Any, ...] = (
-    {},
+    drill({}),
     drill({"effective_on": "2021-06-01"}),
-    {"published_on": "2021-11-15"},
+    drill({"published_on": "2021-11-15"}),
     drill({"position": str(DEALS * 4)}),
     {"effective_on": "2022-03-01", "position": str(DEALS * 7)},
 )
