@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
-from registry.domain.audit.labels import Kind
-from registry.domain.audit.portfolio_changes import PortfolioChange, What, changes_of_deal
+from registry.domain.audit.portfolio_changes import PortfolioChange, changes_of_deal
 from registry.domain.deal import Deal
 from registry.domain.history import AsOf, FoldedStream
 from registry.events.values import Localized
 
 
-class DealChange(Struct, frozen=True):
-    """What a change of a deal means in the portfolio. `field`, `before` and `after` are None for a whole deal."""
+class DealChange(PortfolioChange, frozen=True, kw_only=True):
+    """What a change of a deal means in the portfolio, with the deal's title."""
 
     deal: str
     title: Localized | None
-    what: What
-    kind: Kind
-    field: str | None
-    before: Any
-    after: Any
-    causes: tuple[UUID, ...]
 
 
 class PortfolioChanges(Struct, frozen=True):
@@ -48,19 +40,5 @@ def changes_of(streams: Sequence[FoldedStream[Deal]], start: AsOf, end: AsOf) ->
     changes: list[DealChange] = []
     for stream in streams:
         found, deal = changes_of_deal(stream, start, end)
-        changes += [_deal_change(stream.slug, deal.title, change) for change in found]
+        changes += [DealChange(**asdict(change), deal=stream.slug, title=deal.title) for change in found]
     return changes
-
-
-def _deal_change(slug: str, title: Localized | None, change: PortfolioChange) -> DealChange:
-    of_field = change.change
-    return DealChange(
-        deal=slug,
-        title=title,
-        what=change.what,
-        kind=change.kind,
-        field=of_field.path if of_field else None,
-        before=of_field.before if of_field else None,
-        after=of_field.after if of_field else None,
-        causes=change.causes,
-    )

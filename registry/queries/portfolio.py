@@ -48,6 +48,7 @@ from registry.schemas import (
     PortfolioComparison,
     convert_any,
     requested_point,
+    summary_fields,
 )
 
 T = TypeVar("T")
@@ -381,16 +382,7 @@ class PortfolioQueries:
             to=requested_point(end, (await self.resolve(end)).effective_on),
             position=page.position,
             changes=[
-                DealChangeSummary(
-                    deal=change.deal,
-                    title=convert_any(change.title),
-                    what=change.what,
-                    kind=change.kind,
-                    field=change.field,
-                    before=convert_any(change.before),
-                    after=convert_any(change.after),
-                    causes=change.causes,
-                )
+                DealChangeSummary(**summary_fields(change), deal=change.deal, title=convert_any(change.title))
                 for change in page.changes
             ],
             totals=ComparedTotals(from_=sums[0], to=sums[1]),

@@ -26,6 +26,7 @@ from registry.schemas.comparisons import (
     PortfolioComparison,
     deal_comparison,
     requested_point,
+    summary_fields,
 )
 from registry.schemas.deals import (
     AssessmentResponse,
@@ -250,5 +251,6 @@ __all__ = [
     "principal_response",
     "provenance_response",
     "requested_point",
+    "summary_fields",
     "timemap",
 ]

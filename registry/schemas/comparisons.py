@@ -132,7 +132,7 @@ def deal_comparison(
         learned_late=by_kind.get("learned_late", []),
         differences=changes_response(comparison.differences),
         merged_into=comparison.merged_into,
-        summary=[ChangeSummary(**_summary(change)) for change in portfolio_changes(comparison)],
+        summary=[ChangeSummary(**summary_fields(change)) for change in portfolio_changes(comparison)],
     )
 
 
@@ -151,14 +151,7 @@ def _caused_change(
     )
 
 
-def _summary(change: PortfolioChange) -> dict[str, Any]:
+def summary_fields(change: PortfolioChange) -> dict[str, Any]:
     """The fields of `ChangeSummary`."""
-    of_field = change.change
-    return {
-        "what": change.what,
-        "kind": change.kind,
-        "field": of_field.path if of_field else None,
-        "before": convert_any(of_field.before) if of_field else None,
-        "after": convert_any(of_field.after) if of_field else None,
-        "causes": change.causes,
-    }
+    fields = {name: getattr(change, name) for name in ChangeSummary.__struct_fields__}
+    return fields | {"before": convert_any(change.before), "after": convert_any(change.after)}

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-from uuid import UUID
 
 from msgspec import Struct, field
 
-from registry.domain.audit.labels import Kind
-from registry.domain.audit.portfolio_changes import What, changes_of_deal
+from registry.domain.audit.portfolio_changes import changes_of_deal
 from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream, state_as_of
@@ -17,22 +14,15 @@ from registry.domain.rates import Rates
 from registry.domain.redaction import keep_redacted_effects
 from registry.domain.totals import TotalsColumn, row_of
 from registry.events.types import Recorded
-from registry.schemas import DealResponse
-from registry.schemas.values import convert_any
+from registry.schemas import ChangeSummary, DealResponse, summary_fields
 from registry.transparency.deal_state import state_of
 from registry.transparency.total_state import CertifiedQuery, CertifiedSelection, total_of
 
 
-class CertifiedChange(Struct, frozen=True, kw_only=True):
-    """A change of a deal between two points; `field`, `before` and `after` are null for a whole deal."""
+class CertifiedChange(ChangeSummary, frozen=True, kw_only=True):
+    """A change of a deal between two points. `field`, `before` and `after` are null for a whole deal."""
 
     deal: str
-    what: What
-    kind: Kind
-    field: str | None
-    before: Any
-    after: Any
-    causes: tuple[UUID, ...]
 
 
 class CertifiedSums(Struct, frozen=True):
@@ -96,15 +86,4 @@ def _is_selected(deal: str, events: Sequence[Recorded], as_of: AsOf, selection: 
 def _changes(deal: str, events: Sequence[Recorded], start: AsOf, end: AsOf) -> list[CertifiedChange]:
     stream: FoldedStream[Deal] = FoldedStream(deal, DEALS, events)
     found, _ = changes_of_deal(stream, start, end)
-    return [
-        CertifiedChange(
-            deal=deal,
-            what=one.what,
-            kind=one.kind,
-            field=one.change.path if one.change else None,
-            before=convert_any(one.change.before) if one.change else None,
-            after=convert_any(one.change.after) if one.change else None,
-            causes=one.causes,
-        )
-        for one in found
-    ]
+    return [CertifiedChange(**summary_fields(change), deal=deal) for change in found]

@@ -49,7 +49,7 @@ def test_amount_grew_or_shrank_only_if_the_amounts_are_comparable(
     log.admit(PledgeAnnounced(pledge="total", amount=before), "2024-06-16")
     log.admit(PledgeRevised(pledge="total", amount=after), "2024-06-20")
     comparison = compare_at(log, {"effective_on": "2024-06-16"}, {"effective_on": "2024-06-20"})
-    assert [m.what for m in portfolio_changes(comparison) if m.change and m.change.path == FIELD] == [what]
+    assert [m.what for m in portfolio_changes(comparison) if m.field == FIELD] == [what]
 
 
 @pytest.mark.parametrize(

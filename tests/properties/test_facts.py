@@ -167,17 +167,16 @@ def test_37_no_restatement_is_growth_and_no_claim_or_preference_is_a_correction(
         if change.path.endswith("/amount_basis") and change.kind in ("world", "learned_late")
     }
     for meaning in portfolio_changes(comparison):
-        change = meaning.change
         caused_by = {types[cause] for cause in meaning.causes}
         if meaning.what in ("corrected", "re_recorded"):
             assert caused_by - {ClaimReported, ClaimRetracted, ClaimPreferred}
         if meaning.what in ("claimed", "corroborated", "preferred"):
             assert meaning.kind == "source"
-        if meaning.what in ("grew", "shrank") and change is not None and change.path.endswith("/amount"):
+        if meaning.what in ("grew", "shrank") and meaning.field is not None and meaning.field.endswith("/amount"):
             assert meaning.kind in ("world", "learned_late")
-            old, new = change.before, change.after
+            old, new = meaning.before, meaning.after
             assert old is None or new is None or old.currency == new.currency
-            assert old is None or new is None or change.path.split("/")[2] not in changed_bases
+            assert old is None or new is None or meaning.field.split("/")[2] not in changed_bases
 
 
 @quick

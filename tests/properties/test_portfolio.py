@@ -283,7 +283,7 @@ async def assert_comparison_equals_brute_force(
 ) -> None:
     chosen = selected(listed(streams, start), selection).keys() | selected(listed(streams, end), selection).keys()
     expected = [
-        (stream.slug, change.what, change.kind, change.change.path if change.change else None, change.causes)
+        (stream.slug, change.what, change.kind, change.field, change.causes)
         for stream in streams
         if selection.is_all or stream.slug in chosen
         for change in portfolio_changes(compare(stream.events, start, end, DEALS))

@@ -44,12 +44,14 @@ What = Literal[
 
 
 class PortfolioChange(Struct, frozen=True):
-    """The meaning of a change; `change` is None where the whole deal appeared or vanished."""
+    """The meaning of a change. `field`, `before` and `after` are None where the whole deal appeared or vanished."""
 
     what: What
     kind: Kind
     causes: tuple[UUID, ...]
-    change: AttributedChange | None = None
+    field: str | None = None
+    before: Any = None
+    after: Any = None
 
 
 def portfolio_changes(comparison: Comparison[S]) -> list[PortfolioChange]:
@@ -73,8 +75,8 @@ def portfolio_changes(comparison: Comparison[S]) -> list[PortfolioChange]:
         return [PortfolioChange("appeared" if comparison.after is not None else "vanished", known.kind, known.causes)]
     changes: list[PortfolioChange] = []
     for change in comparison.changes:
-        meanings = _meanings(change, comparison)
-        changes += [PortfolioChange(what, change.kind, change.causes, change) for what in meanings]
+        meant = change.kind, change.causes, change.path, change.before, change.after
+        changes += [PortfolioChange(what, *meant) for what in _meanings(change, comparison)]
     return changes
 
 
