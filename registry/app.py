@@ -320,6 +320,7 @@ def create_app(settings: Settings) -> Litestar:
     Raises:
         BadSetting: The settings contradict each other, or name what this release does not know.
     """
+    _check(settings)
     tracing = _tracing(settings)
 
     def provide(name: str) -> Provide:
@@ -342,19 +343,15 @@ def create_app(settings: Settings) -> Litestar:
         logging_config=None,
     )
     _list_all_methods(app)
-    app.state.update(routes=compression(app.asgi_handler), tracing=tracing)
-    configure(app, settings)
+    app.state.update(settings=settings, routes=compression(app.asgi_handler), tracing=tracing)
     return app
 
 
-def configure(app: Litestar, settings: Settings) -> None:
-    """Give an application its settings, or a stopped one others.
-
-    Tests do so, because making an application takes 0.4 s of processor time. Those that create_app itself reads, the
-    collector of traces and the origins of CORS, stay as they were.
+def _check(settings: Settings) -> None:
+    """Check settings that several packages must understand.
 
     Raises:
-        BadSetting: They contradict each other, or name what this release does not know.
+        BadSetting: They name what this release does not know.
     """
     if unknown := set(settings.four_eyes) - EVENT_TYPES.keys():
         problem = SettingProblem("event_type", value=min(unknown))
@@ -364,20 +361,19 @@ def configure(app: Litestar, settings: Settings) -> None:
         problem = SettingProblem("oidc_scope", value=min(unknown), known=SCOPES)
         raise BadSetting(setting="REGISTRY_OIDC_RIGHTS (--oidc-rights)", reason=problem)
     witness_addresses(settings)
-    metrics, access_log = Metrics(), AccessLogWriter()
-    app.state.update(settings=settings, metrics=metrics, access_log=access_log)
-    limiter = RateLimiter(settings.rate_limits, lambda token: app.state.services.identities.find(token))
-    app.asgi_handler = RequestMiddleware(
-        app.state.routes, metrics, access_log, limiter, web.page_before_routes, settings.data_licence
-    )
 
 
 @asynccontextmanager
 async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     """Run the services of an application while it serves."""
-    settings, tracing, metrics = app.state.settings, app.state.tracing, app.state.metrics
+    settings, tracing = app.state.settings, app.state.tracing
+    metrics, access_log = Metrics(), AccessLogWriter()
     async with tracing.running() if tracing else nullcontext(), open_services(settings, metrics) as services:
-        app.state.services = services
+        limiter = RateLimiter(settings.rate_limits, services.identities.find)
+        app.asgi_handler = RequestMiddleware(
+            app.state.routes, metrics, access_log, limiter, web.page_before_routes, settings.data_licence
+        )
+        app.state.update(services=services, access_log=access_log)
         recorder = services.recorder
 
         def observe(_: Head) -> None:
@@ -391,7 +387,7 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
         compiling = asyncio.create_task(asyncio.to_thread(web.compile_templates))
         yield
         await compiling
-    app.state.access_log.write()
+    access_log.write()
 
 
 def _tracing(settings: Settings) -> Tracing | None:
@@ -422,4 +418,4 @@ def _list_all_methods(app: Litestar) -> None:
             route.route_handler_map["OPTIONS"] = handler, parameters
 
 
-__all__ = ["Services", "configure", "create_app", "open_services"]
+__all__ = ["Services", "create_app", "open_services"]
