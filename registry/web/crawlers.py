@@ -7,11 +7,13 @@ robots.txt names the addresses with a query as not to be read.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from litestar import Controller, Response, route
+from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
+from litestar.handlers.base import BaseRouteHandler
 from litestar.params import PathParameter, SkipValidation
 
 from registry.api.bodies import Request
@@ -44,6 +46,16 @@ NOT_READ = (
 )
 
 
+def _require_public(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Hide the sitemap where the pages cannot be read without a key.
+
+    Raises:
+        NotFound: They cannot.
+    """
+    if not connection.app.state.settings.public_read:
+        raise NotFound("path", path=connection.url.path)
+
+
 class CrawlerPages(Controller):
     """Files for search engines. A registry that needs a key for reading asks them to stay away."""
 
@@ -59,16 +71,14 @@ class CrawlerPages(Controller):
             f"User-agent: *\nAllow: /static/\n{rules}Sitemap: {base_url(request)}/sitemap.xml\n".encode(), "text/plain"
         )
 
-    @route("/sitemap.xml", http_method=READ)
+    @route("/sitemap.xml", http_method=READ, guards=[_require_public])
     async def get_sitemap(
         self,
         request: Request,
         portfolio_queries: NamedDependency[PortfolioQueries],
         named_organizations: NamedDependency[NamedOrganizations],
-        settings: NamedDependency[SkipValidation[Settings]],
     ) -> Response[bytes]:
         """The files of the sitemap."""
-        _require_public(request, settings)
         count = await portfolio_queries.count(await portfolio_queries.point(AsOf()), Selection())
         counts = {"deals": count, "organizations": (await named_organizations.count()).all}
         files = ["pages"]
@@ -79,52 +89,37 @@ class CrawlerPages(Controller):
             SubElement(SubElement(index, "sitemap"), "loc").text = f"{base_url(request)}/sitemaps/{file}"
         return _file(tostring(index, encoding="utf-8", xml_declaration=True), "application/xml")
 
-    @route("/sitemaps/pages", http_method=READ)
-    async def get_pages(self, request: Request, settings: NamedDependency[SkipValidation[Settings]]) -> Response[bytes]:
+    @route("/sitemaps/pages", http_method=READ, guards=[_require_public])
+    async def get_pages(self, request: Request) -> Response[bytes]:
         """The pages beside those of deals."""
-        _require_public(request, settings)
         return await _sitemap(request, [(path, None) for path in PAGES])
 
-    @route("/sitemaps/deals/{number:int}", http_method=READ)
+    @route("/sitemaps/deals/{number:int}", http_method=READ, guards=[_require_public])
     async def get_deals(
         self,
         request: Request,
         number: Annotated[int, PathParameter(description="The number of the file.", ge=1, le=10_000)],
         portfolio_queries: NamedDependency[PortfolioQueries],
-        settings: NamedDependency[SkipValidation[Settings]],
     ) -> Response[bytes]:
         """The pages of some deals, each with the day of its latest record."""
-        _require_public(request, settings)
         point = await portfolio_queries.point(AsOf())
         deals = await portfolio_queries.updates(point, (number - 1) * ADDRESSES_PER_FILE, ADDRESSES_PER_FILE)
         if not deals:
             raise NotFound("path", path=request.url.path)
         return await _sitemap(request, [(f"/deals/{deal}", recorded) for deal, recorded in deals])
 
-    @route("/sitemaps/organizations/{number:int}", http_method=READ)
+    @route("/sitemaps/organizations/{number:int}", http_method=READ, guards=[_require_public])
     async def get_organizations(
         self,
         request: Request,
         number: Annotated[int, PathParameter(description="The number of the file.", ge=1, le=10_000)],
         named_organizations: NamedDependency[NamedOrganizations],
-        settings: NamedDependency[SkipValidation[Settings]],
     ) -> Response[bytes]:
         """The pages of some organizations."""
-        _require_public(request, settings)
         slugs = (await named_organizations.slugs())[(number - 1) * ADDRESSES_PER_FILE : number * ADDRESSES_PER_FILE]
         if not slugs:
             raise NotFound("path", path=request.url.path)
         return await _sitemap(request, [(f"/organizations/{slug}", None) for slug in slugs])
-
-
-def _require_public(request: Request, settings: Settings) -> None:
-    """Check that the pages can be read without a key.
-
-    Raises:
-        NotFound: They cannot.
-    """
-    if not settings.public_read:
-        raise NotFound("path", path=request.url.path)
 
 
 async def _sitemap(request: Request, pages: list[tuple[str, datetime | None]]) -> Response[bytes]:

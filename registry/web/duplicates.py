@@ -16,8 +16,8 @@ from registry.i18n import Message
 from registry.queries.named_organizations import NamedOrganizations
 from registry.queries.organizations import OrganizationQueries
 from registry.web import render
-from registry.web.request import READ, Page, PageRequest, Request, check_csrf, redirect
-from registry.web.session import read_form, require_key
+from registry.web.request import READ, Page, PageRequest, redirect
+from registry.web.session import read_signed_form, require_key
 
 PAGE_SIZE = 25
 
@@ -38,7 +38,6 @@ class DuplicatePages(Controller):
     @post("/organization-duplicates", status_code=303)
     async def post_duplicates(
         self,
-        request: Request,
         page: Page,
         recorder: NamedDependency[Recorder],
         organization_queries: NamedDependency[OrganizationQueries],
@@ -46,7 +45,7 @@ class DuplicatePages(Controller):
         skip: Skip = None,
     ) -> Response[bytes]:
         """Merge the organizations that were marked in one cluster into the one that is kept."""
-        key, sent = await _sent(request, page)
+        key, sent = await _sent(page)
         check_scope(key, "record")
         into = sent.get("keep", "")
         marked = [name.removeprefix("merge:") for name in sent if name.startswith("merge:")]
@@ -61,13 +60,12 @@ class DuplicatePages(Controller):
     @post("/organization-duplicates/undo", status_code=303)
     async def post_undo(
         self,
-        request: Request,
         page: Page,
         recorder: NamedDependency[Recorder],
         organization_queries: NamedDependency[OrganizationQueries],
     ) -> Response[bytes]:
         """Undo the merge of an organization."""
-        key, sent = await _sent(request, page)
+        key, sent = await _sent(page)
         merge = Merge(sent.get("organization", ""), sent.get("into", ""))
         service = OrganizationMerges(recorder, organization_queries)
         [result] = await service.unmerge(key, [merge])
@@ -76,11 +74,9 @@ class DuplicatePages(Controller):
         return redirect(page.link(f"/organizations/{merge.organization}"))
 
 
-async def _sent(request: Request, page: PageRequest) -> tuple[Credential, dict[str, str]]:
+async def _sent(page: PageRequest) -> tuple[Credential, dict[str, str]]:
     """Who sends a form, with the right to merge, and the form's fields."""
-    sent = await read_form(request)
-    key = require_key(page)
-    check_csrf(request, page.session.token, sent.get("csrf", ""))
+    sent, key = await read_signed_form(page)
     check_scope(key, "correct")
     return key, sent
 

@@ -31,8 +31,8 @@ from registry.web.articles.proposed import DIGEST, form_of
 from registry.web.i18n import words
 from registry.web.names import EventNames, names_of_events
 from registry.web.render import Rendered
-from registry.web.request import READ, Page, PageRequest, Request, check_csrf, redirect
-from registry.web.session import read_form, require_key
+from registry.web.request import READ, Page, PageRequest, redirect
+from registry.web.session import read_signed_form, require_key
 from registry.web.state_types import typed_change
 
 PAGE_SIZE = 100
@@ -110,7 +110,6 @@ class ProposalPages(Controller):
     @post("/proposals/{id:str}", status_code=303)
     async def post_proposal(
         self,
-        request: Request,
         page: Page,
         id: FromPath[str],
         proposals: AnyProposals,
@@ -118,9 +117,7 @@ class ProposalPages(Controller):
         streams: NamedDependency[StreamReader],
     ) -> Response[bytes]:
         """Approve or reject the content that the form showed: of the selected proposals, or of all."""
-        sent = await read_form(request)
-        key = require_key(page)
-        check_csrf(request, page.session.token, sent.get("csrf", ""))
+        sent, key = await read_signed_form(page)
         found = await _find(page, id, proposals)
         decision, _, scope = sent.get("decision", "").partition("-")
         expected = _expected(sent, found, of_all=scope == "all")

@@ -28,8 +28,8 @@ from registry.web.articles.lookup import Lookup, chosen, picks, resolved, with_n
 from registry.web.form_pages import FormPages, amount_reading
 from registry.web.form_tasks import FormTask, StreamKind, build_announcement, load_task
 from registry.web.messages import messages
-from registry.web.request import READ, Page, PageRequest, Request, check_csrf, redirect
-from registry.web.session import read_form, require_key
+from registry.web.request import READ, Page, PageRequest, Request, redirect
+from registry.web.session import read_signed_form, require_key
 
 MAX_AMOUNT_LENGTH = 300
 
@@ -178,9 +178,7 @@ async def submit_form(
     lookup: Lookup,
 ) -> Response[bytes]:
     """Answer a posted form: the form again with its errors, a preview, or a redirect once the event is recorded."""
-    sent = await read_form(page.request)
-    key = require_key(page)
-    check_csrf(page.request, page.session.token, sent.get("csrf", ""))
+    sent, key = await read_signed_form(page)
     task = await load_task(streams, key, kind, slug, sent)
     typed, step = _typed(task, sent)
     if step == "edit":

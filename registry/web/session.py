@@ -110,23 +110,17 @@ class SessionPages(Controller):
         )
 
     @post("/sessions/{id:str}/end", status_code=303)
-    async def post_end(
-        self, request: Request, public_page: Page, sessions: AnySessions, id: FromPath[str]
-    ) -> Response[bytes]:
+    async def post_end(self, public_page: Page, sessions: AnySessions, id: FromPath[str]) -> Response[bytes]:
         """End one of the principal's sessions."""
-        sent = await read_form(request)
-        key = require_key(public_page)
-        check_csrf(request, public_page.session.token, sent.get("csrf", ""))
+        _, key = await read_signed_form(public_page)
         if not await sessions.end(id[:80], key.id):
             raise NotFound("session", session=id[:80])
         return redirect(public_page.link("/sessions"))
 
     @post("/sessions/end-others", status_code=303)
-    async def post_end_others(self, request: Request, public_page: Page, sessions: AnySessions) -> Response[bytes]:
+    async def post_end_others(self, public_page: Page, sessions: AnySessions) -> Response[bytes]:
         """End all of the principal's sessions but this one."""
-        sent = await read_form(request)
-        key = require_key(public_page)
-        check_csrf(request, public_page.session.token, sent.get("csrf", ""))
+        _, key = await read_signed_form(public_page)
         assert public_page.session.id is not None
         await sessions.end_others(key.id, public_page.session.id)
         return redirect(public_page.link("/sessions"))
@@ -187,6 +181,22 @@ def safe_redirect_path(target: str) -> str:
     """A path of this site; the overview for anything else."""
     safe = target.startswith("/") and not target.startswith(("//", "/\\")) and not set(target) & set("\r\n\t\\")
     return target if safe else "/"
+
+
+async def read_signed_form(
+    page: PageRequest, max_bytes: int = MAX_FORM_BYTES, max_fields: int = MAX_FORM_FIELDS
+) -> tuple[dict[str, str], Credential]:
+    """The fields of a form that the holder of a session has posted from a page of this service, and the holder's key.
+
+    Raises:
+        UnsupportedMediaType, TooLarge, InvalidParameter: As `read_form`.
+        Unauthorized: Nobody has signed in.
+        CsrfError: The form was made for another session, or sent from another site.
+    """
+    sent = await read_form(page.request, max_bytes, max_fields)
+    key = require_key(page)
+    check_csrf(page.request, page.session.token, sent.get("csrf", ""))
+    return sent, key
 
 
 def require_key(page: PageRequest) -> Credential:

@@ -30,8 +30,8 @@ from registry.web.citations import cite
 from registry.web.names import names_of_events
 from registry.web.provenance import is_id
 from registry.web.render import Rendered
-from registry.web.request import READ, Page, PageRequest, check_csrf, redirect
-from registry.web.session import read_form, require_key
+from registry.web.request import READ, Page, PageRequest, redirect
+from registry.web.session import read_signed_form, require_key
 from registry.web.state_types import typed_change
 
 EVENTS_PER_PAGE = 100
@@ -119,9 +119,7 @@ class SourcePages(Controller):
         recorder: NamedDependency[Recorder],
     ) -> Response[bytes]:
         """Preview a retraction, or carry it out."""
-        key = require_key(page)
-        sent = await read_form(page.request)
-        check_csrf(page.request, page.session.token, sent.get("csrf", ""))
+        sent, key = await read_signed_form(page)
         plans = await source_queries.plan(source, _chosen(sent))
         new = NewRetraction(reason=sent.get("reason", "").strip() or None)
         # The editor decides on what the form listed: an event recorded since is shown first.

@@ -24,8 +24,8 @@ from registry.i18n import Message
 from registry.queries.deal_query import DealQuery
 from registry.queries.event_filter import EventFilter
 from registry.web import render
-from registry.web.request import READ, Page, PageRequest, Request, check_csrf, redirect
-from registry.web.session import read_form, require_key
+from registry.web.request import READ, Page, PageRequest, Request, redirect
+from registry.web.session import read_signed_form, require_key
 
 AnyWatches = NamedDependency[SkipValidation[Watches]]
 AnyWebhooks = NamedDependency[SkipValidation[Webhooks]]
@@ -62,13 +62,9 @@ class WatchPages(Controller):
         return await _form(page, watches, given, event_deals or DealQuery())
 
     @post("/watches", status_code=303)
-    async def post_watch(
-        self, request: Request, page: Page, watches: AnyWatches, webhooks: AnyWebhooks
-    ) -> Response[bytes]:
+    async def post_watch(self, page: Page, watches: AnyWatches, webhooks: AnyWebhooks) -> Response[bytes]:
         """Save a watch: ask the owner of the e-mail address to confirm it, or show the secret of the receiver."""
-        sent = await read_form(request)
-        key = require_key(page)
-        check_csrf(request, page.session.token, sent.get("csrf", ""))
+        sent, key = await read_signed_form(page)
         given = {name: sent[name].strip()[:2000] for name in FILTERS if sent.get(name, "").strip()}
         types = [type for type in given.get("type", "").split(",") if type in EVENT_TYPES]
         deals = _decode_deals({name: sent[f"deals.{name}"] for name in DEAL_FILTERS if sent.get(f"deals.{name}")})
@@ -90,12 +86,10 @@ class WatchPages(Controller):
 
     @post("/watches/{id:str}/delete", status_code=303)
     async def post_delete(
-        self, request: Request, page: Page, id: FromPath[str], watches: AnyWatches, webhooks: AnyWebhooks
+        self, page: Page, id: FromPath[str], watches: AnyWatches, webhooks: AnyWebhooks
     ) -> Response[bytes]:
         """End one of the reader's watches."""
-        sent = await read_form(request)
-        key = require_key(page)
-        check_csrf(request, page.session.token, sent.get("csrf", ""))
+        _, key = await read_signed_form(page)
         if id.startswith(WEBHOOK_PREFIX):
             await webhooks.delete(id, owner=key.id)
         else:
@@ -104,12 +98,10 @@ class WatchPages(Controller):
 
     @post("/watches/{id:str}/challenge", status_code=303)
     async def post_challenge(
-        self, request: Request, page: Page, id: FromPath[str], watches: AnyWatches, webhooks: AnyWebhooks
+        self, page: Page, id: FromPath[str], watches: AnyWatches, webhooks: AnyWebhooks
     ) -> Response[bytes]:
         """Ask the receiver of one of the reader's watches to confirm."""
-        sent = await read_form(request)
-        key = require_key(page)
-        check_csrf(request, page.session.token, sent.get("csrf", ""))
+        _, key = await read_signed_form(page)
         try:
             await webhooks.confirm(id, key.id)
         except (WatchUnconfirmed, RateLimited) as error:

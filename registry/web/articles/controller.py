@@ -39,8 +39,8 @@ from registry.web.articles.pasted import Pasted
 from registry.web.articles.proposed import DIGEST, form_of
 from registry.web.articles.recorded import RecordedPages, undo
 from registry.web.proposals import digest_of, message_of
-from registry.web.request import READ, Page, PageRequest, Request, check_csrf, redirect
-from registry.web.session import read_form, require_key
+from registry.web.request import READ, Page, PageRequest, Request, redirect
+from registry.web.session import read_signed_form, require_key
 
 MAX_FORM_BYTES = 4 * 2**20
 MAX_FORM_FIELDS = 20_000
@@ -99,9 +99,7 @@ class ArticleController(Controller):
         proposals: AnyProposals,
     ) -> Response[bytes]:
         """The form with what a button added, or its errors, or a preview; or record or propose it."""
-        sent = await read_form(page.request, MAX_FORM_BYTES, MAX_FORM_FIELDS)
-        key = require_key(page)
-        check_csrf(page.request, page.session.token, sent.get("csrf", ""))
+        sent, key = await read_signed_form(page, MAX_FORM_BYTES, MAX_FORM_FIELDS)
         form = ArticleForm({name: text for name, text in sent.items() if name not in _OWN_FIELDS})
         step = sent.get("step", "edit")
         _press(form, sent)
@@ -144,9 +142,7 @@ class ArticleController(Controller):
         streams: NamedDependency[StreamReader],
     ) -> Response[bytes]:
         """The form with what the registry proposes from the text. Nothing is recorded."""
-        sent = await read_form(page.request, MAX_FORM_BYTES)
-        require_key(page)
-        check_csrf(page.request, page.session.token, sent.get("csrf", ""))
+        sent, _ = await read_signed_form(page, MAX_FORM_BYTES)
         try:
             form = await Pasted(organization_queries, streams, lookup).form(sent, page.language)
         except Invalid as error:
@@ -187,9 +183,7 @@ class ArticleController(Controller):
         self, page: Page, recorded_pages: NamedDependency[RecordedPages], recorder: NamedDependency[Recorder]
     ) -> Response[bytes]:
         """Void what the reader has just recorded."""
-        sent = await read_form(page.request)
-        key = require_key(page)
-        check_csrf(page.request, page.session.token, sent.get("csrf", ""))
+        sent, key = await read_signed_form(page)
         first, last = (int(sent[n]) if sent.get(n, "").isdecimal() else 0 for n in ("first", "last"))
         streams = await recorded_pages.find(key, first, last)
         try:
