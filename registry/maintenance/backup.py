@@ -5,6 +5,8 @@ tables that are not derived from the log: API keys, checkpoints, exchange rates,
 of all these lines with the log's signing key. It may be encrypted with a passphrase. A restore recomputes tiles and
 projections, and accepts the events only if they give the header's root hash, and all lines only if a known key has
 signed them. A backup still contains content that is redacted later: delete it from the backup too.
+
+Writing and reading stand in one file, because each line that one writes is a line that the other must accept.
 """
 
 from __future__ import annotations
