@@ -205,6 +205,7 @@ LONGEST = (
     "test_tracker.py",
     "test_cli.py",
     "test_docs_page.py",
+    "test_pages.py",
     "test_time.py",
     "test_story.py",
     "test_replication.py",

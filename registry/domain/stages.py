@@ -22,11 +22,14 @@ from registry.events.values import Certainty, Stage
 LADDER: tuple[Stage, ...] = ("intention", "signed", "committed", "construction", "operating")
 """The stages that a deal passes through, in order. The other stages end or interrupt it."""
 
+ENDED_STAGES: tuple[Stage, ...] = ("cancelled", "withdrawn")
+"""The stages of a deal that no longer stands: lists have it, totals do not."""
+
 INACTIVITY_MONTHS = 18
 INACTIVITY_RULE = f"gone-quiet-{INACTIVITY_MONTHS}-months"
 
 # Where the deal operates, or a source said that it stopped, no news is expected.
-_SETTLED: frozenset[Stage] = frozenset({"operating", "retired", "suspended", "shelved", "withdrawn", "cancelled"})
+_SETTLED: frozenset[Stage] = frozenset({"operating", "retired", "suspended", "shelved", *ENDED_STAGES})
 
 
 class StageState(Struct, frozen=True, gc=False):

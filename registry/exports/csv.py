@@ -7,9 +7,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 
 from registry.exports.rows import Cell, Row
-
-# The first characters of formulas, also in full width, as some spreadsheets read them (OWASP, CSV injection).
-_FORMULA = ("=", "+", "-", "@", "\t", "\n", "\r", "＝", "＋", "－", "＠")
+from registry.infra.spreadsheets import FORMULA_STARTS
 
 
 class CsvWriter:
@@ -40,4 +38,4 @@ def csv_text(rows: Iterable[Sequence[Cell]]) -> str:
 
 def escape_formula(cell: Cell) -> Cell:
     """The cell, after an apostrophe where a spreadsheet may run its text as a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell

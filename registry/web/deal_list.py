@@ -16,6 +16,7 @@ from registry.api.cursors import CursorParameter, decode_cursor, encode_cursor
 from registry.api.portfolio import Sort, read_order
 from registry.domain.history import AsOf
 from registry.domain.rates import Rates
+from registry.domain.stages import ENDED_STAGES
 from registry.events.currencies import Currency
 from registry.events.values import Amount
 from registry.projections.columnar.selection import Point, Selection
@@ -121,7 +122,7 @@ class DealTableRow(Struct, frozen=True):
     def has_ended(self) -> bool:
         """Whether the deal no longer stands: it was withdrawn, cancelled or superseded."""
         stage = self.deal.stage
-        return bool(self.deal.superseded_by) or (stage is not None and stage.value in ("withdrawn", "cancelled"))
+        return bool(self.deal.superseded_by) or (stage is not None and stage.value in ENDED_STAGES)
 
 
 class DealTable(Struct, frozen=True):

@@ -61,7 +61,7 @@ async def record(service: Service, log: LogBuilder, slug: str) -> list[str]:
     return [id for written, id in posted.items() if written != "other-deal"]
 
 
-@settings(max_examples=examples(2), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(1), deadline=None, suppress_health_check=list(HealthCheck))
 @given(log=logs(max_events=24, admitted=True, redactions=False), data=st.data())
 async def test_every_route_answers_questions_about_random_deals(service: Service, log: Any, data: Any) -> None:
     slug = f"random-{next(numbers)}"

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from registry.domain.amount_checks import figure
 from registry.domain.merges import redirected_pledge, survivor
 from registry.domain.rates import Rate, Rates, RateUnavailable, convert
+from registry.domain.stages import ENDED_STAGES
 from registry.domain.totals.columns import CountedPledge, nature_and_basis
 from registry.domain.totals.derivation import derive
 from registry.domain.totals.doubts import DOUBTING_FLAGS, CheckedFigure, members_not_below_aggregates
@@ -281,7 +282,7 @@ class TotalsBuilder:
             return excluded(pledge.excluded, because=pledge.because)
         if pledge.status == "withdrawn":
             return excluded(Rule.WITHDRAWN)
-        if row.stage in ("cancelled", "withdrawn"):
+        if row.stage in ENDED_STAGES:
             return excluded(Rule.CANCELLED)
         if related and (newer := self.relations.superseded_by(key)):
             return excluded(Rule.SUPERSEDED, because=newer, events=self.relations.events(key, newer))

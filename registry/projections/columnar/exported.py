@@ -12,6 +12,7 @@ from duckdb import DuckDBPyConnection
 from msgspec import Struct
 
 from registry.domain.rates import Rates
+from registry.infra.spreadsheets import FORMULA_STARTS
 from registry.projections.columnar.doubts import flags_at, prepare_doubts
 from registry.projections.columnar.exported_columns import (
     AMOUNT,
@@ -110,9 +111,7 @@ CREATE OR REPLACE TEMP TABLE cited AS
 # Cells of these types are never escaped.
 _PLAIN = ("code", "number", "integer", "date")
 
-# The first characters of a text that a spreadsheet may run as a formula: = + - @, tab, line feed and carriage return,
-# and = + - @ in full width. `exports/csv.py` has the same.
-_FORMULA = (61, 43, 45, 64, 9, 10, 13, 65309, 65291, 65293, 65312)
+_FORMULA = tuple(map(ord, FORMULA_STARTS))
 _CELL = "nullif(CASE WHEN ascii({0}) IN {1} THEN '''' || {0} ELSE {0} END, '')"
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
 
-from registry.domain.stages import LADDER
+from registry.domain.stages import ENDED_STAGES, LADDER
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.selection import Point, Selection, run
 
@@ -326,7 +326,7 @@ _ENDED = """
 SELECT count(*)
   FROM deal_facts AS d
  WHERE {conditions}
-   AND (d.deal IN (SELECT s.deal FROM stage_facts AS s WHERE {s} AND s.stage IN ('withdrawn', 'cancelled'))
+   AND (d.deal IN (SELECT s.deal FROM stage_facts AS s WHERE {s} AND s.stage IN {ended})
         OR d.deal IN (SELECT r.other_deal
                         FROM relation_facts AS r
                        WHERE {r} AND r.relation = 'supersedes' AND r.other_pledge = ''))
@@ -335,6 +335,8 @@ SELECT count(*)
 
 def count_ended(cursor: DuckDBPyConnection, point: Point, selection: Selection) -> int:
     """The number of selected deals that were withdrawn, cancelled or superseded as a whole."""
-    statement = _ENDED.format(conditions=selection.conditions(point), s=point.at("s"), r=point.at("r"))
+    statement = _ENDED.format(
+        ended=ENDED_STAGES, conditions=selection.conditions(point), s=point.at("s"), r=point.at("r")
+    )
     ((deals,),) = run(cursor, statement, {**point.parameters, **selection.parameters})
     return int(deals)

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from registry.domain.rates import Rates
+from registry.domain.stages import ENDED_STAGES
 from registry.domain.totals import Rule, TotalsQuery
 from registry.projections.columnar.conversion import Conversion
 from registry.projections.columnar.doubts import Doubts
@@ -18,7 +19,7 @@ from registry.projections.columnar.selection import Point, Selection
 # those that are examined one by one.
 _PLEDGES = """
 WITH stopped AS (
-    SELECT s.deal FROM stage_facts AS s WHERE {s} AND s.stage IN ('cancelled', 'withdrawn')
+    SELECT s.deal FROM stage_facts AS s WHERE {s} AND s.stage IN {ended}
 ), pledges AS (
     SELECT p.deal, p.pledge, p.announced_on, p.qualifier, {keys}
            {currency} AS currency,
@@ -146,6 +147,7 @@ class Scan(Struct, frozen=True):
                 WHEN p.currency <> $target AND p.available IS NULL THEN error('no rate was looked up')
                 WHEN p.currency <> $target AND NOT p.available THEN '{Rule.NO_RATE}'"""
         return _PLEDGES.format(
+            ended=ENDED_STAGES,
             s=point.at("s"),
             p=point.at("p") if self.is_money else "true",
             source=self._source,

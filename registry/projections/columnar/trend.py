@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from registry.domain.merges import survivor
 from registry.domain.rates import Rates
+from registry.domain.stages import ENDED_STAGES
 from registry.domain.totals import DealRow, TotalsQuery, compute_totals
 from registry.domain.totals.tiers import TIERS, TierAmounts
 from registry.events.currencies import Currency
@@ -74,9 +75,9 @@ WITH versions AS MATERIALIZED ({versions}
            if(committed AND NOT stopped, low, 0) AS construction,
            if(committed AND s.stage = 'operating', low, 0) AS operating
       FROM selected AS v
-           JOIN (SELECT s.*, s.stage IN ('cancelled', 'withdrawn') AS stopped FROM stage_facts AS s) AS s
+           JOIN (SELECT s.*, s.stage IN {ended} AS stopped FROM stage_facts AS s) AS s
              ON s.deal = v.deal
-     WHERE {known} AND s.stage IN ('construction', 'operating', 'cancelled', 'withdrawn')
+     WHERE {known} AND (s.stage IN ('construction', 'operating') OR stopped)
 )
 SELECT days, sum(high) AS high, sum(intended) AS intended, sum(pledged) AS pledged, sum(confirmed) AS confirmed,
        sum(construction) AS construction, sum(operating) AS operating
@@ -259,6 +260,7 @@ class _Pass:
             parameters = {**at.parameters, **self.conversion.parameters, "examined": list(left_out)}
             parameters |= {"first": self.days[0], "last": self.days[-1]}
             sums = _SUMS.format(
+                ended=ENDED_STAGES,
                 versions=versions,
                 days=self._days_of("s"),
                 known=at.is_known("s"),
