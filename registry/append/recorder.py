@@ -286,7 +286,8 @@ class Recorder:
                     if batch.events:
                         await batch.write(connection)
                     elif _has_replay(submissions, batch.outcomes):
-                        # It was recorded before, perhaps by a COMMIT without an answer.
+                        # A request was recorded before, perhaps by a commit whose answer was lost: confirm it only
+                        # once the standbys have it.
                         await connection.execute(log_lock.AWAIT_REPLICATION)
         except (ClockUnsafe, LogRewound) as error:
             log.warning("append refused", error=str(error), submissions=len(submissions))
@@ -297,8 +298,8 @@ class Recorder:
             if not await self._recover_after_failure(submissions, batch, error, retry=retry):
                 return
         assert batch is not None
-        # First, so that the event loop answers the requests before it runs what the commit wakes: NOTIFY, the feed and
-        # the webhooks. No request runs before the caches are up to date.
+        # Resolved before the caches are updated, so that the event loop answers the requests before it runs what the
+        # commit wakes: NOTIFY, the feed and the webhooks. No other request runs in between.
         _resolve_futures(submissions, batch.outcomes)
         if batch.events:
             self._apply_committed(batch)
@@ -365,7 +366,10 @@ class Recorder:
 
     @property
     def storage_failure(self) -> str | None:
-        """Why the last batch could not be written to a disk, for a while: then requests are needed to find out more."""
+        """Why Postgres could not write the last batch to its disk; None after STORAGE_FAILURE_SECONDS.
+
+        By then only new requests can show whether the disk still fails.
+        """
         if self._storage_failure is None:
             return None
         error, at = self._storage_failure
@@ -418,7 +422,7 @@ class Recorder:
             return False
         if _is_transient(error):
             log.warning("database unavailable", error=str(error) or type(error).__name__)
-            # The other connections lead to the same server: each would be waited for in turn (tests/cluster).
+            # The other connections lead to the same server, and each would time out in its turn (tests/cluster).
             await self._pool.expire_connections()
             committed = await self._was_committed(batch)
             # Do not retry after a timeout; the client has already waited.
@@ -489,7 +493,8 @@ class Recorder:
             head = self._head
             if head is None or head.recorded_at is None:
                 continue
-            # Said again if it fails. Without it, readers see new rights within a second (queries/principals.py).
+            # If this notification fails, the next one repeats its payload. Processes that receive none see new rights
+            # within a second (queries/principals.py).
             payload, said = NOTIFY_RIGHTS if self._rights_to_notify else "", self._rights_to_notify
             self._rights_to_notify = False
             try:

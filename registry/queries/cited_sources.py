@@ -1,7 +1,7 @@
 """The sources that the rows of an export rest on: of a deal, and of each of its pledges, sites and metrics.
 
-A deal rests on the sources of all its events at a point, an item on those of the events about it. Both follow from the
-rules of corrections, voids and claims, so they are found by these rules and not by another query.
+A deal rests on the sources of all its events at a point, an item on those of the events about it. The rules of
+corrections, voids and claims decide which events these are, so this module applies those rules to the folded streams.
 """
 
 from __future__ import annotations

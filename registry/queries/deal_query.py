@@ -1,4 +1,4 @@
-"""The filters of a list of deals as one value: lists, exports, feeds, webhooks and watches have the same."""
+"""The filters of a list of deals as one value, which lists, exports, feeds, webhooks and watches share."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ def check(deals: DealQuery | None) -> None:
 
 
 def stored(deals: DealQuery | None) -> str | None:
-    """A query as a table has it: JSON."""
+    """The JSON in which a table stores a query."""
     return msgspec.json.encode(deals).decode() if deals is not None else None
 
 
 def loaded(text: str | None) -> DealQuery | None:
-    """The query of a table's text."""
+    """The query that a table has stored as JSON."""
     return msgspec.json.decode(text, type=DealQuery) if text is not None else None

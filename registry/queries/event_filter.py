@@ -1,4 +1,4 @@
-"""The filters of a list of events as one value: lists, feeds, webhooks, watches and exports have the same."""
+"""The filters of a list of events as one value, which lists, feeds, webhooks, watches and exports share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class EventFilter(Struct, frozen=True):
 
     @property
     def terms(self) -> list[str]:
-        """The terms of the index of events that an event must have."""
+        """The terms that a matching event has in the index of events."""
         terms = [f"organization:{self.organization}"] if self.organization is not None else []
         # No event has an empty term, as none cites what is no address.
         return terms + ([event_index.source_term(self.source) or ""] if self.source is not None else [])

@@ -26,8 +26,8 @@ class MatchingEvents:
     ) -> list[StoredEvent]:
         """Return at most `limit` events after a position, in the order of the log.
 
-        A deal fits if it meets the query after that position or at the end of the log. A follower of the deals at a
-        stage so gets the event by which one reaches it, and that by which one leaves it.
+        A deal fits if it meets the query after that position or at the end of the log. A reader who follows the deals
+        at a stage therefore gets the event by which a deal reaches the stage and the event by which it leaves it.
         """
         if deals is None:
             return await self._log.events(after, limit, event_filter)

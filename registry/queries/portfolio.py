@@ -286,8 +286,8 @@ class PortfolioQueries:
     async def deals_of_total(self, point: Point, selection: Selection, limit: int) -> tuple[list[str], int, bool]:
         """Return the deals that a total depends on, how many events they have, and whether they are all deals.
 
-        They are all deals of the log if these have at most `limit` events, else the selected ones and those with
-        relations.
+        If all deals of the log have at most `limit` events together, all are returned; otherwise the selected deals and
+        those with relations.
         """
         merged = await self._streams.merged_deals(*_axis(point))
 
@@ -433,7 +433,7 @@ class PortfolioQueries:
         return await self._ask(point, question, "trend", selection, currency, rates.imports, merged, days)
 
     async def _ask(self, point: Point, question: Question[T], *asked: Any, searches: bool = False) -> T:
-        """Ask the copy; `asked` is all that the answer depends on beside the point."""
+        """Ask the copy; `asked` is all that the answer depends on besides the point."""
         points = [one for one in asked if isinstance(one, tuple) and one and isinstance(one[0], Point)]
         question, selects = _searching(question, (point, *(one for pair in points for one in pair)), asked)
         searches = searches or selects
@@ -447,7 +447,7 @@ class PortfolioQueries:
 def _searching(
     question: Question[T], points: Sequence[Point], asked: Sequence[Any], *, is_long: bool = False
 ) -> tuple[Question[T], bool]:
-    """A question that finds the deals that its selections search for first; and whether one does.
+    """The question, which first finds the deals that a search of its selections asks for; and whether there is one.
 
     Others that search for the same wait while it is answered, unless it may take long.
     """

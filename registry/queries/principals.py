@@ -1,10 +1,11 @@
 """Who a request comes from and what it may do, as the log says.
 
-A secret leads to a key by its digest, and to rights by the fold of the principal's events: never by a row that the
-application's role could change. A process keeps the folded streams of the principals that it has seen. A commit of such
-events by this process, a NOTIFY of them by another one, or a second without either makes the next request look for
-newer ones, once for all requests that wait. The recorder checks the rights of each request again, at its place in the
-log.
+The digest of a secret finds its key, and the fold of the principal's events gives its rights: no row that the
+application's role could change decides about either.
+
+A process keeps the folded streams of the principals that it has seen. A commit of such events by this process, a NOTIFY
+of them by another one, or a second without either makes the next request look for newer ones, once for all requests
+that wait. The recorder checks the rights of each request again, at its place in the log.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Principals:
         self._refreshing: asyncio.Task[None] | None = None
 
     def expire(self) -> None:
-        """Look for newer events of principals before the next answer: there may be some."""
+        """Make the next request look for newer events of principals."""
         self._hints += 1
 
     async def find(self, secret: str) -> Credential | None:
@@ -89,7 +90,7 @@ class Principals:
         return self._streams.get(principal)
 
     async def _refresh(self) -> None:
-        """Drop the principals that have newer events, if there may be some; one look serves all that wait."""
+        """Drop the principals that have newer events, if there may be some; one query serves all requests that wait."""
         # From the request's arrival: a database that takes longer than that to answer would be asked for ever.
         oldest = time.monotonic() - MAX_AGE_SECONDS
         while self._hints != self._seen_hints or self._checked_at < oldest:
@@ -119,7 +120,7 @@ class Principals:
             return
 
     async def has_right(self, principal: str) -> bool:
-        """Whether a principal has a right, by itself or by a key: others are sent nothing."""
+        """Whether a principal has a right, by itself or by a key. The registry sends nothing to others."""
         stream = await self.stream(principal)
         if stream is None:
             return False

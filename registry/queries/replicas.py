@@ -1,7 +1,7 @@
 """Which server a request reads from: one replica, or the primary while no replica keeps up.
 
-Each replica is looked at every second. One that does not answer, or that has lagged for longer than `max_lag`, gets no
-requests until it has caught up. A request reads from one server only, so that its answer is of one log.
+The service checks each replica every second. One that does not answer, or that has lagged for longer than `max_lag`,
+gets no requests until it has caught up. A request reads from one server only, so that its answer is of one log.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DEFAULT_MAX_LAG_SECONDS = 10.0
 
 
 class Replica:
-    """A read replica and what the last look at it showed.
+    """A read replica and what the last check of it showed.
 
     Attributes:
         is_usable: Whether it answers and keeps up.

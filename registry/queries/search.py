@@ -234,7 +234,7 @@ def _decoded(name: str | None) -> Any:
 
 
 def _matches(texts: Iterable[_Text], listed: Sequence[Token]) -> list[SearchMatch]:
-    """The texts that have a word of the query, each once; those that have a word that no earlier one has come first."""
+    """The texts that have a word of the query, each once; first those with a word that no earlier text has."""
     found: dict[tuple[MatchedField, str], SearchMatch] = {}
     for field, language, text in texts:
         shown = display_form(text)

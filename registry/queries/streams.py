@@ -125,7 +125,10 @@ class StreamReader:
             return await read(self.servers.use_primary())
 
     async def _reach(self, position: int | None) -> None:
-        """Read your writes: wait shortly until this request's server has a position, then turn to the primary."""
+        """Wait briefly until this request's server has a position, else turn to the primary.
+
+        Clients thus read what they wrote.
+        """
         if position is None or not self.servers.is_replica(self.pool()):
             return
         deadline = asyncio.get_running_loop().time() + REACH_SECONDS

@@ -54,7 +54,7 @@ class CitePanel(Struct, frozen=True):
 
     Attributes:
         citation: The citation, with the permanent link.
-        is_fixed: Whether the link always shows the same; else it shows later corrections of the record, too.
+        is_fixed: Whether the link always shows the same content; else it also shows later corrections.
         proofs: The bundles that prove what the page shows.
         feed: The address of the page's feed.
         charts: The page's charts.
@@ -185,7 +185,7 @@ def timeline_links(page: PageRequest, deal: str) -> ChartLinks:
 
 
 def _chart(page: PageRequest, name: str, svg: str, embed: str, *, is_list: bool) -> ChartLinks:
-    """A file stays at the page's point in time; an embedded chart does so where the page's address has one."""
+    """A chart as a file keeps the page's point in time; an embedded one keeps it if the page's address states it."""
     kept = {name: value for name, value in page.query.items() if name in CHART_PARAMETERS}
     language = {"lang": page.language}
     fixed = urlencode({**kept, **fixed_point(page, is_list=is_list), **language})

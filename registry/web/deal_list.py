@@ -62,7 +62,7 @@ class DealSelection(Struct, frozen=True):
 
     @property
     def alone(self) -> DealSelection:
-        """Of a selection by region, the deals with no site elsewhere: their amounts are the region's alone."""
+        """The selection, by region, without deals that have a site elsewhere: its amounts are the region's alone."""
         is_of_region = self.query.region is not None and self.query.extent is None
         return self.of_extent("within") if is_of_region else self
 
