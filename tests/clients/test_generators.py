@@ -55,6 +55,7 @@ async def test_redocly_accepts_the_document(document: Path) -> None:
     assert report["totals"]["errors"] == report["totals"]["warnings"] == 0
 
 
+@pytest.mark.drill
 async def test_typescript_program_posts_and_reads_with_generated_types(service: Service, document: Path) -> None:
     folder = document.parent
     await run(folder, "openapi-typescript", document.name, "-o", "registry.ts")
@@ -66,6 +67,7 @@ async def test_typescript_program_posts_and_reads_with_generated_types(service: 
     assert printed == "A data centre USD 5000000000\n"
 
 
+@pytest.mark.drill
 async def test_openapi_python_client_makes_a_client_that_posts_and_reads(service: Service, document: Path) -> None:
     folder = document.parent
     config = str(EXAMPLES / "openapi-python-client.yaml")
