@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
+from threading import Lock
 from typing import Any
 
 import msgspec
@@ -40,6 +41,9 @@ from registry.projections.columnar.search_texts import (
     source_hits,
 )
 from registry.projections.columnar.selection import Point, run
+
+_searching = Lock()
+"""One statement of a search at a time: its joins take much of the memory that DuckDB may use (`files.py`)."""
 
 # --- what every token matches -----------------------------------------------------------------------------------------
 
@@ -74,11 +78,12 @@ def _keep_hits(
         rows = f"SELECT id, max(score) AS score FROM ({' UNION ALL '.join(selects)}) GROUP BY id"
         if number:
             rows = f"SELECT b.id, b.score + h.score AS score FROM {table}_before AS b JOIN ({rows}) AS h ON h.id = b.id"
-        run(
-            cursor,
-            f"CREATE OR REPLACE TEMP TABLE {table} AS {rows}",
-            {**point.parameters, **texts.parameters},
-        )
+        with _searching:
+            run(
+                cursor,
+                f"CREATE OR REPLACE TEMP TABLE {table} AS {rows}",
+                {**point.parameters, **texts.parameters},
+            )
     return bool(cursor.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall())
 
 
