@@ -191,7 +191,8 @@ def _kind(texts: list[str], distinct: int, decimal: str) -> tuple[str, str]:
         return "url", ""
     if _most(texts, lambda text: re.fullmatch(r"(19|20)\d\d(-\d\d)?", text, re.ASCII) is not None):
         return "date", ""  # Years and months are read in any case.
-    for form in DATE_FORMATS:
+    has_digits = _most(texts, lambda text: re.search(r"\d", text) is not None)
+    for form in DATE_FORMATS if has_digits else ():
         if _most(texts, lambda text, form=form: _reads(values.loose_date, text, (form,)) and not text.isdecimal()):
             return "date", form
     if _most(texts, lambda text: _reads(values.parse_number, text, decimal)):
