@@ -42,6 +42,31 @@ async def test_totals_list_the_first_deals_by_name(
     assert [line.deal for line in totals.overall.lines] == ["anode", "boiler"]
 
 
+OVERLAPS = {
+    "effective_on": "2025-09-01",
+    "event": {"type": "deals_related", "relation": "overlaps", "deal": "anode"},
+}
+
+
+async def test_amounts_over_time_may_be_the_first_question_about_deals_with_relations(
+    database: ScratchDatabase, pool: Pool, tmp_path: Path
+) -> None:
+    async with running_recorder(database.app_url) as recorder:
+        await recorder.record(request("anode", REGISTERED, pledged()))
+        await recorder.record(request("cable", REGISTERED, pledged(), OVERLAPS))
+        await recorder.record(request("dock", REGISTERED))
+    streams = StreamReader(pool)
+    day = date(2026, 1, 1)
+    async with ColumnarCopy(pool, tmp_path) as copy:
+        queries = PortfolioQueries(streams, OrganizationQueries(streams), copy)
+        now = await queries.point(AsOf(effective_on=day))
+        past = await queries.point(AsOf(effective_on=day, position=now.position - 1))
+        rates = await streams.rates(AsOf())
+        amounts = await queries.trend(past, Selection(), "USD", rates, [day])
+        assert amounts == await queries.trend(now, Selection(), "USD", rates, [day])
+        assert amounts[0].upper > 0
+
+
 FORMER = {"event": {"type": "deal_registered", "title": {"en": "Former plant"}, "sectors": ["steam-power"]}}
 RENAMED = {
     "effective_on": "2025-09-01",

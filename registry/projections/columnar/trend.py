@@ -153,6 +153,8 @@ def amounts_over_time(
         days: The days, in ascending order.
     """
     query = TotalsQuery(currency=currency, lines=0, merged=merged)
+    # Before the transaction reads the rates, which are in memory as well.
+    kept.held.prepare(cursor, merged)
     conversion = prepare(cursor, kept, currency, rates, None, point.day)
     found: list[TierAmounts] = []
     for first in range(0, len(days), DAYS_PER_PASS):
