@@ -119,10 +119,6 @@ class Process:
         held, worked, place = (await self._process.stdout.readline()).decode().split(maxsplit=5)[1::2]
         return Hold(float(held), float(worked), place.strip())
 
-    async def longest_hold(self) -> float:
-        """The longest time since the last call for which the event loop was held, in seconds."""
-        return (await self.hold()).held
-
     @property
     def processor_seconds(self) -> float:
         """The processor time that the process has used."""
