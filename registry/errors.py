@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar, Self
 
-from registry.i18n import Message, Parameter, render
+from registry.i18n import Message, Parameter, render, wait
 
 
 class ErrorMessage(Message):
@@ -208,6 +208,10 @@ class RateLimited(RegistryError):
     """The client sent too many requests, or tried too many wrong keys; it may go on after `seconds`."""
 
     code = "rate_limited"
+
+    def __init__(self, case: str, /, *, seconds: int, **params: Parameter) -> None:
+        super().__init__(case, seconds=seconds, **params)
+        self.message = ErrorMessage(f"{self.code}/{case}", wait=wait(seconds), **params)
 
 
 class BodyTimeout(RegistryError):

@@ -68,6 +68,21 @@ class Label(Message):
     context = "label"
 
 
+class Wait(Message):
+    """How long to wait, as a person says it: "in about 55 minutes"."""
+
+    context = "wait"
+
+
+def wait(seconds: int) -> Wait:
+    """A wait in its natural unit, rounded up so that it is never too short; seconds are exact."""
+    if seconds < 60:
+        return Wait("seconds", count=seconds)
+    if seconds < 90 * 60:
+        return Wait("minutes", count=-(-seconds // 60))
+    return Wait("hours", count=-(-seconds // 3600))
+
+
 def render(message: Message, language: str = DEFAULT_LANGUAGE, formatter: Formatter = str) -> str:
     """The message's text in a language. `formatter` writes each parameter that is not itself a message.
 

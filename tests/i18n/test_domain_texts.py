@@ -8,7 +8,13 @@ from registry.domain.totals import Rule
 from registry.i18n import LANGUAGES
 from tests.i18n.codes import catalogue_texts, code_uses, parameters_of
 
-CONTEXTS = {"flag": "FlagText", "amount": "AmountProblem", "rate": "RateProblem", "import": "ImportText"}
+CONTEXTS = {
+    "flag": "FlagText",
+    "amount": "AmountProblem",
+    "rate": "RateProblem",
+    "import": "ImportText",
+    "wait": "Wait",
+}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

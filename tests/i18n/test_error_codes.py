@@ -88,6 +88,11 @@ BUILT: list[errors.RegistryError] = [
     errors.VersionConflict("deal", "ulsan", 0, 2),
     SubmissionError(2, errors.Overloaded()),
     OtherSizeCosigned(3),
+    errors.RateLimited("address", seconds=1),
+    errors.RateLimited("key", seconds=60),
+    errors.RateLimited("failure", seconds=3298),
+    errors.RateLimited("streams", limit=3, seconds=1),
+    errors.RateLimited("confirmations", limit=3, seconds=86_400),
     Contradiction("fork", 3, Finding("mirror_other_root", size=3)),
 ]
 
@@ -104,6 +109,24 @@ def test_an_error_is_rendered_in_each_language(error: errors.RegistryError) -> N
         text = render(error.message, language)
         assert text != error.message.code
         assert "%(" not in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "english", "korean"),
+    [
+        (1, "in one second", "1초 후"),
+        (59, "in 59 seconds", "59초 후"),
+        (60, "in about one minute", "약 1분 후"),
+        (3298, "in about 55 minutes", "약 55분 후"),
+        (5400, "in about 2 hours", "약 2시간 후"),
+        (86_400, "in about 24 hours", "약 24시간 후"),
+    ],
+)
+def test_a_wait_is_said_in_its_natural_unit_and_kept_as_a_number(seconds: int, english: str, korean: str) -> None:
+    error = errors.RateLimited("key", seconds=seconds)
+    assert english in render(error.message, "en")
+    assert korean in render(error.message, "ko")
+    assert error.params == {"seconds": seconds}
 
 
 WRONG_BODIES: list[bytes] = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeAlias
@@ -56,6 +57,7 @@ async def test_address_over_its_limit_is_refused_with_the_time_to_wait(server: S
             page = await browser.get("/?lang=ko", headers={"Accept": "text/html,*/*"})
         assert (page.status_code, page.headers["content-type"]) == (429, "text/html; charset=utf-8")
         assert "<h1>요청이 너무 많습니다</h1>" in page.text
+        assert re.search(r"약 \d+분 후 다시 시도", page.text)
         assert "style-src 'self'" in page.headers["content-security-policy"]
         assert int(page.headers["retry-after"]) > 0
         # The key counts for itself, health checks for nobody.
