@@ -73,7 +73,7 @@ def error_page(
     """
     chosen = request.query_params.get("lang")
     language = chosen if chosen in LANGUAGES else negotiate_language(request.headers.get("accept-language"))
-    links = _links(request.method, request.url.path, request.url.query, request.headers.get("cookie", ""))
+    links = _links(request.app, request.method, request.url.path, request.url.query, request.headers.get("cookie", ""))
     kept = {name: value for name, value in (headers or {}).items() if name.lower() in _KEPT_HEADERS}
     return Response(
         _rendered(language, status, detail, links),
@@ -85,6 +85,7 @@ def error_page(
 
 class HeaderLinks(Struct, frozen=True):
     """The links in the header of an error's page: to the same address in each language, and to the sign-in page.
+    A mirror offers neither to sign in nor to record.
 
     An error may come before the session is read, so the cookie alone tells whether the reader has signed in.
     """
@@ -92,9 +93,10 @@ class HeaderLinks(Struct, frozen=True):
     languages: dict[str, str]
     sign_in: str
     has_session: bool
+    is_mirror: bool
 
 
-def _links(method: str, path: str, query: str, cookie: str) -> HeaderLinks:
+def _links(app: Any, method: str, path: str, query: str, cookie: str) -> HeaderLinks:
     fields = [(name, text) for name, text in parse_qsl(query) if name != "lang"]
     target = path if method in ("GET", "HEAD") else "/"
     here = f"{target}?{query}" if query and target == path else target
@@ -102,6 +104,7 @@ def _links(method: str, path: str, query: str, cookie: str) -> HeaderLinks:
         {tag: f"{target}?{urlencode([*fields, ('lang', tag)])}" for tag in LANGUAGES} if target == path else {},
         f"/sign-in?{urlencode({'then': here})}",
         f"{COOKIE}=" in cookie,
+        app.state.services.mirror is not None,
     )
 
 
@@ -128,7 +131,7 @@ def page_before_routes(scope: Any, error: errors.RegistryError, status: int) -> 
     [chosen] = parse_qs(scope["query_string"].decode("latin-1")).get("lang", [""])[:1]
     language = chosen if chosen in LANGUAGES else negotiate_language(headers.get(b"accept-language"))
     query = scope["query_string"].decode("latin-1")
-    links = _links(scope["method"], scope["path"], query, headers.get(b"cookie", ""))
+    links = _links(scope["app"], scope["method"], scope["path"], query, headers.get(b"cookie", ""))
     return _rendered(language, status, error.message, links), {**HEADERS, "Content-Type": "text/html; charset=utf-8"}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import asyncpg
+import httpx
 import pytest
 from msgspec.structs import replace
 
@@ -15,7 +16,7 @@ from registry.mirror import follower
 from registry.mirror.prepare import MirrorRefused, prepare
 from registry.projections.rebuild import compare
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import Service, cloned, running
+from tests.api.conftest import NO_TLS, Service, cloned, running
 from tests.conftest import Server, drill
 from tests.mirror.conftest import caught_up, following, in_the_middle
 from tests.mirror.questions import answers, differences, questions
@@ -129,6 +130,13 @@ async def test_mirror_verifies_as_a_whole(still_origin: Service, mirror: Mirror)
         assert json.loads(out)[0]["size"] == await still_origin.size()
 
 
+async def error_page(service: Service, path: str) -> str:
+    async with httpx.AsyncClient(base_url=service.url, verify=NO_TLS) as browser:
+        answer = await browser.get(path, headers={"Accept": "text/html"})
+    assert answer.status_code == 404
+    return answer.text
+
+
 async def test_pages_of_a_mirror_say_what_it_is_and_offer_no_sign_in(still_origin: Service, mirror: Mirror) -> None:
     async with mirror(still_origin.url) as copy:
         await caught_up(copy, still_origin)
@@ -137,6 +145,12 @@ async def test_pages_of_a_mirror_say_what_it_is_and_offer_no_sign_in(still_origi
             assert still_origin.url in page
             assert "/sign-in" not in page
             assert "/sign-in" in (await still_origin.visitor.get(f"/?lang={language}")).text
+            for path in (f"/nowhere?lang={language}", f"/deals/none?lang={language}"):
+                of_copy, of_origin = await error_page(copy, path), await error_page(still_origin, path)
+                assert "/sign-in" not in of_copy
+                assert 'href="/record"' not in of_copy
+                assert "/sign-in" in of_origin
+                assert 'href="/record"' in of_origin
         log = await copy.visitor.get("/log?lang=en")
         assert log.status_code == 200
         assert still_origin.settings.log_origin in log.text
