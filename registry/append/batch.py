@@ -256,8 +256,9 @@ class Batch:
             receipts.append(_receipt(event_recorded, stream, self._today))
         flags = await self._flags(connection, stream, events)
         # In a thread, the states of a long list are assembled on copies: readers and the next batch use the streams.
-        sides = (before.own(), stream.own()) if is_long(len(events)) else (before, stream)
-        response = await apart(len(events), encode_response, request, *sides, events, receipts, flags)
+        size = len(events) if stream.changed is not None else max(len(events), stream.version)
+        sides = (before.own(), stream.own()) if is_long(size) else (before, stream)
+        response = await apart(size, encode_response, request, *sides, events, receipts, flags)
         position = stream.events[-1].position
         new = bool(events) and not request.dry_run
         if new:

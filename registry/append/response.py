@@ -35,15 +35,17 @@ def encode_response(
             position=after.events[-1].position,
             events=tuple(receipts),
             effective_later=min((r.effective_later for r in receipts if r.effective_later is not UNSET), default=UNSET),
-            changes=changes_response(_changes(before, after, () if request.dry_run else events)),
+            changes=changes_response(_changes(before, after, () if request.dry_run else events, len(receipts))),
             flags=flags_response(flags),
         )
     )
 
 
-def _changes(before: FoldedStream[Any], after: FoldedStream[Any], events: Sequence[SealedEvent]) -> list[Change]:
+def _changes(
+    before: FoldedStream[Any], after: FoldedStream[Any], events: Sequence[SealedEvent], count: int
+) -> list[Change]:
     """What the events change in the stream's state, without the content that a redaction erases."""
-    if before.events and after.changed is not None and len(events) == 1:
+    if before.events and after.changed is not None and count == 1:
         changes = diff(before.final(after.changed), after.final(after.changed))
     else:
         changes = diff(before.state if before.events else None, after.state)
