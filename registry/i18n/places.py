@@ -14,16 +14,27 @@ from registry.i18n import LANGUAGES, Label, translations
 @lru_cache(maxsize=20_000)
 def place_name(code: str, language: str) -> str:
     """The name of a country or of a subdivision (ISO 3166); its code where no name is known."""
-    own = translations(language).pgettext(Label.context, f"place/{code}")
+    name, country = _named(code, language)
+    if country is None:
+        return name
+    pattern = translations(language).pgettext("format", "subdivision")
+    return pattern % {"name": name, "country": place_name(country, language)}
+
+
+def _named(code: str, language: str) -> tuple[str, str | None]:
+    """The name of a place, and the country to name with it; None for a country, or where the name needs none."""
+    catalogue = translations(language)
+    own = catalogue.pgettext(Label.context, f"place/{code}")
     if own != f"place/{code}":
-        return own
+        return own, None
     if "-" not in code:
-        return Locale.parse(language).territories.get(code) or code
+        return Locale.parse(language).territories.get(code) or code, None
     subdivision: Any = subdivisions.get(code=code)  # type: ignore[no-untyped-call]
     if subdivision is None:
-        return code
-    country = countries.get(alpha_2=code[:2])
-    return f"{subdivision.name}, {place_name(country.alpha_2, language)}" if country else str(subdivision.name)
+        return code, None
+    translated = catalogue.pgettext("subdivision", code)
+    name = translated if translated != code else str(subdivision.name)
+    return name, code[:2] if countries.get(alpha_2=code[:2]) else None
 
 
 # What else people call them.
@@ -49,5 +60,5 @@ _OTHER_NAMES = {
 
 def place_names(code: str) -> dict[str, tuple[str, ...]]:
     """What a place is called in each interface language: its name first; other names are under `""`."""
-    names = {language: (place_name(code, language).partition(", ")[0],) for language in LANGUAGES}
+    names = {language: (_named(code, language)[0],) for language in LANGUAGES}
     return {**names, "": _OTHER_NAMES.get(code, ())}

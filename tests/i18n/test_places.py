@@ -1,0 +1,27 @@
+"""Names of places in each language."""
+
+from __future__ import annotations
+
+from pycountry import subdivisions
+
+from registry.i18n.places import place_name, place_names
+from tests.i18n.codes import catalogue_texts
+
+
+def test_every_state_of_the_united_states_has_a_korean_name() -> None:
+    states = {one.code for one in subdivisions.get(country_code="US") if one.type in ("State", "District")}
+    assert len(states) == 51
+    assert states <= catalogue_texts("ko", "subdivision").keys()
+
+
+def test_korean_names_are_of_subdivisions_that_exist() -> None:
+    assert [code for code in catalogue_texts("ko", "subdivision") if subdivisions.get(code=code) is None] == []
+
+
+def test_a_foreign_subdivision_is_named_with_its_country_in_the_order_of_the_language() -> None:
+    assert place_name("US-TX", "en") == "Texas, United States"
+    assert place_name("US-TX", "ko") == "미국 텍사스주"
+    # Without a Korean name it has that of ISO 3166-2.
+    assert place_name("DE-BY", "ko") == "독일 Bayern"
+    assert place_name("KR-31", "ko") == "울산"
+    assert place_names("US-TX") == {"ko": ("텍사스주",), "en": ("Texas",), "": ()}
