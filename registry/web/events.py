@@ -9,6 +9,7 @@ from litestar import Controller, Response, route
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Struct
+from msgspec.structs import replace
 
 from registry.domain.audit.entries import AuditEntry, audit_trail
 from registry.domain.deal import Deal
@@ -27,6 +28,7 @@ from registry.schemas import encode
 from registry.transparency.bundles import verify_bundle
 from registry.transparency.checkpoint import VerifierKey
 from registry.transparency.evidence import Evidence
+from registry.transparency.findings import Finding
 from registry.web import render
 from registry.web.cache import cached_page
 from registry.web.citations import CitedProof, cite
@@ -103,6 +105,9 @@ class EventPages(Controller):
             check = await check_inclusion(evidence, recorded.position)
             sliders = await answer_apart(stream.version, stream_sliders, page, stream)
             name = texts.words.localized(title, recorded.slug)
+            if "stream" in check.text.params:
+                # The verdict names the deal as the page does.
+                check = replace(check, text=Finding(check.text.code, **{**check.text.params, "stream": name}))
             return render.render(
                 page,
                 "event.html",

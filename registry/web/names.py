@@ -17,7 +17,7 @@ from registry.domain.deal import Deal, PledgeState, SiteState
 from registry.domain.history import UNBOUNDED, FoldedStream
 from registry.domain.mentions import mentioned_organizations
 from registry.events.codec import stream_name
-from registry.events.types import Event
+from registry.events.types import Event, MilestoneScheduled, PledgeAnnounced, SiteAnnounced
 from registry.infra.threads import answer_apart, is_long
 from registry.queries.deals import DealQueries
 from registry.queries.organizations import OrganizationQueries
@@ -82,7 +82,7 @@ def pledge_names(deal: Deal, texts: Translations, names: Mapping[str, str]) -> d
     return {id: name if shared[name] == 1 else f"{name} ({texts.label('pledge', id)})" for id, name in called.items()}
 
 
-def _pledge_name(pledge: PledgeState, texts: Translations, names: Mapping[str, str]) -> str:
+def _pledge_name(pledge: PledgeState | PledgeAnnounced, texts: Translations, names: Mapping[str, str]) -> str:
     is_annual = pledge.amount_basis == "annual"
     if purpose := texts.localized(pledge.purpose):
         pattern = N_("annual pledge for %(purpose)s") if is_annual else N_("pledge for %(purpose)s")
@@ -147,7 +147,36 @@ def _milestone_names(deal: Deal, texts: Translations) -> dict[str, str]:
     }
 
 
-def _site_name(site: SiteState, texts: Translations) -> str:
+def new_item_names(
+    events: Iterable[Event], language: str, names: Mapping[str, str], known: Mapping[str, str]
+) -> dict[str, str]:
+    """What the items that announcements introduce are called, by their paths, before a deal has them.
+
+    Args:
+        events: The announcements about one deal.
+        language: The interface language.
+        names: The names of organizations.
+        known: The names of the deal's items.
+    """
+    texts = words(language)
+    found: dict[str, str] = {}
+    for event in events:
+        match event:
+            case PledgeAnnounced():
+                found[f"pledges/{event.pledge}"] = _pledge_name(event, texts, names)
+            case SiteAnnounced():
+                found[f"sites/{event.site}"] = _site_name(event, texts)
+            case MilestoneScheduled():
+                kind = texts.label("milestone", event.kind) if event.kind else ""
+                found[f"milestones/{event.milestone}"] = texts.localized(event.name) or kind
+            case _:
+                pass
+    new = {path: name for path, name in found.items() if name and path not in known}
+    shared = Counter([*new.values(), *known.values()])
+    return {p: name if shared[name] == 1 else f"{name} ({p.partition('/')[2]})" for p, name in new.items()}
+
+
+def _site_name(site: SiteState | SiteAnnounced, texts: Translations) -> str:
     return texts.localized(site.name) or (figures(texts.language).place(site.place) if site.place else "")
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service
-from tests.web.forms import fields, opened_article, press
+from tests.web.forms import fields, of_first, opened_article, press
+from tests.web.html import text_of
 from tests.web.test_sessions import visit
 
 SOURCE = {
@@ -64,6 +65,19 @@ async def test_one_form_records_announcements_about_several_deals(
         state = (await pages.client.get(f"/v1/deals/{deal}?effective_on=2025-10-30")).json()
         assert state["stage"]["value"] == stages
         assert state["sources"][-1]["publisher"] == "A paper"
+
+
+async def test_preview_names_a_new_pledge_as_the_deal_will(
+    editor: httpx.AsyncClient, pages: Service, slug: str
+) -> None:
+    await pages.client.post(f"/v1/deals/{slug}/events", json=registered(f"Plant of {slug}"))
+    page = await opened_article(editor, deal=slug, type="pledge_announced")
+    assert "Pledge id" in text_of(page.text)
+    typed = {**SOURCE, **of_first(pledge="phase-2", amount="$5bn", by="SK Group")}
+    preview = await press(editor, page, "Preview changes", **typed)
+    assert preview.status_code == 200, preview.text
+    assert "Pledge of SK Group" in text_of(preview.text)
+    assert "phase" not in text_of(preview.text)
 
 
 async def test_name_that_is_not_clear_is_an_error_at_its_field_with_what_it_may_mean(

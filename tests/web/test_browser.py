@@ -288,11 +288,11 @@ async def test_invalid_form_keeps_its_values_and_marks_the_errors(window: Opens,
     page = reader.page
     await sign_in(page, pages.url)
     await reader.open("/record?deal=sk-aws-ulsan&type=pledge_announced")
-    await page.get_by_label(re.compile("^Pledge Required")).fill("Not A Slug")
+    await page.get_by_label(re.compile("^Pledge id Required")).fill("Not A Slug")
     await page.get_by_label("Amount", exact=True).fill("$5bn")
     await page.locator("[name='effective_on']").fill("2026-01-02")
     await page.get_by_role("button", name="Preview changes").click()
-    field = page.get_by_label(re.compile("^Pledge Required"))
+    field = page.get_by_label(re.compile("^Pledge id Required"))
     await expect(field).to_have_attribute("aria-invalid", "true")
     await expect(field).to_have_value("Not A Slug")
     await expect(page.locator(".fault")).to_contain_text("lower-case letters, digits and hyphens")

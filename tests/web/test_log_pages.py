@@ -18,7 +18,11 @@ async def test_event_page_shows_the_verified_inclusion_proof(reader: httpx.Async
     audit = (await reader.get("/v1/deals/sk-aws-ulsan/events")).json()
     revised = next(e for e in audit["events"] if e["type"] == "pledge_revised")
     html = (await reader.get(f"/events/{revised['id']}")).text
-    assert "Verified by the server:" in html
+    verdict = text_of(html[html.index('<p class="verdict">') :].partition("</p>")[0])
+    assert "Verified by the server:" in verdict
+    title = (await reader.get("/v1/deals/sk-aws-ulsan")).json()["title"]["en"]
+    assert title in verdict
+    assert "sk-aws-ulsan" not in verdict
     assert revised["leaf_hash"] in html
     assert "registry verify event.json --key log.keys" in html
     assert f"position={revised['position']}" in html

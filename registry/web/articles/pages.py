@@ -28,7 +28,7 @@ from registry.web.forms import build
 from registry.web.forms.build import FormContext, InputField
 from registry.web.forms.event_types import DEAL_GROUPS
 from registry.web.i18n import N_
-from registry.web.names import deal_names, names_within, organization_names
+from registry.web.names import deal_names, names_within, new_item_names, organization_names
 from registry.web.render import Rendered
 from registry.web.request import PageRequest
 
@@ -151,6 +151,10 @@ class ArticlePages:
         deals = {part.slug for part in built.parts if part.kind == "deal"}
         names = await self._names(page, events, form)
         within = await names_within(self._streams, page.language, deals)
+        for part in built.parts:
+            if part.kind == "deal":
+                known = within.setdefault(part.slug, {})
+                known |= new_item_names([one.event for one in part.announcements], page.language, names, known)
         return render.render(
             page,
             "article_preview.html",

@@ -37,7 +37,7 @@ _INTRODUCES = {
     tag: id_field
     for id_field in _ITEMS
     for tag in [tag for tag, event in EVENT_TYPES.items() if id_field in event.__struct_fields__][:1]
-}
+} | {"claim_reported": "claim"}
 _LONG_TEXTS = frozenset({"note", "reason", "quote", "classifications"})
 _ADDRESSES = frozenset({"archived_url", "url"})
 
@@ -53,19 +53,14 @@ _HINTS = {
     "place": N_("Country or subdivision (ISO 3166): KR, KR-31"),
     "country": N_("Country (ISO 3166): KR"),
     "additional_to": N_("DEAL or DEAL/PLEDGE; leave empty if not disclosed"),
-    "pledge": N_("An id in lower-case letters, digits and hyphens"),
-    "site": N_("An id in lower-case letters, digits and hyphens"),
-    "milestone": N_("An id in lower-case letters, digits and hyphens"),
-    "condition": N_("An id in lower-case letters, digits and hyphens"),
-    "claim": N_("An id in lower-case letters, digits and hyphens"),
-    "setback": N_("An id in lower-case letters, digits and hyphens"),
-    "incentive": N_("An id in lower-case letters, digits and hyphens"),
     "classifications": N_("One axis a line: technology: solar, wind"),
     "date": N_("If the source states no day: 2031, 2027-11, 2021-Q3, 2025-07/2025-09, 2029~"),
     "scheme": N_("The register that the identifier comes from, such as ocid or gem"),
     "power_mw": N_("Megawatts, as announced"),
     "value": N_("The other source’s value, in the format of the field"),
 }
+_NEW_ID_HINT = N_("A short name by which later announcements refer to it: lower-case letters, digits and hyphens")
+_KNOWN_ID_HINT = N_("The id that it was announced with")
 
 
 class InputField(Struct, frozen=True):
@@ -199,19 +194,27 @@ class _FormBuilder:
                     clear = {}
         else:
             options = self._options(field)
-            hint = self.here.words.gettext(_HINTS[field.encoded_name]) if field.encoded_name in _HINTS else ""
             yield InputField(
                 pointer,
-                label,
+                self.here.words.translate(N_("%(item)s id"), item=label) if self._introduces(field) else label,
                 self.typed.get(pointer, ""),
                 kind=_input_kind(field),
                 required=field.required,
-                hint="" if options else hint,
+                hint="" if options else self._hint(field),
                 options=options,
                 suggestions=tuple(LANGUAGES) if field.name == "language" else (),
                 lookup=self._lookup(field.name),
                 **self._clear(pointer, field),
             )
+
+    def _introduces(self, field: StructField) -> bool:
+        """Whether the field has the id of an item that the event adds to the deal."""
+        return _INTRODUCES.get(self.tag) == field.name
+
+    def _hint(self, field: StructField) -> str:
+        if field.name in (*_ITEMS, "claim"):
+            return self.here.words.gettext(_NEW_ID_HINT if self._introduces(field) else _KNOWN_ID_HINT)
+        return self.here.words.gettext(_HINTS[field.encoded_name]) if field.encoded_name in _HINTS else ""
 
     def _clear(self, pointer: str, field: StructField) -> dict[str, Any]:
         if not field.clearable or self.correcting:
@@ -227,7 +230,7 @@ class _FormBuilder:
             kinds = LABEL_KINDS.get(field.name, ())
             kind = next((kind for kind in kinds if all(words.has_label(kind, token) for token in tokens)), "")
             return tuple((token, words.label(kind, token)) for token in tokens)
-        if field.name in _ITEMS and _INTRODUCES.get(self.tag) != field.name:
+        if field.name in _ITEMS and not self._introduces(field):
             items = getattr(deal, _ITEMS[field.name]) if deal is not None else ()
             options = self._item_labels(items, field.name)
             new = {id: id for id in self.context.introduced.get(field.name, ()) if id not in options}
