@@ -11,6 +11,7 @@ from registry.demo import lines
 from registry.domain.deal import Deal
 from registry.domain.items import ListItem
 from registry.web.deals import other_lists
+from tests.api.announcements import announced, registered
 from tests.api.conftest import Service
 from tests.web.html import main_of, text_of
 
@@ -27,6 +28,24 @@ DAYS = ("2025-06-17", "2025-06-21", "2025-06-23", "2025-09-01")
 
 def won(millions: int) -> dict[str, str]:
     return {"currency": "KRW", "value": str(millions * 10**6)}
+
+
+async def test_organization_without_a_name_is_shown_as_an_identifier(
+    reader: httpx.AsyncClient, pages: Service, slug: str
+) -> None:
+    named, unnamed = f"{slug}-named", f"{slug}-unnamed"
+    parties = [
+        {"organization": named, "role": "investor", "name": {"en": f"Firm of {slug}"}},
+        {"organization": unnamed, "role": "partner"},
+    ]
+    joined = announced("2025-06-16", "parties_joined", parties=parties)
+    for body in (registered(f"Plant of {slug}"), joined):
+        assert (await pages.client.post(f"/v1/deals/{slug}/events", json=body)).is_success
+    for path in (f"/deals/{slug}", f"/?organization={unnamed}", f"/organizations?q={unnamed}"):
+        html = main_of((await reader.get(path)).text)
+        assert f"<code>{unnamed}</code>" in html, path
+        assert f"<code>{named}</code>" not in html, path
+    assert f"<h1><code>{unnamed}</code></h1>" in (await reader.get(f"/organizations/{unnamed}")).text
 
 
 async def test_deal_effective_in_the_future_links_to_its_first_effective_date(
