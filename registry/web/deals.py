@@ -335,21 +335,26 @@ def shown_pledges(deal: Deal, flags: Sequence[Flag]) -> list[ShownPledge]:
 
 
 class ListedSource(Struct, frozen=True):
-    """A source of a deal, and the number of its events that cite it."""
+    """A source of a deal, the number of its events that cite it, and its citations with a quotation."""
 
     id: str | None
     source: Source
     events: int
+    quotations: tuple[Source, ...]
 
 
 def listed_sources(snapshot: StateAsOf[Deal]) -> list[ListedSource]:
     """The sources of a deal, each article once, the latest first."""
-    found: dict[str | None, tuple[Source, set[UUID]]] = {}
+    found: dict[str | None, tuple[list[Source], set[UUID]]] = {}
     for cited in cited_sources(snapshot):
         source = Source(**{name: getattr(cited, name) for name in Source.__struct_fields__})
-        _, events = found.setdefault(cited.id, (source, set()))
+        citations, events = found.setdefault(cited.id, ([], set()))
+        citations.append(source)
         events |= set(cited.events)
-    listed = [ListedSource(id, source, len(events)) for id, (source, events) in found.items()]
+    listed = [
+        ListedSource(id, citations[0], len(events), tuple(one for one in citations if one.quote))
+        for id, (citations, events) in found.items()
+    ]
     return sorted(listed, key=lambda one: one.source.published_on or date.min, reverse=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import escape
 
 import httpx
 import pytest
@@ -67,3 +68,29 @@ async def test_editor_retracts_a_source_after_a_preview_of_the_listed_events(
 async def test_readers_are_asked_to_sign_in_before_they_retract_a_source(reader: httpx.AsyncClient) -> None:
     answer = await reader.get(f"/sources/{HERALD}/retraction")
     assert answer.status_code in (303, 401)
+
+
+@pytest.mark.parametrize(("language", "caption"), [("en", "Quotation (in Korean)"), ("ko", "인용문 (한국어)")])
+async def test_quotations_are_shown_where_a_deal_shows_its_sources(
+    pages: Service, reader: httpx.AsyncClient, language: str, caption: str
+) -> None:
+    slug = f"is-quoted-in-{language}"
+    article = {"publisher": "Gazette", "url": f"https://gazette.test/{slug}", "language": "ko"}
+    quoted = [
+        {**article, "quote": "총투자비는 오십억 달러다.", "locator": "¶ 3"},
+        {**article, "quote": "<i>내년에</i> 착공한다.", "locator": "¶ 4"},
+    ]
+    events = [{**registered(), "sources": [quoted[1]]}, {**pledged(), "sources": [quoted[0]]}]
+    recorded = (await pages.client.post(f"/v1/deals/{slug}/events", json=events)).json()
+    event = recorded["events"][1]["id"]
+
+    async def quotations(path: str) -> list[str]:
+        html = main_of((await reader.get(f"{path}{'&' if '?' in path else '?'}lang={language}")).text)
+        return [text_of(one).strip() for one in re.findall(r'<figure class="quotation">.*?</figure>', html, re.DOTALL)]
+
+    amount, start = (f"{escape(one['quote'])} {caption} · Gazette, {one['locator']}" for one in quoted)
+    assert await quotations(f"/deals/{slug}") == [start, amount]
+    assert await quotations(f"/events/{event}") == [amount]
+    assert await quotations(f"/deals/{slug}/blame?field=/pledges/total/amount") == [amount]
+    assert amount in await quotations(f"/deals/{slug}/blame")
+    assert await quotations(f"/sources/{source_id(article['url'])}") == [start, amount]
