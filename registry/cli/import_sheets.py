@@ -25,8 +25,10 @@ from registry.cli.import_sending import Line, propose, send, try_out
 from registry.cli.options import progress_bar, stderr
 from registry.cli.texts import Text, rendered
 from registry.client import Client
-from registry.imports import announcements, describe, mapping, template, workbook
+from registry.imports import announcements, describe, template, workbook
+from registry.imports import mapping as mappings
 from registry.imports.announcements import ParsedRow, RefusedRow, SkippedSheet
+from registry.imports.encodings import ENCODINGS
 from registry.imports.mapping import Mapping
 from registry.imports.messages import ImportText
 from registry.imports.report import write_report
@@ -47,6 +49,7 @@ class ImportOptions(Struct, frozen=True, kw_only=True):
 
     mapping: Path | None = None
     published_on: str | None = None
+    encoding: str | None = None
     questions: Path | None = None
     report: Path | None = None
     strict: bool = False
@@ -81,10 +84,11 @@ def write_template(file: Path) -> None:
             raise typer.BadParameter(rendered(Text("template_name")), param_hint="--template")
 
 
-def describe_sheets(files: Sequence[Path], name: str) -> None:
+def describe_sheets(files: Sequence[Path], name: str, encoding: str | None) -> None:
     """Print a draft of a mapping for one of the sheets; print what was guessed to standard error."""
-    with workbook.open_sheets([_existing(file) for file in files]) as sheets:
-        draft = describe.describe(sheets, name=name)
+    with workbook.open_sheets([_existing(file) for file in files], encoding=_encoding(encoding)) as sheets:
+        _print_encodings(sheets)
+        draft = describe.describe(sheets, name=name, encoding=encoding)
     typer.echo(draft.mapping, nl=False)
     for guess in draft.guesses:
         stderr.print(rendered(guess), soft_wrap=True, markup=False)
@@ -96,15 +100,20 @@ def import_sheets(files: Sequence[Path], options: ImportOptions, url: str) -> No
     Wrong rows are reported, and the command ends with 5; with `strict`, nothing is recorded then.
     """
     outcome = Outcome()
+    encoding = _encoding(options.encoding)
+    mapping = _mapping(options.mapping) if options.mapping is not None else None
+    if encoding is None and mapping is not None:
+        encoding = mapping.encoding
     with ExitStack() as stack:
-        sheets = stack.enter_context(workbook.open_sheets([_existing(file) for file in files]))
+        sheets = stack.enter_context(workbook.open_sheets([_existing(file) for file in files], encoding=encoding))
+        _print_encodings(sheets)
         service = stack.enter_context(client(url))
         spool = Spool()
         stack.callback(spool.close)
-        if options.mapping is None:
+        if mapping is None:
             lines, header_rows = _announcements(sheets, spool, outcome)
         else:
-            plan, header_rows = _plan(service, sheets, files, options, outcome)
+            plan, header_rows = _plan(service, sheets, files, mapping, options, outcome)
             stack.callback(plan.spool.close)
 
             def lines() -> Iterator[Line]:
@@ -124,6 +133,22 @@ def import_sheets(files: Sequence[Path], options: ImportOptions, url: str) -> No
     _print_outcome(outcome, options)
     if outcome.errors:
         raise typer.Exit(max((EXIT_CODE_BY_STATUS.get(status, 1) for status in outcome.statuses), default=INVALID))
+
+
+def _mapping(file: Path) -> Mapping:
+    return mappings.parse(_existing(file).read_text("utf-8"), file.name)
+
+
+def _encoding(name: str | None) -> str | None:
+    if name is not None and name not in ENCODINGS:
+        problem = ImportText("mapping-choice", value=name, known=tuple(ENCODINGS))
+        raise typer.BadParameter(rendered(problem), param_hint="--encoding")
+    return name
+
+
+def _print_encodings(sheets: Sequence[Sheet]) -> None:
+    for note in workbook.encodings_read(sheets):
+        stderr.print(rendered(note), soft_wrap=True, markup=False)
 
 
 def _existing(file: Path) -> Path:
@@ -163,10 +188,13 @@ def _announcements(
 
 
 def _plan(
-    service: Client, sheets: Sequence[Sheet], files: Sequence[Path], options: ImportOptions, outcome: Outcome
+    service: Client,
+    sheets: Sequence[Sheet],
+    files: Sequence[Path],
+    read: Mapping,
+    options: ImportOptions,
+    outcome: Outcome,
 ) -> tuple[Plan, dict[str, int]]:
-    assert options.mapping is not None
-    read = mapping.parse(_existing(options.mapping).read_text("utf-8"), options.mapping.name)
     published_on = _day(options.published_on, read)
     question_file = options.questions or files[0].with_name(f"{files[0].stem}-questions.toml")
     answered = questions.read(question_file.read_text("utf-8"), question_file.name) if question_file.is_file() else None

@@ -23,6 +23,10 @@ Mapping = Annotated[
 ]
 PublishedOn = Annotated[str | None, typer.Option(help="The date on which the sheet was published.", show_default=False)]
 Describe = Annotated[bool, typer.Option("--describe", help="Print a draft of a mapping for a sheet.")]
+Encoding = Annotated[
+    str | None,
+    typer.Option(help="The encoding of CSV files, such as windows-1252. [as the file shows]", show_default=False),
+]
 SheetName = Annotated[
     str, typer.Option("--sheet", help="A part of the name of the sheet to describe.", show_default=False)
 ]
@@ -52,6 +56,7 @@ def import_(
     published_on: PublishedOn = None,
     describe: Describe = False,
     sheet: SheetName = "",
+    encoding: Encoding = None,
     questions: Questions = None,
     report: Report = None,
     strict: Strict = False,
@@ -76,11 +81,12 @@ def import_(
         elif len(sheets) != len(files or ()):
             raise typer.BadParameter(rendered(Text("sheets_and_lines")), param_hint="FILE")
         elif describe:
-            import_sheets.describe_sheets([Path(file) for file in sheets], sheet)
+            import_sheets.describe_sheets([Path(file) for file in sheets], sheet, encoding)
         else:
             options = import_sheets.ImportOptions(
                 mapping=mapping,
                 published_on=published_on,
+                encoding=encoding,
                 questions=questions,
                 report=report,
                 strict=strict,
@@ -90,7 +96,7 @@ def import_(
             )
             import_sheets.import_sheets([Path(file) for file in sheets], options, url)
         return
-    if any((mapping, published_on, describe, sheet, questions, report, strict, dry_run)):
+    if any((mapping, published_on, describe, sheet, encoding, questions, report, strict, dry_run)):
         raise typer.BadParameter(rendered(Text("only_for_sheets")), param_hint="FILE")
     if not files:
         raise typer.BadParameter(rendered(Text("file_missing")), param_hint="FILE")

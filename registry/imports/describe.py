@@ -85,19 +85,22 @@ _TITLE = re.compile(r"\b(project|facility|plant|site|name|title|handle|deal)\b|�
 _DESCRIPTION = re.compile(r"\bdescription\b|설명|내용", re.IGNORECASE)
 
 
-def describe(sheets: Sequence[Sheet], header_row: int | None = None, name: str = "") -> Draft:
+def describe(
+    sheets: Sequence[Sheet], header_row: int | None = None, name: str = "", encoding: str | None = None
+) -> Draft:
     """Draft a mapping for a sheet.
 
     Args:
         sheets: The sheets of the files.
         header_row: The number of the header's row, if it is known.
         name: A part of the sheet's name. By default, the sheet with the fullest table is described.
+        encoding: The encoding of the files, if it was named.
     """
     found = choose_table(sheets, header_row, name)
     if found is None:
         return Draft("", [ImportText("no-rows")])
     sheet, table = found
-    draft = _Drafter(sheet, table, header_row, is_only=len(sheets) == 1).draft()
+    draft = _Drafter(sheet, table, header_row, is_only=len(sheets) == 1, encoding=encoding).draft()
     if len(sheets) > 1:
         draft.guesses.insert(0, ImportText("guessed-sheet", sheet=sheet.name, total=len(sheets)))
     return draft
@@ -222,8 +225,11 @@ def _reads(parse: object, *arguments: object) -> bool:
 class _Drafter:
     """Writes the draft."""
 
-    def __init__(self, sheet: Sheet, table: Table, header_row: int | None, *, is_only: bool) -> None:
+    def __init__(
+        self, sheet: Sheet, table: Table, header_row: int | None, *, is_only: bool, encoding: str | None
+    ) -> None:
         self.sheet = sheet
+        self.encoding = encoding
         self.is_only = is_only
         self.table = table
         self.header_row = header_row
@@ -275,6 +281,8 @@ class _Drafter:
             yield f"#   {column.letter:>3}  {column.name}: {column.kind}, {column.distinct} values, such as {examples}"
         yield ""
         yield f"scheme = {_string(name)}"
+        if self.encoding is not None:
+            yield f"encoding = {_string(self.encoding)}"
         places = self.by_meaning.get("site.place", ())
         if places and _is_us_state(places[0]):
             yield 'country = "US"  # a guess'

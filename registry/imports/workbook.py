@@ -21,6 +21,7 @@ from xml.parsers import expat
 from msgspec import Struct
 
 from registry.errors import UnreadableSheet
+from registry.imports.encodings import ENCODINGS, encoding_of
 from registry.imports.messages import ImportText
 
 MAX_PART_BYTES = 100 * 2**20
@@ -78,10 +79,14 @@ class SheetRow(Struct, frozen=True, gc=False):
 
 
 class Sheet(Struct, frozen=True):
-    """A sheet whose rows can be read, several times if need be: first those above the header, if it has any."""
+    """A sheet whose rows can be read, several times if need be: first those above the header, if it has any.
+
+    `encoding` is how the text of a CSV file is encoded; other files say it themselves.
+    """
 
     name: str
     rows: Callable[[], Iterator[SheetRow]]
+    encoding: str = "utf-8"
 
     def table(self, is_header: Callable[[Sequence[str]], bool] = any, header_row: int | None = None) -> Table | None:
         """The table of the sheet: its header is the first row that looks like one, or the row with the given number."""
@@ -154,15 +159,18 @@ def normalized(header: str) -> str:
 
 
 @contextmanager
-def open_sheets(paths: Sequence[Path], max_unpacked: int | None = None) -> Iterator[list[Sheet]]:
+def open_sheets(
+    paths: Sequence[Path], max_unpacked: int | None = None, encoding: str | None = None
+) -> Iterator[list[Sheet]]:
     """The sheets of files, whose rows can be read until the context ends. A file's ending gives its format.
 
     Args:
         paths: CSV, TSV and XLSX files.
         max_unpacked: The most bytes that an XLSX file of someone else may unpack to.
+        encoding: The encoding of CSV files; by default, it is found out.
 
     Raises:
-        UnreadableSheet: A file has another format.
+        UnreadableSheet: A file has another format or encoding.
     """
     sheets: list[Sheet] = []
     books: list[Any] = []
@@ -170,7 +178,8 @@ def open_sheets(paths: Sequence[Path], max_unpacked: int | None = None) -> Itera
         for path in paths:
             match path.suffix.lower():
                 case ".csv" | ".tsv":
-                    sheets.append(Sheet(path.stem, _reader_of_csv(path)))
+                    found = encoding_of(path, encoding)
+                    sheets.append(Sheet(path.stem, _reader_of_csv(path, found), found))
                 case ".xlsx":
                     book = _open_book(path, max_unpacked)
                     books.append(book)
@@ -183,10 +192,17 @@ def open_sheets(paths: Sequence[Path], max_unpacked: int | None = None) -> Itera
             book.close()
 
 
-def _reader_of_csv(path: Path) -> Callable[[], Iterator[SheetRow]]:
+def encodings_read(sheets: Sequence[Sheet]) -> Iterator[ImportText]:
+    """A note about each sheet that is not in UTF-8."""
+    for sheet in sheets:
+        if sheet.encoding != "utf-8":
+            yield ImportText("encoding-read", sheet=sheet.name, encoding=sheet.encoding.upper())
+
+
+def _reader_of_csv(path: Path, encoding: str) -> Callable[[], Iterator[SheetRow]]:
     def rows() -> Iterator[SheetRow]:
         try:
-            with path.open(encoding="utf-8-sig", newline="") as file:
+            with path.open(encoding=ENCODINGS[encoding], newline="") as file:
                 start = [file.readline() for _ in range(MAX_PREAMBLE_ROWS)]
                 # The widest line: a title above the table has commas, but fewer than its header.
                 delimiter = max(",;\t", key=lambda sign: max(line.count(sign) for line in start))
@@ -194,26 +210,10 @@ def _reader_of_csv(path: Path) -> Callable[[], Iterator[SheetRow]]:
                 for number, cells in enumerate(csv.reader(file, delimiter=delimiter, strict=True), 1):
                     if texts := _texts(cells):
                         yield SheetRow(number, texts)
-        except UnicodeDecodeError as error:
-            at = _first_undecodable_byte(path, error)
-            raise UnreadableSheet(file=path.name, why=ImportText("not-utf8", position=at)) from None
         except csv.Error as error:
             raise UnreadableSheet(file=path.name, why=ImportText("csv-syntax", reason=str(error))) from None
 
     return rows
-
-
-def _first_undecodable_byte(path: Path, error: UnicodeDecodeError) -> int:
-    """The position in the file; the error has the one in the part that was decoded last."""
-    before = 0
-    with path.open("rb") as file:
-        for line in file:
-            try:
-                line.decode()
-            except UnicodeDecodeError as wrong:
-                return before + wrong.start
-            before += len(line)
-    return error.start
 
 
 def _open_book(path: Path, max_unpacked: int | None) -> Any:

@@ -10,6 +10,7 @@ import typer
 
 from registry.cli import imports
 from registry.errors import BadMapping, UnreadableSheet
+from registry.imports import mapping as mappings
 from registry.imports import workbook
 from registry.imports.columns import header
 from tests.imports.conftest import Import
@@ -54,6 +55,32 @@ async def test_mapping_needs_the_publication_day_of_the_sheets(import_: Import, 
     mapping.write_text("[source", "utf-8")
     with pytest.raises(BadMapping):
         await import_(sheet, mapping=mapping, published_on="2026-05-20")
-    sheet.write_bytes(b"\xff\xfe")
+    sheet.write_bytes(b"\xff\xfea")
     with pytest.raises(UnreadableSheet):
         await import_(sheet)
+
+
+async def test_encoding_is_named_by_the_mapping_or_the_command(
+    import_: Import, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sheet, mapping = tmp_path / "a.csv", tmp_path / "a.toml"
+    sheet.write_bytes("Name\nCafé Münster\n".encode("cp1252"))
+    text = '[source]\npublisher="P"\n[deal]\nkey="Name"\nslug="c-"\ntitle={column="Name"}\n'
+    mapping.write_text(f'scheme="caf"\n{text}', "utf-8")
+    with pytest.raises(UnreadableSheet):
+        await import_(sheet, mapping=mapping, published_on="2026-05-20")
+    assert (await import_(sheet, mapping=mapping, published_on="2026-05-20", encoding="windows-1252")).recorded == 2
+    mapping.write_text(f'scheme="caf"\nencoding="windows-1252"\n{text}', "utf-8")
+    again = await import_(sheet, mapping=mapping, published_on="2026-05-20")
+    assert "a was read as WINDOWS-1252" in again.err
+    mapping.write_text(f'scheme="caf"\nencoding="latin"\n{text}', "utf-8")
+    with pytest.raises(BadMapping) as wrong:
+        await import_(sheet, mapping=mapping, published_on="2026-05-20")
+    assert "a.toml:2: encoding" in str(wrong.value)
+    with pytest.raises(typer.BadParameter) as rejected:
+        await import_(sheet, mapping=mapping, published_on="2026-05-20", encoding="latin")
+    assert rejected.value.param_hint == "--encoding"
+    draft = tmp_path / "draft.toml"
+    imports.import_(files=[str(sheet)], describe=True, encoding="windows-1252")
+    draft.write_text(capsys.readouterr().out, "utf-8")
+    assert mappings.parse(draft.read_text("utf-8")).encoding == "windows-1252"

@@ -11,7 +11,7 @@ from tests.doc_examples import ROOT, examples, matches, run
 async def test_examples_print_the_documented_output(service: Service, tmp_path: Path) -> None:
     environment = {"REGISTRY_URL": service.url, "REGISTRY_KEY": ADMIN_KEY, "WORK": str(tmp_path)}
     documented = list(examples(ROOT / "docs" / "import.md"))
-    assert len(documented) == 32
+    assert len(documented) == 35
     for example in documented:
         printed = await run(example, environment)
         assert matches(printed, example.output), f"{example}\n{printed}"

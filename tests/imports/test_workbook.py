@@ -105,7 +105,8 @@ def test_formula_without_a_value_is_an_empty_cell(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "data", "code"),
     [
-        ("a.csv", "거래".encode("cp949"), "not-utf8"),
+        ("a.csv", "Micron’s café".encode("cp1252"), "encoding-unknown"),
+        ("a.csv", b"\xff\xfea\x00,", "not-in-encoding"),
         ("a.csv", b'a,b\n"x"y,2\n', "csv-syntax"),
         ("a.xlsx", b"no zip at all", "xlsx-unreadable"),
         ("a.ods", b"", "file-type-unknown"),
@@ -184,3 +185,57 @@ def test_row_with_a_number_beyond_a_sheet_is_refused(tmp_path: Path, monkeypatch
     with workbook.open_sheets([file]) as [found], pytest.raises(UnreadableSheet) as error:
         list(found.rows())
     assert problem_of(error.value) == "xlsx-unreadable"
+
+
+KOREAN = "사업명,지역\r\n똠방각하 공장,울산\r\n"
+WESTERN = "Project,City\r\nMicron’s plant,Münster\r\nCafé Ärzte,Łódź\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "named", "read", "text"),
+    [
+        (KOREAN.encode("cp949"), None, "cp949", KOREAN),
+        (KOREAN.encode("utf-16"), None, "utf-16", KOREAN),
+        (b"\xfe\xff" + KOREAN.encode("utf-16-be"), None, "utf-16", KOREAN),
+        (KOREAN.encode("utf-8-sig"), None, "utf-8", KOREAN),
+        (WESTERN.replace("Łódź", "Köln").encode("cp1252"), "windows-1252", "windows-1252", WESTERN),
+        (WESTERN.encode("cp1250"), "windows-1250", "windows-1250", WESTERN),
+    ],
+    ids=["cp949", "utf-16-le", "utf-16-be", "utf-8 with mark", "windows-1252", "windows-1250"],
+)
+def test_csv_in_another_encoding_is_read_and_its_encoding_is_said(
+    tmp_path: Path, data: bytes, named: str | None, read: str, text: str
+) -> None:
+    (tmp_path / "list.csv").write_bytes(data)
+    with workbook.open_sheets([tmp_path / "list.csv"], encoding=named) as sheets:
+        rows = [row.cells for row in sheets[0].rows()]
+        notes = [note.params["encoding"] for note in workbook.encodings_read(sheets)]
+    expected = text.replace("Łódź", "Köln") if read == "windows-1252" else text
+    assert rows == [tuple(line.split(",")) for line in expected.splitlines()]
+    assert notes == ([] if read == "utf-8" else [read.upper()])
+
+
+@pytest.mark.parametrize("encoding", ["cp949", "utf-16"])
+def test_long_file_is_decoded_in_parts(tmp_path: Path, encoding: str) -> None:
+    """Odd line lengths, so that parts end within characters."""
+    file = tmp_path / "list.csv"
+    file.write_bytes(
+        "".join(["이름,지역\n", *(f"공장{'x' * (i % 7)},울산\n" for i in range(100_000))]).encode(encoding)
+    )
+    tracemalloc.start()
+    with workbook.open_sheets([file]) as [sheet]:
+        count = sum(1 for row in sheet.rows() if row.cells[1] == "울산")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (sheet.encoding, count) == (encoding, 100_000)
+    assert peak < 2**20 < file.stat().st_size
+
+
+def test_undecodable_byte_is_named_by_its_position_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    file.write_bytes("이".encode() * 700_000 + b"\xe9 ")
+    with pytest.raises(UnreadableSheet) as caught, workbook.open_sheets([file]):
+        pass
+    problem = caught.value.params["why"]
+    assert isinstance(problem, ImportText)
+    assert problem.params["position"] == 2_100_000

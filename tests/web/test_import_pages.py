@@ -323,3 +323,44 @@ async def test_mapping_that_is_nested_too_deeply_or_too_long_is_refused(editor: 
     for mapping, status in ((b"a = " + b"[" * 100_000, 422), (b"#" * 300_000, 413)):
         parts = {"file": ("plants.csv", b"a,b\n1,2\n"), "mapping": ("mapping.toml", mapping)}
         assert (await editor.post("/import", data=form, files=parts)).status_code == status
+
+
+async def test_sheet_in_another_encoding_is_read_once_the_page_names_it(importer: httpx.AsyncClient, slug: str) -> None:
+    sheet = f"ID,Project,City\n{slug}-1,Micron’s plant,Münster\n{slug}-2,Café,Köln\n".encode("cp1252")
+    form = await importer.get("/import")
+    data = {"csrf": token(form.text), "published_on": "2026-05-20"}
+    refused = await importer.post("/import", data=data, files={"file": ("list.csv", sheet)})
+    assert refused.status_code == 422
+    assert "encoding = &#34;windows-1252&#34;" in refused.text
+    unknown = await importer.post("/import", data={**data, "encoding": "ebcdic"}, files={"file": ("list.csv", sheet)})
+    assert unknown.status_code == 400
+    answer = await importer.post(
+        "/import", data={**data, "encoding": "windows-1252"}, files={"file": ("list.csv", sheet)}
+    )
+    assert answer.status_code == 303, answer.text
+    path = answer.headers["location"]
+    page = (await importer.get(path)).text
+    assert "Micron’s plant" in section(page, "sheet")
+    assert "list was read as WINDOWS-1252" in page
+    # The mapping keeps the encoding, and with another one the sample is another.
+    fields = fields_of(page)
+    assert fields["options/encoding"] == "windows-1252"
+    wrong = await importer.post(f"{path}/mapping", data={**fields, "options/encoding": "utf-8", "do": "save"})
+    assert wrong.status_code == 422
+    assert fields_of((await importer.get(path)).text)["options/encoding"] == "windows-1252"
+    other = await send(importer, f"{path}/mapping", **{**fields, "options/encoding": "windows-1250", "do": "save"})
+    assert "Micron’s plant" in section(other.text, "sheet")
+    assert "list was read as WINDOWS-1250" in other.text
+
+
+async def test_korean_sheet_of_excel_is_imported_through_the_page(importer: httpx.AsyncClient, slug: str) -> None:
+    sheet = f"번호,사업명\n{slug}-1,울산 데이터센터\n".encode("cp949")
+    mapping = (
+        f'scheme = "{slug}"\n[source]\npublisher = "기관"\n[deal]\nkey = "번호"\nslug = "k-"\n'
+        'title = { column = "사업명" }\n'
+    )
+    path = await upload(importer, "list.csv", sheet, mapping=mapping.encode())
+    assert "list was read as CP949" in (await importer.get(path)).text
+    await run(importer, path)
+    found = await importer.get("/v1/deals", params={"identifier": f"{slug}:{slug}-1"})
+    assert [deal["title"]["ko"] for deal in found.json()["deals"]] == ["울산 데이터센터"]

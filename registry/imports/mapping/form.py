@@ -29,7 +29,7 @@ NOTHING = "-"
 OPTIONS = ("default", "times", "split", "only", "remove", "country", "join")
 """Parts of a column's value that are one text."""
 LISTS = ("empty", "dates")
-SINGLE = ("scheme", "language", "country", "decimal")
+SINGLE = ("scheme", "language", "encoding", "country", "decimal")
 """Options of the whole mapping that are one text."""
 
 DAY = MappedField("loose_date")

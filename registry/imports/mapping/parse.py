@@ -14,6 +14,7 @@ from msgspec import Struct
 from registry.errors import BadMapping
 from registry.events.values import Scheme, Source, is_language_tag
 from registry.imports import toml
+from registry.imports.encodings import ENCODINGS
 from registry.imports.mapping.blocks import BLOCKS
 from registry.imports.mapping.fields import MappedField, struct_fields
 from registry.imports.mapping.lines import line_of, lines_of
@@ -37,7 +38,20 @@ from registry.imports.values import digest
 
 T = TypeVar("T")
 
-_OPTIONS = ("scheme", "language", "country", "dates", "decimal", "empty", "sheet", "joins", "skip", "gone", "source")
+_OPTIONS = (
+    "scheme",
+    "language",
+    "encoding",
+    "country",
+    "dates",
+    "decimal",
+    "empty",
+    "sheet",
+    "joins",
+    "skip",
+    "gone",
+    "source",
+)
 _DEAL_KEYS = ("key", "slug", "effective_on", "on_change")
 _BLOCK_KEYS = ("effective_on", "when", "on_change")
 _NAME_LISTS = {"column", "key", "matches", "largest", "empty", "equals", "differs", "dates"}
@@ -50,6 +64,7 @@ class _Options(Struct, forbid_unknown_fields=True, kw_only=True):
 
     scheme: Scheme
     language: str = "en"
+    encoding: str | None = None
     country: str | None = None
     dates: tuple[str, ...] = ("%Y-%m-%d",)
     decimal: Literal[".", ","] = "."
@@ -123,6 +138,8 @@ class _Parser:
         options = self._convert(
             {name: self.data[name] for name in _OPTIONS if name in self.data and name != "source"}, _Options, ""
         )
+        if options is not None and options.encoding is not None and options.encoding not in ENCODINGS:
+            self.add("encoding", ImportText("mapping-choice", value=options.encoding, known=tuple(ENCODINGS)))
         deal = self.data.get("deal")
         if not isinstance(deal, dict):
             self.add("deal", ImportText("mapping-key-missing", key="deal"))

@@ -159,6 +159,7 @@ class Mapping(Struct, frozen=True, kw_only=True):
         scheme: The scheme of the deals' identifiers.
         digest: Eight characters that stand for the file's text.
         language: The language of texts without Hangul.
+        encoding: The encoding of CSV files; by default, it is found out.
         key: What identifies a deal: a column, or a text with columns.
         slug: What the slugs of new deals begin with.
         sources: The sources of each row; the first one is the sheet itself.
@@ -172,6 +173,7 @@ class Mapping(Struct, frozen=True, kw_only=True):
     sources: tuple[tuple[Leaf, ...], ...]
     blocks: tuple[Block, ...]
     language: str = "en"
+    encoding: str | None = None
     country: str | None = None
     dates: Names = ("%Y-%m-%d",)
     decimal: Literal[".", ","] = "."

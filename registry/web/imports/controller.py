@@ -22,6 +22,7 @@ from registry.domain.calendar import Calendar
 from registry.domain.principal import Credential
 from registry.errors import BadMapping, InvalidParameter, NotFound, Overloaded, TooLarge, UnreadableSheet
 from registry.i18n import Message, render
+from registry.imports.encodings import ENCODINGS
 from registry.imports.mapping import document, form_data
 from registry.imports.mapping.parse import check
 from registry.imports.messages import ImportText
@@ -77,6 +78,7 @@ class ImportPages(Controller):
                 return views.listed(public_page, import_jobs, key, calendar.today(), ImportText("no-file"), 422)
             [job] = begun
             job.files = [path.name for name, path in received.files if name == "file"]
+            job.encoding = _encoding(received.fields.get("encoding", ""))
             problem = await asyncio.to_thread(_take_mapping, import_jobs, job, received)
             if problem is None and not job.files:
                 problem = ImportText("no-file")
@@ -130,6 +132,7 @@ class ImportPages(Controller):
         """Save the mapping as the form has it, and add or remove a part of it."""
         job, sent = await _sent(request, public_page, id, import_jobs)
         file = import_jobs.store.path(job, MAPPING)
+        before, encoding = file.read_text("utf-8"), import_jobs.encoding(job)
         if "toml" in sent:
             data_text = sent["toml"].replace("\r\n", "\n")
             try:
@@ -139,11 +142,13 @@ class ImportPages(Controller):
             file.write_text(data_text, "utf-8")
             anchor = ""
         else:
-            before = file.read_text("utf-8")
             table = read_sample(import_jobs.store.path(job, SAMPLE)).table(check(before, MAPPING)[0], job)
             data = form_data.data_of(sent, tomllib.loads(before), table.header if table is not None else ())
             anchor = form_data.edit(data, sent.get("do", ""))
             file.write_text(document.to_toml(data), "utf-8")
+        problem = await _use_encoding(import_jobs, job, before, encoding)
+        if problem is not None:
+            return await views.shown(public_page, import_jobs, job, problem=problem, status=422)
         job.phase = "mapping"
         import_jobs.store.save(job)
         added = sent.get(f"add:{anchor}", "") if sent.get("do", "").startswith("field:") else ""
@@ -181,8 +186,10 @@ class ImportPages(Controller):
             return new
 
         received = await receive(request, FileTarget(folder, MAX_TEXT_BYTES, 2))
+        before, encoding = import_jobs.store.path(job, MAPPING).read_text("utf-8"), import_jobs.encoding(job)
         how = import_jobs, job, received
         problem = await asyncio.to_thread(lambda: _take_mapping(*how) or _take_answers(*how))
+        problem = problem or await _use_encoding(import_jobs, job, before, encoding)
         if problem is not None:
             return await views.shown(public_page, import_jobs, job, problem=problem, status=422)
         import_jobs.store.save(job)
@@ -269,6 +276,24 @@ def _day(sent: str, otherwise: date) -> date:
         return date.fromisoformat(sent)
     except ValueError:
         raise InvalidParameter("date", parameter="published_on") from None
+
+
+def _encoding(sent: str) -> str | None:
+    if sent and sent not in ENCODINGS:
+        raise InvalidParameter("choice", parameter="encoding", known=tuple(ENCODINGS))
+    return sent or None
+
+
+async def _use_encoding(jobs: ImportJobs, job: Job, before: str, encoding: str | None) -> Message | None:
+    """Take the sample again if a new mapping names another encoding. One that is wrong leaves the mapping before."""
+    if jobs.encoding(job) == encoding:
+        return None
+    try:
+        await jobs.prepare(job)
+    except UnreadableSheet as error:
+        jobs.store.path(job, MAPPING).write_text(before, "utf-8")
+        return error.message
+    return None
 
 
 def _take_mapping(jobs: ImportJobs, job: Job, received: Upload) -> Message | None:

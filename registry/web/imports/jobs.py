@@ -69,6 +69,7 @@ class Job(Struct, kw_only=True):
         published_on: The day on which the sheet was published.
         sheet: The name of the sheet, if it was said.
         header: The number of the header's row, if it was said.
+        encoding: The encoding of CSV files, if it was said.
         phase: What happens to it now.
         is_trial: Whether the last run was to record nothing.
         proposes: Whether the last run sent the announcements to review instead of recording them.
@@ -92,6 +93,7 @@ class Job(Struct, kw_only=True):
     files: list[str] = field(default_factory=list)
     sheet: str = ""
     header: int | None = None
+    encoding: str | None = None
     phase: Phase = "mapping"
     is_trial: bool = False
     proposes: bool = False

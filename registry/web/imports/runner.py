@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import tomllib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ from registry.events.types import AnnouncedKind, Announcement, OrganizationAnnou
 from registry.i18n import render
 from registry.imports import mapping as mappings
 from registry.imports import workbook
+from registry.imports.encodings import ENCODINGS
 from registry.imports.messages import ImportText
 from registry.imports.report import write_report
 from registry.imports.tracker import questions
@@ -115,12 +117,20 @@ class ImportJobs:
             UnreadableSheet: A file is not a sheet.
         """
         async with self._slot:
-            sample, draft = await asyncio.to_thread(take_sample, self.store.sheets(job), job.sheet, job.header)
+            sample, draft = await asyncio.to_thread(
+                take_sample, self.store.sheets(job), job.sheet, job.header, self.encoding(job)
+            )
         self.store.path(job, SAMPLE).write_bytes(msgspec.json.encode(sample))
         file = self.store.path(job, MAPPING)
         if replace or not file.exists():
             file.write_text(draft, "utf-8")
         self.store.save(job)
+
+    def encoding(self, job: Job) -> str | None:
+        """The encoding of CSV files that the mapping or the upload named."""
+        file = self.store.path(job, MAPPING)
+        named = tomllib.loads(file.read_text("utf-8")).get("encoding") if file.exists() else None
+        return named if isinstance(named, str) and named in ENCODINGS else job.encoding
 
     def start(self, job: Job, credential: Credential, language: str, run: Run) -> None:
         """Begin to read an import, and to record or propose it. Nothing happens while it is running."""
@@ -187,7 +197,7 @@ class ImportJobs:
             if self._stopping.is_set():
                 raise _Stopped
 
-        with workbook.open_sheets(self.store.sheets(job), MAX_UNPACKED_BYTES) as sheets:
+        with workbook.open_sheets(self.store.sheets(job), MAX_UNPACKED_BYTES, self.encoding(job)) as sheets:
             plan = make_plan(sheets, mapping, job.published_on, registry, answers, progress)
         if plan is None:
             columns = tuple(" / ".join(names) for names in mapping.key_columns)
@@ -296,7 +306,7 @@ class ImportJobs:
         file.unlink(missing_ok=True)
         if not errors:
             return 0
-        with workbook.open_sheets(self.store.sheets(job), MAX_UNPACKED_BYTES) as sheets:
+        with workbook.open_sheets(self.store.sheets(job), MAX_UNPACKED_BYTES, self.encoding(job)) as sheets:
             header_rows = {plan.sheet: plan.header_row}
             return write_report(file, sheets, header_rows, errors, lambda text: render(text, language))
 

@@ -63,16 +63,17 @@ class PreviewedRow(Struct, frozen=True):
     errors: Sequence[CellError] = ()
 
 
-def take_sample(files: Sequence[Path], name: str, header: int | None) -> tuple[Sample, str]:
+def take_sample(files: Sequence[Path], name: str, header: int | None, encoding: str | None) -> tuple[Sample, str]:
     """The sample of sheets, and the draft of a mapping for one of them.
 
     Raises:
         UnreadableSheet: A file is not a sheet.
     """
-    with workbook.open_sheets(files, MAX_UNPACKED_BYTES) as sheets:
+    with workbook.open_sheets(files, MAX_UNPACKED_BYTES, encoding) as sheets:
         sampled = [SampledSheet(sheet.name, list(_first_rows(sheet))) for sheet in sheets[:MAX_SHEETS]]
-        draft = describe.describe(sheets, header, name)
-    return Sample(sampled, [in_each_language(guess) for guess in draft.guesses]), draft.mapping
+        draft = describe.describe(sheets, header, name, encoding)
+        notes = [*workbook.encodings_read(sheets), *draft.guesses]
+    return Sample(sampled, [in_each_language(note) for note in notes]), draft.mapping
 
 
 def _first_rows(sheet: Sheet) -> Iterator[SheetRow]:

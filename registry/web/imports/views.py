@@ -14,6 +14,7 @@ from registry.domain.principal import Credential
 from registry.events.types import Event
 from registry.i18n import Message
 from registry.imports import mapping as mappings
+from registry.imports.encodings import ENCODINGS
 from registry.imports.mapping import form
 from registry.imports.mapping.blocks import BLOCKS
 from registry.imports.mapping.form import FormField, MappingForm
@@ -70,7 +71,7 @@ def listed(
     page: PageRequest, jobs: ImportJobs, key: Credential, today: date, problem: Message | None = None, status: int = 200
 ) -> Response[bytes]:
     """The form that takes a sheet, and the imports that a principal has begun."""
-    context = {"jobs": list(jobs.store.of(key.id)), "today": today, "problem": problem}
+    context = {"jobs": list(jobs.store.of(key.id)), "today": today, "problem": problem, "encodings": tuple(ENCODINGS)}
     megabytes = MAX_UPLOAD_BYTES // 2**20
     return render.send(page, render.render(page, "imports.html", status, max_megabytes=megabytes, **context))
 
