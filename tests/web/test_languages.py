@@ -201,7 +201,7 @@ async def test_korean_pages_leave_no_sentence_of_the_registrys_in_english(
     assert event is not None
     verdict = (await reader.get(f"{event[1]}?lang=ko")).text
     said = verdict[verdict.index("서버 검증 완료:") :].split("</p>")[0]
-    assert re.search(r"로그 순번 \d+의 기록은 deal/[a-z0-9-]+ 버전 \d+\([^)]+\)이며", said), said
+    assert re.search(r"로그 순번 \d+의 기록은 .+ 버전 \d+\([^)]+\)이며", said), said
     lost = (await reader.get("/deals/never-heard-of?lang=ko")).text
     assert "‘never-heard-of’ 투자 건이 없습니다." in lost
     amount = (await reader.get("/record/amount", params={"event/amount": "수천억 원", "lang": "ko"})).text
