@@ -21,7 +21,7 @@ from registry.domain.stages import StageState
 from registry.events.types import Event, tag_of
 from registry.events.values import Amount, Classifications, Horizon, Localized, Party, StatedAmount
 from registry.web.fields import LABEL_KINDS, REFERENCES
-from registry.web.i18n import N_, Translations, words, written_in
+from registry.web.i18n import DOT, N_, Translations, words, written_in
 from registry.web.numbers import NumberFormatter, figures
 
 Names = Mapping[str, str]
@@ -138,7 +138,7 @@ class ValueFormatter:
             case Struct():
                 fields = zip(value.__struct_encode_fields__, msgspec.structs.astuple(value), strict=True)
                 parts = [self.value(v, n, names) for n, v in fields if v is not None and v != () and v is not UNSET]
-                return " · ".join(parts)
+                return DOT.join(parts)
             case tuple() | list():
                 return ", ".join(self.value(item, field, names) for item in value) or self._(N_("none"))
             case _:
@@ -235,7 +235,7 @@ class ValueFormatter:
             head = f"{head}: {called}"
         else:
             head = capitalized(called) or head if named_pledge else f"{head} {called}"
-        return " · ".join([head, *(self.words.label("field", name) for name in rest)])
+        return DOT.join([head, *(self.words.label("field", name) for name in rest)])
 
     def called(self, thing: str, key: str, names: Names | None = None) -> str:
         """The name of an item of a deal: `parties`, `aws:investor:…` is "AWS (Investor)"."""
@@ -314,7 +314,7 @@ class ValueFormatter:
             for name, value in values.items()
             if name not in _OMITTED and not (name == "status" and value in ("announced", "planned"))
         }
-        text = " · ".join(self.parts(stated, names)) or self._(N_("recorded"))
+        text = DOT.join(self.parts(stated, names)) or self._(N_("recorded"))
         before, after = (None, text) if came else (text, None)
         return ChangeLine(self.field(path, names), path, before, after, _causes(changes[0]), came)
 

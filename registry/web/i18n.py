@@ -20,6 +20,10 @@ FORMAT = "format"
 """The catalogues' context for how a language writes dates, numbers and money."""
 
 
+DOT = "\u00a0· "
+"""Stands between facts in a line. No line begins with it: the space before it does not break."""
+
+
 def N_(text: str) -> str:  # noqa: N802 - gettext's own name for a message that is translated later
     """Mark a message for the catalogue."""
     return text

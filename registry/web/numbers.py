@@ -21,7 +21,7 @@ from babel.numbers import format_decimal, format_percent, get_currency_name, get
 from registry.domain.rates import Rate
 from registry.events.values import Amount, Horizon, StatedAmount
 from registry.i18n.places import place_name
-from registry.web.i18n import N_, Translations, words
+from registry.web.i18n import DOT, N_, Translations, words
 
 _SYMBOLS = {"USD": "US$", "KRW": "₩"}
 
@@ -149,7 +149,7 @@ class NumberFormatter:
 
     def other_currencies(self, amount: Amount | None) -> str:
         """The amount in the other currencies that its source stated; empty if there are none."""
-        return " · ".join(self.money(stated) for stated in amount.stated_as) if amount else ""
+        return DOT.join(self.money(stated) for stated in amount.stated_as) if amount else ""
 
     def interval(self, low: str, high: str, currency: str, low_open: bool = False, high_open: bool = False) -> str:
         """A total from its lower to its upper bound, each rounded to four significant digits.

@@ -40,7 +40,7 @@ from registry.web.deal_list import (
     shown_values,
 )
 from registry.web.format import ValueFormatter, shown
-from registry.web.i18n import N_, words
+from registry.web.i18n import DOT, N_, words
 from registry.web.log import names_in_events
 from registry.web.names import organization_names
 from registry.web.render import Rendered
@@ -294,4 +294,4 @@ def scope_name(formatter: ValueFormatter, filters: Mapping[str, str], names: Map
     """The scope of the figures: the values of the filters, the region first; empty for all deals."""
     shown_filters = {name: value for name, value in filters.items() if name in FACETS}
     order = sorted(shown_filters.items(), key=lambda one: one[0] != "region")
-    return " · ".join(facet_value(formatter, name, value, names) for name, value in order)
+    return DOT.join(facet_value(formatter, name, value, names) for name, value in order)

@@ -25,7 +25,7 @@ from registry.domain.sources import source_id
 from registry.i18n import LANGUAGES
 from registry.web.assets import static_url
 from registry.web.format import RELATED, capitalized, fault_of, own_changes, shown
-from registry.web.i18n import words, written_in
+from registry.web.i18n import DOT, words, written_in
 from registry.web.maps import map_labels
 from registry.web.messages import messages
 from registry.web.numbers import figures
@@ -85,6 +85,7 @@ def environment(language: str) -> jinja2.Environment:
         ngettext=partial(_plural, language),
         language=language,
         languages=LANGUAGES,
+        dot=DOT,
         label=spoken.label,
         in_order=spoken.in_order,
         localized=spoken.localized,

@@ -10,7 +10,7 @@ from registry.domain.totals.doubts import DOUBTING_FLAGS
 from registry.events.types import ClaimPreferred, ClaimReported, DealsRelated, DealsUnrelated, Event
 from registry.events.values import Horizon
 from registry.web.format import Names, ValueFormatter
-from registry.web.i18n import N_
+from registry.web.i18n import DOT, N_
 
 # The fields of an event that its line leaves out: ids, and what the page shows elsewhere.
 _IDS = ("pledge", "site", "milestone", "condition", "claim")
@@ -34,7 +34,7 @@ def summarize_event(here: ValueFormatter, event: Event | None, names: Names | No
         return f"{here.field(event.field, names)}: {here.value(event.value, field, names)}"
     if isinstance(event, ClaimPreferred):
         reason = here.noted(event.reason) if event.reason else ""
-        return " · ".join(part for part in (here.field(event.field, names), reason) if part)
+        return DOT.join(part for part in (here.field(event.field, names), reason) if part)
     if isinstance(event, DealsRelated | DealsUnrelated):
         return here.related(event.relation, event.pledge, event.deal, event.other_pledge, names)
     item = _item_of(event, names or {})
@@ -46,7 +46,7 @@ def summarize_event(here: ValueFormatter, event: Event | None, names: Names | No
     first: dict[str, str] = {}
     for part in parts:
         first.setdefault(part.casefold(), part)
-    return " · ".join(first.values())
+    return DOT.join(first.values())
 
 
 def _item_of(event: Event, names: Names) -> str:

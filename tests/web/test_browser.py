@@ -400,7 +400,7 @@ async def test_editor_records_corrects_and_verifies_a_deal_by_keyboard_only(wind
     await enter(page, page.get_by_role("link", name="View current"))
     await expect(page.locator(".past")).to_have_count(0)
     await expect(page.locator("#content")).to_be_focused()
-    why = page.get_by_role("link", name="Source: Pledge of SK Group and Amazon Web Services · Amount").first
+    why = page.get_by_role("link", name="Source: Pledge of SK Group and Amazon Web Services\u00a0· Amount").first
     await enter(page, why)
     await expect(page.locator("#panel")).to_contain_text("Source")
     assert await violations(page) == []

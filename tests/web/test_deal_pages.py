@@ -30,6 +30,12 @@ def won(millions: int) -> dict[str, str]:
     return {"currency": "KRW", "value": str(millions * 10**6)}
 
 
+async def test_no_line_of_facts_begins_with_the_dot_between_them(reader: httpx.AsyncClient) -> None:
+    for path in ("/deals/sk-aws-ulsan", "/", "/totals", "/search?q=Ulsan"):
+        html = main_of((await reader.get(path)).text)
+        assert re.findall(r"[^<>]*[ \n]·[^<>]*", html) == [], path
+
+
 async def test_organization_without_a_name_is_shown_as_an_identifier(
     reader: httpx.AsyncClient, pages: Service, slug: str
 ) -> None:
@@ -161,7 +167,7 @@ async def test_each_field_of_a_deal_links_to_its_source(reader: httpx.AsyncClien
 
 async def test_conflicting_amounts_are_listed_with_one_value_used(reader: httpx.AsyncClient) -> None:
     html = (await reader.get(ULSAN)).text
-    table = html[html.index('aria-label="Pledge of SK Group and Amazon Web Services · Amount"') :]
+    table = html[html.index('aria-label="Pledge of SK Group and Amazon Web Services\u00a0· Amount"') :]
     table = text_of(table[: table.index("</table>")])
     for value in ("₩7tn (US$5.13bn)", "“several trillion won”", "US$5.1bn (₩7tn)", "The Korea Herald"):
         assert value in table

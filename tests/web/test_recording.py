@@ -220,10 +220,10 @@ async def test_correction_names_organizations_and_items_instead_of_ids(editor: h
     same = await editor.post("/deals/sk-aws-ulsan/record", data={**typed, "reason": "없음", "step": "preview"})
     assert "The correction changes nothing." in same.text
     page = (await editor.get(way + revised)).text
-    assert re.search(r'<option value="total" selected>Pledge of SK Group and Amazon Web Services · ₩7tn<', page)
+    assert re.search(r'<option value="total" selected>Pledge of SK Group and Amazon Web Services\u00a0· ₩7tn<', page)
     page = (await editor.get(way + claim)).text
     assert re.search(
-        r'<option value="/pledges/total/amount"[^>]*>Pledge of SK Group and Amazon Web Services · Amount<', page
+        r'<option value="/pledges/total/amount"[^>]*>Pledge of SK Group and Amazon Web Services\u00a0· Amount<', page
     )
 
 

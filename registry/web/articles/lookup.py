@@ -20,7 +20,7 @@ from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.search import SearchQueries
 from registry.queries.streams import StreamReader
-from registry.web.i18n import words
+from registry.web.i18n import DOT, words
 from registry.web.names import organization_names
 
 Kind = Literal["deal", "organization"]
@@ -118,7 +118,7 @@ def picks(errors: Iterable[FieldError], found: FoundNames) -> dict[str, list[tup
         is_deal = error.code == "deal_not_found" or pointer.endswith("/deal")
         known = found.get(("deal" if is_deal else "organization", name))
         for one in known.candidates if known is not None else ():
-            label = " · ".join(dict.fromkeys(filter(None, (one.name, one.other, one.slug))))
+            label = DOT.join(dict.fromkeys(filter(None, (one.name, one.other, one.slug))))
             offered.setdefault(pointer, []).append((label, _button(pointer, name, one.slug)))
     return offered
 

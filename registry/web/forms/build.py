@@ -21,7 +21,7 @@ from registry.web.fields import LABEL_KINDS
 from registry.web.format import ValueFormatter, capitalized, shown
 from registry.web.forms.parse import CLEAR, FRAME, filled_rows, typed_languages
 from registry.web.forms.structure import StructField, nested_struct, repeated_struct, struct_fields
-from registry.web.i18n import N_
+from registry.web.i18n import DOT, N_
 
 MIN_ROWS = {"parties": 3, "sources": 1}
 """The rows that a list has at least."""
@@ -257,12 +257,12 @@ class _FormBuilder:
             capitalized(name or localized(getattr(item, "text", None))),
             self.here.figures.money(amount) if amount else "",
         )
-        return " · ".join(filter(None, texts)) or id
+        return DOT.join(filter(None, texts)) or id
 
     def _claim_label(self, claim: ClaimState) -> str:
         value = self.here.change(claim.field, claim.value, self.context.names)
         publishers = ", ".join(source.publisher for source in claim.sources if source.publisher)
-        return " · ".join(filter(None, (self.here.field(claim.field, self.context.names), value, publishers)))
+        return DOT.join(filter(None, (self.here.field(claim.field, self.context.names), value, publishers)))
 
     def _lookup(self, name: str) -> Literal["deals", "organizations"] | None:
         of_organization = self.tag.startswith("organization")
