@@ -32,7 +32,7 @@ HARD_TEXTS = [
 def _hard_deal() -> list[dict[str, Any]]:
     registration = registered()
     registration["event"] |= {
-        "title": {"en": HARD_TEXTS[0], "ko": HARD_TEXTS[1]},
+        "title": {"en": HARD_TEXTS[0], "ko": HARD_TEXTS[1], "de": "Ein Werk", "ja": "工場"},
         "sectors": ["energy", "batteries"],
         "classifications": {"isic": ["35", "27"], "nace": ["D"]},
     }
@@ -84,6 +84,8 @@ async def filled(server: Server, admin: Any) -> AsyncIterator[Service]:
     async with cloned(server, admin, "exported_cells") as settings, running(settings) as service:
         lines = [{"deal": f"title-{number}", **registered(text)} for number, text in enumerate(HARD_TEXTS)]
         lines += [{"deal": "title-4", **pledged(pledge="whole", value="9000000000")}]
+        seen = announced("2025-06-19", "status_observed", stage="construction", certainty="suspected")
+        lines += [{"deal": "title-5", **seen}]
         lines += [{"deal": "hard", **announcement} for announcement in _hard_deal()]
         answer = await service.client.post(
             "/v1/import?atomic=true",
@@ -106,13 +108,14 @@ def _amount(pledge: dict[str, Any]) -> str:
 def deal_cells(deal: dict[str, Any]) -> list[Any]:
     """The cells of a deal, from the list."""
     stage = deal["stage"] or {}
-    title = deal["title"] or {}
+    title = {language: text for language, text in (deal["title"] or {}).items() if text is not None}
     return [
         deal["deal"],
         title.get("en"),
         title.get("ko"),
+        json.dumps(title, ensure_ascii=False, separators=(",", ":"), sort_keys=True) if title else None,
         deal["kind"],
-        *(stage.get(name) for name in ("value", "basis", "since", "observed_on")),
+        *(stage.get(name) for name in ("value", "basis", "since", "observed_on", "certainty")),
         "; ".join(deal["sectors"]),
         "; ".join(f"{axis}:{code}" for axis, codes in (deal["classifications"] or {}).items() for code in codes),
         "; ".join(f"{one['scheme']}:{one['value']}" for one in deal["identifiers"]),

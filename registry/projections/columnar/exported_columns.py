@@ -94,6 +94,7 @@ _STAGE = ExportedColumn(
 
 DEALS = (
     *_DEAL,
+    ExportedColumn("titles", "The title in all its languages, as a JSON object.", "json", "title", "d.title"),
     ExportedColumn("kind", "The kind of deal.", "code", sql="d.kind"),
     _STAGE,
     ExportedColumn(
@@ -101,6 +102,7 @@ DEALS = (
     ),
     ExportedColumn("stage_since", "The day since which the deal has the stage.", "date", "stage", "s.since"),
     ExportedColumn("stage_observed_on", "The day on which the stage was observed.", "date", "stage", "s.observed_on"),
+    ExportedColumn("stage_certainty", "How certain an observed stage is.", "code", "stage", "s.certainty"),
     ExportedColumn("sectors", "The sectors.", "list", sql="d.sectors"),
     ExportedColumn("classifications", "Codes of classifications, as AXIS:CODE.", "list", sql="d.classifications"),
     ExportedColumn("identifiers", "Identifiers in other registers, as SCHEME:VALUE.", "list", sql="d.identifiers"),
