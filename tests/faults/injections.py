@@ -415,7 +415,8 @@ INJECTIONS = (
     Injection("service frozen", "SIGSTOP of a service for 3 s", freeze_service),
     Injection(
         "service frozen with the lock",
-        "SIGSTOP of a service for 20 s while it holds the lock of the log between two statements",
+        "SIGSTOP of a service for 20 s while it holds the lock of the log between two statements. Postgres ends its"
+        " transaction after 10 s; a client whose retry goes to the frozen service waits for it",
         freeze_service_with_lock,
     ),
     Injection("Postgres frozen", "SIGSTOP of all processes of Postgres for 3 s", freeze_postgres),
