@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations, islice
 
 from msgspec import Struct, field
 
@@ -19,6 +19,10 @@ SAMPLE_ROWS = 2000
 COMPARED_ROWS = 100
 """Rows by which the sheets of a workbook are compared."""
 MAX_DISTINCT = 25
+MAX_PARTS = 12
+"""Columns that are tried as parts of a combined key."""
+MAX_CANDIDATES = 5
+"""Combined keys of the first rows that are tried on the whole sheet."""
 LIKELY = 0.6
 """A column holds what most of its cells hold; the others may be wrong, or words such as `unknown`."""
 DATE_FORMATS = ("%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%b %d, %Y", "%d %B %Y")
@@ -74,8 +78,6 @@ _MEANINGS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 )
 _REPEATED = frozenset({"party", "milestone.planned", "source.url"})
 """What a row may state several times. Of amounts, the first is taken: further ones are often parts of it."""
-_BOTH = "{{{0}}} ({{{1}}})"
-"""The text of a mapping with two columns."""
 _REMARK = re.compile(r"\b(notes?|quote|comments?|remarks?|wikidata|ids?)\b|비고|메모", re.IGNORECASE)
 """What a column's name contains that is about another column's value."""
 _SEPARATORS = (";", r"\|", r",(?=\S)")
@@ -240,39 +242,84 @@ class _Drafter:
     def draft(self) -> Draft:
         """The mapping and its guesses."""
         key = self._key()
-        found = self.sheet.table(lambda cells: key.name in cells)
+        found = self.sheet.table(lambda cells: all(column.name in cells for column in key))
         if found is not None and found.header_row != self.table.header_row:
             # A row above the header has the name of the key too: a header of two rows.
             self.header_row = self.table.header_row
-        texts = [column for column in self.columns if column is not key and column.kind in ("text", "choice")]
+        texts = [column for column in self.columns if [column] != key and column.kind in ("text", "choice")]
         names = [column for pattern in (_TITLE, _DESCRIPTION) for column in texts if pattern.search(column.name)]
-        title = (names or [key])[0]
+        title = (names or key)[0]
         for column in self.columns:
-            meaning = _meaning(column) if column not in (key, title) else None
+            # A column of a combined key may have a meaning of its own, such as the city.
+            meaning = _meaning(column) if column is not title and [column] != key else None
             if meaning is not None and (meaning in _REPEATED or meaning not in self.by_meaning):
                 self.by_meaning.setdefault(meaning, []).append(column)
         text = "\n".join(self._lines(key, title)) + "\n"
-        used = {key.name, title.name} | {c.name for columns in self.by_meaning.values() for c in columns}
+        used = (
+            {title.name}
+            | {column.name for column in key}
+            | {c.name for columns in self.by_meaning.values() for c in columns}
+        )
         for column in self.columns:
             if column.name in used:
                 meaning = next((m for m, columns in self.by_meaning.items() if column in columns), "")
-                meaning = meaning or ("deal.key" if column is key else "deal.title")
+                meaning = meaning or (
+                    "deal.key" if (column in key and column is not title) or [column] == key else "deal.title"
+                )
                 self.guesses.append(ImportText("guessed", column=column.name, field=meaning))
             elif column.filled:
                 self.guesses.append(ImportText("without-place", column=column.name, kind=column.kind))
         return Draft(text, self.guesses)
 
-    def _key(self) -> SheetColumn:
+    def _key(self) -> list[SheetColumn]:
+        """The column that identifies each row, or the fewest columns that do so together."""
         unique = [column for column in self.columns if column.is_unique]
         named = [column for column in unique if _KEY.search(column.name.replace("_", " "))]
         texts = [column for column in unique if column.kind in ("text", "choice")]
         titles = [column for column in texts if _TITLE.search(column.name)]
-        found: list[SheetColumn] = [*named, *titles, *texts, *unique]
-        if not found:
+        others = [column for column in texts if not _says_more(column)]
+        if found := [*named, *titles, *others]:
+            return found[:1]
+        if combined := self._combined_key():
+            return combined
+        if not unique:
             self.guesses.append(ImportText("no-unique-column"))
-        return (found or self.columns)[0]
+        return [*texts, *unique, *self.columns][:1]
 
-    def _lines(self, key: SheetColumn, title: SheetColumn) -> Iterator[str]:
+    def _combined_key(self) -> list[SheetColumn]:
+        """The fewest columns that are unique together over the whole sheet; those that name things come first."""
+        names = Counter(self.table.header)
+        places = {
+            column.name: place
+            for place, name in enumerate(self.table.header)
+            for column in self.columns
+            if column.name == name
+        }
+        sample = list(islice(self._rows(), SAMPLE_ROWS))
+        whole = [
+            column
+            for column in self.columns
+            if column.filled == len(sample) and names[column.name] == 1 and not set("{}") & set(column.name)
+        ]
+        ranked = sorted((c for c in whole if _rank(c) is not None), key=lambda column: _rank(column) or 0)[:MAX_PARTS]
+        candidates = [
+            list(columns)
+            for count in (2, 3)
+            for columns in combinations(ranked, count)
+            if _is_unique(sample, [places[column.name] for column in columns])
+        ]
+        for columns in candidates[:MAX_CANDIDATES]:
+            if _is_unique(self._rows(), [places[column.name] for column in columns]):
+                found = sorted(columns, key=lambda column: places[column.name])
+                self.guesses.append(ImportText("guessed-key", columns=" + ".join(column.name for column in found)))
+                return found
+        return []
+
+    def _rows(self) -> Iterable[SheetRow]:
+        table = self.sheet.table(header_row=self.table.header_row)
+        return table.rows if table is not None else ()
+
+    def _lines(self, key: list[SheetColumn], title: SheetColumn) -> Iterator[str]:
         name = values.slugify(self.table.name)[:15].strip("-")
         yield f"# A draft for the sheet '{self.table.name}'. Check each line; docs/import.md explains them."
         yield "#"
@@ -296,10 +343,7 @@ class _Drafter:
         yield from ("", "[[source]]", f"publisher = {_string(self.table.name)}", f"title = {_string(self.table.name)}")
         for column in self.by_meaning.get("source.url", ()):
             yield from ("", "[[source]]", f"url = {_from(column)}")
-        yield from ("", "[deal]", f"key = {_string(key.name)}", f"slug = {_string(f'{name}-')}")
-        is_filled = title is key or title.filled + len(title.empty_words) >= key.filled
-        # Where the column is empty, the deal has its key as title.
-        yield f"title = {_from(title) if is_filled else f'{{ text = {_string(_BOTH.format(title.name, key.name))} }}'}"
+        yield from self._deal(key, title, f"{name}-")
         yield 'kind = "investment"'
         if dates := self.by_meaning.get("effective_on"):
             yield f"effective_on = {_from(dates[0])}"
@@ -308,6 +352,19 @@ class _Drafter:
             yield from ("", "[deal.classifications]")
             yield from (f"{meaning.partition('.')[2]} = {_from(found[0])}" for meaning, found in axes.items())
         yield from self._blocks()
+
+    def _deal(self, key: list[SheetColumn], title: SheetColumn, slug: str) -> Iterator[str]:
+        together = ", ".join(f"{{{column.name}}}" for column in key)
+        named = _string(key[0].name) if len(key) == 1 else f"{{ text = {_string(together)} }}  # a guess"
+        yield from ("", "[deal]", f"key = {named}", f"slug = {_string(slug)}")
+        if len(key) > 1 and title in key:
+            # The title alone would be that of several deals.
+            yield f"title = {{ text = {_string(together)} }}"
+        elif [title] == key or title.filled + len(title.empty_words) >= key[0].filled:
+            yield f"title = {_from(title)}"
+        else:
+            # Where the column is empty, the deal has its key as title.
+            yield f"title = {{ text = {_string(f'{{{title.name}}} ({together})')} }}"
 
     def _sheet(self) -> Iterator[str]:
         if self.header_row is not None or not self.is_only:
@@ -348,6 +405,41 @@ class _Drafter:
                 "[[status]]",
                 f"stage = {{ column = {_string(column.name)}, table = {{ {_stages(column)} }} }}",
             )
+
+
+_RANKS = ("deal.title", "party", "site.locality", "site.place", "", "effective_on", "milestone.planned")
+"""What may be a part of a combined key, the best first: names, and dates if they do not suffice.
+
+Amounts, quantities and states change from one edition to the next.
+"""
+
+
+def _rank(column: SheetColumn) -> int | None:
+    """The place of a column among those of a combined key; None if it cannot be one."""
+    is_title = column.kind in ("text", "choice") and _TITLE.search(column.name)
+    meaning = "deal.title" if is_title else (_meaning(column) or "")
+    if meaning.startswith("classifications."):
+        meaning = ""
+    if meaning not in _RANKS or _says_more(column) or (not meaning and column.kind not in ("text", "choice")):
+        return None
+    return _RANKS.index(meaning)
+
+
+def _says_more(column: SheetColumn) -> bool:
+    """Whether a column is a description or a remark, which names nothing."""
+    name = column.name.replace("_", " ")
+    return bool(_REMARK.search(name) or _DESCRIPTION.search(name))
+
+
+def _is_unique(rows: Iterable[SheetRow], places: Sequence[int]) -> bool:
+    """Whether the cells at these places are filled and together differ in all rows. Only their hashes are kept."""
+    seen: set[int] = set()
+    for count, row in enumerate(rows, 1):
+        texts = tuple(row.cell(place).casefold() for place in places)
+        seen.add(hash(texts))
+        if not all(texts) or len(seen) < count:
+            return False
+    return len(seen) > 1
 
 
 def _meaning(column: SheetColumn) -> str | None:

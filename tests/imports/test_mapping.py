@@ -476,3 +476,42 @@ def test_draft_makes_a_title_where_the_column_of_names_is_empty(tmp_path: Path) 
     events = [msgspec.json.decode(line.line)["event"] for line in made.lines()]
     titles = [event["title"]["en"] for event in events if event["type"] == "deal_registered"]
     assert titles[:2] == ["(S0)", "Site 1 (S1)"]
+
+
+SITES = (
+    "Name,City,Status,Capex (USD million),Notes",
+    "Data centre,Ulsan,Planned,10,first of its kind",
+    "Data centre,Busan,Planned,20,second",
+    "Office,Ulsan,Running,30,third",
+    "Office,Busan,Running,40,fourth",
+)
+
+
+def test_draft_combines_columns_where_none_identifies_each_row(tmp_path: Path) -> None:
+    """Amounts and remarks are unique by chance."""
+    (tmp_path / "list.csv").write_text("\n".join(SITES), "utf-8")
+    with workbook.open_sheets([tmp_path / "list.csv"]) as sheets:
+        draft = describe(sheets)
+        mapping = mappings.parse(draft.mapping)
+        made = planned(sheets, mapping)
+    assert mapping.key_columns == (("Name",), ("City",))
+    assert [guess.params["columns"] for guess in draft.guesses if guess.code == "guessed-key"] == ["Name + City"]
+    assert made.errors == []
+    events = [msgspec.json.decode(line.line)["event"] for line in made.lines()]
+    titles = [event["title"]["en"] for event in events if event["type"] == "deal_registered"]
+    assert titles == ["Data centre, Ulsan", "Data centre, Busan", "Office, Ulsan", "Office, Busan"]
+    assert {event["locality"] for event in events if event["type"] == "site_announced"} == {"Ulsan", "Busan"}
+
+
+def test_combined_key_is_unique_over_the_whole_sheet(tmp_path: Path) -> None:
+    """Not only over the rows from which the draft is made."""
+    rows = [f"Plant {i // 2},{'Ulsan' if i % 2 else 'Busan'},Owner {i // 3 if i < 2500 else i}" for i in range(3000)]
+    (tmp_path / "list.csv").write_text("\n".join(("Name,City,Company", *rows)), "utf-8")
+    with workbook.open_sheets([tmp_path / "list.csv"]) as sheets:
+        assert mappings.parse(describe(sheets).mapping).key_columns == (("Name",), ("City",))
+    (tmp_path / "list.csv").write_text("\n".join(("Name,City,Company", *rows, "Plant 1,Ulsan,Another")), "utf-8")
+    with workbook.open_sheets([tmp_path / "list.csv"]) as sheets:
+        assert len(mappings.parse(describe(sheets).mapping).key_columns) == 3
+    (tmp_path / "list.csv").write_text("\n".join(("Name,City,Company", *rows, rows[0])), "utf-8")
+    with workbook.open_sheets([tmp_path / "list.csv"]) as sheets:
+        assert describe(sheets).guesses[0].code == "no-unique-column"

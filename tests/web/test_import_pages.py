@@ -364,3 +364,17 @@ async def test_korean_sheet_of_excel_is_imported_through_the_page(importer: http
     await run(importer, path)
     found = await importer.get("/v1/deals", params={"identifier": f"{slug}:{slug}-1"})
     assert [deal["title"]["ko"] for deal in found.json()["deals"]] == ["울산 데이터센터"]
+
+
+async def test_page_drafts_a_key_of_several_columns(importer: httpx.AsyncClient, slug: str) -> None:
+    sheet = "Name,City\nData centre,Ulsan\nData centre,Busan\nOffice,Ulsan\nOffice,Busan\n"
+    path = await upload(importer, "list.csv", sheet.encode())
+    page = (await importer.get(path)).text
+    assert "these do so together, and are the key: Name + City" in page
+    fields = fields_of(page)
+    assert fields["deal/key:text"] == "{Name}, {City}"
+    saved = {**fields, "options/scheme": slug, "source/0/publisher:text": "A list", "do": "save"}
+    await send(importer, f"{path}/mapping", **saved)
+    await run(importer, path)
+    found = (await importer.get("/v1/deals", params={"identifier": f"{slug}:Office, Busan"})).json()["deals"]
+    assert [deal["title"]["en"] for deal in found] == ["Office, Busan"]
