@@ -20,7 +20,7 @@ from registry.i18n import LANGUAGES
 from registry.web.fields import LABEL_KINDS
 from registry.web.format import ValueFormatter, capitalized, shown
 from registry.web.forms.parse import CLEAR, FRAME, filled_rows, typed_languages
-from registry.web.forms.structure import StructField, nested_struct, repeated_struct, struct_fields
+from registry.web.forms.structure import AMOUNT_PARTS, StructField, nested_struct, repeated_struct, struct_fields
 from registry.web.i18n import DOT, N_
 
 MIN_ROWS = {"parties": 3, "sources": 1}
@@ -193,19 +193,25 @@ class _FormBuilder:
                     yield InputField(built.name, built.label, built.value, built.kind, hint=built.hint, **clear)
                     clear = {}
         else:
-            options = self._options(field)
-            yield InputField(
-                pointer,
-                self.here.words.translate(N_("%(item)s id"), item=label) if self._introduces(field) else label,
-                self.typed.get(pointer, ""),
-                kind=_input_kind(field),
-                required=field.required,
-                hint="" if options else self._hint(field),
-                options=options,
-                suggestions=tuple(LANGUAGES) if field.name == "language" else (),
-                lookup=self._lookup(field.name),
-                **self._clear(pointer, field),
-            )
+            yield self._input(pointer, label, field)
+            for part in AMOUNT_PARTS if field.type is Amount else ():
+                yield from self.fields(pointer, part)
+
+    def _input(self, pointer: str, label: str, field: StructField) -> InputField:
+        """The form field of a value that is one text."""
+        options = self._options(field)
+        return InputField(
+            pointer,
+            self.here.words.translate(N_("%(item)s id"), item=label) if self._introduces(field) else label,
+            self.typed.get(pointer, ""),
+            kind=_input_kind(field),
+            required=field.required,
+            hint="" if options else self._hint(field),
+            options=options,
+            suggestions=tuple(LANGUAGES) if field.name == "language" else (),
+            lookup=self._lookup(field.name),
+            **self._clear(pointer, field),
+        )
 
     def _introduces(self, field: StructField) -> bool:
         """Whether the field has the id of an item that the event adds to the deal."""

@@ -18,7 +18,7 @@ from registry.events.edtf import quarter_as_edtf
 from registry.events.types import Announcement, ClaimReported, Event
 from registry.events.values import Amount, Classifications, Localized, Source
 from registry.i18n import DEFAULT_LANGUAGE, LANGUAGES
-from registry.web.forms.structure import StructField, nested_struct, repeated_struct, struct_fields
+from registry.web.forms.structure import AMOUNT_PARTS, StructField, nested_struct, repeated_struct, struct_fields
 from registry.web.numbers import figures
 
 MAX_INTEGER_DIGITS = 18
@@ -47,6 +47,8 @@ def form_values(
             continue
         if isinstance(value, Amount):
             typed[pointer] = amount_text(value, language)
+            for part in AMOUNT_PARTS:
+                typed[f"{pointer}/{part.name}"] = str(getattr(value, part.name) or "")
         elif isinstance(value, Classifications):
             typed[pointer] = "\n".join(f"{axis}: {', '.join(codes)}" for axis, codes in value.items())
         elif repeated_struct(field.type):
@@ -156,23 +158,27 @@ class _FormParser:
     def _amount(self, pointer: str, name: str, event: dict[str, Any]) -> str | None:
         """Parse an amount into the event. Returns the amount basis that its text states."""
         text = self.typed.get(pointer, "").strip()
-        if not text:
+        parts = {part.name: self._value(f"{pointer}/{part.name}", part) for part in AMOUNT_PARTS}
+        if not text and not any(parts.values()):
             return None
         if self.original is not None and any(before.get(pointer) == text for before in self.before):
-            amount: Amount = getattr(self.original, name)
-            event[name], self.parsed.readings[pointer] = msgspec.to_builtins(amount), amount
+            self._set_amount(pointer, name, event, getattr(self.original, name), parts)
             return None
         try:
             parsed = money.parse(text)
         except money.AmountParseError as error:
             self.parsed.field_errors.append(FieldError(f"/{pointer}", "amount", problem=error.message))
             return None
-        corrected = getattr(self.original, name, None)
-        read = parsed.amount
-        if isinstance(corrected, Amount):
-            read = replace(read, figure=corrected.figure, price_year=corrected.price_year)
-        event[name], self.parsed.readings[pointer] = msgspec.to_builtins(read), read
+        self._set_amount(pointer, name, event, parsed.amount, parts)
         return parsed.basis
+
+    def _set_amount(
+        self, pointer: str, name: str, event: dict[str, Any], amount: Amount, parts: Mapping[str, Any]
+    ) -> None:
+        """Put an amount into the event, with what the form has beside its text."""
+        plain = msgspec.to_builtins(replace(amount, figure=None, price_year=None))
+        event[name] = plain | {part: value for part, value in parts.items() if value is not None}
+        self.parsed.readings[pointer] = amount
 
     def _claimed_value(self, event: dict[str, Any]) -> None:
         """Give a claimed value the type of the field that it belongs to."""

@@ -54,6 +54,10 @@ def unwrap_type(hint: Any) -> tuple[Any, bool, bool]:
     return hint, False, False
 
 
+AMOUNT_PARTS = tuple(field for field in struct_fields(Amount) if field.name in ("figure", "price_year"))
+"""The fields of an amount that are not in its text."""
+
+
 def nested_struct(core: Any) -> type[Struct] | None:
     """The struct whose fields a form shows one by one. An amount is one field: it is typed as text."""
     return core if isinstance(core, type) and issubclass(core, Struct) and core is not Amount else None
