@@ -17,7 +17,7 @@ from gettext import GNUTranslations
 from importlib import resources
 from importlib.resources.abc import Traversable
 from io import BytesIO
-from typing import Any, ClassVar, TypeAlias, Union
+from typing import Any, ClassVar, Self, TypeAlias, Union
 
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
@@ -48,6 +48,10 @@ class Message:
     def __init__(self, code: str, /, **params: Parameter) -> None:
         self.code = code
         self.params = params
+
+    def with_params(self, **changed: Parameter) -> Self:
+        """The same text with some parameters changed."""
+        return type(self)(self.code, **{**self.params, **changed})
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and (self.code, self.params) == (other.code, other.params)

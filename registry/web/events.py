@@ -28,7 +28,6 @@ from registry.schemas import encode
 from registry.transparency.bundles import verify_bundle
 from registry.transparency.checkpoint import VerifierKey
 from registry.transparency.evidence import Evidence
-from registry.transparency.findings import Finding
 from registry.web import render
 from registry.web.cache import cached_page
 from registry.web.citations import CitedProof, cite
@@ -107,7 +106,7 @@ class EventPages(Controller):
             name = texts.words.localized(title, recorded.slug)
             if "stream" in check.text.params:
                 # The verdict names the deal as the page does.
-                check = replace(check, text=Finding(check.text.code, **{**check.text.params, "stream": name}))
+                check = replace(check, text=check.text.with_params(stream=name))
             return render.render(
                 page,
                 "event.html",

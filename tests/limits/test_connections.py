@@ -108,11 +108,15 @@ async def test_body_that_arrives_after_its_answer_keeps_the_connection_open_for_
 
 async def test_client_that_does_not_read_its_answers_is_disconnected(limited: Service) -> None:
     request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    async with connected(limited) as attacker:
-        await attacker.send(request * 200)
-        # The service writes no more than the sockets' buffers hold, so the end comes before all answers.
-        await asyncio.sleep(2 * LIMITS.write_seconds + 1)
-        assert (await attacker.answer()).count(b"HTTP/1.1 200 ") < 200
+    for seconds in (3, 10, 30):  # A busy machine notices it later.
+        async with connected(limited) as attacker:
+            await attacker.send(request * 200)
+            # The service writes no more than the sockets' buffers hold, so the end comes before all answers.
+            await asyncio.sleep(seconds * LIMITS.write_seconds)
+            if (await attacker.answer()).count(b"HTTP/1.1 200 ") < 200:
+                break
+    else:
+        pytest.fail("all answers were sent")
     assert await others_are_served(limited)
 
 

@@ -25,6 +25,7 @@ async def test_page_of_the_api_is_dark_in_a_dark_browser_and_says_its_language(w
     await expect(page.locator("html.dark-mode")).to_be_visible()
     assert await page.evaluate(background) != "rgb(255, 255, 255)"
     await page.emulate_media(color_scheme="light")
+    await expect(page.locator("html.dark-mode")).to_have_count(0)
     assert await page.evaluate(background) == "rgb(255, 255, 255)"
     await expect(page.locator(".about")).to_contain_text("This reference is in English.")
 
