@@ -264,7 +264,7 @@ class IdConflict(RegistryError):
 
 
 class Overloaded(RegistryError):
-    """The write queue is full, all connections, files or memory for bodies are in use, or the service stops."""
+    """The write queue is full, all connections, files or memory are in use, or the service stops."""
 
     code = "overloaded"
 

@@ -14,7 +14,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from duckdb import DuckDBPyConnection
 
+from registry.errors import Overloaded
 from registry.infra import postgres
 from registry.infra.postgres import Pool
 from registry.projections.columnar import ColumnarCopy, following, search_index
@@ -229,6 +231,7 @@ async def test_rows_that_are_written_again_are_copied_again(recorder: Any, pool:
 KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
+from registry.errors import Overloaded
 from registry.infra import postgres
 from registry.projections.columnar import ColumnarCopy
 from registry.projections.columnar import following
@@ -393,3 +396,13 @@ async def test_copy_follows_by_itself_only_while_questions_are_asked(
         async with asyncio.timeout(30):
             while copy.position < position:  # noqa: ASYNC110 - the copy has no event for it
                 await asyncio.sleep(0.01)
+
+
+async def test_question_that_finds_no_memory_is_refused(recorder: Any, pool: Pool, tmp_path: Path) -> None:
+    def large(cursor: DuckDBPyConnection, _: Kept) -> Any:
+        return cursor.execute("SELECT len(list(number ORDER BY number)) FROM range(100000000) AS t(number)").fetchone()
+
+    async with ColumnarCopy(pool, tmp_path) as copy:
+        with pytest.raises(Overloaded):
+            await copy.ask(0, large)
+        assert await copy.ask(0, lambda cursor, _: cursor.execute("SELECT 1").fetchone()) == (1,)

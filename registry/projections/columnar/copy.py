@@ -21,7 +21,7 @@ from typing import Any, Self, TypeVar
 import duckdb
 from duckdb import DuckDBPyConnection
 
-from registry.errors import PortfolioUnavailable
+from registry.errors import Overloaded, PortfolioUnavailable
 from registry.infra import tasks
 from registry.infra.postgres import Connection, Pool
 from registry.projections.columnar.files import CopyDirectory
@@ -146,6 +146,7 @@ class ColumnarCopy:
 
         Raises:
             PortfolioUnavailable: The copy, or the index of texts, takes longer than questions wait.
+            Overloaded: The questions that run now need all the memory that DuckDB may use.
         """
         self._asked_at = asyncio.get_running_loop().time()
         await self._wait(self.follow(position), None)
@@ -162,6 +163,9 @@ class ColumnarCopy:
                 await self._start_again(error)
             state = self._state
             answer = await self._answered(question, position, is_long, searches)
+        except duckdb.OutOfMemoryException as error:
+            log.warning("a question found no memory: %s", error)
+            raise Overloaded from error
         if key is not None and state is self._state:
             answers[key] = answer
             if len(answers) > MAX_ANSWERS:
