@@ -16,6 +16,7 @@ LABEL_KINDS: dict[str, tuple[str, ...]] = {
     "certainty": ("certainty",),
     "commitment": ("commitment",),
     "control": ("control",),
+    "figure": ("amount_figure",),
     "gpus_qualifier": ("qualifier",),
     "instrument": ("instrument",),
     "kind": ("kind", "milestone", "name_kind", "setback_kind", "incentive_kind"),

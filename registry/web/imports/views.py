@@ -179,6 +179,4 @@ def _label_kind(field: FormField, block: str) -> str:
     if field.name == "kind":
         own = {"milestone": "milestone", "setback": "setback_kind", "incentive": "incentive_kind"}
         return own.get(block, "kind")
-    if field.name == "figure":
-        return "amount_figure"
     return LABEL_KINDS.get(field.name, (field.name,))[0]
