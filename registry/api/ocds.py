@@ -22,6 +22,7 @@ from registry.infra.settings import Settings
 from registry.infra.threads import answer_apart, while_asked
 from registry.queries.deals import DealQueries
 from registry.standards import ocds
+from registry.standards.ocds_objects import ocid
 
 
 class OcdsController(Controller):
@@ -62,7 +63,7 @@ class OcdsController(Controller):
 
         def content(found: ocds.History) -> dict[str, Any]:
             record = {
-                "ocid": ocds.ocid(settings.ocid_prefix, deal),
+                "ocid": ocid(settings.ocid_prefix, deal),
                 "releases": _releases(settings, deal, found),
                 "compiledRelease": ocds.compiled_release(settings.ocid_prefix, deal, found),
             }

@@ -1,4 +1,8 @@
-"""Drafts a mapping for a sheet: its columns with their types, what they may mean, and which have no place yet."""
+"""Drafts a mapping for a sheet: its columns with their types, what they may mean, and which have no place yet.
+
+What names and texts mean is guessed in `column_meanings.py`. The lines of a draft are written here, in their order;
+hence the length of this file.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,18 @@ from itertools import combinations, islice
 from msgspec import Struct, field
 
 from registry.imports import values
+from registry.imports.column_meanings import (
+    DESCRIPTION,
+    EMPTY_WORDS,
+    KEY,
+    REPEATED,
+    TITLE,
+    meaning_of,
+    role_of,
+    says_more,
+    stage_of,
+    unit_of,
+)
 from registry.imports.messages import ImportText
 from registry.imports.values import ValueProblem
 from registry.imports.workbook import MAX_PREAMBLE_ROWS, Sheet, SheetRow, Table, header_of, named_first
@@ -51,40 +67,8 @@ class Draft(Struct):
     guesses: list[ImportText]
 
 
-_MEANINGS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    # What a column's name contains, the field that it may be, and the kinds of values that the field takes.
-    (r"\b(capex|investment|amount|cost|usd|krw|eur|value|투자)|\$", "pledge.amount", ("number", "amount")),
-    (
-        r"\b(company|companies|owner|investor|developer|operator|manufacturer|parent|sponsor)|기업|회사",
-        "party",
-        ("text", "choice"),
-    ),
-    (r"\b(state|province|country|region|nation)\b|국가|지역|시도", "site.place", ("text", "choice")),
-    (r"\baddress|location\b|주소", "site.address", ("text", "choice")),
-    (r"\b(city|town|locality|county)\b|도시", "site.locality", ("text", "choice")),
-    (r"^lat(itude)?$|위도", "site.latitude", ("number", "text")),
-    (r"^(lon|lng|long|longitude)$|경도", "site.longitude", ("number", "text")),
-    (r"\bpower|capacity.*\bmw\b|\(mw\)|\bmw\b|전력", "site.power_mw", ("number",)),
-    (r"\bgpus?\b|\b(number|count) of .*(chips|accelerators)", "site.gpus", ("number",)),
-    (r"\bh100", "metric.h100_equivalents", ("number",)),
-    (r"\bjobs|employment|고용", "metric.jobs", ("number",)),
-    (r"\bannounce|공개일|발표", "effective_on", ("date",)),
-    (r"\b(start|operation(s|al)?|completion|online|cod)\b|가동|완공|준공", "milestone.planned", ("date",)),
-    (r"\bstatus|stage|phase\b|단계|상태", "status", ("choice", "text")),
-    (r"\b(technology|fuel|product)\b|기술", "classifications.technology", ("choice", "text")),
-    (r"\b(segment|sector|industry)\b|업종", "classifications.segment", ("choice", "text")),
-    (r"\b(project|facility|plant).?type\b", "classifications.project_type", ("choice", "text")),
-    (r"\b(url|link|source|website)\b|출처|링크", "source.url", ("url",)),
-)
-_REPEATED = frozenset({"party", "milestone.planned", "source.url"})
-"""What a row may state several times. Of amounts, the first is taken: further ones are often parts of it."""
-_REMARK = re.compile(r"\b(notes?|quote|comments?|remarks?|wikidata|ids?)\b|비고|메모", re.IGNORECASE)
-"""What a column's name contains that is about another column's value."""
 _SEPARATORS = (";", r"\|", r",(?=\S)")
 """What separates the items of a cell. A comma and a space may be a part of a name: `Alpha, Inc.`"""
-_KEY = re.compile(r"\b(unique.?)?id$|\bkey\b|\bcode$|번호$|^id\b", re.IGNORECASE)
-_TITLE = re.compile(r"\b(project|facility|plant|site|name|title|handle|deal)\b|명$|이름", re.IGNORECASE)
-_DESCRIPTION = re.compile(r"\bdescription\b|설명|내용", re.IGNORECASE)
 
 
 def describe(
@@ -163,7 +147,7 @@ def _has_fractions(texts: Sequence[str], decimal: str) -> bool:
 
 
 def _column(name: str, letter: str, texts: list[str], decimal: str) -> SheetColumn:
-    empty_words = [text for text in dict.fromkeys(texts) if text.casefold() in _EMPTY_WORDS]
+    empty_words = [text for text in dict.fromkeys(texts) if text.casefold() in EMPTY_WORDS]
     filled = [text for text in texts if text and text not in empty_words]
     counted = Counter(filled)
     kind, dates = _kind(filled, len(counted), decimal)
@@ -247,12 +231,12 @@ class _Drafter:
             # A row above the header has the name of the key too: a header of two rows.
             self.header_row = self.table.header_row
         texts = [column for column in self.columns if [column] != key and column.kind in ("text", "choice")]
-        names = [column for pattern in (_TITLE, _DESCRIPTION) for column in texts if pattern.search(column.name)]
+        names = [column for pattern in (TITLE, DESCRIPTION) for column in texts if pattern.search(column.name)]
         title = (names or key)[0]
         for column in self.columns:
             # A column of a combined key may have a meaning of its own, such as the city.
-            meaning = _meaning(column) if column is not title and [column] != key else None
-            if meaning is not None and (meaning in _REPEATED or meaning not in self.by_meaning):
+            meaning = meaning_of(column.name, column.kind) if column is not title and [column] != key else None
+            if meaning is not None and (meaning in REPEATED or meaning not in self.by_meaning):
                 self.by_meaning.setdefault(meaning, []).append(column)
         text = "\n".join(self._lines(key, title)) + "\n"
         used = (
@@ -274,10 +258,10 @@ class _Drafter:
     def _key(self) -> list[SheetColumn]:
         """The column that identifies each row, or the fewest columns that do so together."""
         unique = [column for column in self.columns if column.is_unique]
-        named = [column for column in unique if _KEY.search(column.name.replace("_", " "))]
+        named = [column for column in unique if KEY.search(column.name.replace("_", " "))]
         texts = [column for column in unique if column.kind in ("text", "choice")]
-        titles = [column for column in texts if _TITLE.search(column.name)]
-        others = [column for column in texts if not _says_more(column)]
+        titles = [column for column in texts if TITLE.search(column.name)]
+        others = [column for column in texts if not says_more(column.name)]
         if found := [*named, *titles, *others]:
             return found[:1]
         if combined := self._combined_key():
@@ -378,7 +362,7 @@ class _Drafter:
         for column in self.by_meaning.get("party", ()):
             split = f", split = {_string(column.separator)}" if column.separator else ""
             yield from ("", "[[party]]", f"organization = {{ column = {_string(column.name)}{split} }}")
-            yield f"role = {_string(_role(column.name))}"
+            yield f"role = {_string(role_of(column.name))}"
         site = {meaning: found[0] for meaning, found in self.by_meaning.items() if meaning.startswith("site.")}
         if site:
             yield from ("", "[[site]]", 'site = "site"')
@@ -387,7 +371,7 @@ class _Drafter:
             )
         for column in self.by_meaning.get("pledge.amount", ()):
             yield from ("", "[[pledge]]", 'pledge = "total"')
-            factor, currency = _unit(column.name)
+            factor, currency = unit_of(column.name)
             times = f', times = "{factor}"' if factor is not None else ""
             yield f"amount = {{ column = {_string(column.name)}{times} }}"
             if column.kind == "number":
@@ -416,19 +400,13 @@ Amounts, quantities and states change from one edition to the next.
 
 def _rank(column: SheetColumn) -> int | None:
     """The place of a column among those of a combined key; None if it cannot be one."""
-    is_title = column.kind in ("text", "choice") and _TITLE.search(column.name)
-    meaning = "deal.title" if is_title else (_meaning(column) or "")
+    is_title = column.kind in ("text", "choice") and TITLE.search(column.name)
+    meaning = "deal.title" if is_title else (meaning_of(column.name, column.kind) or "")
     if meaning.startswith("classifications."):
         meaning = ""
-    if meaning not in _RANKS or _says_more(column) or (not meaning and column.kind not in ("text", "choice")):
+    if meaning not in _RANKS or says_more(column.name) or (not meaning and column.kind not in ("text", "choice")):
         return None
     return _RANKS.index(meaning)
-
-
-def _says_more(column: SheetColumn) -> bool:
-    """Whether a column is a description or a remark, which names nothing."""
-    name = column.name.replace("_", " ")
-    return bool(_REMARK.search(name) or _DESCRIPTION.search(name))
 
 
 def _is_unique(rows: Iterable[SheetRow], places: Sequence[int]) -> bool:
@@ -442,76 +420,10 @@ def _is_unique(rows: Iterable[SheetRow], places: Sequence[int]) -> bool:
     return len(seen) > 1
 
 
-def _meaning(column: SheetColumn) -> str | None:
-    name = column.name.replace("_", " ")
-    if _REMARK.search(name):
-        return None
-    for pattern, meaning, kinds in _MEANINGS:
-        if column.kind in kinds and re.search(pattern, name, re.IGNORECASE):
-            return meaning
-    return None
-
-
-_FACTORS = (
-    (r"조\s?원", "1000000000000", "KRW"),
-    (r"억\s?원", "100000000", "KRW"),
-    (r"백만\s?원", "1000000", "KRW"),
-    (r"만\s?원", "10000", "KRW"),
-    (r"백만\s?(달러|불)", "1000000", "USD"),
-    (r"억\s?(달러|불)", "100000000", "USD"),
-    (r"billion|\bbn\b|\bb\b", "1000000000", None),
-    (r"million|\bmn\b|\bm\b", "1000000", None),
-    (r"thousand|\bk\b", "1000", None),
-)
-_CURRENCIES = (
-    (r"USD|US\$|\$|달러|불\b", "USD"),
-    (r"KRW|₩|원\b", "KRW"),
-    (r"EUR|€", "EUR"),
-    (r"GBP|£", "GBP"),
-    (r"JPY|¥", "JPY"),
-)
-
-
-def _unit(name: str) -> tuple[str | None, str | None]:
-    """The factor and the currency of a column of amounts, as far as its name says them."""
-    factor, currency = next(
-        ((factor, currency) for pattern, factor, currency in _FACTORS if re.search(pattern, name, re.IGNORECASE)),
-        (None, None),
-    )
-    named = next((code for pattern, code in _CURRENCIES if re.search(pattern, name, re.IGNORECASE)), None)
-    return factor, currency or named
-
-
-_ROLES = {"operator": "operator", "owner": "owner", "developer": "builder", "manufacturer": "supplier"}
-
-_EMPTY_WORDS = frozenset({"n/a", "na", "-", "–", "—", "none", "unknown", "tbd", "tba", "?", "미정", "없음", "미공개"})
-"""Texts that usually mean the same as an empty cell."""
-
-_STAGES = (
-    (r"retire|closed|decommission", "retired"),
-    (r"operat|online|complete|running|existing|가동|운영|준공", "operating"),
-    (r"construct|building|착공|건설|공사", "construction"),
-    (r"cancel|취소", "cancelled"),
-    (r"suspend|hold|pause|보류|중단", "suspended"),
-    (r"shelve|mothball", "shelved"),
-    (r"sign|협약", "signed"),
-    (r"commit|approved|확정", "committed"),
-    (r"announc|plan|propos|intend|발표|계획|예정|추진", "intention"),
-)
-
-
-def _role(name: str) -> str:
-    return next((role for word, role in _ROLES.items() if word in name.casefold()), "investor")
-
-
 def _stages(column: SheetColumn) -> str:
     """The column's values with the stages that they may mean. A value without a guess refuses its rows."""
-    stages = {text: _stage(text) for text in column.values or column.examples}
+    stages = {text: stage_of(text) for text in column.values or column.examples}
     return ", ".join(f"{_string(text)} = {_string(stage)}" for text, stage in stages.items() if stage is not None)
-
-
-def _stage(text: str) -> str | None:
-    return next((stage for pattern, stage in _STAGES if re.search(pattern, text, re.IGNORECASE)), None)
 
 
 def _of_site(meaning: str, column: SheetColumn) -> str:

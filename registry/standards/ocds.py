@@ -10,32 +10,34 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
-from registry.domain.deal import Deal, MilestoneState, PledgeState, RelationState, SiteState
+from registry.domain.deal import Deal
 from registry.domain.facts import HEADER, STAGE, FactKey
 from registry.domain.fold import DEALS
 from registry.domain.history import FoldedStream
 from registry.domain.sources import source_id
-from registry.events.edtf import first_day, last_day
 from registry.events.types import EventCorrected, EventVoided, Recorded
-from registry.events.values import Amount, Edtf, Horizon, Localized, Source
+from registry.events.values import Source
+from registry.standards.ocds_objects import (
+    LANGUAGE,
+    Json,
+    budget_item,
+    document,
+    location,
+    milestone_of,
+    ocid,
+    parties_of,
+    related_process,
+    texts,
+)
 
 VERSION = "1.1"
 ALWAYS = ("ocid", "id", "date", "tag", "language", "initiationType")
-LANGUAGE = "en"
-
-# The roles of OCDS that mean what ours do. The codelist is open: the other roles keep our codes.
-ROLES = {"investor": "funder", "financier": "funder", "supplier": "supplier", "builder": "supplier"}
-MILESTONE_TYPES = {"approval": "approval", "financing": "financing"}
-MILESTONE_STATUSES = {"planned": "scheduled", "reached": "met", "cancelled": "notMet"}
-
-Json = dict[str, Any]
 Path = tuple[str, ...]
 
 BUDGET: Path = ("planning", "budget")
@@ -62,11 +64,6 @@ class History(Struct, frozen=True):
 
     releases: tuple[Release, ...]
     compiled: Json
-
-
-def ocid(prefix: str, deal: str) -> str:
-    """The identifier of a deal's process."""
-    return f"{prefix}-{deal}"
 
 
 def history(prefix: str, deal: str, events: Iterable[Recorded]) -> History:
@@ -190,8 +187,8 @@ class _Parts:
         fields: dict[Path, Json | None] = {}
         deal = self._stream.final([fact for fact in facts if fact in (HEADER, STAGE)])
         if HEADER in facts:
-            texts = {**_texts("project", deal.title), **_texts("description", deal.summary)}
-            fields[BUDGET] = {"id": self._stream.slug, **texts}
+            described = {**texts("project", deal.title), **texts("description", deal.summary)}
+            fields[BUDGET] = {"id": self._stream.slug, **described}
         if STAGE in facts:
             stage = deal.stage
             shown = {"value": stage.value, "basis": stage.basis, "since": stage.since} if stage else None
@@ -208,14 +205,14 @@ class _Parts:
         payers = {pledge.by[0] for pledge in deal.pledges if len(pledge.by) == 1}
         named = self._stream.final(("parties", payer) for payer in payers)
         for pledge in deal.pledges:
-            lists[LISTS["pledges"]][pledge.pledge] = _pledge(named, pledge)
+            lists[LISTS["pledges"]][pledge.pledge] = budget_item(named, pledge)
             if len(pledge.by) == 1:
                 self._paid_by[pledge.by[0]].add(pledge.pledge)
         for shown in (
-            *((LISTS["milestones"], _milestone(milestone)) for milestone in deal.milestones),
-            *((LISTS["sites"], _location(site)) for site in deal.sites),
-            *((LISTS["parties"], party) for party in _parties(deal)),
-            *((LISTS["relations"], _related(self._prefix, relation)) for relation in deal.relations),
+            *((LISTS["milestones"], milestone_of(milestone)) for milestone in deal.milestones),
+            *((LISTS["sites"], location(site)) for site in deal.sites),
+            *((LISTS["parties"], party) for party in parties_of(deal)),
+            *((LISTS["relations"], related_process(self._prefix, relation)) for relation in deal.relations),
         ):
             lists[shown[0]][shown[1]["id"]] = shown[1]
         return lists
@@ -235,7 +232,7 @@ class _Parts:
                 if (id := source_id(source)) is not None:
                     self._citing[id][place] = source
                     touched[id] = None
-        return {id: _source(id, citing[max(citing)]) if (citing := self._citing[id]) else None for id in touched}
+        return {id: document(id, citing[max(citing)]) if (citing := self._citing[id]) else None for id in touched}
 
 
 def _named(event: Recorded, stream: FoldedStream[Deal]) -> Iterator[UUID]:
@@ -249,142 +246,6 @@ def _named(event: Recorded, stream: FoldedStream[Deal]) -> Iterator[UUID]:
                 named = known.recorded if known is not None else None
             case _:
                 named = None
-
-
-# --- a deal -----------------------------------------------------------------------------------------------------------
-
-
-def _pledge(deal: Deal, pledge: PledgeState) -> Json:
-    only = pledge.by[0] if len(pledge.by) == 1 else None
-    return {
-        "id": pledge.pledge,
-        **_texts("description", pledge.purpose),
-        "amount": _value(pledge.amount),
-        "amountBasis": pledge.amount_basis,
-        "commitment": pledge.commitment,
-        "status": pledge.status,
-        "period": _period(pledge.horizon),
-        "sourceParty": {"id": only, "name": _name_of(deal, only)} if only else None,
-        "sourceParties": list(pledge.by) if len(pledge.by) > 1 else None,
-    }
-
-
-def _value(amount: Amount | None) -> Json | None:
-    """An amount. A range, a qualifier and other currencies have fields of our own."""
-    if amount is None:
-        return None
-    return {
-        "amount": _number(amount.value),
-        "currency": amount.currency,
-        "qualifier": amount.qualifier,
-        "low": _number(amount.low),
-        "high": _number(amount.high),
-        "figure": amount.figure,
-        "priceYear": amount.price_year,
-        "wording": amount.wording,
-    }
-
-
-def _number(text: str | None) -> Decimal | None:
-    """A number of JSON with all its digits."""
-    return Decimal(text) if text is not None else None
-
-
-def _milestone(milestone: MilestoneState) -> Json:
-    return {
-        "id": milestone.milestone,
-        **_texts("title", milestone.name),
-        "type": MILESTONE_TYPES.get(milestone.kind, "delivery") if milestone.kind else None,
-        "code": milestone.kind,
-        "status": MILESTONE_STATUSES[milestone.status],
-        "dueDate": _last_instant(milestone.planned),
-        "dateMet": _last_instant(milestone.reached),
-        "dueDateStated": milestone.planned,
-        "dateMetStated": milestone.reached,
-    }
-
-
-def _location(site: SiteState) -> Json:
-    point = (
-        {"type": "Point", "coordinates": [Decimal(site.longitude), Decimal(site.latitude)]}
-        if site.latitude and site.longitude
-        else None
-    )
-    return {
-        "id": site.site,
-        **_texts("description", site.name),
-        "status": site.status,
-        "geometry": point,
-        "gazetteer": {"scheme": "ISO3166-2", "identifiers": [site.place]} if site.place else None,
-        "address": {"streetAddress": site.address, "locality": site.locality},
-    }
-
-
-def _parties(deal: Deal) -> list[Json]:
-    """One entry for each organization, with the roles that it has now; one that left keeps the day."""
-    parties: dict[str, Json] = {}
-    for party in deal.parties:
-        entry = parties.setdefault(party.organization, {"id": party.organization, "roles": []})
-        entry |= _texts("name", party.name)
-        role = ROLES.get(party.role, party.role) if party.role else None
-        if party.left_on is None:
-            entry.pop("leftOn", None)
-            if role and role not in entry["roles"]:
-                entry["roles"].append(role)
-        elif not entry["roles"]:
-            entry["leftOn"] = party.left_on
-    return list(parties.values())
-
-
-def _source(id: str, source: Source) -> Json:
-    return {
-        "id": id,
-        "title": source.title,
-        "publisher": source.publisher,
-        "url": source.url,
-        "datePublished": f"{source.published_on}T00:00:00Z" if source.published_on else None,
-        "language": source.language,
-    }
-
-
-def _related(prefix: str, relation: RelationState) -> Json:
-    return {
-        "id": ":".join(filter(None, (relation.relation, relation.pledge, relation.deal, relation.other_pledge))),
-        "relationship": [relation.relation],
-        "scheme": "ocid",
-        "identifier": ocid(prefix, relation.deal),
-    }
-
-
-def _name_of(deal: Deal, organization: str) -> str | None:
-    names = [party.name for party in deal.parties if party.organization == organization and party.name]
-    return _plain(names[-1]) if names else None
-
-
-def _texts(name: str, text: Localized | None) -> Json:
-    """A text in the language of the release, and its other languages with the standard's suffixes."""
-    if not text:
-        return {}
-    others = {f"{name}_{tag}": value for tag, value in text.items() if tag != LANGUAGE}
-    return {name: _plain(text), **others}
-
-
-def _plain(text: Localized) -> str:
-    return text.get(LANGUAGE) or next(iter(text.values()))
-
-
-def _period(horizon: Horizon | None) -> Json | None:
-    if horizon is None:
-        return None
-    return {
-        "startDate": f"{first_day(horizon.from_)}T00:00:00Z" if horizon.from_ else None,
-        "endDate": _last_instant(horizon.until),
-    }
-
-
-def _last_instant(loose: Edtf | None) -> str | None:
-    """The last possible day of a loose date, as OCDS's date-time."""
-    return f"{last_day(loose)}T23:59:59Z" if loose else None
 
 
 # --- the rules of merging ---------------------------------------------------------------------------------------------

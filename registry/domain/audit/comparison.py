@@ -2,7 +2,8 @@
 
 The comparison takes one fold and turns it into the other, one difference at a time: first what the record had wrong,
 then what left and what entered, in effective order. The state after each step is compared with the state before it, so
-each change of a field has a kind and a cause.
+each change of a field has a kind and a cause. The steps and what they change are one algorithm in one file; hence its
+length.
 """
 
 from __future__ import annotations

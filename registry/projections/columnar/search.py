@@ -4,7 +4,8 @@ What has such a text at the point is a hit; the best text that matches a token g
 
 A question keeps the texts of each token, and the hits of the tokens so far, in temporary tables of its cursor. DuckDB
 then knows how many there are, and the token with the fewest texts comes first: 100,000 deals that match one word are
-not looked at for two words that few have together.
+not looked at for two words that few have together. The search of lists and the search for everything stand in one file,
+because they find hits in the same way.
 """
 
 from __future__ import annotations
