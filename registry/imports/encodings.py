@@ -29,9 +29,9 @@ PART_BYTES = 64 * 1024
 def encoding_of(path: Path, named: str | None = None) -> str:
     """The encoding of a file, which decodes all of it.
 
-    UTF-16 has a byte order mark. Every file that is not UTF-8 is some text in Windows-1252, and many decode as CP949 by
-    chance: `Micron’s` is two ASCII letters less and a rare syllable. So CP949 is assumed only if most characters beyond
-    ASCII are syllables of KS X 1001, which nearly all of Korean text consists of, and whose two bytes are not ASCII.
+    UTF-16 has a byte order mark. Files in Windows-1252 often decode as CP949 by chance: the apostrophe and the `s` of
+    `Micron’s` become one rare syllable. So CP949 is assumed only if most characters beyond ASCII are syllables of
+    KS X 1001, which nearly all of Korean text consists of, and neither of whose two bytes is ASCII.
 
     Args:
         path: The file.
