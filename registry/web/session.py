@@ -190,7 +190,7 @@ async def read_signed_form(
 
     Raises:
         UnsupportedMediaType, TooLarge, InvalidParameter: As `read_form`.
-        Unauthorized: Nobody has signed in.
+        Unauthorized: The request has no session.
         CsrfError: The form was made for another session, or sent from another site.
     """
     sent = await read_form(page.request, max_bytes, max_fields)
