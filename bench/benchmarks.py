@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from bench.concurrency import flood, listeners, processes
 from bench.context import Bench
 from bench.internals import partitions, validation
-from bench.large_log import huge, importing, large, rebuilding
+from bench.large_log import disk, huge, importing, large, rebuilding
 from bench.one_deal import one_deal
 from bench.question_costs import asking, chart, exports, first_questions
 from bench.reading import pages, reading
@@ -32,6 +32,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "validation": validation,
     "partitions": partitions,
     "importing": importing,
+    "disk": disk,
     "large": large,
     "totals": asking("totals"),
     "lists": asking("lists"),

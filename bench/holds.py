@@ -15,7 +15,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -229,12 +229,14 @@ class Found(Struct):
         title: The request.
         hold: The longest hold of the tries.
         processor: The most seconds of processor time of the process that a try took.
+        seconds: How long each try took.
         statuses: Those of the answers.
     """
 
     title: str
     hold: Hold = Hold(0, 0, "")
     processor: float = 0
+    seconds: list[float] = msgspec.field(default_factory=list)
     statuses: list[int] = msgspec.field(default_factory=list)
 
     def __str__(self) -> str:
@@ -243,21 +245,34 @@ class Found(Struct):
         return f"{held:8.1f} {worked:8.1f} {used:9.0f}  {statuses:7}  {self.title[:100]}  {self.hold.place}"
 
 
-async def measure(client: httpx.AsyncClient, process: Process, sent: Sent, tries: int = TRIES) -> Found:
-    """Send a request some times."""
-    found = Found(sent.title)
+Send = Callable[[], Awaitable[int]]
+"""Sends a request, reads the answer to its end, and returns its status."""
+
+
+async def measure(process: Process, title: str, send: Send, tries: int = TRIES, pause: float = 0) -> Found:
+    """Send a request some times, each after a pause; what the service does in the pause counts as well."""
+    found = Found(title)
     for _ in range(tries):
         await process.hold()
-        used = process.processor_seconds
-        answer = await client.request(
-            sent.method, sent.path, content=sent.body, headers={"Content-Type": sent.media_type}
-        )
-        hold = await process.hold()
-        found.statuses.append(answer.status_code)
+        await asyncio.sleep(pause)
+        used, begin = process.processor_seconds, time.perf_counter()
+        found.statuses.append(await send())
+        found.seconds.append(time.perf_counter() - begin)
         found.processor = max(found.processor, process.processor_seconds - used)
+        hold = await process.hold()
         worst = max(found.hold, hold, key=lambda one: one.worked)
         found.hold = Hold(max(found.hold.held, hold.held), worst.worked, worst.place)
     return found
+
+
+async def ask(client: httpx.AsyncClient, process: Process, sent: Sent, tries: int = TRIES) -> Found:
+    """Measure a request."""
+
+    async def send() -> int:
+        headers = {"Content-Type": sent.media_type}
+        return (await client.request(sent.method, sent.path, content=sent.body, headers=headers)).status_code
+
+    return await measure(process, sent.title, send, tries)
 
 
 async def prepare(client: httpx.AsyncClient, events: int = BIG_EVENTS) -> dict[str, str]:
@@ -335,14 +350,14 @@ async def run(deals: int, folder: Path, only: str, kinds: list[str]) -> None:
         for path in COLD if "cold" in kinds else ():
             if only in path:
                 async with started(database) as (client, process):
-                    found(await measure(client, process, Sent(f"cold GET {path}", "GET", path), 1))
+                    found(await ask(client, process, Sent(f"cold GET {path}", "GET", path), 1))
         async with started(database) as (client, process):
             known = await prepare(client)
             lists = {"routes": routes(known), "questions": questions(workload.slug(1)), "bodies": bodies(known)}
             for kind in (kind for kind in lists if kind in kinds):
                 for sent in lists[kind]:
                     if only in sent.title:
-                        found(await measure(client, process, sent))
+                        found(await ask(client, process, sent))
     print(f"{'held':>8} {'worked':>8} {'processor':>9}")
     for result in sorted(results, key=lambda one: -max(one.hold.held, one.hold.worked)):
         print(result)

@@ -56,6 +56,32 @@ async def importing(bench: Bench) -> list[Measurement]:
         return await _importing(bench, log.database, grown, baseline)
 
 
+async def disk(bench: Bench) -> list[Measurement]:
+    """Bytes per event of the large log and of its projections, with their indexes."""
+    log = await prepared_log(bench, bench.sizes.large)
+    await vacuum(log.database)
+    events = await fetch_value(log.database.owner_url, "SELECT count(*) FROM events")
+    rows = []
+    for part, tables, most in (("the log", LOG_TABLES, 1_220), ("the projections", PROJECTION_TABLES, 2_160)):
+        sizes = {
+            table: await fetch_value(log.database.owner_url, f"SELECT pg_total_relation_size('{table}')") / events
+            for table in tables
+        }
+        largest = sorted(sizes.items(), key=lambda one: -one[1])
+        rows.append(
+            Measurement(
+                measure=f"disk: {part}, after {events:,} events",
+                ratios=[sum(sizes.values())],
+                must=most,
+                aim=None,
+                more=False,
+                unit=" bytes an event",
+                figures=", ".join(f"{table} {size:.0f}" for table, size in largest if size >= 0.5),
+            )
+        )
+    return rows
+
+
 async def large(bench: Bench) -> list[Measurement]:
     """Totals, lists and single requests with a log of a million events."""
     small = await prepared_log(bench, bench.sizes.small)

@@ -40,13 +40,14 @@ async def exported(client: httpx.AsyncClient, database: BenchDatabase, folder: P
     return connection
 
 
-async def download(client: httpx.AsyncClient, path: str, file: Path) -> None:
-    """Write what a path answers to a file."""
+async def download(client: httpx.AsyncClient, path: str, file: Path) -> int:
+    """Write what a path answers to a file; return the status."""
     async with client.stream("GET", path, headers={"Accept-Encoding": "identity"}) as answer:
         answer.raise_for_status()
         with file.open("wb") as opened:
             async for chunk in answer.aiter_raw():
                 opened.write(chunk)
+    return answer.status_code
 
 
 async def export_facts(database: BenchDatabase, folder: Path) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -15,13 +16,14 @@ from typing import Any
 import asyncpg
 import httpx
 
-from bench import peer, service, workload
+from bench import holds, peer, service, workload
 from bench.context import Bench
+from bench.holds import Found
 from bench.import_load import import_into
 from bench.prepared import prepared_log
 from bench.questions import Question, questions
 from bench.report import Measurement
-from bench.service import BenchDatabase, Hold
+from bench.service import BenchDatabase, Process
 from registry.domain.history import AsOf
 from registry.infra import postgres
 from registry.projections.columnar import ColumnarCopy
@@ -62,17 +64,17 @@ async def _ask(bench: Bench, database: BenchDatabase, group: str) -> list[Measur
         connection = await peer.exported(client, database, bench.folder / f"{database.name}_exported")
         head = (await client.get("/v1/deals?limit=1")).json()["position"]
         of_deal = await _of_deal(bench, client)
-        await process.hold()
-        holds: list[tuple[Hold, str]] = []
+        found: list[Found] = []
         async with _one_write_a_second(client, key):
             for question in questions(head)[group]:
-                rows.append(await _measured(bench, client, connection, question, of_deal))
-                holds.append((await process.hold(), question.title))
+                row, costs = await _measured(bench, client, process, connection, question, of_deal)
+                rows.append(row)
+                found += costs
         connection.close()
         memory = process.megabytes
     return [
         *rows,
-        _held("longest time that the event loop was held", holds),
+        _held("longest time that the event loop was held", found),
         _reported("memory of the service, the columnar copy included", memory, 500, 300, " MB"),
         _reported("start of a service until it has answered the portfolio page", start, 15, 5, " s"),
     ]
@@ -85,19 +87,23 @@ async def _of_deal(bench: Bench, client: httpx.AsyncClient) -> float:
 
 
 async def _measured(
-    bench: Bench, client: httpx.AsyncClient, connection: Any, question: Question, of_deal: float
-) -> Measurement:
+    bench: Bench, client: httpx.AsyncClient, process: Process, connection: Any, question: Question, of_deal: float
+) -> tuple[Measurement, list[Found]]:
+    async def send() -> int:
+        return (await client.get(question.path)).raise_for_status().status_code
+
     first, again, peers = [], [], []
     for _ in range(bench.sizes.repetitions):
-        await asyncio.sleep(1.1)  # so that something was written
-        first.append(await _milliseconds(client, question.path))
-        again.append(await _milliseconds(client, question.path))
+        first.append(await holds.measure(process, question.title, send, 1, pause=1.1))  # so that something was written
+        again.append(await holds.measure(process, question.title, send, 1))
         if question.sql is not None:
             peers.append(await _milliseconds_of(connection, question.sql))
+    times = [[one.seconds[0] * 1000 for one in costs] for costs in (first, again)]
+    peers = peers or [of_deal] * len(first)
     bench.log_progress(
-        f"{median(first):8.1f} ms  {median(again):8.1f} ms  {median(peers or [of_deal]):8.1f} ms  {question.title}"
+        f"{median(times[0]):8.1f} ms  {median(times[1]):8.1f} ms  {median(peers):8.1f} ms  {question.title}"
     )
-    return _compared(question, first, again, peers or [of_deal] * len(first))
+    return _compared(question, times[0], times[1], peers), [*first, *again]
 
 
 def _compared(question: Question, first: list[float], again: list[float], base: list[float]) -> Measurement:
@@ -116,12 +122,13 @@ def _reported(measure: str, value: float, must: float, aim: float, unit: str, fi
     return Measurement(measure=measure, ratios=[value], must=must, aim=aim, more=False, unit=unit, figures=figures)
 
 
-def _held(measure: str, holds: list[tuple[Hold, str]]) -> Measurement:
+def _held(measure: str, found: Sequence[Found]) -> Measurement:
     """The longest hold of the event loop, and beside it the longest work of the loop's own thread."""
-    hold, held_by = max(holds, key=lambda one: one[0].held)
-    work, worked_by = max(holds, key=lambda one: one[0].worked)
-    figures = f"by: {held_by}; work of its thread: {work.worked * 1000:.1f} ms by {worked_by}, in {work.place}"
-    return _reported(measure, hold.held * 1000, 20, 5, " ms", figures)
+    held = max(found, key=lambda one: one.hold.held)
+    worked = max(found, key=lambda one: one.hold.worked)
+    work = worked.hold
+    figures = f"by: {held.title}; work of its thread: {work.worked * 1000:.1f} ms by {worked.title}, in {work.place}"
+    return _reported(measure, held.hold.held * 1000, 20, 5, " ms", figures)
 
 
 async def _milliseconds(client: httpx.AsyncClient, path: str) -> float:
@@ -218,16 +225,14 @@ async def exports(bench: Bench) -> list[Measurement]:
         httpx.AsyncClient(base_url=process.url, timeout=600) as client,
     ):
         await service.answered(client, "/v1/deals?limit=1")
-        await process.hold()
-        holds: list[tuple[Hold, str]] = []
+        found: list[Found] = []
         for name in ("deals.csv", "pledges.csv", "events.ndjson"):
+            download = partial(peer.download, client, f"/v1/export/{name}", folder / name)
             ours, copies = [], []
             for _ in range(bench.sizes.repetitions):
-                begin = time.perf_counter()
-                await peer.download(client, f"/v1/export/{name}", folder / name)
-                ours.append(time.perf_counter() - begin)
+                found.append(await holds.measure(process, name, download, 1))
+                ours.append(found[-1].seconds[0])
                 copies.append(await _copy_seconds(log.database, folder / name))
-            holds.append((await process.hold(), name))
             size = (folder / name).stat().st_size / 2**20
             rows.append(
                 Measurement(
@@ -241,7 +246,7 @@ async def exports(bench: Bench) -> list[Measurement]:
         memory = process.megabytes
     return [
         *rows,
-        _held("longest time that the event loop was held by exports", holds),
+        _held("longest time that the event loop was held by exports", found),
         _reported("memory of the service after exports", memory, 500, 300, " MB"),
     ]
 

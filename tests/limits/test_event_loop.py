@@ -44,7 +44,7 @@ async def test_no_route_works_on_a_long_deal_in_the_event_loop(folder: Path) -> 
             short = {name: text.replace(holds.BIG, "deal-0000001") for name, text in known.items()}
             for sent in holds.routes({**short, "source": "none", "id": "none", "proposal": "none"}):
                 await client.get(sent.path)
-            found = [await holds.measure(client, process, sent, tries=1) for sent in holds.routes(known)]
+            found = [await holds.ask(client, process, sent, tries=1) for sent in holds.routes(known)]
     assert len(found) > 100
     assert max(one.hold.worked for one in found) > 0, "the loop is not watched"
     long = [one for one in found if one.hold.worked > BOUND_SECONDS]
