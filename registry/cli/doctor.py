@@ -70,7 +70,7 @@ def register(app: typer.Typer) -> None:
 
 @with_settings()
 def doctor(settings: Settings, as_json: AsJson = False) -> None:
-    """Check this machine and the settings. Ends with 1 if a check fails."""
+    """Check this machine and the settings. Exits with 1 if a check fails."""
     # What a check logs does not belong into the answer.
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     rows = list(_run_checks(settings))

@@ -23,7 +23,7 @@ from registry.projections.columnar import ColumnarCopy
 
 TEXTS = ("csv", "ndjson")
 
-WHAT = f"deals, pledges or events, as one of {', '.join(FORMATS)}: such as deals.csv."
+WHAT = f"deals, pledges, sites, metrics or events, as one of {', '.join(FORMATS)}: such as deals.csv."
 
 
 def register(app: typer.Typer) -> None:
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
 def export(
     settings: Settings,
     point: dict[str, Any],
-    what: Annotated[str | None, typer.Argument(metavar="WHAT.FORM", help=WHAT)] = None,
+    what: Annotated[str | None, typer.Argument(metavar="TABLE.FORMAT", help=WHAT)] = None,
     to: Annotated[str | None, typer.Option("--to", "-o", help="The file to write. Default: standard output.")] = None,
     organization: Annotated[str | None, typer.Option(help="Only deals in which this organization takes part.")] = None,
     deal: Annotated[str | None, typer.Option(help="For events: only those of this deal.")] = None,
@@ -49,13 +49,13 @@ def export(
         typer.Option(metavar="DIR", help="Write the fact tables as Parquet to this folder, from the database."),
     ] = None,
     every: Annotated[
-        float | None, typer.Option(min=0.1, help="With --parquet: write them again after so many seconds.")
+        float | None, typer.Option(min=0.1, help="With --parquet: write them again every so many seconds.")
     ] = None,
     url: Url = "",
 ) -> None:
-    """Write deals or pledges at a point in time, or the log, to a file; or the fact tables as Parquet.
+    """Write a table at a point in time, or the log, to a file; or the fact tables as Parquet.
 
-    The newest fact tables are in the folder `latest` of the named one, at the position that its manifest.json states.
+    With --parquet, the newest tables are in DIR/latest; manifest.json there states their log position.
     """
     if (what is None) == (parquet is None):
         stderr.print(f"registry: {rendered(Text('export_what'))}", markup=False)

@@ -25,7 +25,7 @@ PublishedOn = Annotated[str | None, typer.Option(help="The date on which the she
 Describe = Annotated[bool, typer.Option("--describe", help="Print a draft of a mapping for a sheet.")]
 Encoding = Annotated[
     str | None,
-    typer.Option(help="The encoding of CSV files, such as windows-1252. [as the file shows]", show_default=False),
+    typer.Option(help="The encoding of CSV files, such as windows-1252. Default: guessed.", show_default=False),
 ]
 SheetName = Annotated[
     str, typer.Option("--sheet", help="A part of the name of the sheet to describe.", show_default=False)

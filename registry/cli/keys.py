@@ -50,12 +50,10 @@ def register(app: typer.Typer) -> None:
 def create(
     settings: Settings,
     name: Annotated[
-        str | None, typer.Argument(help="Name of a new principal, a person or a system, that the key is for.")
+        str | None, typer.Argument(help="Name of a new principal (a person or a system) for the key.")
     ] = None,
     scope: Annotated[list[str] | None, typer.Option(help=f"{', '.join(SCOPES)}; may be repeated.")] = None,
-    principal: Annotated[
-        str | None, typer.Option(help="Id of the principal that the key is for, if registered.")
-    ] = None,
+    principal: Annotated[str | None, typer.Option(help="Id of a registered principal for the key.")] = None,
     kind: Annotated[str, typer.Option(help="Whether a new principal is a person or a system.")] = "person",
     days: Annotated[int | None, typer.Option(min=1, help="Days after which the key expires.")] = None,
     deal: Annotated[list[str] | None, typer.Option(help="Limit the key to this deal; may be repeated.")] = None,
@@ -63,7 +61,7 @@ def create(
         list[str] | None, typer.Option(help="Limit the key to this organization; may be repeated.")
     ] = None,
     source: Annotated[
-        list[str] | None, typer.Option(help="Limit the key to what cites this publisher; may be repeated.")
+        list[str] | None, typer.Option(help="Limit the key to announcements that cite this publisher; may be repeated.")
     ] = None,
 ) -> None:
     """Issue an API key. Its secret is shown once."""
@@ -106,7 +104,7 @@ def list_keys(settings: Settings, as_json: AsJson = False) -> None:
 @group.command()
 @with_settings("database_url", "owner_url", "data_dir")
 def revoke(settings: Settings, key: KeyId) -> None:
-    """Revoke an API key, in all processes at once. What it recorded remains."""
+    """Revoke an API key, in all processes at once. The events that it recorded remain."""
 
     async def end(pool: Pool, recorder: Recorder) -> None:
         principal = await _principal_of(pool, key)
@@ -123,9 +121,9 @@ def revoke(settings: Settings, key: KeyId) -> None:
 def rotate(
     settings: Settings,
     key: KeyId,
-    hours: Annotated[int, typer.Option(min=0, help="Hours that the old key goes on working.")] = 24,
+    hours: Annotated[int, typer.Option(min=0, help="Hours during which the old key still works.")] = 24,
 ) -> None:
-    """Issue a key with the rights of another one, which ends after some hours. The new secret is shown once."""
+    """Issue a new key with the rights of an old one, which then expires. The new secret is shown once."""
 
     async def issue(pool: Pool, recorder: Recorder) -> str:
         stream = await Principals(pool).require(await _principal_of(pool, key))

@@ -26,7 +26,9 @@ from registry.transparency.signing_keys import KeySource
 
 T = TypeVar("T")
 
-group = typer.Typer(no_args_is_help=True, help="The log's public keys and checkpoints.")
+group = typer.Typer(
+    no_args_is_help=True, help="Print the log's public keys, sign checkpoints, and settle a loss of events."
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -69,7 +71,7 @@ def rotate_key(settings: Settings) -> None:
 @group.command()
 @with_settings("database_url", "owner_url", "data_dir")
 def incidents(settings: Settings, as_json: AsJson = False) -> None:
-    """List the times at which the log lacked events that a service had acknowledged or signed, and what was decided."""
+    """List when the log lacked events that a service had acknowledged or signed, with the operator's decisions."""
 
     async def read(owner: Pool) -> list[Incident]:
         return await continuity.incidents(owner)
@@ -81,11 +83,11 @@ def incidents(settings: Settings, as_json: AsJson = False) -> None:
 @with_settings("database_url", "owner_url", "data_dir")
 def accept(
     settings: Settings,
-    reason: Annotated[str, typer.Option(help="Why the events cannot be restored; kept with the incident.")],
+    reason: Annotated[str, typer.Option(help="Why the events cannot be restored; stored with the incident.")],
     by: Annotated[str, typer.Option(help="Who decides.")],
     as_json: AsJson = False,
 ) -> None:
-    """Accept that events are lost, after an attempt to restore them: all services then go on with the log as it is."""
+    """Accept that events are lost, if they cannot be restored. All services then continue with the log as it is."""
     if not reason.strip() or not by.strip():
         raise typer.BadParameter(rendered(Text("incident_reason")))
 

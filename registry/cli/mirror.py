@@ -22,7 +22,7 @@ from registry.infra.settings import SETTINGS, Settings
 
 T = TypeVar("T")
 
-group = typer.Typer(no_args_is_help=True, help="What stopped a mirror, and an operator's decision.")
+group = typer.Typer(no_args_is_help=True, help="Show what stopped a mirror, and let it continue.")
 
 
 def register(app: typer.Typer) -> None:
@@ -38,8 +38,8 @@ def follow(
 ) -> None:
     """Run a read-only mirror of another registry: copy its log, verify every entry, and answer as it does.
 
-    The first start makes an empty database a mirror. Give the log's public keys with --follow-verifiers; without them,
-    the registry's own word is trusted once.
+    The first start makes an empty database a mirror. Give the log's public keys with --follow-verifiers; otherwise the
+    mirror trusts the keys that the other registry states at the first start.
     """
     run_service(replace(settings, follow=Settings.read({}, follow=url).follow))
 
@@ -47,7 +47,7 @@ def follow(
 @group.command()
 @with_settings("database_url", "owner_url", "data_dir")
 def incidents(settings: Settings, as_json: AsJson = False) -> None:
-    """List what contradicted, with the evidence, and what was decided."""
+    """List contradictions between the origin and the copied log, with the evidence and the operator's decisions."""
     show(_rows(_with_owner(settings, mirror_state.incidents), evidence=as_json), as_json=as_json)
 
 
@@ -55,14 +55,14 @@ def incidents(settings: Settings, as_json: AsJson = False) -> None:
 @with_settings("database_url", "owner_url", "data_dir")
 def accept(
     settings: Settings,
-    reason: Annotated[str, typer.Option(help="Why the mirror may go on; kept with the incident.")],
+    reason: Annotated[str, typer.Option(help="Why the mirror may continue; stored with the incident.")],
     by: Annotated[str, typer.Option(help="Who decides.")],
     key: Annotated[
-        list[str] | None, typer.Option(help="A new public key of the log to trust, if the operator there changed it.")
+        list[str] | None, typer.Option(help="A new public key of the log to trust, if its operator changed the key.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let a stopped mirror go on. What was copied stays, and all that follows is verified as before."""
+    """Let a stopped mirror continue. It keeps what it has copied, and verifies everything new as before."""
     if not reason.strip() or not by.strip():
         raise typer.BadParameter(rendered(Text("incident_reason")))
 

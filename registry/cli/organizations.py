@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
 @group.command("list")
 def list_organizations(
-    q: Annotated[str | None, typer.Option(help="Text that a name contains.", show_default=False)] = None,
+    q: Annotated[str | None, typer.Option(help="Words of a name.", show_default=False)] = None,
     effective_on: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Effective date (default: today).", show_default=False)
     ] = None,
@@ -103,7 +103,7 @@ def merge(file: File, dry_run: DryRun = False, url: Url = "", as_json: AsJson = 
 
 @group.command("unmerge")
 def unmerge(file: File, dry_run: DryRun = False, url: Url = "", as_json: AsJson = False) -> None:
-    """Undo the merges of a file. Each organization is as it was before."""
+    """Undo the merges of a file. Each organization is again as it was before."""
     with client(url) as service:
         _record(_Sending(service.unmerge_organizations, is_reversed=True), file, dry_run=dry_run, as_json=as_json)
 

@@ -94,7 +94,7 @@ def list_deals(
 
 @asking("published_on", "recorded_at", "position")
 def history(question: Question, deal: Deal) -> None:
-    """List a deal's events: what each changed, who recorded it, when, why, and on which source."""
+    """List a deal's events: what each changed, who recorded it, when, why, and from which source."""
     path = f"/v1/deals/{deal}/events"
     found = question.get(path)
     while (last := found["events"][-1])["version"] < found["version"]:
@@ -178,7 +178,7 @@ def totals(
     region: Annotated[str | None, typer.Option(help="Only deals with a site in this region (ISO 3166).")] = None,
     certificate: Certificate = False,
 ) -> None:
-    """Total amounts or another measure: the lower bound excludes possible double counting, the upper includes it."""
+    """Add up amounts or another measure. The lower bound excludes possible double counting, the upper includes it."""
     found = question.get(
         "/v1/totals",
         certificate=certificate or None,

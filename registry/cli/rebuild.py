@@ -28,7 +28,7 @@ def rebuild(
 ) -> None:
     """Recompute all projections from the log and replace the rows that differ.
 
-    With --check, only compare; a difference ends with 1.
+    With --check, only compare, and exit with 1 if a row differs.
     """
     with server.database(settings) as ready:
         if ready.owner_url is None:

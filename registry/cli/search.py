@@ -24,9 +24,9 @@ def search(
     question: Question,
     words: Query,
     kind: Annotated[str | None, typer.Option(help="Only this kind: deal, organization, place or source.")] = None,
-    limit: Annotated[int, typer.Option(help="The most hits of each kind.")] = 20,
+    limit: Annotated[int, typer.Option(help="Maximum number of hits of each kind.")] = 20,
 ) -> None:
-    """Find deals, organizations, places and sources that have every word, the best of each kind first."""
+    """Find deals, organizations, places and sources that contain every word, the best matches of each kind first."""
     found = question.get("/v1/search", q=" ".join(words), kind=kind, limit=limit)
     if question.print_json(found):
         return

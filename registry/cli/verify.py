@@ -61,12 +61,12 @@ def verify(
         typer.Option(help="A checkpoint kept elsewhere, or a directory of them, to verify against as well."),
     ] = None,
     witnesses: Annotated[
-        int, typer.Option(min=0, help="How many witnesses must have cosigned the (newest) checkpoint.")
+        int, typer.Option(min=0, help="How many witnesses must have cosigned the newest checkpoint.")
     ] = 0,
     witness: Annotated[list[str] | None, typer.Option(help="The public key of a witness, or a file of them.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Verify the whole log against its checkpoints. A BUNDLE is verified without database and network."""
+    """Verify the whole log against its checkpoints. A BUNDLE is verified without the database and the network."""
     quorum = _quorum(witnesses, witness)
     if bundle is not None:
         keys = _keys(key, settings)

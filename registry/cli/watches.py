@@ -52,14 +52,16 @@ def list_watches(url: Url = "", as_json: AsJson = False) -> None:
 def add(
     to: Annotated[str, typer.Argument(help="An e-mail address, or the https URL of a receiver.", show_default=False)],
     deal: Annotated[str | None, typer.Option(help="Events of this deal.", show_default=False)] = None,
-    organization: Annotated[str | None, typer.Option(help="Events that name it.", show_default=False)] = None,
+    organization: Annotated[
+        str | None, typer.Option(help="Events that name this organization.", show_default=False)
+    ] = None,
     source: Annotated[str | None, typer.Option(help="Events that cite this URL.", show_default=False)] = None,
     type: Annotated[list[str] | None, typer.Option(help="Events of this type; may be repeated.")] = None,
-    daily: Annotated[bool, typer.Option("--daily", help="By e-mail: once a day.")] = False,
+    daily: Annotated[bool, typer.Option("--daily", help="Send e-mails once a day.")] = False,
     url: Url = "",
     as_json: AsJson = False,
 ) -> None:
-    """Watch events. The address must confirm; the secret of a receiver is shown once."""
+    """Watch events. The address must confirm the watch; the secret of a receiver is shown once."""
     given = {"deal": deal, "organization": organization, "source": source, "type": type or None}
     address = {"url": to} if "://" in to else {"email": to}
     body = {**address, **{name: value for name, value in given.items() if value is not None}}
@@ -73,7 +75,7 @@ def add(
 
 @group.command()
 def confirm(id: WatchId, url: Url = "", as_json: AsJson = False) -> None:
-    """Ask the receiver of a watch to confirm: it must answer with the challenge that it is sent."""
+    """Ask the receiver of a watch to confirm it: the receiver must answer with the challenge that it gets."""
     _show([_send(url, f"/{id}/confirm", "POST")], as_json=as_json)
 
 

@@ -189,32 +189,38 @@ SETTINGS = {
         "URL of the application's role on Postgres 14 or newer. Default: a bundled server in the data directory.",
     ),
     "owner_url": Setting(values.postgres_url, "URL of the role that owns the tables, for migrations and redactions."),
-    "replica_urls": Setting(values.postgres_urls, "URLs of read replicas, separated by spaces."),
+    "replica_urls": Setting(values.postgres_urls, "URLs of read replicas, separated by spaces. Default: none."),
     "replica_max_lag": Setting(
-        values.seconds, "Seconds that a read replica may lag and still be read from. Default: 10."
+        values.seconds, "Seconds by which a read replica may lag and still answer reads. Default: 10."
     ),
     "pool_size": Setting(values.connections, "Connections for reads, to the primary and to each replica. Default: 10."),
     "recorder_pool_size": Setting(values.connections, "Connections of the recorder. Default: 3."),
     "evidence_pool_size": Setting(values.connections, "Connections for checkpoints and proofs. Default: 4."),
     "transaction_pooler": Setting(
         values.boolean,
-        "Whether REGISTRY_DATABASE_URL leads through a pooler in transaction mode. Default: false.",
+        "Whether REGISTRY_DATABASE_URL points to a pooler in transaction mode. Default: false.",
     ),
     "prepared_statements": Setting(
         values.boolean,
-        "Whether statements are prepared; a pooler in transaction mode must support them. Default: true.",
+        "Whether the service prepares statements; a pooler in transaction mode must support them. Default: true.",
     ),
-    "data_dir": Setting(values.path, "Directory of the bundled server and the signing key."),
-    "host": Setting(str, "The address to listen on."),
-    "port": Setting(values.port, "The port to listen on; 0 for any free port."),
-    "public_read": Setting(values.boolean, "Whether reading is possible without an API key."),
+    "data_dir": Setting(
+        values.path,
+        "Directory of the bundled server, the keys and the service's files. Default: investment-registry in "
+        "$XDG_DATA_HOME (~/.local/share).",
+    ),
+    "host": Setting(str, "The address to listen on. Default: 127.0.0.1."),
+    "port": Setting(values.port, "The port to listen on; 0 for any free port. Default: 8000."),
+    "public_read": Setting(values.boolean, "Whether reading is possible without an API key. Default: true."),
     "time_zone": Setting(values.time_zone, "The time zone in which a day begins and ends (IANA name). Default: UTC."),
     "scope": Setting(
         values.scope,
         "The default filters of the overview, such as `region=KR`, separated by spaces. Default: all deals.",
     ),
     "admin_key": Setting(values.admin_key, "An API key with all scopes, for first use; at least 32 characters."),
-    "log_origin": Setting(values.origin, "The log's name, in the first line of every checkpoint."),
+    "log_origin": Setting(
+        values.origin, "The log's name, in the first line of every checkpoint. Default: localhost/investment-registry."
+    ),
     "data_licence": Setting(
         values.data_licence,
         "The name and the address of the licence of the data, such as "
@@ -225,7 +231,10 @@ SETTINGS = {
         values.ocid_prefix,
         "The publisher's prefix of OCDS ids, assigned by the Open Contracting Partnership. Default: ocds-000000.",
     ),
-    "signing_key": Setting(values.path, "The file of the log's signing key; created on first use."),
+    "signing_key": Setting(
+        values.path,
+        "The file of the log's signing key; created on first use. Default: signing.key in the data directory.",
+    ),
     "secrets_key": Setting(
         values.path,
         "The file of the keys that encrypt secrets and seal sessions in the database; created on first use. Default: "
@@ -233,20 +242,24 @@ SETTINGS = {
     ),
     "signing_secret": Setting(
         values.secret,
-        "Keeps the signing key in the database, sealed under this secret, for several services; 32 characters or more.",
+        "A secret of at least 32 characters. With it, the signing key is in the database, encrypted, for several "
+        "services. Default: the key is a file.",
     ),
     "checkpoint_export": Setting(
         values.path,
-        "A file or directory, best on another machine, for a copy of every checkpoint.",
+        "A file or directory, preferably on another machine, that gets a copy of every checkpoint. Default: none.",
     ),
-    "checkpoint_seconds": Setting(values.seconds, "Maximum seconds between an event and the next checkpoint."),
+    "checkpoint_seconds": Setting(
+        values.seconds, "Maximum seconds between an event and the next checkpoint. Default: 5."
+    ),
     "clock_tolerance": Setting(
         values.clock_tolerance,
-        "Seconds that the clock may differ from the database's before nothing is recorded. Default: 60.",
+        "Seconds by which the service's clock may differ from the database's; beyond them nothing is recorded. "
+        "Default: 60.",
     ),
     "rate_sources": Setting(
         values.words,
-        "Sources of exchange rates in the order in which they are tried, separated by spaces; others follow by name. "
+        "Sources of exchange rates in order of preference, separated by spaces; all others follow by name. "
         "Default: ECB.",
     ),
     "otlp_endpoint": Setting(
@@ -264,63 +277,66 @@ SETTINGS = {
         "The mail server that sends the e-mails of watches: smtp://USER:PASSWORD@HOST:PORT, or smtps:// for TLS from "
         "the start. Needs REGISTRY_SITE and REGISTRY_SMTP_FROM. Default: none are sent.",
     ),
-    "smtp_from": Setting(values.mail_address, "The address that these e-mails are from."),
+    "smtp_from": Setting(values.mail_address, "The sender's address of these e-mails."),
     "cors_origins": Setting(
         values.cors_origins,
         "Origins of web pages that may call the API, separated by spaces; * for any. Default: none.",
     ),
     "trusted_proxies": Setting(
         values.proxies,
-        "Networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted, separated by spaces; none for no "
-        "proxy. Default: this machine.",
+        "Networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted, separated by spaces; `none` "
+        "if there is no proxy. Default: this machine.",
     ),
     "four_eyes": Setting(
         values.event_types,
-        "Types of events that a second principal must approve, separated by spaces; `true`: redactions. Default: none.",
+        "Types of events that a second principal must approve, separated by spaces; `true` means redactions. "
+        "Default: none.",
     ),
     "rate_limits": Setting(
         values.rate_limits,
-        "Requests per second (s), minute (m) or hour (h) for each key, each address, and wrong keys of an address; off "
-        "for none. Default: key=1000/s address=200/s failure=20/m.",
+        "Requests per second (s), minute (m) or hour (h) of each key, of each address, and with wrong keys of an "
+        "address; `off` for no limit. Default: key=1000/s address=200/s failure=20/m.",
     ),
     "follow": Setting(
         values.http_url,
-        "The address of another registry, whose log this service copies and verifies as a read-only mirror.",
+        "The address of another registry. This service copies and verifies its log as a read-only mirror.",
     ),
     "follow_verifiers": Setting(
         values.words,
-        "The public keys of the log that is followed, separated by spaces. Default: those that it states itself at the "
-        "first start.",
+        "The public keys of the followed log, separated by spaces. Default: those that it states at the first start.",
     ),
-    "follow_seconds": Setting(values.seconds, "Seconds between two looks at the log that is followed. Default: 5."),
+    "follow_seconds": Setting(
+        values.seconds, "Seconds between two requests for the followed log's newest checkpoint. Default: 5."
+    ),
     "witness_name": Setting(
         values.origin,
-        "The name under which this mirror cosigns the checkpoints of the log that it follows, such as "
+        "The name under which this mirror cosigns the checkpoints of the followed log, such as "
         "mirror.example/witness. Default: it cosigns none.",
     ),
     "witnesses": Setting(
         values.words,
-        "Witnesses that cosign this log's checkpoints: pairs of a public key and an address, separated by spaces.",
+        "Witnesses that cosign this log's checkpoints: pairs of a public key and an address, separated by spaces. "
+        "Default: none.",
     ),
     "oidc_issuer": Setting(
         values.issuer, "The issuer of an OpenID provider through which people sign in. Default: none."
     ),
-    "oidc_client_id": Setting(str, "The client id under which the registry is registered at the provider."),
-    "oidc_client_secret": Setting(str, "The client's secret; none for a public client."),
-    "oidc_scopes": Setting(values.words, "OAuth scopes that a sign-in asks for. Default: openid profile."),
+    "oidc_client_id": Setting(str, "The registry's client id at the provider."),
+    "oidc_client_secret": Setting(str, "The client's secret; leave it out for a public client."),
+    "oidc_scopes": Setting(values.words, "OAuth scopes that a sign-in requests. Default: openid profile."),
     "oidc_claims": Setting(
         values.words,
-        "Claims whose values give rights, separated by spaces; a dot leads into an object, as in realm_access.roles. "
-        "Default: groups.",
+        "Claims whose values give rights, separated by spaces; a dot names a member of an object, as in "
+        "realm_access.roles. Default: groups.",
     ),
     "oidc_rights": Setting(
         values.oidc_rights,
-        "The scopes that values of these claims give, such as `editors=record,correct board=admin *=read`; * is for "
-        "everyone whom the provider signs in.",
+        "The scopes that each value of these claims gives, such as `editors=record,correct board=admin *=read`; * "
+        "is everyone who signs in.",
     ),
     "oidc_audience": Setting(
-        str, "The audience of the provider's access tokens (JWT) that the API accepts. Default: it accepts none."
+        str, "The audience of those access tokens (JWT) of the provider that the API accepts. Default: it accepts none."
     ),
     "oidc_name": Setting(str, "The provider's name on the sign-in page. Default: the host name of the issuer."),
 }
-"""Every setting by the name of its field: `REGISTRY_…` in the environment, a flag of `serve` and `demo`."""
+"""Every setting by the name of its field: `REGISTRY_…` in the environment, a flag of `serve`, `demo` and `follow`."""
