@@ -7,7 +7,6 @@ body: 25 ms for one megabyte (tests/api/test_compression.py).
 
 from __future__ import annotations
 
-import asyncio
 import re
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -17,6 +16,7 @@ from typing import Any
 from litestar.types import ASGIApp, Receive, Send
 
 from registry.api.conditional import matches
+from registry.infra.own_work import in_thread
 
 # The name of the handler option that turns compression off, for streams.
 UNCOMPRESSED = "uncompressed"
@@ -139,7 +139,7 @@ class _Sender:
 
     async def _compress(self, body: bytes, more: bool) -> bytes:
         if len(body) > MAX_INLINE:
-            return await asyncio.to_thread(self._compress_now, body, more)
+            return await in_thread(self._compress_now, body, more)
         return self._compress_now(body, more)
 
     def _compress_now(self, body: bytes, more: bool) -> bytes:

@@ -1,5 +1,8 @@
 """End reads that take too long, and those whose client has left.
 
+A read whose own work took the time is refused as too long: its reader can narrow it. One that waited for most of the
+time, for a connection, a lock, a free thread or work that all questions share, is refused as a failure of the service.
+
 A request is watched after WATCH_AFTER seconds only: nearly all have ended by then, and a watch costs a task. Writes are
 not ended: their outcome would be unknown.
 """
@@ -12,12 +15,26 @@ from typing import Any
 
 from litestar.types import Receive
 
+from registry.errors import Overloaded, QueryTooLong, RegistryError
+from registry.infra import own_work
+
 # Seconds after which a read is watched.
 WATCH_AFTER = 0.5
 
 # Seconds that a read may take until its answer begins: without a key, and with one.
 ANONYMOUS_SECONDS = 10.0
 KEY_SECONDS = 60.0
+
+# The part of this time that own work must have taken for the question to be too long.
+OWN_PART = 0.5
+
+# Seconds after which a read that waited in vain may be sent again.
+RETRY_SECONDS = 5
+
+
+def seconds_for(principal: str | None) -> float:
+    """The seconds that a read may take with a principal's key, or without one."""
+    return ANONYMOUS_SECONDS if principal is None else KEY_SECONDS
 
 
 class Deadline:
@@ -26,10 +43,10 @@ class Deadline:
     Args:
         receive: The request's receive function. A read has no body, so that only the client's end is expected.
         seconds: When to end the read.
-        refuse: Answers the client; called when the time is over.
+        refuse: Answers the client with an error; called when the time is over.
     """
 
-    def __init__(self, receive: Receive, seconds: float, refuse: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, receive: Receive, seconds: float, refuse: Callable[[RegistryError], Awaitable[None]]) -> None:
         self._receive = receive
         self._seconds = seconds
         self._refuse = refuse
@@ -40,6 +57,7 @@ class Deadline:
 
     def __enter__(self) -> Deadline:
         self._handler = asyncio.current_task()
+        self._work = own_work.measured()
         self._timer = self._loop.call_later(WATCH_AFTER, self._start)
         return self
 
@@ -59,6 +77,11 @@ class Deadline:
     def _start(self) -> None:
         self._watch = self._loop.create_task(self._run())
 
+    def _error(self) -> RegistryError:
+        if self._work.seconds >= self._seconds * OWN_PART:
+            return QueryTooLong(seconds=f"{self._seconds:g}")
+        return Overloaded("waited", seconds=RETRY_SECONDS)
+
     async def _run(self) -> None:
         try:
             async with asyncio.timeout(self._seconds - WATCH_AFTER):
@@ -66,7 +89,7 @@ class Deadline:
                     pass
         except TimeoutError:
             # Before the handler is cancelled, which may have to wait for a database that does not answer.
-            await self._refuse()
+            await self._refuse(self._error())
         self._is_ended = True
         assert self._handler is not None
         self._handler.cancel()

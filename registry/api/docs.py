@@ -5,7 +5,6 @@ Every asset is in this package; no page loads anything from elsewhere.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import html
 import re
@@ -28,6 +27,7 @@ from registry.api.responses import RawResponse, json_response, not_modified, raw
 from registry.api.static_files import static_files_router
 from registry.i18n import DEFAULT_LANGUAGE, Label, negotiate_language, render
 from registry.infra.data_licence_setting import DataLicence
+from registry.infra.own_work import in_thread
 
 STATIC = Path(__file__).parent / "static"
 
@@ -73,7 +73,7 @@ class DocsController(Controller):
     @reading("/openapi.json", scope=PUBLIC, responses=NOT_MODIFIED)
     async def get_openapi(self, request: Request, if_none_match: IfNoneMatch = None) -> RawResponse[dict[str, Any]]:
         """This OpenAPI document."""
-        document, etag = await asyncio.to_thread(_document, request.app, request.app.state.settings.data_licence)
+        document, etag = await in_thread(_document, request.app, request.app.state.settings.data_licence)
         headers = {"ETag": etag, "Cache-Control": "no-cache"}
         if matches(if_none_match, etag):
             return not_modified(raw_headers(headers))

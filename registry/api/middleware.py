@@ -29,7 +29,7 @@ from registry.api import deadline as deadlines
 from registry.api.deadline import Deadline
 from registry.api.problems import PROBLEMS, code_of, document
 from registry.api.rate_limits import OPEN, Admission, Headers, RateLimiter, client_address
-from registry.errors import BadRequest, QueryTooLong, RegistryError
+from registry.errors import BadRequest, RegistryError
 from registry.events.codec import random_bytes
 from registry.i18n import negotiate_language
 from registry.infra.data_licence_setting import DataLicence
@@ -241,20 +241,23 @@ class RequestMiddleware:
 
         async def send_with_headers(message: Any) -> None:
             nonlocal status
-            if is_refused:
-                return
             if message["type"] == "http.response.start":
-                if deadline is not None:
-                    deadline.stop()
                 status = message["status"]
                 more = (*admission.headers, *self._licence_of(scope, status))
                 message["headers"] = _with_headers(message.get("headers", ()), request_id, scope, more)
             await send(message)
 
-        async def refuse() -> None:
+        async def send_unless_refused(message: Any) -> None:
+            if is_refused:
+                return
+            if deadline is not None and message["type"] == "http.response.start":
+                deadline.stop()
+            await send_with_headers(message)
+
+        async def refuse(error: RegistryError) -> None:
             nonlocal is_refused
-            await self._send_error(scope, send_with_headers, QueryTooLong(seconds=f"{seconds_allowed:g}"))
             is_refused = True
+            await self._send_error(scope, send_with_headers, error)
 
         metrics.in_flight += 1
         try:
@@ -265,38 +268,38 @@ class RequestMiddleware:
             if admission.error is not None:
                 await self._send_error(scope, send_with_headers, admission.error)
             elif scope["method"] in READS and scope["path"] != METRICS_PATH:
-                seconds_allowed = deadlines.ANONYMOUS_SECONDS if admission.principal is None else deadlines.KEY_SECONDS
-                deadline = Deadline(receive, seconds_allowed, refuse)
+                deadline = Deadline(receive, deadlines.seconds_for(admission.principal), refuse)
                 with deadline:
-                    await self._app(scope, receive, send_with_headers)
+                    await self._app(scope, receive, send_unless_refused)
             else:
                 await self._app(scope, receive, send_with_headers)
                 self._limiter.on_answer(scope, status)
         finally:
-            # The deadline refers to `refuse`, which refers to it: without such cycles requests leave the garbage
-            # collector nothing to do, which took as long as the requests.
-            deadline = None
             metrics.in_flight -= 1
-            seconds = perf_counter() - begin
-            # The route's template, not the path: a label for each deal, or for each unknown path, has no bound.
-            route = scope.get("path_template") or "unknown"
-            method = scope["method"] if scope["method"] in _METHODS else "other"
-            metrics.requests.add(method, route, status, seconds)
-            metrics.count_problem(scope["state"].get("problem"))
-            if access.isEnabledFor(logging.INFO):
-                self._writer.add(
-                    AccessLogEntry(
-                        request_id,
-                        method,
-                        scope["path"][:200],
-                        route,
-                        status,
-                        round(seconds * 1000, 2),
-                        client_address(scope),
-                        _principal(scope, admission),
-                        datetime.now(UTC),
-                    )
+            self._count(scope, admission, status, perf_counter() - begin)
+
+    def _count(self, scope: Any, admission: Admission, status: int, seconds: float) -> None:
+        """Put an answered request into the metrics and the access log."""
+        metrics = self._metrics
+        # The route's template, not the path: a label for each deal, or for each unknown path, has no bound.
+        route = scope.get("path_template") or "unknown"
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        metrics.requests.add(method, route, status, seconds)
+        metrics.count_problem(scope["state"].get("problem"))
+        if access.isEnabledFor(logging.INFO):
+            self._writer.add(
+                AccessLogEntry(
+                    scope["state"]["request_id"],
+                    method,
+                    scope["path"][:200],
+                    route,
+                    status,
+                    round(seconds * 1000, 2),
+                    client_address(scope),
+                    _principal(scope, admission),
+                    datetime.now(UTC),
                 )
+            )
 
     async def _send_error(self, scope: Any, send: Send, error: RegistryError) -> None:
         """Answer a request that does not reach the application's handlers: browsers with a page, other clients with a

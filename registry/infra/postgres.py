@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit, urlunsplit
 from weakref import WeakSet
@@ -13,6 +14,7 @@ from weakref import WeakSet
 import asyncpg
 
 from registry.errors import DatabaseUnusable, PostgresTooOld
+from registry.infra import own_work
 from registry.infra.pooling import DIRECT, Pooling
 from registry.infra.problems import DatabaseProblem
 
@@ -66,6 +68,31 @@ def is_connection_lost(error: BaseException) -> bool:
     return isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError))
 
 
+class _Connection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no types
+    """asyncpg's connection; the statements that have ended count as own work of the request that sent them."""
+
+    __slots__ = ()
+
+    async def fetch(self, *args: Any, **options: Any) -> Any:
+        return await _counted(super().fetch(*args, **options))
+
+    async def fetchrow(self, *args: Any, **options: Any) -> Any:
+        return await _counted(super().fetchrow(*args, **options))
+
+    async def fetchval(self, *args: Any, **options: Any) -> Any:
+        return await _counted(super().fetchval(*args, **options))
+
+
+async def _counted(statement: Coroutine[Any, Any, Any]) -> Any:
+    work = own_work.current()
+    if work is None:
+        return await statement
+    begin = monotonic()
+    result = await statement
+    work.add_statement(monotonic() - begin)
+    return result
+
+
 class ConnectionPool(asyncpg.Pool):  # type: ignore[misc] # asyncpg has no types
     """asyncpg's pool, which also counts how often a connection was waited for, and can be abandoned.
 
@@ -79,7 +106,7 @@ class ConnectionPool(asyncpg.Pool):  # type: ignore[misc] # asyncpg has no types
         self._connected: WeakSet[Connection] = WeakSet()
         self.waits = 0
         defaults = {"max_queries": 50_000, "max_inactive_connection_lifetime": 300.0, "setup": None, "loop": None}
-        classes = {"connection_class": asyncpg.Connection, "record_class": asyncpg.Record}
+        classes = {"connection_class": _Connection, "record_class": asyncpg.Record}
         super().__init__(url, init=self._note_connection, **{"connect": None, **defaults, **classes, **options})
 
     async def _note_connection(self, connection: Connection) -> None:

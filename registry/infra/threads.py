@@ -10,8 +10,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
-from functools import partial
 from typing import ParamSpec, TypeVar
+
+from registry.infra.own_work import as_own, in_thread
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,7 +37,7 @@ def is_long(size: int) -> bool:
 
 async def apart(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Return what `work` on `size` items returns, from a thread if they are many. For work of some 100 ms at most."""
-    return await asyncio.to_thread(work, *args, **kwargs) if is_long(size) else work(*args, **kwargs)
+    return await in_thread(work, *args, **kwargs) if is_long(size) else work(*args, **kwargs)
 
 
 async def answer_apart(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -48,7 +49,7 @@ async def answer_apart(size: int, work: Callable[P, T], *args: P.args, **kwargs:
         return work(*args, **kwargs)
     left, context = threading.Event(), copy_context()
     context.run(_left.set, left)
-    call = partial(context.run, partial(work, *args, **kwargs))
+    call = context.run(lambda: as_own(work, *args, **kwargs))
     try:
         return await asyncio.get_running_loop().run_in_executor(_answering, call)
     except asyncio.CancelledError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import date
 from functools import cache
@@ -15,6 +14,7 @@ from registry.domain.deal import DealIdentifierState, RelationState
 from registry.domain.rates import Rates
 from registry.domain.stages import StageState
 from registry.events.values import Classifications
+from registry.infra.own_work import in_thread
 from registry.infra.postgres import Connection, Pool
 from registry.projections.columnar.doubts import flags_of
 from registry.schemas import DealListItem, ListedPledge
@@ -120,7 +120,7 @@ async def deal_items(
     rows = await pool.fetch(_statement(axis), list(deals), day, known)
     if len(rows) <= ITEMS_AT_ONCE:
         return [_item(row, rates) for row in rows]
-    return await asyncio.to_thread(lambda: [_item(row, rates) for row in rows])
+    return await in_thread(lambda: [_item(row, rates) for row in rows])
 
 
 def _item(row: Any, rates: Rates | None) -> DealListItem:

@@ -26,6 +26,7 @@ from registry.events.continuity import ContinuityGuard
 from registry.events.mirror_state import Mirror
 from registry.events.write_batch import Head
 from registry.infra import postgres, tasks
+from registry.infra.own_work import in_thread
 from registry.infra.postgres import Connection, Pool
 from registry.schemas import encode_long
 from registry.transparency import checkpoint_store, signing_keys
@@ -448,7 +449,7 @@ class Evidence:
             head = heads.prove(f"deal/{deal}")
         bounded = _until(as_of, newest.size)
         certificate = await build_certificate(self._pool, deal, bounded, newest, head)
-        return await asyncio.to_thread(encode_long, certificate)
+        return await in_thread(encode_long, certificate)
 
     async def total_certificate(
         self,
@@ -512,7 +513,7 @@ class Evidence:
             # While no other checkpoint is signed, the tree of heads stays as it is.
             log = CertifiedLog(signed=newest, heads=heads, deals=deals, complete=complete, organizations=organizations)
             certificate = await build(log)
-        return await asyncio.to_thread(encode_long, certificate)
+        return await in_thread(encode_long, certificate)
 
     async def _newest_heads(self) -> tuple[SignedCheckpoint, StreamHeadTree]:
         """The newest checkpoint and the heads of all streams in it. The caller holds `_signing`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from registry.errors import NotFound
 from registry.events import store
 from registry.events.store import StoredEvent
 from registry.events.types import Recorded
+from registry.infra.own_work import in_thread
 from registry.infra.postgres import Pool
 from registry.infra.threads import answer_apart
 from registry.transparency.bundles import Certificate
@@ -140,7 +140,7 @@ async def build_total_certificate(
     """A total at a point, which has an effective date and a position, with everything it follows from."""
     streams, organizations, proofs = await log.load(pool)
     used = RecordedRates(rates)
-    total = await asyncio.to_thread(total_of, streams, as_of, query, used, organizations)
+    total = await in_thread(total_of, streams, as_of, query, used, organizations)
     return TotalCertificate(
         clocks=as_of,
         query=query,
@@ -156,7 +156,7 @@ async def build_list_certificate(
 ) -> ListCertificate:
     """A list of deals at a point, which has an effective date and a position, with everything it follows from."""
     streams, _, proofs = await log.load(pool)
-    states = await asyncio.to_thread(list_of, streams, as_of, query, log.signed.size)
+    states = await in_thread(list_of, streams, as_of, query, log.signed.size)
     return ListCertificate(clocks=as_of, query=query, states=states, **proofs)
 
 
@@ -166,7 +166,7 @@ async def build_comparison_certificate(
     """What changed between two points, which have effective dates and positions, with everything it follows from."""
     streams, _, proofs = await log.load(pool)
     used = RecordedRates(rates)
-    comparison = await asyncio.to_thread(comparison_of, streams, *points, query, used)
+    comparison = await in_thread(comparison_of, streams, *points, query, used)
     return ComparisonCertificate(
         from_=points[0],
         to=points[1],
@@ -184,7 +184,7 @@ async def _proven(pool: Pool, events: Sequence[StoredEvent], size: int) -> list[
         chunk = events[start : start + PROOF_BATCH_SIZE]
         refs = [ref for event in chunk for ref in inclusion_tiles(event.recorded.position - 1, size)]
         read = await load_tiles(pool, refs)
-        proven += await asyncio.to_thread(_prove_events, chunk, size, read)
+        proven += await in_thread(_prove_events, chunk, size, read)
     return proven
 
 

@@ -18,6 +18,7 @@ from registry.domain.money import format_decimal
 from registry.domain.rates import Rates
 from registry.domain.totals import Totals, TotalsColumn, TotalsQuery
 from registry.events.store import StoredEvent
+from registry.infra.own_work import in_thread
 from registry.infra.settings import Settings
 from registry.projections.columnar.selection import Point
 from registry.queries.log import LogQueries
@@ -136,7 +137,7 @@ async def render_portfolio(
     latest_names = await names_in_events(page, organization_queries, streams, latest)
     places = [PlaceCount(code, deals) for code, deals in counted]
     # In a thread, because it would hold the event loop for long.
-    return await asyncio.to_thread(
+    return await in_thread(
         render.render,
         page,
         "portfolio.html",

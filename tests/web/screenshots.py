@@ -28,7 +28,7 @@ ARTICLE = (
     "The plant will create 300 jobs. The governor welcomed both."
 )
 
-Where = Literal["demo", "office", "many", "limited"]
+Where = Literal["demo", "office", "many", "limited", "unavailable"]
 Act = Callable[[Page], Awaitable[None]]
 
 
@@ -248,6 +248,7 @@ SHOTS = {
     "bad-date": Shot("/deals/{deal}", f"{ULSAN}?effective_on=noon", status=400),
     "forbidden": Shot("/deals/{deal}/record", f"{ULSAN}/record?redacts={{pledge}}", "office", "proposer", status=403),
     "too-many": Shot("/", "/", "limited", status=429),
+    "unavailable": Shot("/", "/", "unavailable", status=503),
 }
 
 

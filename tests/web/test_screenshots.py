@@ -21,6 +21,7 @@ from litestar.routes import HTTPRoute
 from msgspec.structs import replace
 from playwright.async_api import Browser, Page
 
+from registry import app
 from registry.infra.rate_limit_setting import RateLimit
 from tests.api.conftest import ADMIN_KEY, Service, cloned, running
 from tests.conftest import PATIENCE, Server
@@ -65,6 +66,22 @@ async def limited(demo_server: Server, admin: asyncpg.Connection[asyncpg.Record]
     ):
         await service.visitor.get("/v1/deals")
         yield service
+
+
+@pytest_asyncio.fixture(scope="module")
+async def unavailable(demo_server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
+    """A service whose copy for questions about all deals waits for Postgres."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "PATIENCE_SECONDS", 0.2)
+        async with cloned(demo_server, admin, "shots_locked") as settings:
+            assert settings.owner_url is not None
+            owner = await asyncpg.connect(settings.owner_url)
+            # Before the service starts, which makes the copy at once.
+            async with owner.transaction():
+                await owner.execute("LOCK TABLE party_facts IN ACCESS EXCLUSIVE MODE")
+                async with running(settings) as service:
+                    yield service
+            await owner.close()
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -161,9 +178,10 @@ async def test_every_page_fits_the_window(
     office: Service,
     generated: Service,
     limited: Service,
+    unavailable: Service,
     known: dict[str, str],
 ) -> None:
-    services = {"demo": unchanged, "office": office, "many": generated, "limited": limited}
+    services = {"demo": unchanged, "office": office, "many": generated, "limited": limited, "unavailable": unavailable}
     studio = Studio(services, known)
     await studio.take(browser, language, width, scheme)
     assert studio.problems == []

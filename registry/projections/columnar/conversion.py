@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
-from threading import Lock
 
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
@@ -16,6 +15,7 @@ from msgspec.structs import replace
 
 from registry.domain.rates import Rate, Rates, has_minor_unit
 from registry.events.currencies import Currency
+from registry.infra.own_work import WaitingLock
 from registry.projections.columnar.doubts import Doubts, prepare_doubts
 from registry.projections.columnar.held import SELECT_STATE
 from registry.projections.columnar.kept import Kept
@@ -77,7 +77,7 @@ SELECT * EXCLUDE (dividend, low_dividend, high_dividend, low_twice, high_twice, 
               ))))
 """
 
-_filling = Lock()
+_filling = WaitingLock()
 
 
 class Conversion(Struct, frozen=True):

@@ -12,8 +12,9 @@ import asyncio
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -23,6 +24,7 @@ from duckdb import DuckDBPyConnection
 
 from registry.errors import Overloaded, PortfolioUnavailable
 from registry.infra import tasks
+from registry.infra.own_work import as_own
 from registry.infra.postgres import Connection, Pool
 from registry.projections.columnar.files import CopyDirectory
 from registry.projections.columnar.following import CopyState, apply, changes_since, write_state
@@ -179,13 +181,13 @@ class ColumnarCopy:
             if self.position >= position and self._state is not None:
                 return
             if self._following is None or self._following.done():
-                self._following = asyncio.create_task(self._follow())
+                self._following = _shared(self._follow())
             # Loading a large copy goes on when the one who asked has left: the next one needs it too.
             await asyncio.shield(self._following)
 
     def start(self) -> None:
         """Begin to load or to follow now, and to index the texts, so that the first question finds it done."""
-        self._following = following = asyncio.create_task(self._follow())
+        self._following = following = _shared(self._follow())
         following.add_done_callback(_report)
         following.add_done_callback(self._index_after)
 
@@ -220,7 +222,7 @@ class ColumnarCopy:
     def _start_index(self) -> asyncio.Task[None]:
         if self._indexing is None or self._indexing.done():
             assert self._connection is not None
-            self._indexing = asyncio.create_task(self._index_all(self._connection))
+            self._indexing = _shared(self._index_all(self._connection))
             self._indexing.add_done_callback(_report)
         return self._indexing
 
@@ -262,7 +264,7 @@ class ColumnarCopy:
         cursor = self._connection.cursor()
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self._long if is_long else self._threads, _answer, cursor, self._kept, question
+                self._long if is_long else self._threads, as_own(_answer, cursor, self._kept, question)
             )
         except asyncio.CancelledError:
             # A read that takes too long, or whose client has left, is cancelled (`api/deadline.py`).
@@ -354,6 +356,11 @@ class ColumnarCopy:
         self._answers.clear()
         self._final_answers.clear()
         self._state = state
+
+
+def _shared(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """A task of its own: it is not part of the work of the request that happens to start it."""
+    return asyncio.create_task(work, context=Context())
 
 
 def _report(work: asyncio.Task[None]) -> None:

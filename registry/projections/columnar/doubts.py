@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
-from threading import Lock
 from typing import Any
 
 import msgspec
@@ -20,6 +19,7 @@ from duckdb import DuckDBPyConnection
 from registry.domain.amount_checks import AmountCheck, Figure, doubts
 from registry.domain.rates import Rates
 from registry.events.values import Amount, StatedAmount
+from registry.infra.own_work import WaitingLock
 from registry.projections.columnar.held import SELECT_STATE
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.selection import Point, run
@@ -63,7 +63,7 @@ INSERT INTO {slips}
 SELECT unnest($deals), unnest($pledges), unnest($days::DATE[]), unnest($positions), unnest($ordinals)
 """
 
-_examining = Lock()
+_examining = WaitingLock()
 _figures = msgspec.json.Decoder(list[Figure]).decode
 _stated = msgspec.json.Decoder(list[StatedAmount]).decode
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from threading import Lock
 
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.merges import survivor
+from registry.infra.own_work import WaitingLock
 from registry.projections.columnar.selection import Point, run
 from registry.projections.columnar.tables import EVENTS, TEXTS
 from registry.projections.facts import FACT_TABLES
@@ -71,7 +71,7 @@ class HeldFacts:
     """The tables in memory of one open copy. They follow the copy: only the deals that changed are read again."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = WaitingLock()
         self._state: HeldState | None = None
 
     def follow(self, connection: DuckDBPyConnection) -> None:

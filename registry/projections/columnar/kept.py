@@ -22,6 +22,7 @@ import msgspec
 from duckdb import DuckDBPyConnection
 from msgspec.structs import replace
 
+from registry.infra.own_work import WaitingLock
 from registry.projections.columnar.held import HeldFacts, asking_held
 from registry.projections.columnar.selection import Point, run
 
@@ -55,7 +56,7 @@ class _Table:
         # What the held deals add at the table's position, and which of their events are in it.
         self.held_sums = f"{self.name}_held"
         self.held_events: Any = None
-        self.lock = Lock()
+        self.lock = WaitingLock()
         self.position = -1
         self.reset = -1
         self.left_out: Sequence[str] = ()
@@ -254,7 +255,7 @@ class Kept:
                 rows = sum(one.rows + one.added for one in self._tables.values())
                 if rows <= MAX_ROWS and len(self._tables) <= MAX_TABLES:
                     return
-                if table.lock.acquire(blocking=False):
+                if table.lock.take():
                     with cursor.cursor() as own:
                         run(own, f"DROP TABLE IF EXISTS {table.name}", {})
                         run(own, f"DROP TABLE IF EXISTS {table.held_sums}", {})

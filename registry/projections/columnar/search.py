@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
-from threading import Lock
 from typing import Any
 
 import msgspec
@@ -23,6 +22,7 @@ from msgspec.structs import replace
 
 from registry.domain.search_text import Search, Token, indexed, similar_words
 from registry.i18n.places import place_names
+from registry.infra.own_work import WaitingLock
 from registry.projections.columnar.held import SELECT_STATE, asking_held
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.search_index import TEXT_TABLES
@@ -43,7 +43,7 @@ from registry.projections.columnar.search_texts import (
 )
 from registry.projections.columnar.selection import Point, run
 
-_searching = Lock()
+_searching = WaitingLock()
 """One statement of a search at a time: its joins take much of the memory that DuckDB may use (`files.py`)."""
 
 # --- what every token matches -----------------------------------------------------------------------------------------

@@ -1,0 +1,125 @@
+"""Measures what a request computes itself, apart from what it waits for.
+
+A read that takes too long is the question's fault only if its own work took the time (`api/deadline.py`), not if it
+waited for a connection, a lock, a free thread, or work that all questions share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from functools import partial
+from threading import Lock
+from time import monotonic
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+STATEMENT_SECONDS = 1.0
+"""What one statement of Postgres counts for at most: one that takes longer may have waited for a lock or a disk."""
+
+
+class OwnWork:
+    """The seconds in which a request's own work was done: in threads, and by statements of Postgres that have ended."""
+
+    def __init__(self) -> None:
+        # Parts of the work run in several threads at once; a second of two of them is one second.
+        self._lock = Lock()
+        self._running = 0
+        self._since = 0.0
+        self._seconds = 0.0
+
+    def change(self, parts: int) -> None:
+        """So many parts begin, or, if it is negative, end."""
+        with self._lock:
+            now = monotonic()
+            if self._running:
+                self._seconds += now - self._since
+            self._since = now
+            self._running += parts
+
+    def add_statement(self, seconds: float) -> None:
+        """A statement of Postgres has ended."""
+        with self._lock:
+            self._seconds += min(seconds, STATEMENT_SECONDS)
+
+    @property
+    def seconds(self) -> float:
+        """The seconds until now."""
+        self.change(0)
+        return self._seconds
+
+
+_work: ContextVar[OwnWork | None] = ContextVar("own_work", default=None)
+
+
+def measured() -> OwnWork:
+    """Measure the own work of this task, and of the tasks and threads that it starts."""
+    work = OwnWork()
+    _work.set(work)
+    return work
+
+
+def current() -> OwnWork | None:
+    """The measured work that this task or thread is part of."""
+    return _work.get()
+
+
+def as_own(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Callable[[], T]:
+    """Return a call of `work` for another thread, in this context. From its begin to its end it counts as own work."""
+    return partial(copy_context().run, partial(_counted, partial(work, *args, **kwargs)))
+
+
+async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Return what `work` returns, from a thread, like `asyncio.to_thread`; it counts as own work."""
+    return await asyncio.get_running_loop().run_in_executor(None, as_own(work, *args, **kwargs))
+
+
+def _counted(work: Callable[[], T]) -> T:
+    own = _work.get()
+    if own is None:
+        return work()
+    own.change(1)
+    try:
+        return work()
+    finally:
+        own.change(-1)
+
+
+class WaitingLock:
+    """A lock that threads hold while they work for others too: the wait for it is not own work."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            with _paused():
+                self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def take(self) -> bool:
+        """Take the lock unless somebody has it."""
+        return self._lock.acquire(blocking=False)
+
+    def release(self) -> None:
+        """Give the lock back."""
+        self._lock.release()
+
+
+@contextmanager
+def _paused() -> Iterator[None]:
+    own = _work.get()
+    if own is None:
+        yield
+        return
+    own.change(-1)
+    try:
+        yield
+    finally:
+        own.change(1)
