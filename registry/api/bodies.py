@@ -77,15 +77,6 @@ class _OpenBody:
 budget = BodyBudget(TOTAL_LIMIT)
 
 
-# Loose dates that a library reads, which takes 4 to 10 ms for one (events/edtf.py), or escapes that could hide them.
-_SLOW = re.compile(rb'"[0-9.X?~%-]*[X/][0-9.X/?~%-]*"|"[0-9]{4}-[234][0-9]|\\[/u]')
-
-
-def may_be_slow(body: bytes) -> bool:
-    """Whether a small body may take long to decode, because of its loose dates."""
-    return _SLOW.search(body) is not None
-
-
 class BodyDecoder:
     """Decodes large bodies in a thread, so that the event loop answers others meanwhile (bench/holds.py).
 
@@ -105,7 +96,7 @@ class BodyDecoder:
             Overloaded: Too many bodies wait.
         """
         if len(body) < LARGE_BODY:
-            return await asyncio.to_thread(decode, body) if may_be_slow(body) else decode(body)
+            return decode(body)
         if self._waiting + len(body) > self._limit:
             raise Overloaded("bodies")
         self._waiting += len(body)

@@ -7,19 +7,40 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange
-from datetime import date, timedelta
+from datetime import date
 from functools import lru_cache
-from time import struct_time
-from typing import Literal
+from typing import Literal, TypeAlias
 
-# Levels 0 and 1 with years of four digits. A season is a month from 21 to 24. Only the last part may be unspecified.
-_DATE = r"(?:[0-9]{4}(?:-[0-9]{2}(?:-(?:[0-9]{2}|XX))?|-XX(?:-XX)?)?|[0-9]{3}X|[0-9]{2}XX)[?~%]?"
-_LEVEL_1 = re.compile(rf"{_DATE}|(?:{_DATE}|\.\.)?/(?:{_DATE}|\.\.)?")
+# A date of levels 0 and 1, with a year of four digits.
+_DATE = re.compile(
+    r"(?:(?P<year>[0-9]{4})"
+    r"(?:-(?P<month>0[1-9]|1[0-2])(?:-(?P<day>0[1-9]|[12][0-9]|3[01]|XX))?"
+    r"|-(?P<part>2[1-4])|-(?P<any_month>XX)(?P<any_day>-XX)?)?"
+    r"|(?P<decade>[0-9]{3})X|(?P<century>[0-9]{2})XX)(?P<about>[?~%]?)"
+)
+_PART = re.compile(r"(?P<year>[0-9]{4})-(?P<part>2[1-9]|3[0-9]|4[01])(?P<about>[?~%]?)")
+
+_SPRING, _SUMMER, _AUTUMN, _WINTER = (3, 3), (6, 3), (9, 3), (12, 1)
+_OF_YEAR = (
+    *(_SPRING, _SUMMER, _AUTUMN, _WINTER),
+    # Of the northern hemisphere, and of the southern one.
+    *(_SPRING, _SUMMER, _AUTUMN, _WINTER),
+    *(_AUTUMN, _WINTER, _SPRING, _SUMMER),
+    # Quarters, thirds and halves.
+    *((1, 3), (4, 3), (7, 3), (10, 3)),
+    *((1, 4), (5, 4), (9, 4)),
+    *((1, 6), (7, 6)),
+)
+_PARTS = dict(enumerate(_OF_YEAR, 21))
+"""The first month of each part of a year, and how many months it has. Winter ends with the year."""
+
+_MOST_DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_COMMON = re.compile(r"([0-9]{4})(?:-([01][0-9])(?:-([0-9]{2}))?)?[?~%]?")
-"""A year, a month or a day, also uncertain or approximate."""
 
-_QUARTER = re.compile(r"([0-9]{4})-3([3-6])([?~%]?)")
+Bound = Literal["first", "last"]
+Day: TypeAlias = tuple[int, int, int]
+"""A year, which may be one that `date` does not have, a month and a day."""
 
 Precision = Literal["day", "month", "quarter", "season", "year", "decade", "century", "interval"]
 """How precise a loose date is."""
@@ -44,7 +65,7 @@ def last_day(text: str) -> date:
     Raises:
         ValueError: The text is not an EDTF date.
     """
-    return _last_or_first_day(text, "upper_strict", date.max)
+    return _last_or_first_day(text, "last")
 
 
 @lru_cache(maxsize=10_000)
@@ -54,78 +75,87 @@ def first_day(text: str) -> date:
     Raises:
         ValueError: The text is not an EDTF date.
     """
-    return _last_or_first_day(text, "lower_strict", date.min)
+    return _last_or_first_day(text, "first")
 
 
-def _last_or_first_day(text: str, which: str, open_end: date) -> date:
-    # Most dates are not given to the library, which takes 4 to 10 ms of processor time for one.
-    try:
-        days = _days(text)
-    except ValueError:
-        raise _not_edtf(text) from None
-    if days is not None:
-        return days[0] if which == "lower_strict" else days[1]
-
-    # Imported here, because the library compiles its grammar then: a sixth of the start of a command.
-    from edtf import EDTFParseException, parse_edtf
-
-    try:
-        if quarter := _QUARTER.fullmatch(text):
-            return _quarter_bound(int(quarter[1]), int(quarter[2]) - 3, which)
-        # Checked before parsing: the library also parses level 2, and prints to stdout when that fails.
-        if not _LEVEL_1.fullmatch(text):
-            raise ValueError
-        bound: struct_time | float = getattr(parse_edtf(text), which)()
-        if isinstance(bound, float):
-            return open_end
-        day = date(bound.tm_year, bound.tm_mon, bound.tm_mday)
-    except (EDTFParseException, ValueError, AttributeError, TypeError):
-        raise _not_edtf(text) from None
-    return day
-
-
-def _days(text: str) -> tuple[date, date] | None:
-    """The first and the last day of a date in a common form, or of an interval of two such; None for other forms.
-
-    Raises:
-        ValueError: There is no such date.
-    """
+def _last_or_first_day(text: str, bound: Bound) -> date:
     start, slash, end = text.partition("/")
-    if not slash:
-        return _days_of_part(text)
+    day = _bound_of_interval(start, end, bound) if slash else _bound_of_date(text, bound)
+    if isinstance(day, date):
+        return day
     try:
-        first, last = (_OPEN if part == ".." else _days_of_part(part) for part in (start, end))
+        if day is not None:
+            # There may be no such day, or no such year of `date`.
+            return date(*day)
     except ValueError:
+        pass
+    raise ValueError(f"'{text}' is not an EDTF level 0 or 1 date")
+
+
+def _bound_of_date(text: str, bound: Bound) -> Day | None:
+    """A bound of a date that is no interval; None: it is not EDTF."""
+    part = _PART.fullmatch(text)
+    if part is not None:
+        is_quarter = 33 <= int(part["part"]) <= 36
+        return _bound(part, bound) if is_quarter or not part["about"] else None
+    found = _date(text)
+    return _bound(found, bound) if found is not None else None
+
+
+def _bound_of_interval(start: str, end: str, bound: Bound) -> Day | date | None:
+    """A bound of an interval; None: it is not EDTF.
+
+    Its ends are open, unknown, or dates that may be uncertain (level 1); or both are dates of which a part may be
+    unspecified (level 2).
+    """
+    if start == end == "..":
+        return _OPEN[bound]
+    ends = [(text, _date(text)) for text in (start, end)]
+    dates = [found for _, found in ends if found is not None]
+    if not dates or any(found is None and text not in ("", "..") for text, found in ends):
         return None
-    return (first[0], last[1]) if first is not None and last is not None else None
-
-
-_OPEN = date.min, date.max
-
-
-def _days_of_part(text: str) -> tuple[date, date] | None:
-    found = _COMMON.fullmatch(text)
-    if found is None:
+    is_level_1 = not any("X" in found[0] for found in dates)
+    is_level_2 = len(dates) == 2 and not any(
+        found["about"] or (found["any_month"] and not found["any_day"]) for found in dates
+    )
+    if not (is_level_1 or is_level_2):
         return None
-    year, month, day = int(found[1]), found[2], found[3]
-    if day is not None:
-        return date(year, int(month), int(day)), date(year, int(month), int(day))
-    if month is None:
-        return date(year, 1, 1), date(year, 12, 31)
-    first = date(year, int(month), 1)
-    return first, first.replace(day=monthrange(year, first.month)[1])
+    text, own = ends[0] if bound == "first" else ends[1]
+    if own is not None:
+        return _bound(own, bound)
+    if text == "..":
+        return _OPEN[bound]
+    # An unknown end is ten years from the other one.
+    year, month, day = _bound(dates[0], "last" if bound == "first" else "first")
+    year += -10 if bound == "first" else 10
+    return year, month, min(day, monthrange(year, month)[1])
 
 
-def _not_edtf(text: str) -> ValueError:
-    return ValueError(f"'{text}' is not an EDTF level 0 or 1 date")
+_OPEN = {"first": date.min, "last": date.max}
 
 
-def _quarter_bound(year: int, quarter: int, which: str) -> date:
-    """The first or the last day of a quarter; `quarter` counts from 0."""
-    if which == "lower_strict":
-        return date(year, 3 * quarter + 1, 1)
-    after = date(year, 3 * quarter + 4, 1) if quarter < 3 else date(year + 1, 1, 1)
-    return after - timedelta(days=1)
+def _date(text: str) -> re.Match[str] | None:
+    found = _DATE.fullmatch(text)
+    if found is None or found["day"] in (None, "XX"):
+        return found
+    return found if int(found["day"]) <= _MOST_DAYS[int(found["month"]) - 1] else None
+
+
+def _bound(found: re.Match[str], bound: Bound) -> Day:
+    """A bound of what a pattern found."""
+    names = found.groupdict()
+    if names.get("decade") or names.get("century"):
+        years = 10 if names["decade"] else 100
+        first = int(names["decade"] or names["century"]) * years
+        return (first, 1, 1) if bound == "first" else (first + years - 1, 12, 31)
+    year, month, day = int(names["year"]), names.get("month"), names.get("day")
+    if month is not None and day not in (None, "XX"):
+        return year, int(month), int(day)
+    start, count = (int(month), 1) if month else _PARTS[int(names["part"])] if names["part"] else (1, 12)
+    if bound == "first":
+        return year, start, 1
+    last = start + count - 1
+    return year, last, monthrange(year, last)[1]
 
 
 @lru_cache(maxsize=10_000)

@@ -77,14 +77,3 @@ async def test_bodies_that_wait_to_be_decoded_are_bounded() -> None:
     running.set()
     assert await asyncio.gather(*waiting) == [LARGE_BODY] * 3
     assert await decoder.decode(decode, b"x" * LARGE_BODY) == LARGE_BODY
-
-
-@pytest.mark.parametrize("text", ["2025-07/2025-09", "2025\\/2026", "202X~", "2025-22", "20\\u0032X", "2031-06/"])
-async def test_body_with_dates_that_take_long_is_decoded_in_a_thread(text: str) -> None:
-    body = b'{"until": "%s"}' % text.encode()
-    assert await bodies.decoder.decode(lambda _: threading.current_thread(), body) is not threading.main_thread()
-
-
-async def test_body_with_common_dates_is_decoded_at_once() -> None:
-    body = b'{"until": "2031-06~", "url": "https://paper.example/2025", "planned": "2031"}'
-    assert await bodies.decoder.decode(lambda _: threading.current_thread(), body) is threading.main_thread()
