@@ -16,8 +16,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from contextvars import Context, copy_context
 from datetime import UTC, datetime, timedelta
 
@@ -42,7 +42,7 @@ from registry.errors import (
 )
 from registry.events import continuity, log_lock, mirror_state, store, stream_heads
 from registry.events.continuity import ContinuityGuard
-from registry.events.log_lock import log_transaction
+from registry.events.log_lock import LOCK_TIMEOUT_SECONDS, log_transaction
 from registry.events.notifications import NOTIFY_CHANNEL, NOTIFY_RIGHTS
 from registry.events.write_batch import Head, HeadMoved
 from registry.infra import postgres, tasks
@@ -219,19 +219,24 @@ class Recorder:
     async def _commit_loop(self) -> None:
         while await self._wait_for_work():
             submissions = self._dequeue()
-            if not submissions:
-                continue
-            self._batch_began = time.perf_counter()
-            self._is_committing = True
-            try:
-                with self.batch_span([submission.context for submission in submissions]):
-                    await self._commit_and_reply(submissions)
-            except Exception as error:
-                log.exception("recording failed", submissions=len(submissions))
-                self._invalidate_cache()
-                _reject_futures(submissions, error)
-            finally:
-                self._is_committing = False
+            # Dry runs by themselves: they need no lock.
+            for writes_nothing in (False, True):
+                batch = [one for one in submissions if one.writes_nothing == writes_nothing]
+                if batch:
+                    await self._process(batch)
+
+    async def _process(self, submissions: Sequence[_QueuedSubmission]) -> None:
+        self._batch_began = time.perf_counter()
+        self._is_committing = True
+        try:
+            with self.batch_span([submission.context for submission in submissions]):
+                await self._commit_and_reply(submissions)
+        except Exception as error:
+            log.exception("recording failed", submissions=len(submissions))
+            self._invalidate_cache()
+            _reject_futures(submissions, error)
+        finally:
+            self._is_committing = False
 
     async def _wait_for_work(self) -> bool:
         """Wait for a queued submission; False once the recorder closes and the queue is empty."""
@@ -280,7 +285,7 @@ class Recorder:
             reading = self.clock_guard.read()
             batch = await self._validate_without_lock(submissions, reading)
             if batch is None or not await self._commit_if_head_unchanged(batch, reading):
-                async with log_transaction(pool) as connection:
+                async with _transaction(pool, submissions) as connection:
                     batch, reading = await self._begin_under_lock(connection, submissions)
                     await batch.validate(connection, submissions, reading.now)
                     if batch.events:
@@ -316,7 +321,7 @@ class Recorder:
         """
         if self._head is None or not self._is_sole_writer or self._head.position == 0:
             return None
-        if any(submission.dry_run or submission.has_redaction for submission in submissions):
+        if any(submission.writes_nothing or submission.has_redaction for submission in submissions):
             return None
         batch = self._batch(self._head, await self._rates.latest(self._pool))
         await batch.validate(self._pool, submissions, reading.now)
@@ -516,6 +521,23 @@ def _is_transient(error: Exception) -> bool:
     """
     state = (error.sqlstate or "") if isinstance(error, asyncpg.PostgresError) else ""
     return postgres.is_connection_lost(error) or state[:2] in ("40", "55") or state in ("25P03", "57014")
+
+
+@asynccontextmanager
+async def _transaction(pool: Pool, submissions: Sequence[_QueuedSubmission]) -> AsyncIterator[Connection]:
+    """The transaction of a batch: one that holds the log's lock.
+
+    For dry runs it is a snapshot: they write nothing, may be long, and do not keep other processes from recording.
+    """
+    if not all(submission.writes_nothing for submission in submissions):
+        async with log_transaction(pool) as connection:
+            yield connection
+        return
+    async with (
+        pool.acquire(timeout=LOCK_TIMEOUT_SECONDS) as connection,
+        connection.transaction(isolation="repeatable_read"),
+    ):
+        yield connection
 
 
 def _has_replay(

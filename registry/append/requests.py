@@ -94,8 +94,10 @@ class Submission(Struct):
     low_priority: bool = True
     has_redaction: bool = False
     has_retry_key: bool = False
+    writes_nothing: bool = False
 
     def __post_init__(self) -> None:
+        self.writes_nothing = self.dry_run or all(request.dry_run for request in self.requests)
         for request in self.requests:
             self.events += len(request.announcements)
             self.size += request.size

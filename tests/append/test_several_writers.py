@@ -77,3 +77,24 @@ async def test_recorder_waits_while_another_process_holds_the_lock(
             assert (await recorder.record(request("deal", pledged(f"own-{n}")))).version == 2 * n + 4
     assert await positions(pool) == list(range(1, 9))
     await assert_projections_match_log(database)
+
+
+async def test_dry_run_needs_no_lock(database: ScratchDatabase, owner: Owner, pool: Pool, recorder: Recorder) -> None:
+    """A long one does not keep other processes from recording."""
+    await recorder.record(request("deal", REGISTERED))
+    async with running_recorder(database.app_url, name="another") as other:
+        await other.record(request("deal", pledged("total")))
+    await owner.execute(f"SELECT pg_advisory_lock({log_lock.LOG_LOCK_KEY})")
+    waiting = asyncio.create_task(recorder.record(request("deal", pledged("late"))))
+    while not await owner.fetchval(  # noqa: ASYNC110 - Postgres has no notification for it
+        "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)"
+    ):
+        await asyncio.sleep(0.01)
+    async with running_recorder(database.app_url, name="third") as third:
+        tried = third.submit([request("deal", pledged("more"))], dry_run=True)
+        assert [result.version for result in await tried] == [3]
+        with pytest.raises(RuleBroken, match="total"):
+            await third.record(request("deal", pledged("total"), dry_run=True))
+    await owner.execute(f"SELECT pg_advisory_unlock({log_lock.LOG_LOCK_KEY})")
+    assert (await waiting).version == 3
+    assert await positions(pool) == [1, 2, 3]
