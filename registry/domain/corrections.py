@@ -38,6 +38,14 @@ class EffectiveEvent(Struct, frozen=True, kw_only=True, gc=False):
         """
         if self.effective_on is not None or self.recorded.kind != "deal":
             return self.effective_on
+        return self.dated_by_source
+
+    @property
+    def dated_by_source(self) -> Day | None:
+        """The day on which the first source was published; None where no source has a date.
+
+        `published_on` is then that of the recording.
+        """
         return self.published_on if any(source.published_on for source in self.sources) else None
 
     @property

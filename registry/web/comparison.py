@@ -209,8 +209,9 @@ class ComparisonPages(Controller):
                 filters=filters,
                 facets=facets_of(facets, filters, formatter, names),
                 is_part=following is not None or deal_selection.cursor is not None,
-                counts=Counter(change.what for change in changes),
+                counts=line_counts(changes),
                 is_of_claims=is_of_claims,
+                point_parameters=point_parameters(start, end),
                 claim_lines=partial(claim_lines, formatter),
                 names=names,
                 names_of={slug: names | within.get(slug, {}) for slug in by_deal},
@@ -334,6 +335,17 @@ def compared_lines(
         if is_of_claims(change.path) and change.kind == "source":
             lines += claim_lines(formatter, change.before, change.after, names, change.causes)
     return lines
+
+
+def line_counts(changes: Sequence[DealChange]) -> Counter[str]:
+    """How many lines of each kind the comparison of all deals shows: a list of claims has one for each claim."""
+    counts: Counter[str] = Counter()
+    for change in changes:
+        if change.field is None or not is_of_claims(change.field):
+            counts[change.what] += 1
+        else:
+            counts.update(label for label, _ in claim_changes(change.before, change.after) if label == change.what)
+    return counts
 
 
 def claim_lines(

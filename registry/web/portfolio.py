@@ -93,7 +93,13 @@ class PortfolioPages(Controller):
 
         async def make() -> Rendered:
             return await render_portfolio(
-                portfolio_page, selection, portfolio_queries, organization_queries, log_queries, streams
+                portfolio_page,
+                selection,
+                portfolio_queries,
+                organization_queries,
+                log_queries,
+                streams,
+                has_scope=bool(settings.scope),
             )
 
         return await cached_page(portfolio_page, make)
@@ -106,8 +112,10 @@ async def render_portfolio(
     organization_queries: OrganizationQueries,
     log_queries: LogQueries,
     streams: StreamReader,
+    *,
+    has_scope: bool,
 ) -> Rendered:
-    """The overview's page."""
+    """The overview's page. `has_scope`: whether the registry has a default scope."""
     formatter, day = shown(page.language), page.times.effective_on
     point = await portfolio_queries.point(page.as_of)
     filters, q = selection.filters, selection.query.q
@@ -144,6 +152,7 @@ async def render_portfolio(
         headline=headline,
         scope_name=scope_name(formatter, filters, names),
         scoped=selection.scope,
+        has_scope=has_scope,
         table=table,
         facets=facets_of(facets, filters, formatter, names),
         filters=filters,

@@ -133,7 +133,8 @@ async def _unfold(page: Page) -> None:
 SHOTS = {
     "overview": Shot("/", "/"),
     "overview-unfolded": Shot("/", "/", act=_unfold),
-    "overview-all": Shot("/", "/?scope=all"),
+    "overview-scope": Shot("/", "/", "office"),
+    "overview-all": Shot("/", "/?scope=all", "office"),
     "overview-past": Shot("/", "/?recorded_at=2025-06-21T14:59:59Z"),
     "overview-empty": Shot("/", "/?effective_on=2020-01-01"),
     "overview-filtered": Shot("/", "/?region=KR-31&unit=USD"),
@@ -195,7 +196,7 @@ SHOTS = {
     "search-words": Shot("/search", "/search?q=amazon centre"),
     "search-typing": Shot("/search", "/search", act=_suggest),
     "search-none": Shot("/search", "/search?q=atlantis"),
-    "search-many": Shot("/search", "/search?q=energy", "many"),
+    "search-many": Shot("/search", "/search?q=organization 12", "many"),
     "about": Shot("/about", "/about"),
     "help": Shot("/help", "/help"),
     "glossary": Shot("/glossary", "/glossary"),

@@ -1,6 +1,10 @@
-"""The page that compares a deal at two points names what an editor did apart from corrections."""
+"""The pages that compare two points name what an editor did apart from corrections, and count what they list."""
 
 from __future__ import annotations
+
+import re
+from collections import Counter
+from html import unescape
 
 import httpx
 import pytest
@@ -40,3 +44,16 @@ async def test_comparison_names_selected_values_and_events_recorded_again(
         page = await client.get(f"/deals/{deal}/compare?from.position={wrong['position']}")
         assert recorded_again in page.text
         assert chosen["position"] < wrong["position"]
+
+
+@pytest.mark.parametrize("since", ["from.recorded_at=2025-06-21T14:59:59Z", "from.effective_on=2025-06-16"])
+async def test_counts_of_a_comparison_are_those_of_its_lines(demo_reader: httpx.AsyncClient, since: str) -> None:
+    html = (await demo_reader.get(f"/compare?{since}&to.effective_on=2025-11-19&lang=en")).text
+    counts = html[html.index('class="counts"') :].partition("</p>")[0]
+    found = {label: int(n) for label, n in re.findall(r"<span>([^<]*) <strong>(\d+)</strong></span>", counts)}
+    assert found == Counter(re.findall(r'data-what="\w+">([^<]*)</strong>', html))
+    # What the list leaves out, such as a new part of an amount, is a link away.
+    changed = re.findall(r'href="([^"]*)" aria-label="All changes: SK and AWS', html)
+    assert len(changed) == 1
+    whole = (await demo_reader.get(unescape(changed[0]), headers={"Accept-Language": "en"})).text
+    assert "Partnership formed" in whole

@@ -201,6 +201,21 @@ async def test_history_does_not_print_a_part_as_an_addition_to_its_whole(reader:
         assert addition not in text_of(main_of((await reader.get(f"{ULSAN}?lang={language}")).text))
 
 
+async def test_history_states_no_publication_where_no_source_has_a_date(demo_reader: httpx.AsyncClient) -> None:
+    """Nobody published an identifier that is common knowledge, or the choice of an editor."""
+
+    async def meta_of(path: str, said: str) -> str:
+        html = (await demo_reader.get(path, headers={"Accept-Language": "en"})).text
+        return text_of(
+            html[html.index(f'<p class="says">{said}') :].partition('<p class="meta">')[2].partition("</p>")[0]
+        )
+
+    identifier = await meta_of("/organizations/amazon-web-services", "Wikidata")
+    assert identifier.startswith("effective 11 Oct 2023 · recorded 16 Jun 2025")
+    assert (await meta_of("/deals/microsoft-kt", "Pledge")).startswith("recorded 30 Oct 2025")
+    assert "published 12 Oct 2023" in await meta_of("/organizations/amazon-web-services", "AWS")
+
+
 async def test_note_in_another_language_names_it(reader: httpx.AsyncClient) -> None:
     assert "how the two share it was not said. (영어)" in text_of((await reader.get(f"{ULSAN}?lang=ko")).text)
     assert "(in " not in text_of((await reader.get(ULSAN)).text)

@@ -51,12 +51,9 @@ async def test_chart_over_time_names_the_deals_that_changed_amounts(
         html = (await service.visitor.get("/?effective_on=2025-06-18", headers={"Accept-Language": "en"})).text
     legend = text_of(html[html.index('class="legend levels"') : html.index('class="chart both"')])
     assert "As of 18 Jun 2025:" in legend
-    for area in (
-        "Intention or above US$",
-        "Confirmed, binding or under construction US$0",
-        "Operating US$0",
-    ):
-        assert area in legend
+    assert "Intention or above US$12.73bn" in legend
+    # A level that has no line has no amount either: nothing says that no construction is under way.
+    assert "US$0" not in legend
     moves = html[html.index('class="moves"') :]
     moves = moves[: moves.index("</ol>")]
     assert "16 Jun 2025 +US$5.1bn SK and AWS: AI data centre in Ulsan" in text_of(moves)
@@ -101,7 +98,7 @@ async def test_comparison_starts_at_the_as_of_point_and_has_a_citation(reader: h
     assert 'name="from.effective_on" value="2025-06-17"' in html
     assert 'class="past"' not in html
     cited = text_of(html[html.index('id="cite-text"') :].partition("</q>")[0])
-    today = re.search(r"as of 2025-06-17, compared with as of ([0-9-]{10})", cited)
+    today = re.search(r"as of 2025-06-17, compared with the state as of ([0-9-]{10})", cited)
     assert today is not None
     assert (f"to.effective_on={today[1]}&" in cited, "from.effective_on=2025-06-17&" in cited) == (True, True)
     at = "from.recorded_at=2026-01-01T00:00:00.5Z"
@@ -283,6 +280,28 @@ async def test_headline_names_its_scope_and_counts_deals_beyond_it_apart(
     }
     missing = await reader.get("/v1/totals?extent=within")
     assert missing.status_code == 400
+
+
+async def test_deals_beyond_the_scope_without_amounts_say_so(demo_reader: httpx.AsyncClient) -> None:
+    html = (await demo_reader.get("/?region=KR-31&unit=USD&lang=en")).text
+    apart = text_of(html[html.index('class="apart"') :].partition("</p>")[0])
+    assert "one deal that also covers other places. No amounts disclosed" in apart
+
+
+async def test_chart_says_that_it_converts_amounts_that_the_page_shows_as_announced(reader: httpx.AsyncClient) -> None:
+    said = "Amounts in other currencies are converted to US Dollar at reference rates."
+    assert said in text_of((await reader.get("/?unit=stated&lang=en")).text)
+    assert said not in text_of((await reader.get("/?unit=USD&lang=en")).text)
+
+
+async def test_group_names_what_it_adds_to_the_total_of_all_deals(demo_reader: httpx.AsyncClient) -> None:
+    """The overview's figure for deals under construction is part of the total; by itself it may be more."""
+    html = (await demo_reader.get("/?unit=USD&lang=en")).text
+    built = text_of(html[html.index('data-figure="built"') :].partition("</p>")[0]).partition(">")[2].strip()
+    page = (await demo_reader.get("/totals?group_by=stage&unit=USD&lang=en")).text
+    construction = text_of(page[page.index("<h2>Under construction</h2>") :].partition("</section>")[0])
+    assert f"In the total of all deals: {built} Pledged or committed" in construction
+    assert "groups can add up to more than all deals" in text_of(page)
 
 
 async def test_of_it_figure_is_a_subset_of_the_figure_it_stands_under(reader: httpx.AsyncClient) -> None:

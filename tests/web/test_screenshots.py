@@ -48,10 +48,16 @@ def test_every_page_has_a_screenshot(unchanged: Service) -> None:
 
 @pytest_asyncio.fixture(scope="module")
 async def office(demo_server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
-    """A service where editors work, which sends e-mail."""
+    """A service where editors work, which sends e-mail and shows deals in Korea by default, as the demo does."""
     with mail_server(Inbox()) as url:
         async with cloned(demo_server, admin, "office") as settings:
-            settings = replace(settings, smtp_url=url, smtp_from="registry@example.org", site="http://site.example")
+            settings = replace(
+                settings,
+                smtp_url=url,
+                smtp_from="registry@example.org",
+                site="http://site.example",
+                scope=(("region", "KR"),),
+            )
             async with running(settings) as service:
                 yield service
 
