@@ -13,10 +13,11 @@ from litestar.params import QueryParameter
 from msgspec.structs import asdict, replace
 
 from registry.api.parameters import INSTANT_SCHEMA, instant, slug, text
+from registry.domain.totals.measures import Quantity
 from registry.errors import InvalidParameter
 from registry.events.currencies import Currency
 from registry.events.types import EVENT_TYPES
-from registry.events.values import Commitment, DealKind, Role, Stage
+from registry.events.values import Commitment, DealKind, IncentiveKind, MetricBasis, Role, SetbackKind, Stage
 from registry.queries.deal_query import CLASSIFICATION, IDENTIFIER, DealListQuery, DealQuery
 from registry.queries.event_filter import EventFilter
 
@@ -29,13 +30,36 @@ UpdatedSince: TypeAlias = Annotated[
     str | None,
     QueryParameter(description="Deals with an event that was recorded then or later.", schema_extra=INSTANT_SCHEMA),
 ]
+DECIMAL = r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,6})?$(?!\n)"
+PERCENT = r"^(100(\.0{1,6})?|[1-9]?[0-9](\.[0-9]{1,6})?)$(?!\n)"
+
 AmountBound: TypeAlias = Annotated[
     str | None,
     QueryParameter(
         description="Deals with a pledge of at least (`amount_min`) or at most (`amount_max`) this much in `currency`.",
-        pattern=r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,6})?$(?!\n)",
+        pattern=DECIMAL,
         title="amount",
         schema_extra={"examples": ["1000000000"]},
+    ),
+]
+ShareBound: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(
+        description="Deals with a party whose stated share is at least (`share_min`) or at most (`share_max`) so many"
+        " percent; with `organization` or `role`, that party.",
+        pattern=PERCENT,
+        title="percent",
+        schema_extra={"examples": ["50"]},
+    ),
+]
+MetricBound: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(
+        description="Deals with a figure of `metric`, of the deal or of one of its sites, that is at least"
+        " (`metric_min`) or at most (`metric_max`) this.",
+        pattern=DECIMAL,
+        title="quantity",
+        schema_extra={"examples": ["100"]},
     ),
 ]
 
@@ -45,6 +69,8 @@ def deal_conditions(
         Role | None,
         QueryParameter(description="Deals with a party in this role; with `organization`, with that one in this role."),
     ] = None,
+    share_min: ShareBound = None,
+    share_max: ShareBound = None,
     region: Annotated[
         str | None,
         QueryParameter(
@@ -84,11 +110,33 @@ def deal_conditions(
             schema_extra={"examples": ["ocid:ocds-213czf-000-00001"]},
         ),
     ] = None,
+    metric: Annotated[
+        Quantity | None,
+        QueryParameter(
+            description="Deals for which this quantity is stated, of the deal or of a site that was not dropped; the"
+            " GPUs of sites are among `gpus`, their power is `power_mw`."
+        ),
+    ] = None,
+    metric_basis: Annotated[
+        MetricBasis | None,
+        QueryParameter(description="With `metric`: on this basis. Values of sites are planned ones."),
+    ] = None,
+    metric_min: MetricBound = None,
+    metric_max: MetricBound = None,
+    metric_unit: Annotated[
+        str | None, text("With `metric=capacity_per_year`: in this unit, which its bounds require.")
+    ] = None,
+    incentive: Annotated[
+        IncentiveKind | None, QueryParameter(description="Deals with an incentive of this kind that has not ended.")
+    ] = None,
+    setback: Annotated[
+        SetbackKind | None, QueryParameter(description="Deals with a setback of this kind that was not resolved.")
+    ] = None,
 ) -> DealQuery:
     """Return the conditions that every question about deals takes.
 
     Raises:
-        InvalidParameter: An extent without a region.
+        InvalidParameter: An extent without a region, or bounds of a quantity that is not named.
     """
     return _checked(
         DealQuery(
@@ -101,6 +149,15 @@ def deal_conditions(
             kind=kind,
             classification=classification,
             identifier=identifier,
+            share_min=share_min,
+            share_max=share_max,
+            metric=metric,
+            metric_basis=metric_basis,
+            metric_min=metric_min,
+            metric_max=metric_max,
+            metric_unit=metric_unit,
+            incentive=incentive,
+            setback=setback,
         )
     )
 

@@ -35,6 +35,37 @@ POINT = tuple(AXES)
 COMPARED_POINTS = tuple(f"{end}.{axis}" for end in ("from", "to") for axis in AXES)
 
 
+FILTERS: dict[str, tuple[str, str]] = {
+    "q": ("--search", "Only deals with these words in names, places, parties, sources or identifiers."),
+    "organization": ("--organization", "Only deals of this organization."),
+    "role": ("--role", "Only deals with a party in this role; with --organization, that one."),
+    "share_min": ("--share-min", "Only deals with a party whose share is at least so many percent."),
+    "share_max": ("--share-max", "Only deals with a party whose share is at most so many percent."),
+    "region": ("--region", "Only deals with a site in this region (ISO 3166)."),
+    "extent": ("--extent", "With --region: within (no site elsewhere) or beyond."),
+    "sector": ("--sector", "Only deals of this sector."),
+    "stage": ("--stage", "Only deals at this stage."),
+    "commitment": ("--commitment", "Only deals with a pledge of this commitment level."),
+    "kind": ("--kind", "Only deals of this kind."),
+    "classification": ("--classification", "Only deals with this code, as AXIS:CODE."),
+    "identifier": ("--identifier", "Only the deal with this identifier, as SCHEME:VALUE."),
+    "metric": ("--metric", "Only deals for which this quantity is stated, such as jobs, gpus or power_mw."),
+    "metric_basis": ("--metric-basis", "With --metric: planned, actual or target."),
+    "metric_min": ("--metric-min", "With --metric: only deals with a figure of at least this."),
+    "metric_max": ("--metric-max", "With --metric: only deals with a figure of at most this."),
+    "metric_unit": ("--metric-unit", "With --metric=capacity_per_year: in this unit."),
+    "incentive": ("--incentive", "Only deals with an incentive of this kind that has not ended."),
+    "setback": ("--setback", "Only deals with a setback of this kind that was not resolved."),
+    "currency": ("--currency", "Only deals with a pledge in this currency."),
+    "amount_min": ("--amount-min", "With --currency: only deals with a pledge of at least this amount."),
+    "amount_max": ("--amount-max", "With --currency: only deals with a pledge of at most this amount."),
+    "updated_since": ("--updated-since", "Only deals with an event that was recorded then or later."),
+}
+"""The options of the filters of lists, by the name of the parameter: the flag and its help."""
+
+FILTERS_OF_TOTALS = tuple(name for name in FILTERS if name not in ("q", "currency", "amount_min", "amount_max"))
+
+
 class Question(Struct, frozen=True):
     """What a command asks: the service's address, the point in time, and how the answer is printed."""
 
@@ -69,6 +100,26 @@ def with_point(*names: str) -> Callable[[Callable[..., None]], Callable[..., Non
             function(point=point, **given)
 
         show_options(run, function, "point", {option: (_option(name), None) for option, name in options.items()})
+        return run
+
+    return decorate
+
+
+def with_filters(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command options for these filters of lists. Its parameter `filters` gets those that are given."""
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def run(**given: Any) -> None:
+            filters = {name: value for name in names if (value := given.pop(name)) is not None}
+            function(filters=filters, **given)
+
+        options = {
+            name: (Annotated[str | None, typer.Option(flag, help=help, show_default=False)], None)
+            for name, (flag, help) in FILTERS.items()
+            if name in names
+        }
+        show_options(run, function, "filters", options)
         return run
 
     return decorate

@@ -39,6 +39,7 @@ from registry.infra.secret_box import SecretBox
 from registry.infra.server_facts import ServerFacts, read_facts
 from registry.infra.settings import Settings
 from registry.projections.exchange_rates import RateCache, rates_warning
+from registry.projections.rebuild import outdated_tables
 from registry.transparency.evidence import Evidence
 from registry.transparency.signing_keys import KeySource
 
@@ -174,6 +175,15 @@ def _log(settings: Settings) -> Text:
         return Text("log_new")
     guard = ContinuityGuard(settings.data_dir / MARK_FILE)
     return Text("log_whole", position=_in_database(settings, guard.check).position)
+
+
+def _projections(settings: Settings) -> Text:
+    if settings.database_url is None and not _has_own_database(settings):
+        return Text("projections_new")
+    tables = _in_database(settings, outdated_tables)
+    if tables:
+        raise CheckWarning(Text("projections_outdated", tables=", ".join(tables)))
+    return Text("projections")
 
 
 def _signer(settings: Settings) -> Text:
@@ -350,6 +360,7 @@ CHECKS = (
     NamedCheck(Text("check_server"), _server, needs_database=True),
     NamedCheck(Text("check_owner"), _owner, applies=lambda settings: settings.owner_url is not None),
     NamedCheck(Text("check_log"), _log, needs_database=True),
+    NamedCheck(Text("check_projections"), _projections, needs_database=True),
     NamedCheck(Text("check_signer"), _signer, needs_database=True),
     NamedCheck(Text("check_export"), _export, applies=lambda settings: settings.checkpoint_export is not None),
     NamedCheck(Text("check_replicas"), _replicas, applies=lambda settings: bool(settings.replica_urls)),

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from registry.cli import server
-from registry.cli.asking import POINT, with_point
+from registry.cli.asking import FILTERS, POINT, with_filters, with_point
 from registry.cli.client import Url, client
 from registry.cli.options import stderr, with_settings
 from registry.cli.texts import Text, rendered
@@ -33,12 +33,13 @@ def register(app: typer.Typer) -> None:
 
 @with_settings("database_url", "data_dir")
 @with_point(*POINT)
+@with_filters(*FILTERS)
 def export(
     settings: Settings,
     point: dict[str, Any],
+    filters: dict[str, Any],
     what: Annotated[str | None, typer.Argument(metavar="TABLE.FORMAT", help=WHAT)] = None,
     to: Annotated[str | None, typer.Option("--to", "-o", help="The file to write. Default: standard output.")] = None,
-    organization: Annotated[str | None, typer.Option(help="Only deals in which this organization takes part.")] = None,
     deal: Annotated[str | None, typer.Option(help="For events: only those of this deal.")] = None,
     sources: Annotated[
         bool, typer.Option("--sources", help="Add columns with the sources of each row (not with ndjson).")
@@ -72,7 +73,7 @@ def export(
         chunks = service.export(
             what,
             **point,
-            organization=organization,
+            **filters,
             deal=deal,
             sources=sources or None,
             bom=bom or None,

@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 
 from registry.cli import summaries
-from registry.cli.asking import COMPARED_POINTS, POINT, Question, asking, print_table
+from registry.cli.asking import (
+    COMPARED_POINTS,
+    FILTERS,
+    FILTERS_OF_TOTALS,
+    POINT,
+    Question,
+    asking,
+    print_table,
+    with_filters,
+)
 from registry.cli.headings import KINDS
 from registry.cli.texts import Text, rendered
 
@@ -54,28 +63,15 @@ def show(question: Question, deal: Deal, certificate: Certificate = False) -> No
 
 
 @asking(*POINT)
+@with_filters(*FILTERS)
 def list_deals(
     question: Question,
-    organization: Annotated[str | None, typer.Option(help="Only deals of this organization.")] = None,
-    region: Annotated[str | None, typer.Option(help="Only deals with a site in this region (ISO 3166).")] = None,
-    stage: Annotated[str | None, typer.Option(help="Only deals at this stage.")] = None,
-    q: Annotated[
-        str | None,
-        typer.Option("--search", help="Only deals with these words in names, places, parties, sources or identifiers."),
-    ] = None,
+    filters: dict[str, str],
     limit: Annotated[int, typer.Option(help="Maximum number of deals.")] = 100,
     certificate: Certificate = False,
 ) -> None:
     """List deals, now or at a point in time."""
-    found = question.get(
-        "/v1/deals",
-        organization=organization,
-        region=region,
-        stage=stage,
-        q=q,
-        limit=limit,
-        certificate=certificate or None,
-    )
+    found = question.get("/v1/deals", **filters, limit=limit, certificate=certificate or None)
     if question.print_json(found, always=certificate):
         return
     rows = [
@@ -169,13 +165,14 @@ def compare(question: Question, deal: Deal) -> None:
 
 
 @asking(*POINT)
+@with_filters(*FILTERS_OF_TOTALS)
 def totals(
     question: Question,
+    filters: dict[str, str],
     currency: Annotated[str | None, typer.Option(help="Convert to this currency at recorded rates.")] = None,
     measure: Annotated[str | None, typer.Option(help="amount (default), power_mw, gpus, jobs, …")] = None,
     estimates: Annotated[str | None, typer.Option(help="include (default) or exclude estimated amounts.")] = None,
     group_by: Annotated[str | None, typer.Option(help="organization, country, region, sector, stage, …")] = None,
-    region: Annotated[str | None, typer.Option(help="Only deals with a site in this region (ISO 3166).")] = None,
     certificate: Certificate = False,
 ) -> None:
     """Add up amounts or another measure. The lower bound excludes possible double counting, the upper includes it."""
@@ -186,7 +183,7 @@ def totals(
         estimates=estimates,
         currency=currency,
         group_by=group_by,
-        region=region,
+        **filters,
     )
     if question.print_json(found, always=certificate):
         return

@@ -20,6 +20,7 @@ from registry.errors import DatabaseUnusable
 from registry.infra import migrations, postgres
 from registry.infra.embedded.server import Embedded
 from registry.infra.settings import Settings
+from registry.projections import rebuild
 
 SWITCH_SECONDS = 0.001
 
@@ -79,17 +80,20 @@ def database(settings: Settings) -> Iterator[Settings]:
 
 
 async def migrate(settings: Settings) -> str:
-    """Migrate the settings' database to the newest schema and return its version.
+    """Migrate the settings' database to the newest schema, fill the tables that this leaves, and return its version.
 
     Raises:
         DatabaseUnusable: The database does not answer or refuses.
+        RebuildRunning: Another process rebuilds the projections.
     """
     if settings.owner_url is None:
         raise DatabaseUnusable("no_owner")
     with readable_errors():
-        return await migrations.migrate(
+        version = await migrations.migrate(
             settings.owner_url, postgres.role_of(settings.database_url or settings.owner_url)
         )
+        await rebuild.rebuild_outdated(settings.owner_url)
+    return version
 
 
 @contextmanager

@@ -40,6 +40,8 @@ class Filters(TypedDict, total=False):
 
     organization: str | None
     role: str | None
+    share_min: str | None
+    share_max: str | None
     region: str | None
     extent: str | None
     sector: str | None
@@ -48,6 +50,13 @@ class Filters(TypedDict, total=False):
     kind: str | None
     classification: str | None
     identifier: str | None
+    metric: str | None
+    metric_basis: str | None
+    metric_min: str | None
+    metric_max: str | None
+    metric_unit: str | None
+    incentive: str | None
+    setback: str | None
     updated_since: Date | Instant
 
 

@@ -96,13 +96,19 @@ def condition_text(name: str, value: str, titles: Mapping[str, str], language: s
             return titles.get(f"organization/{value}", value)
         case "region":
             return place_name(value, language)
-        case "role" | "stage" | "commitment" | "kind":
+        case "role" | "stage" | "commitment" | "kind" | "metric" | "metric_basis":
             return render(Label(f"{name}/{value}"), language)
         case "extent":
             return render(MailText("only_there") if value == "within" else MailText("also_elsewhere"), language)
-        case "amount_min":
+        case "incentive" | "setback":
+            return render(Label(f"{name}_kind/{value}"), language)
+        case "amount_min" | "metric_min":
             return render(MailText("amount_min", value=value), language)
-        case "amount_max":
+        case "amount_max" | "metric_max":
             return render(MailText("amount_max", value=value), language)
+        case "share_min":
+            return render(MailText("share_min", value=value), language)
+        case "share_max":
+            return render(MailText("share_max", value=value), language)
         case _:
             return value

@@ -57,7 +57,8 @@ BEGIN
         SELECT c.oid::regclass AS name,
                CASE
                    WHEN c.relname = ANY (evidence) OR parent.relname = ANY (evidence) THEN 'SELECT, INSERT'
-                   WHEN c.relname IN ('alembic_version', 'schema_support') OR c.relkind IN ('v', 'm') THEN 'SELECT'
+                   WHEN c.relname IN ('alembic_version', 'schema_support', 'outdated_tables')
+                        OR c.relkind IN ('v', 'm') THEN 'SELECT'
                    WHEN c.relkind = 'S' THEN 'SELECT, USAGE'
                    ELSE 'SELECT, INSERT, UPDATE, DELETE'
                END AS rights

@@ -18,7 +18,10 @@ from registry.infra.rate_limit_setting import RateLimit, parse_rate_limits
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ADMIN_KEY_LENGTH = 32
-SCOPE_FILTERS = ("organization", "role", "region", "sector", "stage", "commitment", "kind", "classification")
+SCOPE_FILTERS = (
+    *("organization", "role", "region", "sector", "stage", "commitment", "kind", "classification"),
+    *("metric", "incentive", "setback"),
+)
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 

@@ -44,13 +44,14 @@ FORMAT = "investment-registry-backup@v1"
 
 BATCH_SIZE = 1_000
 
-# Tables that the log determines, the schema's own, and who was signed in.
+# Tables that the log determines, the schema's own, and who was signed in. A restore rebuilds the projections.
 DERIVED = {
     "events",
     "event_contents",
     "tiles",
     "alembic_version",
     "fact_resets",
+    "outdated_tables",
     "sessions",
     *(t for view in PROJECTIONS for t in view.tables),
 }

@@ -23,7 +23,7 @@ from registry.errors import RegistryError
 from registry.events import log_lock, store, stream_heads, write_batch
 from registry.events.types import Recorded
 from registry.events.write_batch import WriteBatch
-from registry.infra.postgres import Connection
+from registry.infra.postgres import Connection, Pool
 from registry.projections import PROJECTIONS
 from registry.projections.event_texts import EventTexts
 from registry.projections.facts import DealFacts
@@ -95,6 +95,11 @@ RESET_COPIES = "INSERT INTO public.fact_resets (deal) SELECT DISTINCT deal FROM 
 # Copies are made again when texts of events were replaced.
 RESET_COPIES_OF_TEXTS = "INSERT INTO public.fact_resets (deal) VALUES ('')"
 
+# Tables that a migration left with the rows of an earlier schema (migration 0002).
+SELECT_OUTDATED = "SELECT name FROM outdated_tables ORDER BY name"
+
+DELETE_OUTDATED = "DELETE FROM public.outdated_tables WHERE name = ANY ($1::text[])"
+
 DROP_DIFFERING_KEYS = "DROP TABLE differing_{table}"
 
 # The streams whose sizes are read at once, and the events that are folded at once: enough for few round trips, and
@@ -164,12 +169,37 @@ async def rebuild(
             async with _snapshot(owner_url, connection, projections, known) as reached:
                 differing = [table for table in _tables(projections) if await _keep_differing_keys(connection, table)]
             if not differing:
+                await connection.execute(DELETE_OUTDATED, list(_tables(projections)))
                 return reached
             async with log_lock.hold_log_lock(connection, patience=60):
                 known = await _catch_up(connection, projections, reached)
                 for table in differing:
                     await _replace_differing_rows(connection, table)
         raise RebuildUnfinished
+
+
+async def outdated_tables(connection: Connection | Pool) -> list[str]:
+    """The tables whose rows are those of an earlier schema until a rebuild."""
+    return [row["name"] for row in await connection.fetch(SELECT_OUTDATED)]
+
+
+async def rebuild_outdated(owner_url: str, progress: Progress = _no_progress) -> list[str]:
+    """Rebuild the projections with tables that a migration left with the rows of an earlier schema.
+
+    Returns:
+        These tables.
+
+    Raises:
+        RebuildRunning, RebuildUnfinished, asyncpg.PostgresError, OSError: As `rebuild`.
+    """
+    connection = await asyncpg.connect(owner_url, server_settings={"application_name": "registry rebuild"})
+    try:
+        tables = await outdated_tables(connection)
+    finally:
+        await connection.close()
+    if tables:
+        await rebuild(owner_url, progress, [one for one in PROJECTIONS if not set(tables).isdisjoint(one.tables)])
+    return tables
 
 
 async def _keep_differing_keys(connection: Connection, table: str) -> bool:

@@ -8,9 +8,23 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from registry.domain.totals.measures import Quantity
 from registry.errors import FieldError, Invalid
 from registry.events.currencies import Currency
-from registry.events.values import Commitment, DealKind, Decimal, Place, Role, Slug, Stage
+from registry.events.values import (
+    Commitment,
+    DealKind,
+    Decimal,
+    IncentiveKind,
+    Line,
+    MetricBasis,
+    Percent,
+    Place,
+    Role,
+    SetbackKind,
+    Slug,
+    Stage,
+)
 
 CLASSIFICATION = r"^[a-z_]+:.+$"
 IDENTIFIER = r"^[A-Za-z0-9._-]+:.+$"
@@ -22,6 +36,8 @@ class DealQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
     q: Annotated[str, Meta(min_length=1, max_length=2000, pattern=r"\S")] | None = None
     organization: Slug | None = None
     role: Role | None = None
+    share_min: Percent | None = None
+    share_max: Percent | None = None
     region: Place | None = None
     extent: Literal["within", "beyond"] | None = None
     sector: Slug | None = None
@@ -30,6 +46,13 @@ class DealQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
     kind: DealKind | None = None
     classification: Annotated[str, Meta(pattern=CLASSIFICATION, max_length=300)] | None = None
     identifier: Annotated[str, Meta(pattern=IDENTIFIER, max_length=300)] | None = None
+    metric: Quantity | None = None
+    metric_basis: MetricBasis | None = None
+    metric_min: Decimal | None = None
+    metric_max: Decimal | None = None
+    metric_unit: Line | None = None
+    incentive: IncentiveKind | None = None
+    setback: SetbackKind | None = None
     currency: Currency | None = None
     amount_min: Decimal | None = None
     amount_max: Decimal | None = None
@@ -50,6 +73,11 @@ class DealQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
             return "region", "extent_region"
         if self.currency is None and (self.amount_min is not None or self.amount_max is not None):
             return "currency", "amount_currency"
+        has_bounds = self.metric_min is not None or self.metric_max is not None
+        if self.metric is None and (has_bounds or self.metric_basis is not None or self.metric_unit is not None):
+            return "metric", "metric_bounds"
+        if self.metric == "capacity_per_year" and has_bounds and self.metric_unit is None:
+            return "metric_unit", "metric_unit"
         return None
 
 

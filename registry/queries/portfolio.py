@@ -106,6 +106,8 @@ class PortfolioQueries:
         return Selection(
             organizations=records,
             role=query.role,
+            share_min=_decimal(query.share_min),
+            share_max=_decimal(query.share_max),
             region=query.region,
             extent=query.extent,
             sector=query.sector,
@@ -115,8 +117,15 @@ class PortfolioQueries:
             kind=query.kind,
             commitment=query.commitment,
             currency=query.currency,
-            amount_min=Decimal(query.amount_min) if query.amount_min is not None else None,
-            amount_max=Decimal(query.amount_max) if query.amount_max is not None else None,
+            amount_min=_decimal(query.amount_min),
+            amount_max=_decimal(query.amount_max),
+            metric=query.metric,
+            metric_basis=query.metric_basis,
+            metric_min=_decimal(query.metric_min),
+            metric_max=_decimal(query.metric_max),
+            metric_unit=query.metric_unit,
+            incentive=query.incentive,
+            setback=query.setback,
             search=await self.searched(point, query.q) if query.q is not None else None,
             updated_since=query.updated_since if isinstance(query, DealListQuery) else None,
         )
@@ -479,6 +488,10 @@ def _marked(deal: DealListItem, marks: DealMarks) -> DealListItem:
         for pledge in deal.pledges
     )
     return replace(deal, pledges=pledges, superseded_by=marks.superseded_by)
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    return Decimal(text) if text is not None else None
 
 
 def _axis(point: Point) -> tuple[str, int]:

@@ -28,7 +28,12 @@ from registry.web.request import PageRequest
 
 PAGE_SIZE = 50
 MAX_FACET_VALUES = 12
-FACETS = ("stage", "region", "sector", "organization", "commitment", "currency", "role", "kind")
+FACETS = (
+    *("stage", "region", "sector", "organization", "commitment", "currency", "role", "kind"),
+    *("metric", "incentive", "setback"),
+)
+BOUNDS = ("amount_min", "amount_max", "metric_min", "metric_max", "metric_unit", "share_min", "share_max")
+"""The filters that a reader types."""
 
 Unit = Literal["stated", Currency]
 
@@ -210,6 +215,12 @@ def facet_value(formatter: ValueFormatter, facet: str, value: str, names: Mappin
             return formatter.figures.place(value)
         case "currency":
             return formatter.figures.currency(value)
+        case "incentive" | "setback":
+            return formatter.words.label(f"{facet}_kind", value)
+        case "amount_min" | "amount_max" | "metric_min" | "metric_max" | "share_min" | "share_max":
+            return formatter.figures.number(value)
+        case "classification" | "identifier" | "metric_unit" | "updated_since":
+            return value
         case _:
             return formatter.words.label(facet, value)
 

@@ -29,6 +29,7 @@ from registry.web import maps, render
 from registry.web.cache import cached_page
 from registry.web.citations import cite, list_certificate, trend_links
 from registry.web.deal_list import (
+    BOUNDS,
     FACETS,
     DealSelection,
     PlaceCount,
@@ -156,6 +157,8 @@ async def render_portfolio(
         table=table,
         facets=facets_of(facets, filters, formatter, names),
         filters=filters,
+        bounds=BOUNDS,
+        shares=facets.get("share_min", {}),
         names=names,
         unit=unit,
         sort=selection.sort,

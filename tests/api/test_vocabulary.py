@@ -173,6 +173,115 @@ async def test_wrong_metric_is_refused_with_its_field(
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
 
 
+async def listed(service: Service, sector: str, **asked: str) -> list[str]:
+    answer = await service.client.get("/v1/deals", params={"sector": sector, **asked})
+    assert answer.status_code == 200, answer.text
+    return [deal["deal"] for deal in answer.json()["deals"]]
+
+
+async def test_filters_and_facets_know_quantities_incentives_setbacks_and_shares(
+    service: Service, new_slug: Callable[[], str]
+) -> None:
+    sector, first, second, third = sorted(new_slug() for _ in range(4))
+    day = "2025-06-16"
+    shares = [{"organization": "firm", "role": "owner", "share": "60"}, {"organization": "fund", "role": "owner"}]
+    await record(
+        service.client,
+        first,
+        registered("A plant", sectors=[sector]),
+        metric(value="250"),
+        metric(value="90", basis="actual"),
+        announced(day, "site_announced", site="hall", power_mw="103", gpus=60000),
+        announced(day, "parties_joined", parties=shares),
+        announced(day, "incentive_granted", incentive="credit", kind="tax_credit"),
+        announced(day, "setback_reported", setback="suit", kind="litigation"),
+        announced("2025-07-01", "incentive_ended", incentive="credit"),
+        announced("2025-07-02", "setback_resolved", setback="suit"),
+    )
+    joined = {"parties": [{"organization": "firm", "role": "operator", "share": "25"}]}
+    await record(
+        service.client,
+        second,
+        registered("A mine", sectors=[sector]),
+        metric(metric="capacity_per_year", value="20", unit="GWh"),
+        metric(metric="gpus", value="100"),
+        announced(day, "parties_joined", **joined),
+        announced(day, "incentive_granted", incentive="land", kind="land"),
+        announced(day, "setback_reported", setback="permit", kind="permit_refused"),
+    )
+    await record(
+        service.client,
+        third,
+        registered("Another", sectors=[sector]),
+        announced(day, "site_announced", site="hall", power_mw="500"),
+        announced("2025-07-01", "site_dropped", site="hall"),
+    )
+    expected: list[tuple[dict[str, str], list[str]]] = [
+        ({"metric": "jobs"}, [first]),
+        ({"metric": "jobs", "metric_min": "250"}, [first]),
+        ({"metric": "jobs", "metric_min": "250", "metric_basis": "actual"}, []),
+        ({"metric": "jobs", "metric_max": "90"}, [first]),
+        ({"metric": "jobs", "metric_min": "100", "metric_max": "200"}, []),
+        ({"metric": "power_mw"}, [first]),
+        ({"metric": "power_mw", "effective_on": "2025-06-30"}, [first, third]),
+        ({"metric": "power_mw", "metric_min": "103.5", "effective_on": "2025-06-30"}, [third]),
+        ({"metric": "gpus"}, [first, second]),
+        ({"metric": "gpus", "metric_min": "1000", "metric_basis": "planned"}, [first]),
+        ({"metric": "capacity_per_year", "metric_min": "20", "metric_unit": "GWh"}, [second]),
+        ({"metric": "capacity_per_year", "metric_min": "20", "metric_unit": "t"}, []),
+        ({"incentive": "land"}, [second]),
+        ({"incentive": "tax_credit"}, []),
+        ({"incentive": "tax_credit", "effective_on": "2025-06-30"}, [first]),
+        ({"setback": "permit_refused"}, [second]),
+        ({"setback": "litigation"}, []),
+        ({"setback": "litigation", "effective_on": "2025-06-30"}, [first]),
+        ({"share_min": "25"}, [first, second]),
+        ({"share_min": "25.5"}, [first]),
+        ({"share_max": "25"}, [second]),
+        ({"share_min": "25", "role": "operator"}, [second]),
+        ({"share_min": "50", "organization": "fund"}, []),
+        ({"share_min": "50", "organization": "firm", "published_on": "2050-01-01"}, [first]),
+    ]
+    for asked, deals in expected:
+        assert await listed(service, sector, **asked) == deals, asked
+    answer = await service.client.get(
+        "/v1/deals", params={"sector": sector, "facets": "true", "effective_on": "2025-06-30"}
+    )
+    facets = answer.json()["facets"]
+    assert facets["metric"] == {"jobs": 1, "power_mw": 2, "gpus": 2, "capacity_per_year": 1}
+    assert facets["incentive"] == {"tax_credit": 1, "land": 1}
+    assert facets["setback"] == {"litigation": 1, "permit_refused": 1}
+    assert facets["share_min"] == {"10": 2, "25": 2, "50": 1}
+    for facet in ("metric", "incentive", "setback", "share_min"):
+        for value, deals_of_value in facets[facet].items():
+            found = await listed(service, sector, effective_on="2025-06-30", **{facet: value})
+            assert len(found) == deals_of_value, (facet, value)
+    totals = await service.client.get(
+        "/v1/totals", params={"sector": sector, "measure": "power_mw", "incentive": "land"}
+    )
+    assert totals.json()["totals"]["overall"]["columns"] == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "parameter"),
+    [
+        ("metric_min=5", "metric"),
+        ("metric_basis=actual", "metric"),
+        ("metric=capacity_per_year&metric_max=5", "metric_unit"),
+        ("metric=cats", "metric"),
+        ("share_min=101", "share_min"),
+        ("incentive=gift", "incentive"),
+        ("setback=rain", "setback"),
+    ],
+)
+async def test_filter_that_cannot_be_answered_is_refused_with_its_name(
+    service: Service, asked: str, parameter: str
+) -> None:
+    for path in ("/v1/deals", "/v1/totals", "/v1/events.atom", "/v1/export/deals.csv"):
+        answer = await service.client.get(f"{path}?{asked}")
+        assert (answer.status_code, answer.json()["parameter"]) == (400, parameter), path
+
+
 # --- stages, parties, sites and amounts -------------------------------------------------------------------------------
 
 

@@ -208,6 +208,8 @@ async def test_watch_follows_the_deals_that_a_list_shows_and_those_that_leave_it
     for wrong, field in (
         ({"extent": "within"}, "region"),
         ({"amount_max": "5"}, "currency"),
+        ({"metric_min": "5"}, "metric"),
+        ({"share_min": "101"}, "share_min"),
         ({"stage": "x"}, "stage"),
     ):
         refused = await service.client.post("/v1/watches", json={"email": READER, "deals": wrong})

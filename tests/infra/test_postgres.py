@@ -38,12 +38,12 @@ async def test_application_role_can_only_add_to_the_log(pool: asyncpg.Pool[async
 
 @pytest.mark.parametrize(
     ("version", "compatible_since", "works"),
-    [("0001", "0001", True), ("0002", "0001", True), ("0003", "0002", False), ("0000", "0000", False)],
+    [("0002", "0001", True), ("0003", "0001", True), ("0004", "0003", False), ("0001", "0001", False)],
 )
 async def test_release_works_on_its_schema_and_on_newer_ones_that_support_it(
     version: str, compatible_since: str, works: bool, pool: asyncpg.Pool[asyncpg.Record], database: ScratchDatabase
 ) -> None:
-    assert migrations.head() == "0001"
+    assert migrations.head() == "0002"
     owner = await asyncpg.connect(database.owner_url)
     await owner.execute("UPDATE alembic_version SET version_num = $1", version)
     await owner.execute("UPDATE schema_support SET compatible_since = $1", compatible_since)

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import asyncpg
 import pytest
 
+from registry.cli import server
 from registry.errors import MigrationFailed
 from registry.infra import migrations
 from registry.infra.problems import DatabaseProblem
-from tests.conftest import APP_ROLE, ScratchDatabase
+from registry.infra.settings import Settings
+from registry.projections.rebuild import outdated_tables
+from tests.append_helpers import REGISTERED, assert_projections_match_log, request, running_recorder
+from tests.conftest import APP_ROLE, ScratchDatabase, at
 from tests.infra.schema_dump import dump
 
 DECLARED = Path(__file__).with_name("schema.txt")
@@ -50,3 +55,71 @@ async def test_newer_schema_is_left_alone_and_refused_where_this_release_does_no
     assert failed.value.params["reason"] == DatabaseProblem("unknown_schema", version="9999")
     assert await owner.fetchval("SELECT version_num FROM alembic_version") == "9999"
     assert await dump(owner, APP_ROLE) == DECLARED.read_text()
+
+
+# What migration 0002 adds: without it, a database is one of the release before, with the rows that this wrote.
+OF_0002 = """
+DROP TABLE incentive_facts, setback_facts, outdated_tables;
+DROP TYPE new_incentive_facts, new_setback_facts, new_site_facts_2, new_milestone_facts_2;
+ALTER TABLE site_facts DROP COLUMN district_code;
+ALTER TABLE milestone_facts DROP COLUMN name;
+UPDATE alembic_version SET version_num = '0001';
+"""
+
+STATED = (
+    {"type": "site_announced", "site": "plant", "place": "KR-31", "district_code": "31140"},
+    {"type": "milestone_scheduled", "milestone": "start", "kind": "power_on", "name": {"en": "Start"}},
+    {"type": "incentive_granted", "incentive": "credit", "kind": "tax_credit"},
+    {"type": "setback_reported", "setback": "suit", "kind": "litigation"},
+    {"type": "incentive_ended", "incentive": "credit"},
+)
+
+
+async def test_database_of_the_first_release_gets_the_schema_and_the_rows_of_this_one(
+    database: ScratchDatabase,
+    admin: asyncpg.Connection[asyncpg.Record],
+    owner: asyncpg.Connection[asyncpg.Record],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running_recorder(database.app_url) as recorder:
+        events = [{"effective_on": f"2025-0{month}-01", "event": event} for month, event in enumerate(STATED, 1)]
+        await recorder.record(request("plant", REGISTERED, *events))
+    await owner.execute(OF_0002)
+    assert await dump(owner, APP_ROLE) == await _schema_of_the_first_release(database, admin, tmp_path, monkeypatch)
+
+    settings = Settings(
+        database_url=database.app_url,
+        owner_url=database.owner_url,
+        data_dir=tmp_path,
+        signing_key=tmp_path / "signing.key",
+    )
+    await server.migrate(settings)
+    assert await dump(owner, APP_ROLE) == DECLARED.read_text()
+    assert await outdated_tables(owner) == []
+    await assert_projections_match_log(database)
+    assert await owner.fetchval("SELECT DISTINCT district_code FROM site_facts") == "31140"
+    # Copies of the fact tables reload what the rebuild has replaced.
+    assert await owner.fetchval("SELECT count(*) FROM fact_resets WHERE deal = 'plant'") > 0
+
+
+async def _schema_of_the_first_release(
+    database: ScratchDatabase,
+    admin: asyncpg.Connection[asyncpg.Record],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> str:
+    """The schema that the first release's migration makes."""
+    shutil.copytree(migrations.folder(), folder / "migrations", ignore=shutil.ignore_patterns("000[2-9]*"))
+    released, url = f"{database.name}_released", at(database.owner_url, f"{database.name}_released")
+    await admin.execute(f"CREATE DATABASE {released}")
+    with monkeypatch.context() as patched:
+        patched.setattr(migrations, "folder", lambda: folder / "migrations")
+        migrations.head.cache_clear()
+        assert await migrations.migrate(url, APP_ROLE) == "0001"
+    migrations.head.cache_clear()
+    connection = await asyncpg.connect(url)
+    schema = await dump(connection, APP_ROLE)
+    await connection.close()
+    await admin.execute(f"DROP DATABASE {released} WITH (FORCE)")
+    return schema

@@ -59,6 +59,8 @@ TABLES = {
     " metric_date VARCHAR, horizon_from VARCHAR, horizon_until VARCHAR, value DECIMAL(24, 6), unit VARCHAR,"
     " qualifier VARCHAR, stated_on DATE",
     "milestone_facts": "deal VARCHAR",
+    "incentive_facts": "deal VARCHAR, incentive VARCHAR, kind VARCHAR, status VARCHAR",
+    "setback_facts": "deal VARCHAR, setback VARCHAR, kind VARCHAR, resolved_on DATE",
     "deal_events": "deal VARCHAR, position BIGINT",
     "event_texts": "deal VARCHAR",
 }

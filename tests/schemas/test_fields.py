@@ -17,7 +17,10 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 import registry
+from registry.api.filters import NOT_OF_TOTALS
+from registry.cli.asking import FILTERS, FILTERS_OF_TOTALS
 from registry.cli.summaries import LISTS_WITH_OWN_ROWS
+from registry.client.parameters import SearchFilters
 from registry.domain.assessment import Assessment
 from registry.domain.claims import ClaimState
 from registry.domain.deal import (
@@ -36,6 +39,8 @@ from registry.domain.plausibility import Flag
 from registry.domain.stages import StageState
 from registry.events.values import EventPart, StatedAmount
 from registry.exports import COLUMNS, Kind
+from registry.i18n import DEFAULT_LANGUAGE
+from registry.queries.deal_query import DealListQuery
 from registry.schemas import (
     AssessmentResponse,
     DealFields,
@@ -45,7 +50,9 @@ from registry.schemas import (
     StatedAmountResponse,
 )
 from registry.schemas.values import RESPONSE_TYPES
+from registry.web.deal_list import BOUNDS, FACETS
 from registry.web.deals import LISTS_WITH_OWN_SECTIONS
+from registry.web.i18n import words
 
 PACKAGE = Path(registry.__file__).parent
 
@@ -139,6 +146,22 @@ def test_export_has_every_field(kind: Kind, state: type[Struct]) -> None:
     in_json = set(item_types(Deal)) if state is Deal else set()
     missing = {field.name for field in fields(state)} - exported
     assert missing - in_json == {name for of, name in NOT_EXPORTED if of is state}
+
+
+# --- filters ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_filter_is_an_option_of_the_command_and_a_parameter_of_the_client() -> None:
+    filters = set(DealListQuery.__struct_fields__)
+    assert set(FILTERS) == filters
+    assert set(FILTERS_OF_TOTALS) == filters - NOT_OF_TOTALS
+    assert {*SearchFilters.__annotations__} == filters
+
+
+def test_every_filter_and_facet_has_a_name() -> None:
+    named = {name for name in DealListQuery.__struct_fields__ if words(DEFAULT_LANGUAGE).has_label("facet", name)}
+    assert named == {*DealListQuery.__struct_fields__} - {"q"}
+    assert {*FACETS, *BOUNDS} <= named
 
 
 # --- pages and the CLI ------------------------------------------------------------------------------------------------

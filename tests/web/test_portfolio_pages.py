@@ -73,6 +73,25 @@ async def test_filters_of_the_table_apply_to_its_json_and_forms(reader: httpx.As
     assert '<input type="hidden" name="unit" value="EUR">' in html
 
 
+async def test_overview_filters_by_quantities_and_their_bounds_and_keeps_other_filters(
+    reader: httpx.AsyncClient,
+) -> None:
+    everything = main_of((await reader.get("/?scope=all")).text)
+    assert '<option value="power_mw">' in everything
+    assert '<option value="gpus">' in everything
+    asked = await reader.get("/?scope=all&stage=&metric=power_mw&metric_min=100&amount_min=&share_min=")
+    assert asked.headers["Location"] == "/?scope=all&metric=power_mw&metric_min=100"
+    html = (await reader.get(asked.headers["Location"])).text
+    assert re.findall(r'<th scope="row"><a href="/deals/([a-z0-9-]+)', html) == ["sk-aws-ulsan"]
+    assert '<option value="power_mw" selected>' in html
+    assert '<input name="metric_min" value="100"' in html
+    assert "<details open>" in html
+    compared = (await reader.get("/compare?metric=power_mw&metric_min=100")).text
+    assert '<input type="hidden" name="metric_min" value="100">' in compared
+    refused = await reader.get("/?metric_min=100", headers={"Accept-Language": "ko"})
+    assert (refused.status_code, "metric" in refused.text) == (400, True)
+
+
 async def test_search_finds_only_deals_known_at_the_as_of_point(reader: httpx.AsyncClient) -> None:
     now = main_of((await reader.get("/search?q=AWS")).text)
     then = main_of((await reader.get("/search?q=AWS&published_on=2025-06-21")).text)

@@ -20,10 +20,13 @@ from registry.domain.totals.rules import Rule
 from registry.events.edtf import last_day
 from registry.events.values import MetricName, Qualifier
 
-Measure = Literal["amount", "power_mw", MetricName]
-"""What totals add up: amounts of money, the power of sites, or a metric."""
+Quantity = Literal["power_mw", MetricName]
+"""The power of sites, or a metric."""
 
-MEASURES: tuple[str, ...] = ("amount", "power_mw", *get_args(MetricName))
+Measure = Literal["amount", Quantity]
+"""What totals add up: amounts of money, or a quantity."""
+
+MEASURES: tuple[str, ...] = get_args(Measure)
 
 SITE_FIELDS = ("power_mw", "gpus")
 """The values of a site that count as planned ones."""

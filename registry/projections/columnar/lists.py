@@ -172,7 +172,7 @@ _FACETS = """
 WITH selected AS (
     SELECT d.deal, d.kind, d.sectors, d.classifications FROM deal_facts AS d WHERE {conditions}
 ), parties AS (
-    SELECT p.deal, p.organization, p.role
+    SELECT p.deal, p.organization, p.role, p.share
       FROM party_facts AS p
      WHERE {p} AND p.left_on IS NULL {narrowed}
 ), pledges AS (
@@ -185,6 +185,19 @@ WITH selected AS (
      WHERE {p} AND p.status <> 'dropped' AND p.place IS NOT NULL {narrowed}
 ), regions AS (
     SELECT deal, place FROM sites UNION SELECT deal, left(place, 2) FROM sites
+), metrics AS (
+    SELECT p.deal, p.metric, p.site FROM metric_facts AS p WHERE {p} {narrowed}
+), site_figures AS (
+    SELECT p.deal, p.site, p.status, p.power_mw, p.gpus FROM site_facts AS p WHERE {p} {narrowed}
+), figures AS (
+    SELECT m.deal, m.metric
+      FROM metrics AS m
+           LEFT JOIN site_figures AS s ON s.deal = m.deal AND s.site = m.site
+     WHERE coalesce(s.status, '') <> 'dropped'
+    UNION ALL
+    SELECT deal, 'power_mw' FROM site_figures WHERE status <> 'dropped' AND power_mw IS NOT NULL
+    UNION ALL
+    SELECT deal, 'gpus' FROM site_figures WHERE status <> 'dropped' AND gpus IS NOT NULL
 )
 SELECT 'kind' AS facet, kind AS value, count(*) AS deals FROM selected GROUP BY kind
 UNION ALL
@@ -203,7 +216,27 @@ UNION ALL
 SELECT 'commitment', commitment, count(DISTINCT deal) FROM pledges GROUP BY commitment
 UNION ALL
 SELECT 'currency', currency, count(DISTINCT deal) FROM pledges GROUP BY currency
+UNION ALL
+SELECT 'metric', metric, count(DISTINCT deal) FROM figures GROUP BY metric
+UNION ALL
+SELECT 'incentive', p.kind, count(DISTINCT p.deal)
+  FROM incentive_facts AS p
+ WHERE {p} AND p.status <> 'ended' {narrowed}
+ GROUP BY p.kind
+UNION ALL
+SELECT 'setback', p.kind, count(DISTINCT p.deal)
+  FROM setback_facts AS p
+ WHERE {p} AND p.resolved_on IS NULL {narrowed}
+ GROUP BY p.kind
+UNION ALL
+SELECT 'share_min', b.share::VARCHAR, count(DISTINCT p.deal)
+  FROM parties AS p
+       JOIN (VALUES {shares}) AS b (share) ON p.share >= b.share
+ GROUP BY b.share
 """
+
+FACET_SHARES = (10, 25, 50, 100)
+"""Shares in percent of which the facet `share_min` counts the deals that have a party with one at least as large."""
 
 _PLACES = """
 SELECT place AS value, count(DISTINCT deal) AS deals
@@ -234,7 +267,8 @@ def facets(cursor: DuckDBPyConnection, kept: Kept, point: Point, selection: Sele
     narrowed = "" if selection.is_all else "AND p.deal IN (SELECT deal FROM selected)"
 
     def select(at: Point, _: Sequence[str]) -> tuple[str, dict[str, Any]]:
-        statement = _FACETS.format(conditions=selection.conditions(at), p=at.at("p"), narrowed=narrowed)
+        shares = ", ".join(f"({share})" for share in FACET_SHARES)
+        statement = _FACETS.format(conditions=selection.conditions(at), p=at.at("p"), narrowed=narrowed, shares=shares)
         return statement, {**at.parameters, **selection.parameters}
 
     with kept.sums(cursor, point, selection.kept_as("facets"), select, ("deals",)) as source:

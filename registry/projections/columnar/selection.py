@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.search_text import Search
+from registry.projections.columnar.measures import figures
 
 Axis = Literal["recorded", "published"]
 
@@ -69,18 +70,26 @@ class Selection(Struct, frozen=True, kw_only=True):
     Attributes:
         organizations: The records of one organization, of which a current party is one; with `role`, in that role.
         role: The role of a current party.
+        share_min, share_max: Bounds of the stated share of a current party in percent; with `organizations` and `role`,
+            of that one.
         region: A country or a subdivision of a site that was not dropped.
         extent: With `region`: `within`, deals with no site elsewhere; `beyond`, those that also have one.
         sector, classification, identifier, stage, kind: A value that the deal has.
         commitment: The commitment level of a pledge that was not withdrawn.
         currency: The currency in which such a pledge is stated.
         amount_min, amount_max: Bounds of the stated amount of such a pledge, in `currency`.
+        metric: A quantity of the deal or of a site that was not dropped, stated as totals take it (`measures.py`).
+        metric_basis, metric_min, metric_max, metric_unit: The basis, the bounds and the unit of one figure of it.
+        incentive: The kind of an incentive that has not ended.
+        setback: The kind of a setback that was not resolved.
         search: Words that the deal has. The question keeps the deals that have them first (`search.SearchAtPoint`).
         updated_since: The deal has an event that was recorded then or later.
     """
 
     organizations: tuple[str, ...] = ()
     role: str | None = None
+    share_min: Decimal | None = None
+    share_max: Decimal | None = None
     region: str | None = None
     extent: Literal["within", "beyond"] | None = None
     sector: str | None = None
@@ -92,6 +101,13 @@ class Selection(Struct, frozen=True, kw_only=True):
     currency: str | None = None
     amount_min: Decimal | None = None
     amount_max: Decimal | None = None
+    metric: str | None = None
+    metric_basis: str | None = None
+    metric_min: Decimal | None = None
+    metric_max: Decimal | None = None
+    metric_unit: str | None = None
+    incentive: str | None = None
+    setback: str | None = None
     search: Search | None = None
     updated_since: datetime | None = None
 
@@ -108,7 +124,7 @@ class Selection(Struct, frozen=True, kw_only=True):
     @property
     def parameters(self) -> dict[str, Any]:
         """The parameters of `conditions`."""
-        given = {name: getattr(self, name) for name in self.__struct_fields__ if name != "search"}
+        given = {name: getattr(self, name) for name in self.__struct_fields__ if name not in ("search", "metric")}
         return {**given, "organizations": list(self.organizations)}
 
     def kept_as(self, *asked: Any) -> tuple[Any, ...] | None:
@@ -142,15 +158,17 @@ class Selection(Struct, frozen=True, kw_only=True):
 
     def _of_other_tables(self, point: Point) -> list[str]:
         """Conditions on other facts of the deal."""
-        found = []
-        if self.organizations or self.role is not None:
+        found = [*self._of_parties(point), *self._of_sites(point), *self._of_metrics(point)]
+        if self.incentive is not None:
             found.append(
-                f"d.deal IN (SELECT p.deal FROM party_facts AS p WHERE {point.at('p')} AND p.left_on IS NULL"
-                + (" AND list_contains($organizations, p.organization)" if self.organizations else "")
-                + (" AND p.role = $role" if self.role is not None else "")
-                + ")"
+                f"d.deal IN (SELECT i.deal FROM incentive_facts AS i WHERE {point.at('i')} AND i.status <> 'ended'"
+                " AND i.kind = $incentive)"
             )
-        found += self._of_sites(point)
+        if self.setback is not None:
+            found.append(
+                f"d.deal IN (SELECT s.deal FROM setback_facts AS s WHERE {point.at('s')} AND s.resolved_on IS NULL"
+                " AND s.kind = $setback)"
+            )
         if self.stage is not None:
             found.append(f"d.deal IN (SELECT s.deal FROM stage_facts AS s WHERE {point.at('s')} AND s.stage = $stage)")
         if self.commitment is not None:
@@ -170,6 +188,39 @@ class Selection(Struct, frozen=True, kw_only=True):
                 " AND e.recorded_at >= $updated_since)"
             )
         return found
+
+    def _of_parties(self, point: Point) -> list[str]:
+        """Conditions on one current party of the deal."""
+        party = [
+            condition
+            for condition, is_given in (
+                ("list_contains($organizations, p.organization)", bool(self.organizations)),
+                ("p.role = $role", self.role is not None),
+                ("p.share >= $share_min", self.share_min is not None),
+                ("p.share <= $share_max", self.share_max is not None),
+            )
+            if is_given
+        ]
+        if not party:
+            return []
+        conditions = " AND ".join([point.at("p"), "p.left_on IS NULL", *party])
+        return [f"d.deal IN (SELECT p.deal FROM party_facts AS p WHERE {conditions})"]
+
+    def _of_metrics(self, point: Point) -> list[str]:
+        """Conditions on one figure of a quantity."""
+        if self.metric is None:
+            return []
+        conditions = ["f.status <> 'dropped'"]
+        if self.metric_basis is not None:
+            conditions.append("f.nature = $metric_basis")
+        if self.metric_min is not None:
+            conditions.append("f.value >= $metric_min")
+        if self.metric_max is not None:
+            conditions.append("f.value <= $metric_max")
+        if self.metric_unit is not None:
+            conditions.append("f.currency = $metric_unit")
+        source = figures(self.metric, point)
+        return [f"d.deal IN (SELECT f.deal FROM ({source}) AS f WHERE {' AND '.join(conditions)})"]
 
     def _of_sites(self, point: Point) -> list[str]:
         """Conditions on the sites of the deal."""

@@ -47,7 +47,7 @@ INSERT = """
 opened_{table} AS (
     INSERT INTO {table} ({columns})
     SELECT {values}
-      FROM unnest($1::new_{table}[])
+      FROM unnest($1::{type}[])
 )
 """
 
@@ -225,6 +225,7 @@ def _insert_statement(table: FactTable) -> str:
     columns = [(name, None) for name in _ROW_COLUMNS] + [(c.name, c.cast) for c in (*table.ids, *table.values)]
     return INSERT.format(
         table=table.name,
+        type=table.row_type or f"new_{table.name}",
         columns=", ".join(name for name, _ in columns),
         values=", ".join(f"{name}::{cast}" if cast else name for name, cast in columns),
     )

@@ -12,9 +12,10 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from registry.domain.deal import Deal, MetricState, MilestoneState, PledgeState, SiteState
+from registry.domain.deal import Deal, IncentiveState, MetricState, MilestoneState, PledgeState, SetbackState, SiteState
 from registry.domain.doubted_amounts import Checks, check_of
 from registry.domain.stages import StageState
+from registry.events.values import Amount
 
 Ids: TypeAlias = tuple[Any, ...]
 Values: TypeAlias = tuple[Any, ...]
@@ -38,6 +39,8 @@ class FactTable(Struct, frozen=True, eq=False):
             stated is empty.
         values: The columns with the fact's value.
         facts: The ids and values of a deal's facts, from its state and what its amounts are compared with.
+        row_type: The type in Postgres of the rows that a batch passes, if it is not `new_NAME`. A migration that adds a
+            column makes a new type, because services of the release before go on using the old one.
     """
 
     name: str
@@ -45,6 +48,7 @@ class FactTable(Struct, frozen=True, eq=False):
     ids: tuple[Column, ...]
     values: tuple[Column, ...]
     facts: Callable[[Deal, Checks], Iterable[tuple[Ids, Values]]]
+    row_type: str | None = None
 
 
 _json = msgspec.json.Encoder().encode
@@ -60,20 +64,41 @@ def _columns(*names: str) -> tuple[Column, ...]:
     return tuple(Column(name, cast or None) for name, _, cast in (n.partition(":") for n in names))
 
 
+_AMOUNT = (
+    "currency",
+    "value:numeric",
+    "low:numeric",
+    "high:numeric",
+    "qualifier",
+    "stated_as",
+    "wording",
+    "figure",
+    "price_year",
+)
+"""The columns of an amount."""
+
+
+def _amount(amount: Amount | None) -> Values:
+    if amount is None:
+        return (None,) * len(_AMOUNT)
+    return (
+        amount.currency,
+        amount.value,
+        amount.low,
+        amount.high,
+        amount.qualifier,
+        _text(amount.stated_as),
+        amount.wording,
+        amount.figure,
+        amount.price_year,
+    )
+
+
 def _pledge(pledge: PledgeState, checks: Checks) -> Values:
-    amount = pledge.amount
-    check = check_of(pledge, checks) if amount else None
+    check = check_of(pledge, checks) if pledge.amount else None
     return (
         pledge.status,
-        amount.currency if amount else None,
-        amount.value if amount else None,
-        amount.low if amount else None,
-        amount.high if amount else None,
-        amount.qualifier if amount else None,
-        _text(amount.stated_as) if amount else None,
-        amount.wording if amount else None,
-        amount.figure if amount else None,
-        amount.price_year if amount else None,
+        *_amount(pledge.amount),
         pledge.amount_basis,
         pledge.commitment,
         pledge.by,
@@ -101,6 +126,7 @@ def _site(site: SiteState) -> Values:
         _text(site.name),
         site.locality,
         site.address,
+        site.district_code,
     )
 
 
@@ -113,7 +139,23 @@ def _milestone(milestone: MilestoneState) -> Values:
         milestone.status,
         milestone.power_mw,
         milestone.scheduled_on,
+        _text(milestone.name),
     )
+
+
+def _incentive(incentive: IncentiveState) -> Values:
+    return (
+        incentive.kind,
+        incentive.status,
+        *_amount(incentive.amount),
+        incentive.authority,
+        _text(incentive.text),
+        incentive.granted_on,
+    )
+
+
+def _setback(setback: SetbackState) -> Values:
+    return (setback.kind, _text(setback.text), setback.reported_on, setback.resolved_on)
 
 
 def _metric(metric: MetricState) -> Values:
@@ -171,15 +213,7 @@ PLEDGE_FACTS = FactTable(
     _columns("pledge"),
     _columns(
         "status",
-        "currency",
-        "value:numeric",
-        "low:numeric",
-        "high:numeric",
-        "qualifier",
-        "stated_as",
-        "wording",
-        "figure",
-        "price_year",
+        *_AMOUNT,
         "amount_basis",
         "commitment",
         "organizations",
@@ -231,16 +265,19 @@ SITE_FACTS = FactTable(
         "name",
         "locality",
         "address",
+        "district_code",
     ),
     lambda deal, _: [((site.site,), _site(site)) for site in deal.sites],
+    "new_site_facts_2",
 )
 
 MILESTONE_FACTS = FactTable(
     "milestone_facts",
     "milestones",
     _columns("milestone"),
-    _columns("kind", "site", "planned", "reached", "status", "power_mw:numeric", "scheduled_on"),
+    _columns("kind", "site", "planned", "reached", "status", "power_mw:numeric", "scheduled_on", "name"),
     lambda deal, _: [((milestone.milestone,), _milestone(milestone)) for milestone in deal.milestones],
+    "new_milestone_facts_2",
 )
 
 METRIC_FACTS = FactTable(
@@ -262,6 +299,24 @@ METRIC_FACTS = FactTable(
     lambda deal, _: [((metric.metric_id,), _metric(metric)) for metric in deal.metrics],
 )
 
+INCENTIVE_FACTS = FactTable(
+    "incentive_facts",
+    "incentives",
+    _columns("incentive"),
+    _columns("kind", "status", *_AMOUNT, "authority", "text", "granted_on"),
+    lambda deal, _: [((incentive.incentive,), _incentive(incentive)) for incentive in deal.incentives],
+)
+"""`currency` is null for an incentive without an amount. One that has ended stays, with its `status`."""
+
+SETBACK_FACTS = FactTable(
+    "setback_facts",
+    "setbacks",
+    _columns("setback"),
+    _columns("kind", "text", "reported_on", "resolved_on"),
+    lambda deal, _: [((setback.setback,), _setback(setback)) for setback in deal.setbacks],
+)
+"""A setback that was resolved stays, with `resolved_on`."""
+
 RELATION_FACTS = FactTable(
     "relation_facts",
     "relations",
@@ -280,6 +335,8 @@ FACT_TABLES = (
     SITE_FACTS,
     MILESTONE_FACTS,
     METRIC_FACTS,
+    INCENTIVE_FACTS,
+    SETBACK_FACTS,
     RELATION_FACTS,
 )
 
