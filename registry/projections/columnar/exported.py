@@ -27,25 +27,35 @@ from registry.projections.columnar.exported_columns import (
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.marks import PledgeMarks, deal_marks
 from registry.projections.columnar.selection import Point, Selection, run
+from registry.projections.columnar.totals import related_deals, selected_among
 
 DEALS_PER_QUERY = 50_000
 """A query holds the rows of so many deals in memory, because it sorts them."""
 
 ROWS_PER_READ = 2_000
 
-# Rows are sorted in their list: an aggregate with an order takes DuckDB twice as long.
+# The last values of rows, in the order of the rows. They are sorted in their list: an aggregate with an order takes
+# DuckDB twice as long.
+_SORTED = "list_transform(list_sort(list(row({0}))), lambda one: one[{1}])"
+
+_LISTS = {
+    "organizations": _SORTED.format("p.joined_on, p.organization", 2),
+    "places": _SORTED.format("p.announced_on, p.site, p.place", 3),
+    "amounts": _SORTED.format(f"p.announced_on, p.pledge, {AMOUNT}", 3),
+}
+
 _FROM_DEALS = """
   FROM chosen AS d
        LEFT JOIN stage_facts AS s ON s.deal = d.deal AND {s}
-       LEFT JOIN (SELECT p.deal, list_sort(list(row(p.joined_on, p.organization))) AS organizations
+       LEFT JOIN (SELECT p.deal, {organizations} AS organizations
                     FROM party_facts AS p
                    WHERE {p} AND {among} AND p.left_on IS NULL
                    GROUP BY p.deal) AS o ON o.deal = d.deal
-       LEFT JOIN (SELECT p.deal, list_sort(list(row(p.announced_on, p.site, p.place))) AS places
+       LEFT JOIN (SELECT p.deal, {places} AS places
                     FROM site_facts AS p
                    WHERE {p} AND {among} AND p.status <> 'dropped' AND p.place IS NOT NULL
                    GROUP BY p.deal) AS l ON l.deal = d.deal
-       LEFT JOIN (SELECT p.deal, list_sort(list(row(p.announced_on, p.pledge, {amount}))) AS amounts
+       LEFT JOIN (SELECT p.deal, {amounts} AS amounts
                     FROM pledge_facts AS p
                    WHERE {p} AND {among} AND p.currency IS NOT NULL
                    GROUP BY p.deal) AS a ON a.deal = d.deal
@@ -158,7 +168,7 @@ class PortfolioExport(Struct, frozen=True):
         among = (
             "p.deal > $after AND p.deal <= $until" if self.selection.is_all else "p.deal IN (SELECT deal FROM chosen)"
         )
-        rows = source.format(p=point.at("p"), s=point.at("s"), amount=AMOUNT, among=among)
+        rows = source.format(p=point.at("p"), s=point.at("s"), among=among, **_LISTS)
         cited = _JOIN_CITED.format(item=item) if self.cited is not None else ""
         return f"""
             WITH chosen AS MATERIALIZED (
@@ -182,7 +192,9 @@ def keep_marks(cursor: DuckDBPyConnection, kept: Kept, export: PortfolioExport) 
     doubts = prepare_doubts(cursor, kept, export.rates)
     kept.held.prepare(cursor, export.merged)
     marked = {key: PledgeMarks(flags) for key, flags in flags_at(cursor, doubts, export.point, export.rates).items()}
-    deals = selected_deals(cursor, export.point, export.selection)
+    # The deals with relations are few; of the others there may be very many.
+    related = related_deals(cursor, export.point, export.merged)
+    deals = selected_among(cursor, export.point, export.selection, related)
     marks = deal_marks(cursor, kept, export.point, deals, export.merged, export.rates)
     marked |= {(deal, pledge): one for deal, of_deal in marks.items() for pledge, one in of_deal.pledges.items()}
     cursor.execute(_CREATE_MARKED)

@@ -76,9 +76,6 @@ p.pledge || ': ' || concat_ws(' ', p.qualifier, p.currency,
     CASE p.status WHEN 'withdrawn' THEN p.status END)
 """
 
-# The last values of a list of rows.
-_LAST = "list_transform({0}, lambda one: one[{1}])"
-
 # The elements of a list, each where it is first.
 _FIRST = "list_filter({0}, lambda one, place: list_position({0}, one) = place)"
 
@@ -106,22 +103,20 @@ DEALS = (
     ExportedColumn("sectors", "The sectors.", "list", sql="d.sectors"),
     ExportedColumn("classifications", "Codes of classifications, as AXIS:CODE.", "list", sql="d.classifications"),
     ExportedColumn("identifiers", "Identifiers in other registers, as SCHEME:VALUE.", "list", sql="d.identifiers"),
-    ExportedColumn(
-        "organizations", "The current parties.", "list", "parties", _FIRST.format(_LAST.format("o.organizations", 2))
-    ),
+    ExportedColumn("organizations", "The current parties.", "list", "parties", _FIRST.format("o.organizations")),
     ExportedColumn(
         "places",
         "ISO 3166 codes of the places of the sites that were not dropped.",
         "list",
         "sites",
-        _FIRST.format(_LAST.format("l.places", 3)),
+        _FIRST.format("l.places"),
     ),
     ExportedColumn(
         "amounts",
         "Each pledge with its amount as stated. Not to be added up: totals say what may be counted twice.",
         "list",
         "pledges",
-        _LAST.format("a.amounts", 3),
+        "a.amounts",
     ),
     ExportedColumn(
         "flags",

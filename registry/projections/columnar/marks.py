@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 
 import msgspec
@@ -39,7 +39,7 @@ def deal_marks(
     cursor: DuckDBPyConnection,
     kept: Kept,
     point: Point,
-    deals: Sequence[str],
+    deals: Collection[str],
     merged: Mapping[str, str],
     rates: Rates,
 ) -> dict[str, DealMarks]:
@@ -69,7 +69,7 @@ def deal_marks(
     return kept.value(("marks", key), make)
 
 
-def _reached(pairs: Sequence[tuple[str, str]], deals: Sequence[str]) -> set[str]:
+def _reached(pairs: Sequence[tuple[str, str]], deals: Collection[str]) -> set[str]:
     """Those of the deals that have relations, and the deals that these lead to."""
     neighbours: dict[str, set[str]] = {}
     for one, other in pairs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import date
 from decimal import Decimal
@@ -218,7 +218,7 @@ def _examine(
         The slugs of these deals, the rows of those that are selected, and the rows of the others, whose relations
         decide too.
     """
-    related = _related_deals(cursor, point, query.merged)
+    related = related_deals(cursor, point, query.merged)
     if query.measure != "amount":
         related |= {deal for (deal,) in run(cursor, containing(query.measure, point), point.parameters)}
     odd: set[str] = set()
@@ -230,12 +230,12 @@ def _examine(
         return [], [], []
     with asking_held(cursor) if held.deals.issuperset(examined) else nullcontext():
         rows = deal_rows(cursor, point, examined, rates, query.measure)
-        selected = set(examined) if selection.is_all else _selected(cursor, point, selection, examined)
+        selected = set(examined) if selection.is_all else selected_among(cursor, point, selection, examined)
     chosen = [row for row in rows if row.deal in selected]
     return examined, chosen, [row for row in rows if row.deal in related and row.deal not in selected]
 
 
-def _related_deals(cursor: DuckDBPyConnection, point: Point, merged: Mapping[str, str]) -> set[str]:
+def related_deals(cursor: DuckDBPyConnection, point: Point, merged: Mapping[str, str]) -> set[str]:
     """The deals that declare a relation, or that one is declared to."""
     return set(chain.from_iterable(related_pairs(cursor, point, merged)))
 
@@ -246,7 +246,8 @@ def related_pairs(cursor: DuckDBPyConnection, point: Point, merged: Mapping[str,
     return [(deal, survivor(other, merged)) for deal, other in pairs]
 
 
-def _selected(cursor: DuckDBPyConnection, point: Point, selection: Selection, deals: Sequence[str]) -> set[str]:
+def selected_among(cursor: DuckDBPyConnection, point: Point, selection: Selection, deals: Collection[str]) -> set[str]:
+    """Those of some deals that are selected."""
     statement = _SELECTED.format(conditions=selection.conditions(point))
     parameters = {**point.parameters, **selection.parameters, "deals": list(deals)}
     return {deal for (deal,) in run(cursor, statement, parameters)}
@@ -351,5 +352,5 @@ def deals_of_total(
         return sorted(events), sum(events.values()), True
     parameters = {**point.parameters, **selection.parameters}
     deals = {deal for (deal,) in run(cursor, selection.slugs(point), parameters)}
-    deals |= _related_deals(cursor, point, merged) | merged.keys()
+    deals |= related_deals(cursor, point, merged) | merged.keys()
     return sorted(deals & events.keys()), sum(events.get(deal, 0) for deal in deals), False
