@@ -173,8 +173,7 @@ def _read(own: DuckDBPyConnection, table: str, deals: Collection[str]) -> None:
 @contextmanager
 def asking_held(cursor: DuckDBPyConnection) -> Iterator[None]:
     """Put questions to the tables in memory for a while: their names are looked up there first."""
-    ((catalog,),) = cursor.execute("SELECT current_database()").fetchall()
-    cursor.execute(f"SET search_path = 'kept.held,\"{catalog}\".main'")
+    cursor.execute("SET search_path = 'kept.held,main'")
     try:
         yield
     finally:

@@ -57,7 +57,7 @@ def _keep_hits(
     hits: HitsOf,
     among: str | None = None,
 ) -> bool:
-    """Keep what every token matches, with its score, in a temporary table; whether there is any.
+    """Keep what every token matches, with its score, in a temporary table; whether there can be any.
 
     Args:
         cursor: The copy.
@@ -67,8 +67,8 @@ def _keep_hits(
         hits: What is looked for.
         among: A table of the ids that are looked at; None: all.
     """
-    cursor.execute(f"CREATE OR REPLACE TEMP TABLE {table} (id VARCHAR, score BIGINT)")
-    if not all(hits(point, texts, among) for texts in found):
+    if not found or not all(hits(point, texts, among) for texts in found):
+        cursor.execute(f"CREATE OR REPLACE TEMP TABLE {table} (id VARCHAR, score BIGINT)")
         return False
     for number, texts in enumerate(sorted(found, key=lambda one: one.size)):
         if number:
@@ -85,7 +85,7 @@ def _keep_hits(
                 f"CREATE OR REPLACE TEMP TABLE {table} AS {rows}",
                 {**point.parameters, **texts.parameters},
             )
-    return bool(cursor.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall())
+    return True
 
 
 def keep_deals(cursor: DuckDBPyConnection, point: Point, search: Search) -> None:
@@ -95,21 +95,17 @@ def keep_deals(cursor: DuckDBPyConnection, point: Point, search: Search) -> None
     _keep_hits(cursor, point.found_deals, point, texts, deal_hits)
 
 
-# The texts of the deals that changed lately, and the changed deals that are in lists: from the facts in memory.
-_CHANGED_TEXTS = "CREATE OR REPLACE TEMP TABLE changed_texts AS " + " UNION ALL ".join(
-    f"SELECT text_id AS text FROM kept.held.{table} WHERE deal IN ("
-    "SELECT deal FROM kept.held.deal_events WHERE position > $since)"
-    for table in TEXT_TABLES
-)
+# The texts of the deals in memory: of those that changed lately, and of some others.
+_HELD_TEXTS = " UNION ALL ".join(f"SELECT text_id FROM kept.held.{table}" for table in TEXT_TABLES)
 
+# The deals that changed, and those of them that are in lists: from the facts in memory.
 _CHANGED = """
 CREATE OR REPLACE TEMP TABLE changed AS
-SELECT DISTINCT deal AS id FROM kept.held.deal_events WHERE position > $after AND position <= $until
-"""
-
-_LOOKED_AT = """
-CREATE OR REPLACE TEMP TABLE looked_at AS
-SELECT d.deal AS id FROM kept.held.deal_facts AS d WHERE {d} AND d.deal IN (SELECT id FROM changed)
+SELECT e.deal AS id, bool_or(d.deal IS NOT NULL) AS is_listed
+  FROM kept.held.deal_events AS e
+       LEFT JOIN kept.held.deal_facts AS d ON d.deal = e.deal AND {d}
+ WHERE e.position > $after AND e.position <= $until
+ GROUP BY e.deal
 """
 
 # Which organizations a token matches: a deal that one takes part in matches too.
@@ -140,13 +136,12 @@ class SearchAtPoint:
         keep_merged(self._cursor, self.search)
         among = "true"
         if self._is_kept:
-            held = self._kept.held.prepare(self._cursor)
+            self._kept.held.prepare(self._cursor)
             # Another transaction: this one does not see what was put into memory since it began.
             self._cursor.execute("COMMIT")
             self._cursor.execute("BEGIN")
-            run(self._cursor, _CHANGED_TEXTS, {"since": held.since})
             kinds = ", ".join(map(str, sorted(NAMES)))
-            among = f"(kind IN ({kinds}) OR text IN (SELECT text FROM changed_texts))"
+            among = f"(kind IN ({kinds}) OR text IN ({_HELD_TEXTS}))"
         found = find_texts(self._cursor, self.search, among)
         return [keep_organizations(self._cursor, self._point, texts) for texts in found]
 
@@ -197,10 +192,9 @@ class SearchAtPoint:
             ]
             _keep_hits(cursor, "found_again", point, texts, deal_hits)
         else:
-            run(cursor, _CHANGED, {"after": after, "until": point.position})
-            run(cursor, _LOOKED_AT.format(d=point.at("d")), point.parameters)
+            run(cursor, _CHANGED.format(d=point.at("d")), {**point.parameters, "after": after, "until": point.position})
             with asking_held(cursor):
-                _keep_hits(cursor, "found_again", point, named, deal_hits, "looked_at")
+                _keep_hits(cursor, "found_again", point, named, deal_hits, "(SELECT id FROM changed WHERE is_listed)")
         return "SELECT id AS deal, score FROM found_again"
 
 
