@@ -97,9 +97,10 @@ HEAD = """# Faults
 Written by `make faults`: do not edit. Two services on one Postgres record under load: eight clients, each with one
 request at a time, which is retried with the same id and idempotency key until it is acknowledged. *Lost*: acknowledged
 and not in the log at its position. *Duplicated*: in the log twice. *Reordered*: a client's later event before its
-earlier one. *Outage*: the longest time in which no request was acknowledged (below 0.5 s: 0), of the worst injection;
-it contains the fault itself, and the restart on the machine of the run. *Verified*: `registry verify` reads the whole
-log afterwards and finds it whole. `--only` replaces the rows of the faults that it names.
+earlier one. *Outage*: the longest time in which no request was acknowledged, in the worst of the injections (below
+0.5 s: 0). It includes the fault itself and the restart of what was killed, and depends on the machine. *Verified*:
+`registry verify` reads the whole log afterwards and finds no error. `make faults ARGS="--only NAME"` replaces only the
+rows of the named faults.
 
 | fault | what is done | times | acknowledged | lost | duplicated | reordered | longest outage, s | verified |
 |---|---|--:|--:|--:|--:|--:|--:|---|
