@@ -44,6 +44,8 @@ SELECT struct_pack(events := count(*) FILTER (position <= $before),
   FROM kept.held.deal_events
 """
 
+_once = count(1)
+
 Select = Callable[[Point, Sequence[str]], tuple[str, dict[str, Any]]]
 """Makes the statement of a question, and its parameters, for a point and the deals that it leaves out."""
 
@@ -267,5 +269,7 @@ class Kept:
 def _made_once(cursor: DuckDBPyConnection, point: Point, select: Select, left_out: Sequence[str]) -> str:
     """The table of a question that is not kept, for this cursor alone."""
     statement, parameters = select(point, left_out)
-    run(cursor, f"CREATE OR REPLACE TEMP TABLE asked_once AS {statement}", parameters)
-    return "asked_once"
+    # A question may ask for several.
+    name = f"asked_once_{next(_once)}"
+    run(cursor, f"CREATE TEMP TABLE {name} AS {statement}", parameters)
+    return name

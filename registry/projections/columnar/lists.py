@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import date, datetime
 from typing import Any, Literal
 
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
+from msgspec.structs import replace
 
 from registry.domain.stages import ENDED_STAGES, LADDER
 from registry.projections.columnar.kept import Kept
@@ -95,9 +96,9 @@ def page(
             source = f"(SELECT * FROM {source} WHERE deal IN ({selection.slugs(point)}))"
         return _page(cursor, point, selection, order, after, limit, source)
     if order.key in _ORDERS:
-        with _values(cursor, kept, point, order) as source:
+        with _values(cursor, kept, point, order) as source, _selected(cursor, kept, point, selection) as selected:
             if not selection.is_all:
-                source = f"(SELECT * FROM {source} WHERE deal IN ({selection.slugs(point)}))"
+                source = f"(SELECT * FROM {source} WHERE deal IN ({selected}))"
             return _page(cursor, point, selection, order, after, limit, source)
     if order.key == "deal":
         source = f"(SELECT deal, deal AS value FROM ({selection.slugs(point)}))"
@@ -116,6 +117,22 @@ def _values(cursor: DuckDBPyConnection, kept: Kept, point: Point, order: Order) 
         return _VALUES.format(order=table, d=at.at("d")), {**at.parameters, "ladder": list(LADDER)}
 
     return kept.values(cursor, point, ("order", order.key, order.weights), select)
+
+
+@contextmanager
+def _selected(cursor: DuckDBPyConnection, kept: Kept, point: Point, selection: Selection) -> Iterator[str]:
+    """The query of the selected deals; those that meet the conditions beside a search are kept."""
+    conditions = replace(selection, search=None)
+    if conditions.is_all:
+        yield selection.slugs(point)
+        return
+
+    def select(at: Point, _: Sequence[str]) -> tuple[str, dict[str, Any]]:
+        return conditions.slugs(at), {**at.parameters, **conditions.parameters}
+
+    with kept.values(cursor, point, ("selected", conditions), select) as table:
+        found = f"WHERE deal IN (SELECT id FROM {point.found_deals})" if selection.search is not None else ""
+        yield f"SELECT deal FROM {table} {found}"
 
 
 def _page(
