@@ -16,6 +16,7 @@ from litestar.params import HeaderParameter, PathParameter, QueryParameter, Skip
 from registry import schemas
 from registry.api.bodies import Request
 from registry.api.compression import UNCOMPRESSED
+from registry.api.guards import authenticate, check_scope
 from registry.api.openapi import reading
 from registry.api.parameters import MAX_POSITION, After, Limit, integer
 from registry.api.rate_limits import client_network
@@ -29,8 +30,9 @@ from registry.api.responses import (
     wants_linked_data,
 )
 from registry.delivery.feed import Feed
-from registry.errors import InvalidParameter, NotFound, RateLimited
+from registry.errors import InvalidParameter, NotFound, RateLimited, RegistryError
 from registry.events.intake import as_uuid
+from registry.infra import postgres
 from registry.infra.settings import Settings
 from registry.infra.threads import apart
 from registry.queries.event_filter import EventFilter
@@ -139,12 +141,14 @@ class EventsController(Controller):
         # Not Litestar's ServerSentEvent, which encodes each message for each client: the feed encodes an event once for
         # all clients and sends many at once.
         messages = feed.listen(head if start is None else start, event_filter, as_cloud_events=format is not None)
+        if request.scope.get("auth") is not None:
+            messages = _while_permitted(request, messages)
         return stream(self._counted(network, messages), media_type="text/event-stream", headers=headers)
 
     @staticmethod
     def _limits_streams(request: Request, settings: Settings) -> bool:
-        """Whether the request counts for its address: it has no key, and addresses have limits."""
-        return "address" in settings.rate_limits and "authorization" not in request.headers
+        """Whether the request counts for its address: it has no valid key, and addresses have limits."""
+        return "address" in settings.rate_limits and request.scope["state"]["principal"] is None
 
     async def _counted(self, network: str | None, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The messages of a stream, which is open for its address until they end."""
@@ -159,6 +163,17 @@ class EventsController(Controller):
                 self._streams[network] -= 1
                 if not self._streams[network]:
                     del self._streams[network]
+
+
+async def _while_permitted(request: Request, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The messages of a stream, until its key or access token is revoked, expires or may no longer read."""
+    async with aclosing(messages):  # type: ignore[type-var]
+        async for message in messages:
+            try:
+                check_scope(await authenticate(request), "read")
+            except (RegistryError, TimeoutError, *postgres.ERRORS):
+                return
+            yield message
 
 
 def _position(last_event_id: str) -> int:

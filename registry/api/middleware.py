@@ -29,7 +29,7 @@ from registry.api import deadline as deadlines
 from registry.api.deadline import Deadline
 from registry.api.problems import PROBLEMS, code_of, document
 from registry.api.rate_limits import OPEN, Admission, Headers, RateLimiter, client_address
-from registry.errors import BadRequest, RegistryError
+from registry.errors import BadRequest, NotFound, RegistryError
 from registry.events.codec import random_bytes
 from registry.i18n import negotiate_language
 from registry.infra.data_licence_setting import DataLicence
@@ -265,8 +265,9 @@ class RequestMiddleware:
                 await self._send_error(scope, send_with_headers, BadRequest("host"))
                 return
             admission = await self._limiter.admit(scope)
-            if admission.error is not None:
-                await self._send_error(scope, send_with_headers, admission.error)
+            scope["state"]["principal"] = admission.principal
+            if (error := _refusal(scope, admission)) is not None:
+                await self._send_error(scope, send_with_headers, error)
             elif scope["method"] in READS and scope["path"] != METRICS_PATH:
                 deadline = Deadline(receive, deadlines.seconds_for(admission.principal), refuse)
                 with deadline:
@@ -275,6 +276,9 @@ class RequestMiddleware:
                 await self._app(scope, receive, send_with_headers)
                 self._limiter.on_answer(scope, status)
         finally:
+            # The deadline refers to the scope, and what is in the scope to the function that refers to the deadline:
+            # without such cycles requests leave the garbage collector nothing to do, which took as long as they did.
+            deadline = None
             metrics.in_flight -= 1
             self._count(scope, admission, status, perf_counter() - begin)
 
@@ -331,6 +335,17 @@ class RequestMiddleware:
     def _licence_of(self, scope: Any, status: int) -> Headers:
         """The header that states the licence of an answer with data."""
         return self._licence if status < 400 and scope["path"].startswith(DATA_PATH) else ()
+
+
+def _refusal(scope: Any, admission: Admission) -> RegistryError | None:
+    """Why a request does not reach the routes.
+
+    Litestar leaves out empty segments of paths; what is decided by a path, such as how often a key may be tried, would
+    not meet the other spellings of it.
+    """
+    if admission.error is None and "//" in scope["path"]:
+        return NotFound("path", path=scope["path"][:200])
+    return admission.error
 
 
 def _principal(scope: Any, admission: Admission) -> str | None:

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from registry import errors
 from registry.api import guards
+from registry.api.responses import location
 from registry.i18n import DEFAULT_LANGUAGE, Message, negotiate_language, render
 from registry.infra import postgres
 
@@ -220,8 +221,8 @@ def on_merged(request: Request, error: errors.MergedInto) -> Response[bytes]:
     slug = next(i for i, part in enumerate(parts) if part in ("deals", "organizations", "releases", "records")) + 1
     parts[slug] = str(error.params["into"])
     query = request.scope["query_string"].decode("latin-1")
-    location = "/".join(parts) + (f"?{query}" if query else "")
-    headers = {"Location": location, "Cache-Control": "no-cache"}
+    target = "/".join(parts) + (f"?{query}" if query else "")
+    headers = {"Location": location(target), "Cache-Control": "no-cache"}
     return Response(b"", status_code=308, media_type="text/plain", headers=headers)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Generic, TypeAlias, TypeVar
+from urllib.parse import quote
 
 from litestar import Response
 from litestar.response import Stream
@@ -48,6 +49,14 @@ class RawResponse(Response[T], Generic[T]):
     async def _send(self, scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self._headers})
         await send({"type": "http.response.body", "body": self.content})
+
+
+def location(address: str) -> str:
+    """Return an address as a Location field has it: what no address contains, such as a line feed, is escaped.
+
+    Paths arrive unescaped from the server.
+    """
+    return quote(address, safe="/?#[]@!$&'()*+,;=:%-._~")
 
 
 def base_url(request: Request) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -65,6 +67,10 @@ SPECIAL_IPV6 = tuple(
 )
 
 
+# Of their own: a receiver's name servers may be as slow as they like, and other work must not wait for threads.
+_resolving = ThreadPoolExecutor(4, thread_name_prefix="resolve")
+
+
 class PrivateAddress(OSError):
     """The host resolves to an address that is neither public nor allowed."""
 
@@ -98,7 +104,9 @@ class PublicOnlyBackend(httpcore.AnyIOBackend):
         local_address: str | None = None,
         socket_options: Any = None,
     ) -> httpcore.AsyncNetworkStream:
-        resolved = await asyncio.get_running_loop().getaddrinfo(host, port)
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(timeout):
+            resolved = await loop.run_in_executor(_resolving, socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM)
         addresses = list(dict.fromkeys(str(address[0]) for *_, address in resolved))
         # Check every address: a name with one private address among public ones is refused as well.
         if not addresses or not all(self.is_allowed(address) for address in addresses):

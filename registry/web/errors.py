@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from registry import errors
 from registry.api import problems
+from registry.api.responses import location
 from registry.i18n import LANGUAGES, Message, negotiate_language
 from registry.web.i18n import N_, words
 from registry.web.render import HEADERS, NO_FRAME, environment
@@ -43,7 +44,7 @@ def on_error(request: Request, error: Exception) -> Response[Any]:
     if isinstance(error, errors.MergedInto):
         query = request.scope["query_string"].decode("latin-1")
         path = request.url.path.replace(f"/{error.params['deal']}", f"/{error.params['into']}", 1)
-        return Response(b"", status_code=308, headers={"Location": f"{path}?{query}" if query else path})
+        return Response(b"", status_code=308, headers={"Location": location(f"{path}?{query}" if query else path)})
     if isinstance(error, CsrfError):
         return error_page(request, 403, error.message)
     if isinstance(error, errors.RegistryError):

@@ -18,6 +18,7 @@ from msgspec import Struct
 from registry import errors
 from registry.api import filters, parameters
 from registry.api.guards import IGNORES_QUERY, check_query
+from registry.api.responses import location
 from registry.domain.calendar import Calendar
 from registry.domain.history import AsOf
 from registry.domain.principal import Credential
@@ -309,7 +310,7 @@ DEPENDENCIES = {
 
 def redirect(to: str, cookie: str | None = None) -> Response[bytes]:
     """Redirect to another page, and set a cookie."""
-    headers = {"Location": to, "Cache-Control": "no-store"} | ({"Set-Cookie": cookie} if cookie else {})
+    headers = {"Location": location(to), "Cache-Control": "no-store"} | ({"Set-Cookie": cookie} if cookie else {})
     return Response(b"", status_code=303, headers=headers)
 
 

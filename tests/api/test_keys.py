@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any, get_args
 
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 from registry.events.values import Scope
 from tests.api.announcements import SOURCE, registered, voided
 from tests.api.conftest import Service, bearer, cloned, running
-from tests.conftest import Server
+from tests.conftest import PATIENCE, Server
 
 NOTHING = "00000000-0000-7000-8000-000000000000"
 
@@ -124,6 +125,20 @@ async def test_reading_needs_a_key_where_it_is_not_public(private: Service, slug
     for path in ("/health/live", "/health/ready", "/openapi.json", "/docs", "/docs/problems"):
         assert (await private.visitor.get(path)).status_code == 200, path
     assert (await private.visitor.options(f"/v1/deals/{slug}/events")).status_code == 204
+
+
+async def test_event_stream_of_a_private_registry_ends_with_its_key(private: Service, slug: str) -> None:
+    key = await private.issue("read")
+    async with asyncio.timeout(PATIENCE):
+        async with private.visitor.stream("GET", "/v1/events/stream", headers=bearer(key)) as answer:
+            lines = answer.aiter_lines()
+            assert await anext(lines) == "retry: 1000"
+            await private.client.post(f"/v1/deals/{slug}/events", json=registered())
+            while not (await anext(lines)).startswith("data: "):
+                pass
+            await private.revoke(key)
+            await private.client.post(f"/v1/deals/{slug}-later/events", json=registered())
+            assert [line for line in [line async for line in lines] if f"{slug}-later" in line] == []
 
 
 async def test_answers_of_a_private_registry_are_not_for_shared_caches(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import threading
 from typing import Any
 
 import pytest
 
 from registry.delivery.public_network import PrivateAddress, PublicOnlyBackend
+from tests.conftest import PATIENCE
 
 # An address of each range of IANA's registries of special-purpose addresses, and of multicast.
 SPECIAL = [
@@ -56,13 +58,13 @@ def test_networks_of_the_operator_are_allowed() -> None:
 async def test_name_that_leads_to_a_special_address_is_refused_when_it_connects(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolving_to(address))
+    monkeypatch.setattr(socket, "getaddrinfo", resolving_to(address))
     with pytest.raises(PrivateAddress):
         await PublicOnlyBackend(()).connect_tcp("news.example", 443)
 
 
 async def test_name_with_a_private_address_among_public_ones_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolving_to("93.184.215.14", "127.0.0.1"))
+    monkeypatch.setattr(socket, "getaddrinfo", resolving_to("93.184.215.14", "127.0.0.1"))
     with pytest.raises(PrivateAddress):
         await PublicOnlyBackend(()).connect_tcp("news.example", 443)
 
@@ -73,10 +75,24 @@ async def test_other_spellings_of_loopback_are_refused(host: str) -> None:
         await PublicOnlyBackend(()).connect_tcp(host.strip("[]"), 443)
 
 
+async def test_slow_name_servers_keep_no_thread_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    may_end = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: may_end.wait(PATIENCE))
+    connecting = [PublicOnlyBackend(()).connect_tcp("slow.example", 443, timeout=0.1) for _ in range(40)]
+    try:
+        tried = asyncio.gather(*connecting, return_exceptions=True)
+        await asyncio.sleep(0)
+        assert await asyncio.to_thread(threading.current_thread) is not threading.main_thread()
+        assert not may_end.is_set()
+        assert {type(error) for error in await tried} == {TimeoutError}
+    finally:
+        may_end.set()
+
+
 def resolving_to(*addresses: str) -> Any:
     """A resolver whose answer is these addresses."""
 
-    async def resolve(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
+    def resolve(host: str, port: int, *_: Any) -> list[Any]:
         return [(0, 1, 6, "", (address, port)) for address in addresses]
 
     return resolve

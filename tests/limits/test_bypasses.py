@@ -12,7 +12,7 @@ import pytest
 
 from registry.exports import portfolio
 from tests.api.announcements import pledged, registered, revised
-from tests.api.conftest import Service, bearer, numbers
+from tests.api.conftest import ADMIN_KEY, NO_TLS, Service, bearer, numbers
 from tests.limits.conftest import connected
 
 
@@ -107,6 +107,35 @@ async def test_no_address_redirects_to_another_site(limited: Service, path: str)
     for line in head.split(b"\r\n"):
         if line.startswith((b"location:", b"refresh:")):
             assert b"evil.example" not in line.split(b"?")[0], line
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("/deals/x%0d%0aSet-Cookie:a=b?q=", b"/deals/x%0D%0ASet-Cookie:a=b"),
+        ("/deals/%E2%80%A8?q=", b"/deals/%E2%80%A8"),
+        ("/organizations/%0aX-Injected:1?q=", b"/organizations/%0AX-Injected:1"),
+    ],
+)
+async def test_redirects_escape_what_no_address_contains(limited: Service, path: str, target: bytes) -> None:
+    async with connected(limited) as client:
+        await client.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        answer = await client.answer()
+    assert answer.startswith(b"HTTP/1.1 303 ")
+    assert b"\r\nlocation: " + target + b"\r\n" in answer
+
+
+async def test_sign_in_leads_to_a_path_in_any_script(limited: Service) -> None:
+    sent = {"key": ADMIN_KEY, "then": "/search?q=\u2028삼성"}
+    async with httpx.AsyncClient(base_url=limited.url, verify=NO_TLS) as reader:
+        answer = await reader.post("/sign-in", data=sent)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/search?q=%E2%80%A8%EC%82%BC%EC%84%B1")
+
+
+async def test_path_with_an_empty_segment_is_unknown(limited: Service, slug: str) -> None:
+    await limited.client.post(f"/v1/deals/{slug}/events", json=registered())
+    for path in (f"//v1/deals/{slug}", f"/v1//deals/{slug}", f"/deals//{slug}", "//metrics"):
+        assert (await limited.visitor.get(f"{limited.url}{path}")).status_code == 404, path
 
 
 @pytest.mark.parametrize("name", ["X-Forwarded-Host", "Forwarded", "X-Original-URL", "X-Rewrite-URL", "X-Host"])

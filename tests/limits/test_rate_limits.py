@@ -97,6 +97,10 @@ async def test_failed_sign_ins_are_limited(server: Server, admin: Admin) -> None
     async with service_with(server, admin, failure=RateLimit(3, 3600)) as service:
         tries = [await service.visitor.post("/sign-in", data={"key": "wrong", "then": "/"}) for _ in range(5)]
         assert [answer.status_code for answer in tries] == [401] * 3 + [429] * 2
+        # No other spelling of the path is one that is not counted.
+        for path, status in (("/sign-in/", 429), ("/%73ign-in", 429), (f"{service.url}//sign-in", 404)):
+            again = await service.visitor.post(path, data={"key": "wrong", "then": "/"})
+            assert again.status_code == status, path
 
 
 async def test_revoked_key_is_not_remembered(server: Server, admin: Admin) -> None:
@@ -222,6 +226,8 @@ async def test_address_opens_a_limited_number_of_event_streams(
                 assert (opened.status_code, await anext(reading[-1])) == (200, "retry: 1000")
             refused = await service.visitor.get(stream)
             assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+            # A wrong key is none.
+            assert (await service.visitor.get(stream, headers=token("reg_x"))).status_code == 429
             # A key names who it is: it is not limited, and other questions are answered.
             with_key = await stack.enter_async_context(service.client.stream("GET", stream))
             assert with_key.status_code == 200
