@@ -1,11 +1,12 @@
 """The filters of deals and of events as query parameters, each once, and the dependencies made of them.
 
-`DealQuery` has their values. Lists of deals take all of them. Totals take those that need no currency, because there
-`currency` is what amounts are converted to.
+`DealQuery` has their values. Lists of deals and totals take all of them. In totals `currency` is what amounts are
+converted to, and the currency of a pledge is `pledged_in`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from litestar.di import NamedDependency, Provide
@@ -36,7 +37,7 @@ PERCENT = r"^(100(\.0{1,6})?|[1-9]?[0-9](\.[0-9]{1,6})?)$(?!\n)"
 AmountBound: TypeAlias = Annotated[
     str | None,
     QueryParameter(
-        description="Deals with a pledge of at least (`amount_min`) or at most (`amount_max`) this much in `currency`.",
+        description="Deals with a pledge of at least (`amount_min`) or at most (`amount_max`) so much of one currency.",
         pattern=DECIMAL,
         title="amount",
         schema_extra={"examples": ["1000000000"]},
@@ -61,6 +62,12 @@ MetricBound: TypeAlias = Annotated[
         title="quantity",
         schema_extra={"examples": ["100"]},
     ),
+]
+
+
+Words: TypeAlias = Annotated[
+    str | None,
+    text("Words that the deals have in names, places, parties, sources or identifiers, as `/v1/search` finds them."),
 ]
 
 
@@ -164,12 +171,7 @@ def deal_conditions(
 
 def found_deals(
     deal_conditions: NamedDependency[DealQuery],
-    q: Annotated[
-        str | None,
-        text(
-            "Words that the deals have in names, places, parties, sources or identifiers, as `/v1/search` finds them."
-        ),
-    ] = None,
+    q: Words = None,
     currency: Annotated[
         Currency | None, QueryParameter(description="Deals with a pledge in this ISO 4217 currency.")
     ] = None,
@@ -192,17 +194,37 @@ def deal_filters(
     return _listed(found_deals, organization, updated_since)
 
 
-NOT_OF_TOTALS = frozenset({"q", "currency", "amount_min", "amount_max"})
-"""The filters of lists that totals lack."""
-
-
 def totals_filters(
     deal_conditions: NamedDependency[DealQuery],
+    q: Words = None,
+    pledged_in: Annotated[
+        Currency | None,
+        QueryParameter(
+            description="Deals with a pledge in this ISO 4217 currency: the filter `currency` of lists."
+            " `amount_min` and `amount_max` are in it."
+        ),
+    ] = None,
+    amount_min: AmountBound = None,
+    amount_max: AmountBound = None,
     organization: OrganizationFilter = None,
     updated_since: UpdatedSince = None,
 ) -> DealListQuery:
-    """Return the filters of the deals that are added up."""
-    return _listed(deal_conditions, organization, updated_since)
+    """Return the filters of the deals that are added up.
+
+    Raises:
+        InvalidParameter: Amounts of which currency is not said.
+    """
+    given = {"q": q, "currency": pledged_in, "amount_min": amount_min, "amount_max": amount_max}
+    query = replace(deal_conditions, **given)
+    missing = query.missing_condition
+    if missing is not None:
+        raise InvalidParameter(missing[1], parameter="pledged_in" if missing[0] == "currency" else missing[0])
+    return _listed(query, organization, updated_since)
+
+
+def totals_parameters(filters: Mapping[str, str]) -> dict[str, str]:
+    """The filters of lists as parameters of totals."""
+    return {"pledged_in" if name == "currency" else name: value for name, value in filters.items()}
 
 
 def _listed(query: DealQuery, organization: str | None, updated_since: str | None) -> DealListQuery:

@@ -11,7 +11,7 @@ from litestar import Controller
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 from msgspec import UNSET
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from registry import schemas
 from registry.api.bodies import Request
@@ -35,11 +35,13 @@ from registry.errors import InvalidParameter
 from registry.events.currencies import Currency
 from registry.projections.columnar.lists import Order, PagePlace
 from registry.projections.columnar.selection import Point, Selection
+from registry.queries.deal_conditions import CONDITIONS, similar_of
 from registry.queries.deal_query import DealListQuery
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import DealPage, RateSource, RatesResponse, TotalsResponse, encode
 from registry.transparency.evidence import Evidence
-from registry.transparency.total_state import CertifiedQuery, CertifiedSelection
+from registry.transparency.proofs import CertifiedStreams
+from registry.transparency.total_state import CertifiedQuery, needs_organizations
 
 Sort = Literal[
     "deal", "-deal", "title", "-title", "amount", "-amount", "announced_on", "-announced_on", "updated", "-updated",
@@ -83,56 +85,57 @@ def read_grouping(text: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text.split(","))) if text else ()
 
 
-def _certified_filters(filters: DealListQuery, **others: object) -> dict[str, str]:
-    """The filters of a certificate.
+def _check_certified(filters: DealListQuery, cursor: str | None) -> None:
+    """Check that an answer can be certified.
+
+    Raises:
+        InvalidParameter: It is a page, or a filter has no condition that verification could repeat.
+    """
+    if cursor is not None:
+        raise InvalidParameter("certificate_of_page", parameter="cursor")
+    for name in filters.given():
+        if name not in CONDITIONS:
+            raise InvalidParameter("certificate_of_answer", parameter=name)
+
+
+async def _certified_streams(
+    portfolio: PortfolioQueries, filters: DealListQuery, *selected: tuple[Point, Selection], grouped: bool = False
+) -> CertifiedStreams:
+    """The streams that an answer about selections depends on.
 
     Args:
+        portfolio: The queries.
         filters: The filters of the request.
-        others: Parameters that a certificate does not take, None where they are not given.
+        selected: The selections.
+        grouped: Whether the answer has groups by organization.
 
     Raises:
-        InvalidParameter: Some filters cannot be certified: they also depend on more than the events of the deals.
-    """
-    given = filters.given()
-    for name in (*given, *(name for name, value in others.items() if value is not None)):
-        if name not in CertifiedSelection.__struct_fields__:
-            raise InvalidParameter("certificate_of_answer", parameter=name)
-    return given
-
-
-def _certified_query(query: TotalsQuery, filters: DealListQuery, roll_up: Literal["parent"] | None) -> CertifiedQuery:
-    """What a certificate of a total is about.
-
-    Raises:
-        InvalidParameter: Some filters cannot be certified.
-    """
-    given = _certified_filters(filters)
-    return CertifiedQuery(
-        measure=query.measure,  # type: ignore[arg-type]
-        currency=query.currency,
-        rates_of=query.rates_of,
-        estimates=query.estimates,
-        group_by=query.group_by,
-        roll_up=roll_up,
-        **given,
-    )
-
-
-async def _certified_deals(portfolio: PortfolioQueries, *selected: tuple[Point, Selection]) -> tuple[list[str], bool]:
-    """The deals that an answer about selections depends on, and whether they are all deals of the log.
-
-    Raises:
-        InvalidParameter: Those of a selection have too many events.
+        InvalidParameter: The deals of a selection, or organizations, have too many events.
     """
     found = [await portfolio.deals_of_total(point, selection, MAX_CERTIFIED) for point, selection in selected]
     _check_size(max(events for _, events, _ in found))
-    return sorted({deal for deals, _, _ in found for deal in deals}), all(complete for _, _, complete in found)
+    organizations = None
+    if grouped or needs_organizations(filters):
+        organizations = await portfolio.organizations_of_total()
+        _check_size(sum(organizations.values()))
+    return CertifiedStreams(
+        deals=sorted({deal for deals, _, _ in found for deal in deals}),
+        complete=all(complete for _, _, complete in found),
+        organizations=organizations,
+        names=filters.q is not None,
+    )
 
 
 def _check_size(events: int) -> None:
     """Check the number of events of a certificate. Raises InvalidParameter."""
     if events > MAX_CERTIFIED:
         raise InvalidParameter("certificate_too_large", parameter="certificate", events=events, limit=MAX_CERTIFIED)
+
+
+async def _resolved(portfolio: PortfolioQueries, as_of: AsOf, point: Point) -> AsOf:
+    """The point of a certificate: on the axis of recording, the position at which the answer was found."""
+    resolved = (await portfolio.resolve(as_of)).as_of
+    return replace(resolved, position=point.known) if isinstance(point.known, int) else resolved
 
 
 def _bundle(content: bytes) -> RawResponse[Any]:
@@ -177,12 +180,12 @@ class PortfolioController(Controller):
         point = await portfolio_queries.point(as_of)
         selection = await portfolio_queries.select(point, deal_filters)
         if certificate:
-            filters = _certified_filters(deal_filters, cursor=cursor)
-            deals, complete = await _certified_deals(portfolio_queries, (point, selection))
+            _check_certified(deal_filters, cursor)
+            wanted = await _certified_streams(portfolio_queries, deal_filters, (point, selection))
             evidence: Evidence = request.app.state.services.evidence
-            resolved = (await portfolio_queries.resolve(as_of)).as_of
-            certified = CertifiedSelection(**filters)
-            return _bundle(await evidence.list_certificate(certified, resolved, deals, complete=complete))
+            resolved = await _resolved(portfolio_queries, as_of, point)
+            similar = similar_of(selection.search)
+            return _bundle(await evidence.list_certificate(deal_filters, resolved, wanted, similar))
         rates = await portfolio_queries.rates(as_of)
         weights = portfolio_queries.weights(rates, point.day)
         order = read_order(sort, deal_filters.q, weights)
@@ -272,18 +275,26 @@ class PortfolioController(Controller):
         rates = await portfolio_queries.rates(as_of)
         selection = await portfolio_queries.select(point, totals_filters)
         if certificate:
-            certified = _certified_query(query, totals_filters, roll_up)
-            deals, complete = await _certified_deals(portfolio_queries, (point, selection))
-            organizations = None
-            if certified.needs_organizations:
-                organizations = await portfolio_queries.organizations_of_total()
-                _check_size(sum(organizations.values()))
+            _check_certified(totals_filters, cursor)
+            certified = CertifiedQuery(
+                **{
+                    **asdict(totals_filters),
+                    "pledged_in": totals_filters.currency,
+                    "measure": measure,
+                    "currency": currency,
+                    "rates_of": rates_of,
+                    "estimates": estimates,
+                    "group_by": dimensions,
+                    "roll_up": roll_up,
+                }
+            )
+            wanted = await _certified_streams(
+                portfolio_queries, totals_filters, (point, selection), grouped="organization" in dimensions
+            )
             evidence: Evidence = request.app.state.services.evidence
-            resolved = (await portfolio_queries.resolve(as_of)).as_of
+            resolved = await _resolved(portfolio_queries, as_of, point)
             return _bundle(
-                await evidence.total_certificate(
-                    certified, resolved, deals, rates, complete=complete, organizations=organizations
-                )
+                await evidence.total_certificate(certified, resolved, wanted, rates, similar_of(selection.search))
             )
         totals = await portfolio_queries.totals(point, selection, query, rates, roll_up is not None)
         rules: dict[str, str] = {
@@ -350,18 +361,22 @@ class PortfolioController(Controller):
         """
         first, last = require_single_axis(from_as_of, "from."), require_single_axis(to_as_of, "to.")
         if certificate:
-            filters = _certified_filters(deal_filters, cursor=cursor)
-            points = [await portfolio_queries.point(as_of) for as_of in (first, last)]
-            selected = [(point, await portfolio_queries.select(point, deal_filters)) for point in points]
-            deals, complete = await _certified_deals(portfolio_queries, *selected)
+            _check_certified(deal_filters, cursor)
+            start_point, end_point = [await portfolio_queries.point(as_of) for as_of in (first, last)]
+            at_start, at_end = [
+                await portfolio_queries.select(point, deal_filters) for point in (start_point, end_point)
+            ]
+            # The sums at the start are of its own list; what is compared was selected with the words of the end.
+            selected = (start_point, at_start), (start_point, at_end), (end_point, at_end)
+            wanted = await _certified_streams(portfolio_queries, deal_filters, *selected)
             evidence: Evidence = request.app.state.services.evidence
             rates = await portfolio_queries.rates(last)
-            resolved = [(await portfolio_queries.resolve(as_of)).as_of for as_of in (first, last)]
-            certified = CertifiedSelection(**filters)
-            bundle = await evidence.comparison_certificate(
-                certified, (resolved[0], resolved[1]), deals, rates, complete=complete
+            resolved = (
+                await _resolved(portfolio_queries, first, start_point),
+                await _resolved(portfolio_queries, last, end_point),
             )
-            return _bundle(bundle)
+            similar = similar_of(at_start.search), similar_of(at_end.search)
+            return _bundle(await evidence.comparison_certificate(deal_filters, resolved, wanted, rates, similar))
         start = decode_cursor(cursor) if cursor is not None else None
         if start is not None:
             last = start.fix(last)

@@ -57,13 +57,16 @@ FILTERS: dict[str, tuple[str, str]] = {
     "incentive": ("--incentive", "Only deals with an incentive of this kind that has not ended."),
     "setback": ("--setback", "Only deals with a setback of this kind that was not resolved."),
     "currency": ("--currency", "Only deals with a pledge in this currency."),
-    "amount_min": ("--amount-min", "With --currency: only deals with a pledge of at least this amount."),
-    "amount_max": ("--amount-max", "With --currency: only deals with a pledge of at most this amount."),
+    "amount_min": ("--amount-min", "Only deals with a pledge of at least this amount in that currency."),
+    "amount_max": ("--amount-max", "Only deals with a pledge of at most this amount in that currency."),
     "updated_since": ("--updated-since", "Only deals with an event that was recorded then or later."),
 }
 """The options of the filters of lists, by the name of the parameter: the flag and its help."""
 
-FILTERS_OF_TOTALS = tuple(name for name in FILTERS if name not in ("q", "currency", "amount_min", "amount_max"))
+FILTERS_OF_TOTALS = tuple("pledged_in" if name == "currency" else name for name in FILTERS)
+"""The same of totals, where `currency` is what amounts are converted to."""
+
+_OPTIONS = FILTERS | {"pledged_in": ("--pledged-in", "Only deals with a pledge in this currency.")}
 
 
 class Question(Struct, frozen=True):
@@ -116,7 +119,7 @@ def with_filters(*names: str) -> Callable[[Callable[..., None]], Callable[..., N
 
         options = {
             name: (Annotated[str | None, typer.Option(flag, help=help, show_default=False)], None)
-            for name, (flag, help) in FILTERS.items()
+            for name, (flag, help) in _OPTIONS.items()
             if name in names
         }
         show_options(run, function, "filters", options)

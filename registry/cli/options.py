@@ -78,8 +78,14 @@ def show(rows: Sequence[dict[str, Any]], *, as_json: bool = False) -> None:
     for column in rows[0] if rows else ():
         table.add_column(column.replace("_", " "))
     for row in rows:
-        table.add_row(*("–" if value is None else str(value) for value in row.values()))
+        table.add_row(*map(_cell, row.values()))
     Console(highlight=False).print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        value = ", ".join(f"{name}={one if isinstance(one, str) else ' '.join(one)}" for name, one in value.items())
+    return "–" if value in (None, "") else str(value)
 
 
 def progress_bar() -> Progress:

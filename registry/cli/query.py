@@ -146,8 +146,22 @@ def provenance(
 
 
 @asking(*COMPARED_POINTS)
-def compare(question: Question, deal: Deal) -> None:
-    """Compare two points in time: real-world changes, data corrections, source changes, late information."""
+@with_filters(*FILTERS)
+def compare(
+    question: Question,
+    filters: dict[str, str],
+    deal: Annotated[str | None, typer.Argument(help="The deal's slug; without it, all deals are compared.")] = None,
+    certificate: Certificate = False,
+) -> None:
+    """Compare two points in time: real-world changes, data corrections, source changes, late information.
+
+    The filters and --certificate are for a comparison of all deals.
+    """
+    if deal is None:
+        _compare_all(question, filters, certificate=certificate)
+        return
+    if certificate or filters:
+        raise typer.BadParameter(rendered(Text("compare_all_only")))
     found = question.get(f"/v1/deals/{deal}/compare")
     if question.print_json(found):
         return
@@ -162,6 +176,24 @@ def compare(question: Question, deal: Deal) -> None:
         for c in found[kind]
     ]
     print_table(None, rows)
+
+
+def _compare_all(question: Question, filters: dict[str, str], *, certificate: bool) -> None:
+    """What changed in all deals between two points; a certificate has all of it, a table the first page."""
+    found = question.get("/v1/compare", **filters, certificate=certificate or None)
+    if question.print_json(found, always=certificate):
+        return
+    rows = [
+        {
+            "deal": f"{summaries.localized(c['title'])} ({c['deal']})",
+            "kind": c["what"],
+            "field": c["field"],
+            "before": summaries.short(c["before"]),
+            "after": summaries.short(c["after"]),
+        }
+        for c in found["changes"]
+    ]
+    print_table(rendered(Text("compare_more")) if found["next"] else None, rows)
 
 
 @asking(*POINT)

@@ -177,14 +177,17 @@ def total_certificate(
     currency: str | None = None,
     rates_of: str | None = None,
     estimates: str | None = None,
+    group_by: str | None = None,
+    roll_up: str | None = None,
     **filters: Unpack[DealFilterParameters],
 ) -> Call[bytes]:
     """A total as a bundle that can be verified offline (`verify_bundle`)."""
     given = {"measure": measure, "currency": currency, "rates_of": rates_of, "estimates": estimates}
+    given |= {"group_by": group_by, "roll_up": roll_up}
     return _bytes("/v1/totals", certificate=True, **given, **filters)
 
 
-def list_certificate(**filters: Unpack[DealFilterParameters]) -> Call[bytes]:
+def list_certificate(**filters: Unpack[ListFilters]) -> Call[bytes]:
     """A list of deals as a bundle that can be verified offline (`verify_bundle`)."""
     return _bytes("/v1/deals", certificate=True, **filters)
 

@@ -59,18 +59,21 @@ class Filters(TypedDict, total=False):
     setback: str | None
     updated_since: Date | Instant
 
-
-class SearchFilters(Filters, total=False):
-    """The same, with words to search for and the currency and amount of a pledge: of lists, not of totals."""
-
-    currency: str | None
     amount_min: str | None
     amount_max: str | None
     q: str | None
 
 
+class SearchFilters(Filters, total=False):
+    """The same, with the currency of a pledge."""
+
+    currency: str | None
+
+
 class DealFilterParameters(AsOfParameters, Filters, total=False):
-    """Conditions of deals at a point in time."""
+    """Conditions of the deals of a total at a point in time; `pledged_in` is the currency of a pledge."""
+
+    pledged_in: str | None
 
 
 class ListFilters(AsOfParameters, SearchFilters, total=False):

@@ -7,35 +7,19 @@ correction ends the rows of the event that it is about and opens new ones. The c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
 from msgspec import Struct
 
 from registry.domain.corrections import EffectiveEvent, apply_corrections, effective_event
+from registry.domain.event_texts import CHANGING, EventText, texts_of
 from registry.domain.history import FoldedStream
-from registry.domain.mentions import mentioned_organizations
-from registry.domain.sources import source_id
 from registry.events.codec import stream_name
-from registry.events.types import (
-    ConditionSet,
-    EventCorrected,
-    EventRedacted,
-    EventVoided,
-    IncentiveGranted,
-    IncentiveRevised,
-    OrganizationIdentified,
-    OrganizationNamed,
-    OrganizationRegistered,
-    PartnershipFormed,
-    Recorded,
-)
+from registry.events.types import Recorded
 from registry.events.write_batch import WriteBatch
 from registry.projections.projection import AppliedChange, BatchProjector
-
-# Events that change how others read.
-CHANGING = (EventCorrected, EventVoided, EventRedacted)
 
 # "Unbounded": after every position.
 MAX_POSITION = 2**62
@@ -62,16 +46,6 @@ untexted AS (
 DELETE = "DELETE FROM event_texts WHERE position = ANY ($1::bigint[])"
 
 
-class EventText(Struct, frozen=True):
-    """A text: a source, a name or an identifier of an organization, or the slug of one that takes part in a deal."""
-
-    source: str | None = None
-    publisher: str | None = None
-    title: str | None = None
-    url: str | None = None
-    name: str | None = None
-
-
 class TextRow(Struct):
     """A text with the points at which it stands."""
 
@@ -84,28 +58,6 @@ class TextRow(Struct):
     published_from: date
     changed_at: int
     text: EventText
-
-
-def texts_of(effective: EffectiveEvent) -> Iterator[EventText]:
-    """The texts of an event as it reads."""
-    if not effective.is_in_force or isinstance(effective.event, CHANGING):
-        return
-    for source in effective.sources:
-        id = source_id(source)
-        if id is not None:
-            yield EventText(id, source.publisher, source.title, source.url)
-    match effective.event:
-        case OrganizationRegistered(name=name):
-            yield from (EventText(name=text) for text in name.values())
-        case OrganizationNamed(name=text):
-            yield EventText(name=text)
-        case OrganizationIdentified(scheme=scheme, identifier=identifier):
-            yield EventText(name=f"{scheme}:{identifier}")
-        case PartnershipFormed() | ConditionSet() | IncentiveGranted() | IncentiveRevised() as event:
-            # Parties, and those who pledge, are facts of the deal.
-            yield from (EventText(name=slug) for slug in dict.fromkeys(mentioned_organizations(event)))
-        case _:
-            pass
 
 
 class EventTexts:

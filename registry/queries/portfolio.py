@@ -296,8 +296,8 @@ class PortfolioQueries:
     async def deals_of_total(self, point: Point, selection: Selection, limit: int) -> tuple[list[str], int, bool]:
         """Return the deals that a total depends on, how many events they have, and whether they are all deals.
 
-        If all deals of the log have at most `limit` events together, all are returned; otherwise the selected deals and
-        those with relations.
+        If all deals of the log have at most `limit` events together, all are returned; otherwise the selected deals,
+        those with relations, and those whose names of an organization a search finds other deals by.
         """
         merged = await self._streams.merged_deals(*_axis(point))
 

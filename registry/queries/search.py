@@ -7,6 +7,7 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
+from registry.domain.event_texts import EventText
 from registry.domain.history import AsOf
 from registry.domain.organization import Organization
 from registry.domain.search_text import Token, display_form, marks
@@ -18,7 +19,7 @@ from registry.projections.columnar.search import Found, Hits
 from registry.projections.columnar.selection import Point
 from registry.projections.deal_items import deal_items
 from registry.projections.deal_texts import DealTexts, deal_texts
-from registry.projections.event_texts import EventText, sources_at
+from registry.projections.event_texts import sources_at
 from registry.queries.named_organizations import NamedOrganizations
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas.search import HitKind, MatchedField, SearchedWord, SearchHit, SearchMatch, SearchResponse

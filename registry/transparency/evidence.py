@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,6 +28,8 @@ from registry.events.write_batch import Head
 from registry.infra import postgres, tasks
 from registry.infra.own_work import in_thread
 from registry.infra.postgres import Connection, Pool
+from registry.queries.deal_conditions import SimilarWords
+from registry.queries.deal_query import DealListQuery
 from registry.schemas import encode_long
 from registry.transparency import checkpoint_store, signing_keys
 from registry.transparency.bundles import Inclusion
@@ -46,6 +48,7 @@ from registry.transparency.merkle import (
 from registry.transparency.portfolio_bundles import PortfolioBundle
 from registry.transparency.proofs import (
     CertifiedLog,
+    CertifiedStreams,
     Consistency,
     build_certificate,
     build_comparison_certificate,
@@ -66,7 +69,7 @@ from registry.transparency.tiles import (
     parse_tile_path,
     tile_path,
 )
-from registry.transparency.total_state import CertifiedQuery, CertifiedSelection
+from registry.transparency.total_state import CertifiedQuery
 from registry.transparency.tree import load_entries, load_leaf_hashes, load_stream_heads, load_tiles
 from registry.transparency.verify import LogVerification
 from registry.transparency.witness_request import WitnessRequest
@@ -452,67 +455,56 @@ class Evidence:
         return await in_thread(encode_long, certificate)
 
     async def total_certificate(
-        self,
-        query: CertifiedQuery,
-        as_of: AsOf,
-        deals: Sequence[str],
-        rates: Rates,
-        *,
-        complete: bool,
-        organizations: Collection[str] | None = None,
+        self, query: CertifiedQuery, as_of: AsOf, wanted: CertifiedStreams, rates: Rates, similar: SimilarWords
     ) -> bytes:
-        """A total with everything it follows from, as JSON; `deals` and what follows as in `CertifiedLog`.
+        """A total with everything it follows from, as JSON; the point has an effective date.
+
+        `similar` is what misspelt words of the query were taken for.
 
         Raises:
             EvidenceUnavailable: No checkpoint can be signed now.
         """
 
         async def build(log: CertifiedLog) -> PortfolioBundle:
-            return await build_total_certificate(self._pool, log, query, _until(as_of, log.signed.size), rates)
+            bounded = _until(as_of, log.signed.size)
+            return await build_total_certificate(self._pool, log, query, bounded, rates, similar)
 
-        return await self._certify(build, deals, complete=complete, organizations=organizations)
+        return await self._certify(build, wanted)
 
     async def list_certificate(
-        self, query: CertifiedSelection, as_of: AsOf, deals: Sequence[str], *, complete: bool
+        self, query: DealListQuery, as_of: AsOf, wanted: CertifiedStreams, similar: SimilarWords
     ) -> bytes:
         """A list of deals with everything it follows from, as JSON; otherwise as `total_certificate`."""
 
         async def build(log: CertifiedLog) -> PortfolioBundle:
-            return await build_list_certificate(self._pool, log, query, _until(as_of, log.signed.size))
+            return await build_list_certificate(self._pool, log, query, _until(as_of, log.signed.size), similar)
 
-        return await self._certify(build, deals, complete=complete)
+        return await self._certify(build, wanted)
 
     async def comparison_certificate(
         self,
-        query: CertifiedSelection,
+        query: DealListQuery,
         points: tuple[AsOf, AsOf],
-        deals: Sequence[str],
+        wanted: CertifiedStreams,
         rates: Rates,
-        *,
-        complete: bool,
+        similar: tuple[SimilarWords, SimilarWords],
     ) -> bytes:
         """What changed between two points with everything it follows from; otherwise as `total_certificate`."""
 
         async def build(log: CertifiedLog) -> PortfolioBundle:
             bounded = _until(points[0], log.signed.size), _until(points[1], log.signed.size)
-            return await build_comparison_certificate(self._pool, log, query, bounded, rates)
+            return await build_comparison_certificate(self._pool, log, query, bounded, rates, similar)
 
-        return await self._certify(build, deals, complete=complete)
+        return await self._certify(build, wanted)
 
     async def _certify(
-        self,
-        build: Callable[[CertifiedLog], Awaitable[PortfolioBundle]],
-        deals: Sequence[str],
-        *,
-        complete: bool,
-        organizations: Collection[str] | None = None,
+        self, build: Callable[[CertifiedLog], Awaitable[PortfolioBundle]], wanted: CertifiedStreams
     ) -> bytes:
         await self.checkpoint()
         async with self._signing:
             newest, heads = await self._newest_heads()
             # While no other checkpoint is signed, the tree of heads stays as it is.
-            log = CertifiedLog(signed=newest, heads=heads, deals=deals, complete=complete, organizations=organizations)
-            certificate = await build(log)
+            certificate = await build(CertifiedLog(signed=newest, heads=heads, wanted=wanted))
         return await in_thread(encode_long, certificate)
 
     async def _newest_heads(self) -> tuple[SignedCheckpoint, StreamHeadTree]:

@@ -12,6 +12,8 @@ from registry.domain.history import AsOf
 from registry.domain.rates import Rate
 from registry.errors import LogCorrupt
 from registry.events.types import Recorded
+from registry.queries.deal_conditions import WrongWords
+from registry.queries.deal_query import DealListQuery
 from registry.schemas import encode
 from registry.transparency.checkpoint import Checkpoint, VerifierKey, open_checkpoint
 from registry.transparency.deal_state import equals_state
@@ -26,7 +28,7 @@ from registry.transparency.proven_streams import (
     ProvenHead,
     verify_stream,
 )
-from registry.transparency.total_state import CertifiedQuery, CertifiedSelection, StatedRates, total_of
+from registry.transparency.total_state import CertifiedQuery, StatedRates, needs_organizations, total_of
 
 Streams = dict[str, list[Recorded]]
 
@@ -38,9 +40,14 @@ class PortfolioBundle(Bundle, frozen=True, kw_only=True, forbid_unknown_fields=T
     of the log, as the tree of heads does: then all deals of the log are in `deals`, so none is left out. Null where the
     log has too many events: then nothing proves that no other deal meets the filters. `statement` is the signed
     statement of heads.
+
+    `organizations` are there for answers that follow from records of organizations too: groups by organization, and
+    the filters by organization (merges) and by words (names). They are all organizations of the log if `streams` are
+    there; else those with a merge or a parent and, for words, those that the deals name.
     """
 
     deals: tuple[CertifiedDeal, ...]
+    organizations: tuple[CertifiedOrganization, ...] | UnsetType = UNSET
     streams: tuple[str, ...] | None
     statement: str
     checkpoint: str
@@ -50,36 +57,43 @@ class TotalCertificate(PortfolioBundle, frozen=True, kw_only=True, tag="total@v1
     """A total at a point in time, with everything it follows from.
 
     `groups` are there if the query says by what to group: all of them, in the order of their keys. `rates` are the
-    exchange rates used; they are stated by the registry and are not part of the log. `organizations` are there for
-    groups by organization, which follow from merges and parents in their records too: all organizations of the log if
-    `streams` are there, else those with such an event.
+    exchange rates used; they are stated by the registry and are not part of the log. `similar` is as in
+    `ListCertificate`.
     """
 
     clocks: AsOf
     query: CertifiedQuery
+    similar: dict[str, tuple[str, ...]] | UnsetType = UNSET
     total: Any
     groups: Any | UnsetType = UNSET
-    organizations: tuple[CertifiedOrganization, ...] | UnsetType = UNSET
     rates: tuple[Rate, ...]
 
 
 class ListCertificate(PortfolioBundle, frozen=True, kw_only=True, tag="deals@v1"):
-    """A list of deals at a point in time: the states of those that meet the filters, in the order of their slugs."""
+    """A list of deals at a point in time: the states of those that meet the filters, in the order of their slugs.
+
+    `similar` is what misspelt words of the query were taken for. The registry states it. Verification checks that the
+    words are similar, that nothing in the bundle has the misspelt ones and, if all deals are there, that no similar
+    word that stood there at the point is missing.
+    """
 
     clocks: AsOf
-    query: CertifiedSelection
+    query: DealListQuery
+    similar: dict[str, tuple[str, ...]] | UnsetType = UNSET
     states: tuple[Any, ...]
 
 
 class ComparisonCertificate(PortfolioBundle, frozen=True, kw_only=True, tag="comparison@v1"):
     """What changed between two points in the deals that meet the filters at one of them, and their sums at both.
 
-    `rates` are the exchange rates used; they are stated by the registry and are not part of the log.
+    `rates` are the exchange rates used; they are stated by the registry and are not part of the log. `similar` is what
+    misspelt words of the query were taken for at each point, as in `ListCertificate`.
     """
 
     from_: AsOf = field(name="from")
     to: AsOf
-    query: CertifiedSelection
+    query: DealListQuery
+    similar: tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]] | UnsetType = UNSET
     changes: Any
     totals: Any
     rates: tuple[Rate, ...]
@@ -91,6 +105,13 @@ class _Verified(Struct, frozen=True):
     checkpoint: Checkpoint
     deals: Streams
     organizations: Streams | None
+    is_whole: bool
+
+    def organizations_of(self, needed: bool) -> Streams:
+        """The organizations, if the answer depends on them. Raises LogCorrupt: they are missing."""
+        if needed and self.organizations is None:
+            raise LogCorrupt(detail=Finding("bundle_organizations"))
+        return self.organizations or {}
 
     def check_point(self, as_of: AsOf) -> int:
         """The position of a point in time. Raises LogCorrupt: it is not a point of the checkpoint's log."""
@@ -108,32 +129,37 @@ def verify_portfolio(
         LogCorrupt, ProofError, CheckpointError: It does not verify.
     """
     verified = _verify_deals(bundle, keys)
-    deals, size, complete = len(verified.deals), verified.checkpoint.size, bundle.streams is not None
-    match bundle:
-        case TotalCertificate():
-            position = _verify_total(bundle, verified)
-            proves = Finding(
-                "proves_total" if complete else "proves_total_of_these_deals", deals=deals, position=position, size=size
-            )
-        case ListCertificate():
-            position = _verify_list(bundle, verified)
-            proves = Finding(
-                "proves_list" if complete else "proves_list_of_these_deals", deals=deals, position=position, size=size
-            )
-        case ComparisonCertificate():
-            position = _verify_comparison(bundle, verified)
-            proves = Finding(
-                "proves_comparison" if complete else "proves_comparison_of_these_deals",
-                deals=deals,
-                position=position,
-                size=size,
-            )
-        case _:
-            assert_never(bundle)
+    deals, size, is_whole = len(verified.deals), verified.checkpoint.size, verified.is_whole
+    try:
+        match bundle:
+            case TotalCertificate():
+                at = _verify_total(bundle, verified)
+                proves = Finding(
+                    "proves_total" if is_whole else "proves_total_of_these_deals", deals=deals, position=at, size=size
+                )
+            case ListCertificate():
+                at = _verify_list(bundle, verified)
+                proves = Finding(
+                    "proves_list" if is_whole else "proves_list_of_these_deals", deals=deals, position=at, size=size
+                )
+            case ComparisonCertificate():
+                at = _verify_comparison(bundle, verified)
+                proves = Finding(
+                    "proves_comparison" if is_whole else "proves_comparison_of_these_deals",
+                    deals=deals,
+                    position=at,
+                    size=size,
+                )
+            case _:
+                assert_never(bundle)
+    except WrongWords as error:
+        raise LogCorrupt(detail=Finding("bundle_words")) from error
     return BundleVerification(
         proves=proves,
-        position=position,
-        size=size,
+        position=at,
+        filters=_selection(bundle).given(),
+        similar=_similar(bundle),
+        size=verified.checkpoint.size,
         origin=verified.checkpoint.origin,
         erased=sum(
             event.erased
@@ -142,6 +168,18 @@ def verify_portfolio(
             for event in events
         ),
     )
+
+
+def _selection(bundle: TotalCertificate | ListCertificate | ComparisonCertificate) -> DealListQuery:
+    return bundle.query.selection if isinstance(bundle, TotalCertificate) else bundle.query
+
+
+def _similar(bundle: TotalCertificate | ListCertificate | ComparisonCertificate) -> dict[str, tuple[str, ...]]:
+    """What misspelt words were taken for, at any point."""
+    if bundle.similar is UNSET:
+        return {}
+    points = bundle.similar if isinstance(bundle, ComparisonCertificate) else (bundle.similar,)
+    return {word: words for stated in points for word, words in stated.items()}
 
 
 def _verify_deals(bundle: PortfolioBundle, keys: tuple[VerifierKey, ...]) -> _Verified:
@@ -153,7 +191,7 @@ def _verify_deals(bundle: PortfolioBundle, keys: tuple[VerifierKey, ...]) -> _Ve
         "deal": {one.deal: one for one in bundle.deals}
     }
     given = len(bundle.deals)
-    if isinstance(bundle, TotalCertificate) and bundle.organizations is not UNSET:
+    if bundle.organizations is not UNSET:
         certified["organization"] = {one.organization: one for one in bundle.organizations}
         given += len(bundle.organizations)
     if sum(map(len, certified.values())) < given:
@@ -174,7 +212,7 @@ def _verify_deals(bundle: PortfolioBundle, keys: tuple[VerifierKey, ...]) -> _Ve
         tree.update(heads)
         if tree.root() != root or any(_slugs(heads, kind) != streams.keys() for kind, streams in verified.items()):
             raise LogCorrupt(detail=Finding("bundle_deals"))
-    return _Verified(checkpoint, verified["deal"], verified.get("organization"))
+    return _Verified(checkpoint, verified["deal"], verified.get("organization"), bundle.streams is not None)
 
 
 def _slugs(heads: Iterable[StreamHead], kind: str) -> set[str]:
@@ -184,10 +222,17 @@ def _slugs(heads: Iterable[StreamHead], kind: str) -> set[str]:
 
 def _verify_total(bundle: TotalCertificate, verified: _Verified) -> int:
     position = verified.check_point(bundle.clocks)
-    if bundle.query.needs_organizations and verified.organizations is None:
-        raise LogCorrupt(detail=Finding("bundle_total"))
+    organizations = verified.organizations_of(bundle.query.needs_organizations)
     rates = StatedRates(bundle.rates)
-    total = total_of(verified.deals, bundle.clocks, bundle.query, rates, verified.organizations)
+    total = total_of(
+        verified.deals,
+        bundle.clocks,
+        bundle.query,
+        rates,
+        organizations,
+        bundle.similar or None,
+        is_whole=verified.is_whole,
+    )
     groups = _json(total.groups) if bundle.query.group_by else UNSET
     if bundle.total != _json(total.overall) or bundle.groups != groups:
         raise LogCorrupt(detail=Finding("bundle_total"))
@@ -196,7 +241,15 @@ def _verify_total(bundle: TotalCertificate, verified: _Verified) -> int:
 
 def _verify_list(bundle: ListCertificate, verified: _Verified) -> int:
     position = verified.check_point(bundle.clocks)
-    states = list_of(verified.deals, bundle.clocks, bundle.query, verified.checkpoint.size)
+    states = list_of(
+        verified.deals,
+        verified.organizations_of(needs_organizations(bundle.query)),
+        bundle.clocks,
+        bundle.query,
+        verified.checkpoint.size,
+        bundle.similar or None,
+        is_whole=verified.is_whole,
+    )
     if not equals_state(list(bundle.states), _json(states)):
         raise LogCorrupt(detail=Finding("bundle_list"))
     return position
@@ -205,7 +258,15 @@ def _verify_list(bundle: ListCertificate, verified: _Verified) -> int:
 def _verify_comparison(bundle: ComparisonCertificate, verified: _Verified) -> int:
     positions = [verified.check_point(as_of) for as_of in (bundle.from_, bundle.to)]
     rates = StatedRates(bundle.rates)
-    comparison = comparison_of(verified.deals, bundle.from_, bundle.to, bundle.query, rates)
+    comparison = comparison_of(
+        verified.deals,
+        verified.organizations_of(needs_organizations(bundle.query)),
+        (bundle.from_, bundle.to),
+        bundle.query,
+        rates,
+        bundle.similar or None,
+        is_whole=verified.is_whole,
+    )
     if (bundle.changes, bundle.totals) != (_json(comparison.changes), _json(comparison.totals)):
         raise LogCorrupt(detail=Finding("bundle_comparison"))
     return max(positions)

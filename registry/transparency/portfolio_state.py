@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct, field
 
 from registry.domain.audit.portfolio_changes import changes_of_deal
 from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
-from registry.domain.history import AsOf, FoldedStream, state_as_of
+from registry.domain.history import AsOf, FoldedStream
 from registry.domain.rates import Rates
-from registry.domain.redaction import keep_redacted_effects
-from registry.domain.totals import TotalsColumn, row_of
+from registry.domain.totals import TotalsColumn
 from registry.events.types import Recorded
+from registry.queries.deal_conditions import SelectedDeals, SimilarWords, Streams, folded
+from registry.queries.deal_query import DealListQuery
 from registry.schemas import ChangeSummary, DealResponse, summary_fields
 from registry.transparency.deal_state import state_of
-from registry.transparency.total_state import CertifiedQuery, CertifiedSelection, total_of
+from registry.transparency.total_state import CertifiedQuery, sum_of
 
 
 class CertifiedChange(ChangeSummary, frozen=True, kw_only=True):
@@ -40,47 +41,74 @@ class CertifiedComparison(Struct, frozen=True):
 
 
 def list_of(
-    streams: Mapping[str, Sequence[Recorded]], as_of: AsOf, selection: CertifiedSelection, size: int
+    streams: Streams,
+    organizations: Streams,
+    as_of: AsOf,
+    query: DealListQuery,
+    size: int,
+    similar: SimilarWords | None = None,
+    *,
+    is_whole: bool,
 ) -> tuple[DealResponse, ...]:
     """The states of the selected deals at a point in time, in the order of their slugs.
 
     Args:
         streams: All events of each deal, by slug, up to `size`.
+        organizations: The same of each organization that the answer depends on.
         as_of: The point, with an effective date and a position.
-        selection: Which deals.
+        query: Which deals.
         size: The size of the checkpoint.
+        similar: What misspelt words of the query were taken for.
+        is_whole: Whether the deals and organizations are all of the log.
 
     Raises:
         LogCorrupt: The point has no effective date or no position, or is after the checkpoint.
+        WrongWords: `similar` is wrong.
     """
-    selected = sorted(deal for deal, events in streams.items() if _is_selected(deal, events, as_of, selection))
-    return tuple(state_of(deal, streams[deal], as_of, size) for deal in selected)
+    selected = SelectedDeals(query, streams, organizations, as_of, similar, is_whole=is_whole)
+    slugs = sorted(selected.at(as_of, folded(streams, as_of)))
+    return tuple(state_of(deal, streams[deal], as_of, size) for deal in slugs)
 
 
 def comparison_of(
-    streams: Mapping[str, Sequence[Recorded]], start: AsOf, end: AsOf, selection: CertifiedSelection, rates: Rates
+    streams: Streams,
+    organizations: Streams,
+    points: tuple[AsOf, AsOf],
+    query: DealListQuery,
+    rates: Rates,
+    similar: Sequence[SimilarWords] | None = None,
+    *,
+    is_whole: bool,
 ) -> CertifiedComparison:
     """What changed between two points in the deals that are selected at one of them, and the sums at both.
 
+    At both points, those deals are compared that the words and the organization of the query select as these are known
+    at the later point; each sum is of the deals that a list at its point has.
+
     Args:
         streams: All events of each deal, by slug, up to the later position or beyond.
-        start: The one point, with an effective date and a position.
-        end: The other point.
-        selection: Which deals.
+        organizations: The same of each organization that the answer depends on.
+        points: The points, with effective dates and positions.
+        query: Which deals.
         rates: The exchange rates, which decide whether an amount is plausible.
+        similar: What misspelt words of the query were taken for, at each point.
+        is_whole: Whether the deals and organizations are all of the log.
+
+    Raises:
+        WrongWords: `similar` is wrong.
     """
-    changes: list[CertifiedChange] = []
-    for deal, events in sorted(streams.items()):
-        if any(_is_selected(deal, events, as_of, selection) for as_of in (start, end)):
-            changes += _changes(deal, events, start, end)
-    query = CertifiedQuery(**{name: getattr(selection, name) for name in CertifiedSelection.__struct_fields__})
-    first, last = (total_of(streams, as_of, query, rates).overall.columns for as_of in (start, end))
+    views = [folded(streams, as_of) for as_of in points]
+    selections = [
+        SelectedDeals(query, streams, organizations, as_of, stated, is_whole=is_whole)
+        for as_of, stated in zip(points, similar or ({}, {}), strict=True)
+    ]
+    compared = {slug for at, view in zip(points, views, strict=True) for slug in selections[1].at(at, view)}
+    changes = [change for deal in sorted(compared) for change in _changes(deal, streams[deal], *points)]
+    first, last = (
+        sum_of(view, selection.at(as_of, view), as_of, CertifiedQuery(), rates, organizations).overall.columns
+        for as_of, view, selection in zip(points, views, selections, strict=True)
+    )
     return CertifiedComparison(tuple(changes), CertifiedSums(first, last))
-
-
-def _is_selected(deal: str, events: Sequence[Recorded], as_of: AsOf, selection: CertifiedSelection) -> bool:
-    view = state_as_of(deal, keep_redacted_effects(events), as_of, DEALS)
-    return view.merged_into is None and view.state is not None and selection.selects(row_of(view.state))
 
 
 def _changes(deal: str, events: Sequence[Recorded], start: AsOf, end: AsOf) -> list[CertifiedChange]:

@@ -8,14 +8,18 @@ from typing import Any
 from msgspec import UNSET, Struct, field
 
 from registry.domain.history import AsOf
+from registry.domain.mentions import mentioned_organizations
 from registry.domain.rates import Rates
-from registry.errors import NotFound
+from registry.domain.redaction import keep_redacted_effects
+from registry.errors import InvalidParameter, NotFound
 from registry.events import store
 from registry.events.store import StoredEvent
-from registry.events.types import Recorded
+from registry.events.types import OrganizationMerged, Recorded
 from registry.infra.own_work import in_thread
 from registry.infra.postgres import Pool
 from registry.infra.threads import answer_apart
+from registry.queries.deal_conditions import SimilarWords
+from registry.queries.deal_query import DealListQuery
 from registry.transparency.bundles import Certificate
 from registry.transparency.checkpoint_store import SignedCheckpoint
 from registry.transparency.deal_state import state_of
@@ -25,7 +29,7 @@ from registry.transparency.portfolio_bundles import ComparisonCertificate, ListC
 from registry.transparency.portfolio_state import comparison_of, list_of
 from registry.transparency.proven_streams import CertifiedDeal, CertifiedOrganization, Hex, ProvenEvent, ProvenHead
 from registry.transparency.tiles import ReadTile
-from registry.transparency.total_state import CertifiedQuery, CertifiedSelection, RecordedRates, total_of
+from registry.transparency.total_state import CertifiedQuery, RecordedRates, total_of
 from registry.transparency.tree import load_tiles
 
 # Events of organizations in a bundle that has all of them.
@@ -80,31 +84,56 @@ async def build_certificate(
     )
 
 
+class CertifiedStreams(Struct, frozen=True, kw_only=True):
+    """The streams that an answer about all deals depends on.
+
+    Attributes:
+        deals: The deals; with `complete`, all deals of the log.
+        complete: Whether to prove that no other deal is in the log.
+        organizations: The organizations; with `complete`, all organizations of the log. None: it depends on none.
+        names: Whether it also depends on the names of the organizations that the deals name.
+    """
+
+    deals: Sequence[str]
+    complete: bool
+    organizations: Collection[str] | None = None
+    names: bool = False
+
+
+class _ProvenStreams(Struct, frozen=True):
+    """All events of streams of one kind, and the fields of the bundle that prove them."""
+
+    streams: Streams
+    certified: tuple[Any, ...]
+
+    def with_others(self, others: _ProvenStreams) -> _ProvenStreams:
+        """These streams and others."""
+        return _ProvenStreams({**self.streams, **others.streams}, (*self.certified, *others.certified))
+
+
+_NONE = _ProvenStreams({}, ())
+
+
 class CertifiedLog(Struct, frozen=True, kw_only=True):
     """What a bundle about all deals is made from.
 
     Attributes:
         signed: The checkpoint that it is checked against.
         heads: The tree of the last events of all streams in that checkpoint.
-        deals: The deals that the answer depends on; with `complete`, all deals of the log.
-        complete: Whether to prove that no other deal is in the log.
-        organizations: The organizations that the answer depends on; with `complete`, all organizations of the log.
-            None: it depends on none.
+        wanted: The streams that it is to have.
     """
 
     signed: SignedCheckpoint
     heads: StreamHeadTree
-    deals: Sequence[str]
-    complete: bool
-    organizations: Collection[str] | None = None
+    wanted: CertifiedStreams
 
     async def load(self, pool: Pool) -> tuple[Streams, Streams, dict[str, Any]]:
         """All events of the deals and of the organizations, and the fields of the bundle that prove them."""
-        lines = self.heads.lines() if self.complete else None
-        kinds: dict[str, Collection[str]] = {"deal": self.deals}
-        if self.organizations is not None:
-            kinds["organization"] = self.organizations
-        if lines is not None and self.organizations is not None:
+        lines = self.heads.lines() if self.wanted.complete else None
+        kinds: dict[str, Collection[str]] = {"deal": self.wanted.deals}
+        if self.wanted.organizations is not None:
+            kinds["organization"] = self.wanted.organizations
+        if lines is not None and self.wanted.organizations is not None:
             # A line has the name of a stream and its number of events.
             events = sum(int(line.split(" ")[1]) for line in lines if line.startswith("organization/"))
             lines = lines if events <= MAX_ORGANIZATION_EVENTS else None
@@ -112,38 +141,60 @@ class CertifiedLog(Struct, frozen=True, kw_only=True):
             # Streams that began since they were listed are in the checkpoint, too.
             names = [line.split(" ")[0].partition("/") for line in lines]
             kinds = {kind: [slug for of, _, slug in names if of == kind] for kind in kinds}
-        streams: dict[str, Streams] = {"deal": {}, "organization": {}}
-        certified: dict[str, list[Any]] = {"deal": [], "organization": []}
-        for kind, slugs in kinds.items():
-            made: Any = CertifiedDeal if kind == "deal" else CertifiedOrganization
-            for slug in sorted(slugs):
-                stored = await store.feed(pool, 0, 2**31, until=self.signed.size, stream=f"{kind}/{slug}")
-                if stored:
-                    head = self.heads.prove(f"{kind}/{slug}")
-                    proven = tuple(await _proven(pool, stored, self.signed.size))
-                    certified[kind].append(made(slug, proven, head.lines, hex_path(head.path)))
-                    streams[kind][slug] = [event.recorded for event in stored]
+        proven = [await self._prove(pool, kind, slugs) for kind, slugs in kinds.items()]
+        deals, organizations = proven[0], proven[1] if len(proven) > 1 else _NONE
+        if self.wanted.names and lines is None:
+            named = _named(deals.streams, organizations.streams) - organizations.streams.keys()
+            organizations = organizations.with_others(await self._prove(pool, "organization", named))
         proofs = {
-            "deals": tuple(certified["deal"]),
+            "deals": deals.certified,
             "streams": tuple(lines) if lines is not None else None,
             "statement": self.signed.heads,
             "checkpoint": self.signed.note,
         }
-        if self.organizations is not None:
-            proofs["organizations"] = tuple(certified["organization"])
-        return streams["deal"], streams["organization"], proofs
+        if self.wanted.organizations is not None:
+            proofs["organizations"] = organizations.certified
+        return deals.streams, organizations.streams, proofs
+
+    async def _prove(self, pool: Pool, kind: str, slugs: Collection[str]) -> _ProvenStreams:
+        """The streams of a kind that have events in the checkpoint, with what proves them.
+
+        Raises:
+            InvalidParameter: Organizations have too many events.
+        """
+        made: Any = CertifiedDeal if kind == "deal" else CertifiedOrganization
+        certified: list[Any] = []
+        streams: Streams = {}
+        count = 0
+        for slug in sorted(slugs):
+            stored = await store.feed(pool, 0, 2**31, until=self.signed.size, stream=f"{kind}/{slug}")
+            count += len(stored)
+            if kind == "organization" and count > MAX_ORGANIZATION_EVENTS:
+                raise InvalidParameter(
+                    "certificate_too_large", parameter="certificate", events=count, limit=MAX_ORGANIZATION_EVENTS
+                )
+            if stored:
+                head = self.heads.prove(f"{kind}/{slug}")
+                proven = tuple(await _proven(pool, stored, self.signed.size))
+                certified.append(made(slug, proven, head.lines, hex_path(head.path)))
+                streams[slug] = [event.recorded for event in stored]
+        return _ProvenStreams(streams, tuple(certified))
 
 
 async def build_total_certificate(
-    pool: Pool, log: CertifiedLog, query: CertifiedQuery, as_of: AsOf, rates: Rates
+    pool: Pool, log: CertifiedLog, query: CertifiedQuery, as_of: AsOf, rates: Rates, similar: SimilarWords
 ) -> TotalCertificate:
-    """A total at a point, which has an effective date and a position, with everything it follows from."""
+    """A total at a point, which has an effective date and a position, with everything it follows from.
+
+    `similar` is what misspelt words of the query were taken for.
+    """
     streams, organizations, proofs = await log.load(pool)
-    used = RecordedRates(rates)
-    total = await in_thread(total_of, streams, as_of, query, used, organizations)
+    used, is_whole = RecordedRates(rates), proofs["streams"] is not None
+    total = await in_thread(total_of, streams, as_of, query, used, organizations, similar, is_whole=is_whole)
     return TotalCertificate(
         clocks=as_of,
         query=query,
+        similar=dict(similar) or UNSET,
         total=total.overall,
         groups=total.groups if query.group_by else UNSET,
         rates=tuple(used.used.values()),
@@ -152,30 +203,58 @@ async def build_total_certificate(
 
 
 async def build_list_certificate(
-    pool: Pool, log: CertifiedLog, query: CertifiedSelection, as_of: AsOf
+    pool: Pool, log: CertifiedLog, query: DealListQuery, as_of: AsOf, similar: SimilarWords
 ) -> ListCertificate:
-    """A list of deals at a point, which has an effective date and a position, with everything it follows from."""
-    streams, _, proofs = await log.load(pool)
-    states = await in_thread(list_of, streams, as_of, query, log.signed.size)
-    return ListCertificate(clocks=as_of, query=query, states=states, **proofs)
+    """A list of deals at a point, which has an effective date and a position, with everything it follows from.
+
+    `similar` is what misspelt words of the query were taken for.
+    """
+    streams, organizations, proofs = await log.load(pool)
+    is_whole = proofs["streams"] is not None
+    states = await in_thread(list_of, streams, organizations, as_of, query, log.signed.size, similar, is_whole=is_whole)
+    return ListCertificate(clocks=as_of, query=query, similar=dict(similar) or UNSET, states=states, **proofs)
 
 
 async def build_comparison_certificate(
-    pool: Pool, log: CertifiedLog, query: CertifiedSelection, points: tuple[AsOf, AsOf], rates: Rates
+    pool: Pool,
+    log: CertifiedLog,
+    query: DealListQuery,
+    points: tuple[AsOf, AsOf],
+    rates: Rates,
+    similar: tuple[SimilarWords, SimilarWords],
 ) -> ComparisonCertificate:
-    """What changed between two points, which have effective dates and positions, with everything it follows from."""
-    streams, _, proofs = await log.load(pool)
-    used = RecordedRates(rates)
-    comparison = await in_thread(comparison_of, streams, *points, query, used)
+    """What changed between two points, which have effective dates and positions, with everything it follows from.
+
+    `similar` is what misspelt words of the query were taken for at each point.
+    """
+    streams, organizations, proofs = await log.load(pool)
+    used, is_whole = RecordedRates(rates), proofs["streams"] is not None
+    comparison = await in_thread(comparison_of, streams, organizations, points, query, used, similar, is_whole=is_whole)
     return ComparisonCertificate(
         from_=points[0],
         to=points[1],
         query=query,
+        similar=(dict(similar[0]), dict(similar[1])) if any(similar) else UNSET,
         changes=comparison.changes,
         totals=comparison.totals,
         rates=tuple(used.used.values()),
         **proofs,
     )
+
+
+def _named(deals: Streams, organizations: Streams) -> set[str]:
+    """The organizations that deals name, with those that were merged with them at any time."""
+    events = (event.event for stream in deals.values() for event in stream if event.event is not None)
+    named = {slug for event in events for slug in mentioned_organizations(event)}
+    merges = [
+        (slug, event.event.into)
+        for slug, stream in organizations.items()
+        for event in keep_redacted_effects(stream)
+        if isinstance(event.event, OrganizationMerged)
+    ]
+    while more := {slug for pair in merges if not named.isdisjoint(pair) for slug in pair} - named:
+        named |= more
+    return named
 
 
 async def _proven(pool: Pool, events: Sequence[StoredEvent], size: int) -> list[ProvenEvent]:

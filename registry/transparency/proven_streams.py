@@ -63,13 +63,25 @@ class CertifiedOrganization(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BundleVerification(Struct, frozen=True, kw_only=True):
-    """The result of verifying a bundle. `erased` counts events without content."""
+    """The result of verifying a bundle.
+
+    Attributes:
+        proves: What the bundle proves.
+        position: The log position of the answer.
+        size: The size of the checkpoint.
+        origin: The log's name.
+        erased: How many events have no content.
+        filters: The filters of the answer.
+        similar: What misspelt words of the filter `q` were taken for, as the registry states it.
+    """
 
     proves: Finding
     position: int
     size: int
     origin: str
     erased: int = 0
+    filters: dict[str, str] = {}
+    similar: dict[str, tuple[str, ...]] = {}
 
 
 def verify_event(proven: ProvenEvent, checkpoint: Checkpoint) -> Recorded:

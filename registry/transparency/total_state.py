@@ -2,58 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from registry.domain.deal import Deal
 from registry.domain.doubted_amounts import checks_of, doubts_of
-from registry.domain.fold import DEALS, ORGANIZATIONS
-from registry.domain.history import AsOf, state_as_of
+from registry.domain.fold import ORGANIZATIONS
+from registry.domain.history import AsOf, StateAsOf, state_as_of
 from registry.domain.organization import Organization, ultimate_parents
 from registry.domain.rates import Rate, RateProblem, Rates, RateUnavailable
 from registry.domain.redaction import keep_redacted_effects
 from registry.domain.totals import DealRow, Estimates, Group, Measure, TotalsQuery, compute_totals, measured, row_of
 from registry.events.currencies import Currency
-from registry.events.types import Recorded
+from registry.queries.deal_conditions import OF_ORGANIZATIONS, SelectedDeals, SimilarWords, Streams, folded
+from registry.queries.deal_query import DealListQuery
 
 MAX_LINES = 10_000
 
 
-class CertifiedSelection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which deals: those that meet every filter that is given."""
+class CertifiedQuery(DealListQuery, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What is added up: a measure of the selected deals, in groups if it says by what.
 
-    region: str | None = None
-    sector: str | None = None
-    stage: str | None = None
-    classification: str | None = None
+    The fields are the parameters of `GET /v1/totals`: `currency` is what amounts are converted to, and `pledged_in` the
+    currency that a pledge of a selected deal is stated in.
+    """
 
-    def selects(self, row: DealRow) -> bool:
-        """Whether a deal meets the filters."""
-        return (
-            (self.region is None or any(self.region in (place, place[:2]) for place in row.places))
-            and self.sector in (None, *row.sectors)
-            and self.stage in (None, row.stage)
-            and self.classification in (None, *row.classifications)
-        )
-
-
-class CertifiedQuery(CertifiedSelection, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is added up: a measure of the selected deals, in groups if it says by what."""
-
+    pledged_in: Currency | None = None
     measure: Measure = "amount"
-    currency: Currency | None = None
     rates_of: date | None = None
     estimates: Estimates = "include"
     group_by: tuple[str, ...] = ()
     roll_up: Literal["parent"] | None = None
 
     @property
+    def selection(self) -> DealListQuery:
+        """The filters."""
+        given = {name: getattr(self, name) for name in DealListQuery.__struct_fields__}
+        return DealListQuery(**{**given, "currency": self.pledged_in})
+
+    @property
     def needs_organizations(self) -> bool:
-        """Whether the groups follow from merges and parents in organizations' records too."""
-        return "organization" in self.group_by
+        """Whether the answer follows from organizations' records too: from their merges, parents or names."""
+        return "organization" in self.group_by or needs_organizations(self.selection)
+
+
+def needs_organizations(query: DealListQuery) -> bool:
+    """Whether the deals that a query selects follow from organizations' records too: from their merges or names."""
+    return not OF_ORGANIZATIONS.isdisjoint(query.given())
 
 
 class RecordedRates(Rates):
@@ -93,25 +92,46 @@ class CertifiedTotal(Struct, frozen=True):
 
 
 def total_of(
-    streams: Mapping[str, Sequence[Recorded]],
+    streams: Streams,
     as_of: AsOf,
     query: CertifiedQuery,
     rates: Rates,
-    organizations: Mapping[str, Sequence[Recorded]] | None = None,
+    organizations: Streams,
+    similar: SimilarWords | None = None,
+    *,
+    is_whole: bool,
 ) -> CertifiedTotal:
-    """The total of the deals with these events at a point in time.
+    """The total of the deals that meet a query at a point in time.
 
     Args:
         streams: All events of each deal, by slug, up to the position of the point or beyond.
         as_of: The point, with an effective date and a position.
         query: What is added up.
         rates: The exchange rates.
-        organizations: All events of each organization with a merge or a parent, if the groups are of organizations.
+        organizations: All events of each organization that the answer depends on.
+        similar: What misspelt words of the query were taken for.
+        is_whole: Whether the deals and organizations are all of the log.
+
+    Raises:
+        WrongWords: `similar` is wrong.
     """
+    views = folded(streams, as_of)
+    selected = SelectedDeals(query.selection, streams, organizations, as_of, similar, is_whole=is_whole)
+    return sum_of(views, selected.at(as_of, views), as_of, query, rates, organizations)
+
+
+def sum_of(
+    views: Mapping[str, StateAsOf[Deal]],
+    selected: Collection[str],
+    as_of: AsOf,
+    query: CertifiedQuery,
+    rates: Rates,
+    organizations: Streams,
+) -> CertifiedTotal:
+    """The total of some deals at a point in time, in which `views` shows all deals."""
     rows: list[DealRow] = []
     merged: dict[str, str] = {}
-    for slug, events in sorted(streams.items()):
-        view = state_as_of(slug, keep_redacted_effects(events), as_of, DEALS)
+    for slug, view in views.items():
         if view.merged_into is not None:
             merged[slug] = view.merged_into
         elif view.state is not None:
@@ -126,20 +146,20 @@ def total_of(
         estimates=query.estimates,
         group_by=query.group_by,
         effective_on=as_of.effective_on,
-        roll_up=_roll_up(organizations or {}, as_of, query),
+        roll_up=_roll_up(organizations, as_of, query),
         merged=merged,
         lines=MAX_LINES,
     )
-    selected = [row for row in rows if query.selects(row)]
-    others = [row for row in rows if not query.selects(row)]
-    totals = compute_totals(selected, asked, rates, others)
+    totals = compute_totals(
+        [row for row in rows if row.deal in selected], asked, rates, [row for row in rows if row.deal not in selected]
+    )
     groups = sorted(totals.groups, key=lambda group: tuple(key or "" for key in group.keys))
     return CertifiedTotal(_without_reasons(totals.overall), tuple(map(_without_reasons, groups)))
 
 
-def _roll_up(organizations: Mapping[str, Sequence[Recorded]], as_of: AsOf, query: CertifiedQuery) -> Mapping[str, str]:
+def _roll_up(organizations: Streams, as_of: AsOf, query: CertifiedQuery) -> Mapping[str, str]:
     """What each organization counts under: the record that it was merged into, and with `roll_up` its parent."""
-    if not query.needs_organizations or as_of.effective_on is None:
+    if "organization" not in query.group_by or as_of.effective_on is None:
         return {}
     states: dict[str, Organization] = {}
     merged: dict[str, str] = {}

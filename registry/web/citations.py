@@ -12,9 +12,9 @@ from msgspec import Struct
 from registry.api.responses import base_url
 from registry.domain.history import AsOf
 from registry.i18n import Message
+from registry.queries.deal_conditions import CONDITIONS
 from registry.queries.deal_query import DealListQuery
 from registry.standards.citation import Citation, point_of, points_of
-from registry.transparency.total_state import CertifiedQuery, CertifiedSelection
 from registry.web.as_of import as_parameters
 from registry.web.i18n import N_
 from registry.web.request import PageRequest
@@ -138,7 +138,7 @@ def cite_comparison(
 
 def _comparison_certificate(filters: Mapping[str, str | None], fixed: Mapping[str, AsOf]) -> list[CitedProof]:
     given = {name: value for name, value in filters.items() if value}
-    if not given.keys() <= set(CertifiedSelection.__struct_fields__):
+    if not given.keys() <= CONDITIONS.keys():
         return []
     points = {name: value for prefix, one in fixed.items() for name, value in as_parameters(one, prefix).items()}
     query = urlencode({**given, **points, "certificate": "true"})
@@ -159,7 +159,7 @@ def deal_certificate(page: PageRequest, deal: str) -> CitedProof:
 def list_certificate(page: PageRequest, filters: Mapping[str, str | None]) -> list[CitedProof]:
     """The certificate of a list of deals, if one with these filters can be certified."""
     given = {name: value for name, value in filters.items() if value}
-    if not given.keys() <= set(CertifiedSelection.__struct_fields__):
+    if not given.keys() <= CONDITIONS.keys():
         return []
     query = urlencode({**given, **fixed_point(page, is_list=True), "certificate": "true"})
     return [CitedProof(N_("Certificate of this list"), f"/v1/deals?{query}")]
@@ -168,7 +168,7 @@ def list_certificate(page: PageRequest, filters: Mapping[str, str | None]) -> li
 def totals_certificate(page: PageRequest, parameters: Mapping[str, str | None]) -> list[CitedProof]:
     """The certificate of a total, if a total with these parameters can be certified."""
     given = {name: value for name, value in parameters.items() if value}
-    if not given.keys() <= set(CertifiedQuery.__struct_fields__):
+    if not given.keys() & set(DealListQuery.__struct_fields__) <= CONDITIONS.keys():
         return []
     query = urlencode({**given, **fixed_point(page, is_list=True), "certificate": "true"})
     return [CitedProof(N_("Certificate of this total"), f"/v1/totals?{query}")]

@@ -225,7 +225,7 @@ class ComparisonPages(Controller):
                     start,
                     end,
                     is_list=True,
-                    certified=filters,
+                    certified=deal_selection.query.given(),
                 ),
             )
 

@@ -11,7 +11,7 @@ from litestar.params import QueryParameter
 from msgspec.structs import replace
 
 from registry.api.cursors import decode_cursor, encode_cursor
-from registry.api.filters import NOT_OF_TOTALS
+from registry.api.filters import totals_parameters
 from registry.api.portfolio import Grouping, read_grouping
 from registry.domain.totals import GROUPINGS, DerivationNode, Totals, TotalsQuery
 from registry.infra.threads import answer_apart
@@ -98,8 +98,12 @@ class TotalsPages(Controller):
     ) -> Response[bytes]:
         """How the totals of a list of deals are calculated."""
         page, filters, query = portfolio_page, deal_selection.filters, totals_query
-        # The API adds up what its filters select; a certificate is one of its answers.
-        is_answered = NOT_OF_TOTALS.isdisjoint(deal_selection.query.given())
+        parameters = {
+            "currency": query.currency,
+            "group_by": ",".join(query.group_by) or None,
+            "rates_of": str(query.rates_of) if query.rates_of is not None else None,
+            **totals_parameters(deal_selection.query.given()),
+        }
 
         async def make() -> Rendered:
             point = await portfolio_queries.point(page.as_of)
@@ -125,28 +129,14 @@ class TotalsPages(Controller):
                 titles=await portfolio_queries.titles(point, named),
                 pledge_names=await deal_names(streams, page.language, named),
                 sliders=await portfolio_sliders(page, portfolio_queries, log_queries, point),
-                data_url=page.data(
-                    "/v1/totals", currency=query.currency, group_by=totals.group_by, explain="true", **filters
-                )
-                if is_answered
-                else None,
+                data_url=page.data("/v1/totals", explain="true", **parameters),
                 csv_url=page.alternate_url("/totals.csv"),
                 cite=cite(
                     page,
                     shown(page.language).words.gettext(N_("totals")),
                     point.position,
                     is_list=True,
-                    proofs=totals_certificate(
-                        page,
-                        {
-                            "currency": query.currency,
-                            "group_by": ",".join(query.group_by),
-                            "rates_of": str(query.rates_of) if query.rates_of is not None else None,
-                            **filters,
-                        },
-                    )
-                    if is_answered
-                    else (),
+                    proofs=totals_certificate(page, parameters),
                 ),
             )
 

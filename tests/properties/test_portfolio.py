@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -20,6 +20,8 @@ from registry.domain.history import AsOf, FoldedStream, state_as_of
 from registry.domain.stages import LADDER
 from registry.projections.columnar.lists import Order, PagePlace
 from registry.projections.columnar.selection import Point, Selection
+from registry.queries.deal_conditions import SelectedDeals, folded
+from registry.queries.deal_query import DealListQuery
 from registry.queries.portfolio import PortfolioQueries
 from tests.conftest import Server, examples
 from tests.properties.portfolios import RandomRegistry, points, random_registry
@@ -48,7 +50,17 @@ def _events() -> st.SearchStrategy[dict[str, Any]]:
     return st.one_of(
         of(
             {"type": just("deal_revised"), "title": title},
-            optional={"sectors": st.sampled_from([["energy"], ["energy", "cloud"], []])},
+            optional={
+                "sectors": st.sampled_from([["energy"], ["energy", "cloud"], []]),
+                "kind": st.sampled_from(["investment", "partnership"]),
+                "classifications": st.sampled_from([{"technology": ["solar", "wind"]}, {"technology": ["wind"]}]),
+            },
+        ),
+        of(
+            {
+                "type": just("deal_identified"),
+                "identifiers": st.sampled_from([[{"scheme": "ocid", "value": one}] for one in ("a-1", "a-2")]),
+            }
         ),
         of(
             {"type": just("pledge_announced"), "pledge": pledge},
@@ -218,8 +230,36 @@ selections = st.builds(
     commitment=st.sampled_from([None, None, "binding"]),
     currency=st.sampled_from([None, None, "USD"]),
 )
+deal_queries = st.builds(
+    DealListQuery,
+    organization=st.sampled_from([None, None, None, "acme"]),
+    role=st.sampled_from([None, None, None, "partner"]),
+    region=st.just("KR"),
+    extent=st.sampled_from([None, "within", "beyond"]),
+    sector=st.sampled_from([None, None, None, "energy"]),
+    stage=st.sampled_from([None, None, None, "construction"]),
+    commitment=st.sampled_from([None, None, None, "binding"]),
+    kind=st.sampled_from([None, None, None, "partnership"]),
+    classification=st.sampled_from([None, None, None, "technology:wind"]),
+    identifier=st.sampled_from([None, None, None, "ocid:a-1"]),
+    currency=st.just("USD"),
+    amount_min=st.sampled_from([None, None, "2", "3"]),
+    amount_max=st.sampled_from([None, None, "1", "2"]),
+    updated_since=st.sampled_from([None, None, datetime(2000, 1, 1, tzinfo=UTC), datetime(2500, 1, 1, tzinfo=UTC)]),
+).flatmap(
+    # One filter, or some together.
+    lambda query: st.sampled_from([*query.given(), None]).map(lambda name: _alone(query, name))
+)
 searches = st.sampled_from([None, None, "배터리", "DOCK"])
 axes = points(DAYS, 25)
+
+
+def _alone(query: DealListQuery, name: str | None) -> DealListQuery:
+    """One filter of a query with those that it needs, or all of them."""
+    if name is None:
+        return query
+    kept = {name} | {"extent": {"region"}, "amount_min": {"currency"}, "amount_max": {"currency"}}.get(name, set())
+    return DealListQuery(**{one: getattr(query, one) for one in kept})
 
 
 @settings(max_examples=examples(2), deadline=None, suppress_health_check=list(HealthCheck))
@@ -237,6 +277,20 @@ async def test_52_lists_facets_places_and_comparisons_equal_brute_force(
                 selection = replace(selection, search=await queries.searched(await queries.point(as_of), q))
             await assert_lists_equal_brute_force(queries, streams, as_of, selection, data)
             await assert_comparison_equals_brute_force(queries, streams, as_of, data.draw(axes), selection, data)
+            for _ in range(5):
+                await assert_conditions_select_what_lists_have(queries, streams, as_of, data.draw(deal_queries))
+
+
+async def assert_conditions_select_what_lists_have(
+    queries: PortfolioQueries, streams: list[FoldedStream[Deal]], as_of: AsOf, query: DealListQuery
+) -> None:
+    point = await queries.point(as_of)
+    fixed = replace(as_of, position=point.position)
+    deals = {stream.slug: stream.events for stream in streams}
+    found = SelectedDeals(query, deals, {}, fixed).at(fixed, folded(deals, fixed))
+    order = Order(key="deal", descending=False, weights=WEIGHTS)
+    page = await queries.page(point, await queries.select(point, query), order, None, 10)
+    assert [item.deal for item in page.deals] == sorted(found)
 
 
 async def assert_lists_equal_brute_force(

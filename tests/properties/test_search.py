@@ -15,6 +15,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from rapidfuzz.distance import OSA
 
 from registry.domain.corrections import apply_corrections
@@ -29,8 +30,10 @@ from registry.events.types import (
     PartnershipFormed,
     Recorded,
 )
-from registry.queries.deal_query import DealQuery
+from registry.queries.deal_conditions import SelectedDeals, folded, similar_of
+from registry.queries.deal_query import DealListQuery, DealQuery
 from registry.queries.named_organizations import NamedOrganizations
+from registry.queries.portfolio import PortfolioQueries
 from registry.queries.search import SearchQueries
 from tests.conftest import Server, examples
 from tests.properties.portfolios import RandomRegistry, points, random_registry
@@ -391,3 +394,28 @@ async def test_56_a_search_finds_what_brute_force_over_the_states_finds(
             selection = await portfolio.select(point, DealQuery(q=query))
             listed = await portfolio.count(point, selection)
             assert listed == found.counts["deal"] == len([key for key in expected if key[0] == "deal"])
+            await assert_conditions_select_the_same(portfolio, streams, as_of, query, expected)
+
+
+async def assert_conditions_select_the_same(
+    portfolio: PortfolioQueries,
+    streams: dict[str, FoldedStream[Any]],
+    as_of: AsOf,
+    query: str,
+    expected: set[tuple[str, str]],
+) -> None:
+    """The conditions that certificates are verified with find the same, also by an organization."""
+    point = await portfolio.point(as_of)
+    fixed = replace(as_of, position=point.position)
+    deals, organizations = (
+        {s.slug: s.events for name, s in streams.items() if name.startswith(kind)}
+        for kind in ("deal/", "organization/")
+    )
+    for asked in (DealListQuery(q=query), DealListQuery(organization="acme"), DealListQuery(organization="bolt")):
+        selection = await portfolio.select(point, asked)
+        similar = similar_of(selection.search)
+        selected = SelectedDeals(asked, deals, organizations, fixed, similar, is_whole=True)
+        found = selected.at(fixed, folded(deals, fixed))
+        if asked.q is not None:
+            assert {("deal", slug) for slug in found} == {key for key in expected if key[0] == "deal"}
+        assert len(found) == await portfolio.count(point, selection)

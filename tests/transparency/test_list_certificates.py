@@ -118,23 +118,6 @@ async def test_larger_log_is_certified_without_the_proof_of_completeness_and_wit
         assert (answer.status_code, answer.json()["params"]["limit"]) == (400, 2)
 
 
-@pytest.mark.parametrize(
-    ("path", "params"),
-    [
-        ("/v1/deals", {"organization": "sk-group"}),
-        ("/v1/deals", {"q": "plant"}),
-        ("/v1/deals", {"currency": "USD", "amount_min": "1"}),
-        ("/v1/deals", {"updated_since": "2025-01-01T00:00:00Z"}),
-        ("/v1/compare", {**POINTS, "kind": "investment"}),
-    ],
-)
-async def test_answer_that_cannot_be_certified_is_refused(service: Service, path: str, params: dict[str, str]) -> None:
-    await grown(service)
-    answer = await service.visitor.get(path, params={"certificate": "true", **params})
-    assert (answer.status_code, answer.json()["code"]) == (400, "bad_query")
-    assert answer.json()["params"]["parameter"] in params
-
-
 async def test_corrections_and_later_learning_are_proved_in_comparisons(service: Service) -> None:
     await grown(service)
     late = announced("2025-06-18", "pledge_announced", pledge="late", amount={"value": "1000", "currency": "USD"})

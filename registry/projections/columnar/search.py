@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -20,8 +20,8 @@ from duckdb import DuckDBPyConnection
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.search_text import Search, Token, indexed, similar_words
-from registry.i18n.places import place_names
+from registry.domain.search_text import Search, Token, similar_words
+from registry.domain.word_search import indexed_place
 from registry.infra.own_work import WaitingLock
 from registry.projections.columnar.held import SELECT_STATE, asking_held
 from registry.projections.columnar.kept import Kept
@@ -213,15 +213,9 @@ def _places(cursor: DuckDBPyConnection, kept: Kept) -> list[str]:
     return sorted(places)
 
 
-@lru_cache(maxsize=20_000)
-def _indexed_place(code: str) -> tuple[set[str], set[str]]:
-    """The terms and the words of a place: its code and its names."""
-    return indexed("\n".join([code, *(name for names in place_names(code).values() for name in names)]))
-
-
 def _with_places(search: Search, codes: Sequence[str]) -> Search:
     """The search with the places whose names each token matches."""
-    terms = {code: _indexed_place(code)[0] for code in codes}
+    terms = {code: indexed_place(code)[0] for code in codes}
     places = (tuple(code for code in codes if any(map(token.matches, terms[code]))) for token in search.tokens)
     return replace(search, places=tuple(places))
 
@@ -250,7 +244,7 @@ def resolve(
     if not unmatched:
         return at_point
     words = [word for (word,) in run(cursor, "SELECT word FROM search_words", {})]
-    words += sorted({word for code in codes for word in _indexed_place(code)[1]})
+    words += sorted({word for code in codes for word in indexed_place(code)[1]})
     tokens = tuple(
         replace(token, similar=similar_words(token, words)) if number in unmatched and token.address is None else token
         for number, token in enumerate(tokens)

@@ -310,3 +310,28 @@ def _matching_participants(point: Point, texts: Texts) -> str:
         # Deals name a merged organization by the slug that it had.
         found.append(f"SELECT m.duplicate, n.quality FROM {names} JOIN merged AS m ON m.survivor = n.organization")
     return f"SELECT organization, max(quality) AS quality FROM ({' UNION ALL '.join(found)}) GROUP BY organization"
+
+
+_NAMING = """
+SELECT min(p.deal)
+  FROM party_facts AS p JOIN {texts} AS f ON f.text = p.text_id LEFT JOIN merged AS m ON m.duplicate = p.organization
+ WHERE {p} AND coalesce(m.survivor, p.organization) IN (
+       SELECT coalesce(m.survivor, o.organization)
+         FROM ({participants}) AS o LEFT JOIN merged AS m ON m.duplicate = o.organization)
+ GROUP BY coalesce(m.survivor, p.organization)
+"""
+
+
+def naming_deals(cursor: DuckDBPyConnection, point: Point, search: Search) -> set[str]:
+    """A deal that names each organization for which a search finds another deal, in which it is no party.
+
+    The deals that the search finds are in their table (`Point.found_deals`).
+    """
+    keep_merged(cursor, search)
+    deals: set[str] = set()
+    for texts in find_texts(cursor, search):
+        if PARTY in texts.counts:
+            participants = participants_at(point, point.found_deals)
+            naming = _NAMING.format(texts=texts.of_kind(PARTY), p=point.at("p"), participants=participants)
+            deals |= {deal for (deal,) in run(cursor, naming, point.parameters)}
+    return deals

@@ -36,6 +36,7 @@ from registry.projections.columnar.held import HeldState, asking_held
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.measures import containing
 from registry.projections.columnar.scan import Scan
+from registry.projections.columnar.search_texts import naming_deals
 from registry.projections.columnar.selection import Point, Selection, run
 from registry.projections.columnar.total_lines import group_lines, overall_lines
 
@@ -352,5 +353,7 @@ def deals_of_total(
         return sorted(events), sum(events.values()), True
     parameters = {**point.parameters, **selection.parameters}
     deals = {deal for (deal,) in run(cursor, selection.slugs(point), parameters)}
+    if selection.search is not None:
+        deals |= naming_deals(cursor, point, selection.search)
     deals |= related_deals(cursor, point, merged) | merged.keys()
     return sorted(deals & events.keys()), sum(events.get(deal, 0) for deal in deals), False
