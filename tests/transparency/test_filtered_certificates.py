@@ -221,13 +221,14 @@ async def test_words_are_proved_by_names_of_organizations_and_what_misspelt_ones
     assert found["similar"] == {"ulsam": ["ulsan"]}
     result = verify_bundle(json.dumps(found).encode(), verifiers)
     assert result.similar == {"ulsam": ("ulsan",)}
-    wrong: dict[str, list[str]]
-    for wrong in ({}, {"ulsam": []}, {"ulsam": ["kiln"]}, {"ulsam": ["ulsan", "yard"]}):
+    taken: list[dict[str, list[str]]] = [{}, {"ulsam": []}, {"ulsam": ["kiln"]}, {"ulsam": ["ulsan", "yard"]}]
+    for wrong in taken:
         with raises_finding(LogCorrupt, "bundle_words"):
             verify(found, {"similar": wrong}, verifiers)
     with raises_finding(LogCorrupt, "bundle_words"):
         verify(by_record, {"similar": {"acme": ["acne"]}}, verifiers)
-    for left in (by_record["organizations"][1:], []):
+    some: list[list[Any]] = [by_record["organizations"][1:], []]
+    for left in some:
         with raises_finding(LogCorrupt, "bundle_deals"):
             verify(by_record, {"organizations": left}, verifiers)
     with raises_finding(LogCorrupt, "bundle_organizations"):
