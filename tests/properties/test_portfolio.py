@@ -44,6 +44,7 @@ def _events() -> st.SearchStrategy[dict[str, Any]]:
     """Events of deals, without those that refer to other events."""
     pledge, organization = st.sampled_from(["x", "y"]), st.sampled_from(["acme", "bolt"])
     role, site = st.sampled_from(["investor", "partner"]), st.sampled_from(["s", "t"])
+    shares = st.sampled_from(["5", "30.5"])
     title = st.sampled_from([{"en": "Dock"}, {"ko": "배터리 공장"}, {"en": "alpha", "ko": "가"}])
     of = st.fixed_dictionaries
     just = st.just
@@ -69,12 +70,34 @@ def _events() -> st.SearchStrategy[dict[str, Any]]:
         of({"type": just("pledge_revised"), "pledge": pledge, "amount": amounts}),
         of({"type": just("pledge_withdrawn"), "pledge": pledge}),
         of({"type": just("stage_changed"), "stage": st.sampled_from(["signed", "construction", "cancelled"])}),
-        of({"type": just("site_announced"), "site": site}, optional={"place": st.sampled_from(["KR-31", "KR", "US"])}),
+        of(
+            {"type": just("site_announced"), "site": site},
+            optional={"place": st.sampled_from(["KR-31", "KR", "US"]), "gpus": st.sampled_from([2, 4])},
+        ),
+        of(
+            {
+                "type": just("metric_reported"),
+                "metric": just("gpus"),
+                "basis": st.sampled_from(["planned", "actual"]),
+                "value": st.sampled_from(["3", "6"]),
+            },
+            optional={"site": site},
+        ),
+        of({"type": just("incentive_granted"), "incentive": just("i"), "kind": st.sampled_from(["grant", "loan"])}),
+        of({"type": just("incentive_ended"), "incentive": just("i")}),
+        of({"type": just("setback_reported"), "setback": just("b"), "kind": st.sampled_from(["supply", "litigation"])}),
+        of({"type": just("setback_resolved"), "setback": just("b")}),
         of({"type": just("site_dropped"), "site": site}),
         of(
             {
                 "type": just("parties_joined"),
-                "parties": st.lists(of({"organization": organization, "role": role}), min_size=1, max_size=2),
+                "parties": st.lists(
+                    of(
+                        {"organization": organization, "role": role}, optional={"share": st.sampled_from(["5", "30.5"])}
+                    ),
+                    min_size=1,
+                    max_size=2,
+                ),
             }
         ),
         of({"type": just("party_left"), "organization": organization}),
@@ -240,6 +263,14 @@ deal_queries = st.builds(
     stage=st.sampled_from([None, None, None, "construction"]),
     commitment=st.sampled_from([None, None, None, "binding"]),
     kind=st.sampled_from([None, None, None, "partnership"]),
+    share_min=st.sampled_from([None, None, None, "20"]),
+    share_max=st.sampled_from([None, None, None, "20"]),
+    metric=st.just("gpus"),
+    metric_basis=st.sampled_from([None, "planned", "actual"]),
+    metric_min=st.sampled_from([None, "3"]),
+    metric_max=st.sampled_from([None, "5"]),
+    incentive=st.sampled_from([None, None, None, "grant"]),
+    setback=st.sampled_from([None, None, None, "supply"]),
     classification=st.sampled_from([None, None, None, "technology:wind"]),
     identifier=st.sampled_from([None, None, None, "ocid:a-1"]),
     currency=st.just("USD"),
@@ -258,7 +289,8 @@ def _alone(query: DealListQuery, name: str | None) -> DealListQuery:
     """One filter of a query with those that it needs, or all of them."""
     if name is None:
         return query
-    kept = {name} | {"extent": {"region"}, "amount_min": {"currency"}, "amount_max": {"currency"}}.get(name, set())
+    needed = {"extent": "region", "amount_min": "currency", "amount_max": "currency"}
+    kept = {name, needed.get(name, "metric" if name.startswith("metric") else name)}
     return DealListQuery(**{one: getattr(query, one) for one in kept})
 
 
