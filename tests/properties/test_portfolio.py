@@ -92,9 +92,7 @@ def _events() -> st.SearchStrategy[dict[str, Any]]:
             {
                 "type": just("parties_joined"),
                 "parties": st.lists(
-                    of(
-                        {"organization": organization, "role": role}, optional={"share": st.sampled_from(["5", "30.5"])}
-                    ),
+                    of({"organization": organization, "role": role}, optional={"share": shares}),
                     min_size=1,
                     max_size=2,
                 ),
