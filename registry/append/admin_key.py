@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 async def registered_admin_key(
     secret: str, recorder: Recorder, pool: Pool, principals: Principals
 ) -> AsyncIterator[None]:
-    """Register the key, or go on with it in the background while nothing can be recorded."""
+    """Register the key; while nothing can be recorded, keep trying in the background."""
     if await _is_registered(secret, recorder, pool, principals):
         yield
         return

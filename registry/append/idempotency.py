@@ -1,4 +1,4 @@
-"""Idempotency records: what was answered to a request with an `Idempotency-Key`, so that a retry is answered the same.
+"""Idempotency records: what was answered to a request with an `Idempotency-Key`, so that a retry gets the same answer.
 
 The only module whose SQL names the idempotency table. A record is written in the transaction of its events.
 """

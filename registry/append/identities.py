@@ -3,8 +3,8 @@
 A principal of the provider is registered in the log when it first signs in, and each change of its scopes or its name
 is an event there, so that "recorded by whom, with which right" is evidence for it as for the holders of keys.
 
-A sign-in says what a person may do from now on. An access token says it too if it was issued after the last change; an
-older one can only narrow the rights that the log has, so a token from before a removal gives nothing back.
+A sign-in decides what a person may do from now on. So does an access token that was issued after the last change of
+rights; an older one can only narrow the rights in the log, so a token from before a removal restores no right.
 """
 
 from __future__ import annotations

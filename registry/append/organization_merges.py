@@ -1,4 +1,4 @@
-"""Merge many organizations, and undo it. Each merge stands alone: what is refused is reported, the rest is recorded.
+"""Merge many organizations, and undo it. Each merge is recorded independently; refused ones are reported.
 
 An organization that only announcements name is registered first, under the name that they gave it, so that the merge
 has a stream to be recorded in. Unmerged again, it is as before, with a record of its own.

@@ -137,7 +137,7 @@ async def rotate_key(
 
 
 async def register_admin(recorder: Recorder, pool: Pool, admin: Principal | None, secret: str) -> None:
-    """Register the principal of `REGISTRY_ADMIN_KEY`, once, and its key; a key that the setting had before ends.
+    """Register the principal of `REGISTRY_ADMIN_KEY`, once, and its key; revoke the setting's previous key.
 
     A key that was revoked stays revoked, whatever the setting says.
     """

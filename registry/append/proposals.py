@@ -1,10 +1,10 @@
 """Proposals: announcements that wait for another principal, in a table and not in the log.
 
-An approval names the digest of what it approves, so that what has changed in the meantime is not approved. The approved
+An approval names the digest of what it approves, so a change in the meantime is not approved. The approved
 announcements are recorded as those of the principal who proposed them, with the approver beside it; their ids were
 given when they were proposed, so an approval that is repeated after a lost answer records nothing twice. The content is
-deleted with the decision: what was approved is in the log, where it can be redacted. Who changed a proposal is in its
-row, which stays; no one of them is the second principal that `REGISTRY_FOUR_EYES` demands.
+deleted with the decision: what was approved is in the log, where it can be redacted. The row stays and names those who
+changed the proposal; none of them can be the second principal that `REGISTRY_FOUR_EYES` requires.
 
 A seal under a key outside the database binds the proposer and those who changed the proposal to the content. So the
 password of the application's role is not enough to have something approved as another's, to exchange what the reviewer
@@ -160,7 +160,7 @@ class Proposal(Struct, frozen=True, kw_only=True):
 
     @property
     def writers(self) -> frozenset[str]:
-        """Who has written any of it. A second principal is none of them."""
+        """The principals who have written any of it. None of them counts as a second principal."""
         return frozenset((self.proposed_by, *self.changed_by))
 
     def decoded(self) -> list[Announcement | OrganizationAnnouncement]:
@@ -270,8 +270,8 @@ class Proposals:
     ) -> ProposedImport:
         """Add the announcements of an import, or of a piece of it, to the queue, as one submission.
 
-        What is recorded already is left out, and what waits already with the same content. So an import that is
-        repeated proposes nothing twice. Otherwise as `propose_all`.
+        Leaves out announcements that are recorded, or wait with the same content, so a repeated import proposes nothing
+        twice. Otherwise as `propose_all`.
         """
         ids = [one.id for _, _, announcements in proposed for one in announcements if one.id is not None]
         recorded = frozenset(await store.recorded_ids(self._pool, ids)) if ids else frozenset()
@@ -489,8 +489,8 @@ class Proposals:
     ) -> list[Proposal]:
         """Replace what was proposed together: the announcements of each deal and organization.
 
-        The principal is noted as having changed what differs. What is no longer wanted is rejected for the reason
-        given; what is new joins the submission.
+        Notes that the principal has changed the proposals that differ, rejects those that are no longer wanted for the
+        given reason, and adds new ones to the submission.
 
         Args:
             credential: Who changes the proposals.

@@ -29,7 +29,7 @@ class RatesImport(Struct, frozen=True):
 async def import_rates(pool: Pool, rows: Sequence[RateRow], guard: ClockGuard) -> RatesImport:
     """Record rates. Rows that are recorded already are left out, so a second import records nothing.
 
-    The import holds the log's lock: it lies between two events for every reader.
+    The import holds the log's lock, so every reader sees it between the same two events.
 
     Raises:
         ClockUnsafe: Nothing was recorded.

@@ -70,7 +70,7 @@ NOTIFY_INTERVAL_SECONDS = 0.05
 # After this many events by other processes, the frontier is read from the database instead of being extended.
 MAX_INCREMENTAL_EVENTS = 10_000
 
-# Seconds after which a batch counts as stuck when the database is found lost.
+# Seconds after which a batch counts as stuck, once the database is known to be lost.
 STUCK_SECONDS = 3.0
 
 # Seconds for which a service counts as not ready after it could not write.
@@ -260,7 +260,7 @@ class Recorder:
             while queue and events < limit:
                 submission = queue.popleft()
                 self._queued_bytes -= submission.size
-                # A future that is done already was cancelled: its client has disconnected.
+                # A future that is already done was cancelled, because its client has disconnected.
                 if not submission.done.done():
                     submissions.append(submission)
                     events += submission.events

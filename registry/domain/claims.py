@@ -1,6 +1,6 @@
 """Claims: what further sources say about one field of a pledge, a site or a milestone.
 
-A claim is about the event that set the field (`sets_field`) and stays beside the value until a later event sets the
+A claim is about the event that set the field (`sets_field`) and is listed with the value until a later event sets the
 field again. An editor may select a claim (`claim_preferred`); the state then shows the claimed value and lists the
 recorded one as a claim. A claim that agrees with the value shown corroborates it (`agrees`).
 """

@@ -50,7 +50,7 @@ class FactHistory(Struct, frozen=True, gc=False):
         return found[1][0] if found else None
 
     def segments(self) -> list[tuple[date, FactValue]]:
-        """Each effective date at whose end the value is another one, with that value."""
+        """Each effective date on which the value changes, with the value at the end of that day."""
         segments: list[tuple[date, FactValue]] = []
         for (day, _), (_, value) in self.values.entries():
             if segments and segments[-1][0] == day:

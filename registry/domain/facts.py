@@ -2,7 +2,8 @@
 
 A pledge, a site, a milestone, a condition, a relation, and all memberships of one organization are facts; the key names
 the list and the id, `("pledges", "total")`. The stage is a fact, and so are, together, the fields that are no list. A
-slice is a state that holds some facts only; an event that touches no other facts changes it as it changes the whole.
+slice is a state that holds some facts only. If an event touches only these facts, it changes the slice as it changes
+the whole state.
 """
 
 from __future__ import annotations

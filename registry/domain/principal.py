@@ -1,11 +1,11 @@
 """A principal: a person or a system that may write to the registry, its keys and its rights, and how each event
 changes them.
 
-Works like `deal/`: `evolve` returns the principal after an event, or raises `RuleBroken`. A right is what this fold
-says and nothing else: no table that the application can change grants one. The digests of the keys' secrets are in a
-table (`infra/keys.py`), because a digest in the log could not be erased.
+Works like `deal/`: `evolve` returns the principal after an event, or raises `RuleBroken`. Only this fold gives rights:
+no table that the application can change grants one. The digests of the keys' secrets are in a table (`infra/keys.py`),
+because a digest in the log could not be erased.
 
-A redaction can erase names, and no right: `admission.py` refuses to redact the other events of a principal.
+A redaction can erase names but no rights: `admission.py` refuses to redact the other events of a principal.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class StageHistory(Struct, frozen=True):
         return last[1] if last else None
 
     def segments(self) -> list[tuple[date, StageState | None]]:
-        """Each effective date at whose end the stage is another one, with that stage."""
+        """Each effective date on which the stage changes, with the stage at the end of that day."""
         segments: list[tuple[date, StageState | None]] = []
         for (day, _), stage in self.changes.entries():
             if segments and segments[-1][0] == day:

@@ -3,8 +3,8 @@
 A stage is declared by a source, observed by one, or inferred by a named rule (`StageState.basis`); an inferred stage
 never replaces a later one, except that a deal without any standing pledge left is inferred to be withdrawn until its
 next pledge.
-Inactivity is computed for the day of the question and stored nowhere: silence is not an event, and no news is not a
-withdrawal. Functions here are pure; the day is an argument.
+Inactivity is computed for the day of the question and not stored: it is no event, and it does not mean that the deal
+was withdrawn. Functions here are pure; the day is an argument.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Inference(Struct, frozen=True):
 
 ALL_PLEDGES_WITHDRAWN = "all-pledges-withdrawn"
 
-# A groundbreaking is a ceremony and proves no construction, so it implies nothing.
+# A groundbreaking is a ceremony and does not prove construction, so it implies no stage.
 INSTRUMENT_SIGNED = Inference("signed", "instrument-signed")
 BY_COMMITMENT: dict[str | None, Inference] = {
     "intention": Inference("intention", "intention-announced"),

@@ -63,7 +63,7 @@ SELECT w.deal, d.title, d.kind, d.sectors, d.classifications, d.identifiers,
 """
 
 
-# Making more rows than these would hold the event loop for several milliseconds, so a thread makes them.
+# A thread makes more rows than this, because that would hold the event loop for several milliseconds.
 ITEMS_AT_ONCE = 25
 
 

@@ -102,7 +102,7 @@ class RateCache:
     async def latest(self, pool: Connection | Pool) -> Rates:
         """All rates, without those that another process imported within the last REFRESH_SECONDS.
 
-        One caller looks for newer ones; the others use the known ones meanwhile.
+        One caller looks for newer rates; meanwhile the others use the known ones.
         """
         if monotonic() - self._refreshed_at > REFRESH_SECONDS and not (self._is_refreshing and self.imports):
             self._is_refreshing = True

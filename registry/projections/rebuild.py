@@ -3,8 +3,8 @@
 The projections write to tables of the same names in a schema of their own, while the live tables serve. The rows that
 differ are then found in a snapshot of both, and replaced in the live tables in one transaction under the log's lock, so
 that every query sees either the old rows or the new ones. The live tables themselves stay, with their grants and the
-publications that contain them, and a subscriber receives the rows that changed. After an interruption the old rows
-serve, and the next rebuild drops what was left behind. Needs the role that owns the tables.
+publications that contain them, and a subscriber receives the rows that changed. After an interruption the old rows stay
+in service, and the next rebuild drops the leftover tables. Needs the role that owns the tables.
 """
 
 from __future__ import annotations

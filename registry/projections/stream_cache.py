@@ -63,9 +63,10 @@ async def _folded(streams: Mapping[str, Sequence[Recorded]]) -> dict[str, Folded
 class HeadLookup:
     """The last events of the log and of streams, read for many callers with one query at a time.
 
-    A caller that comes while a query runs shares the next query, so an answer is never older than the question. At 64
-    connections one round trip serves about thirty callers. A query reads the events since the query before it: a stream
-    that has a cached head and no event since is not asked for again. All that a query returns is of one snapshot.
+    A caller that arrives while a query runs shares the next query, so its answer is never older than its question. At
+    64 connections one round trip serves about thirty callers. A query reads the events since the query before it: a
+    stream that has a cached head and no event since is not asked for again. All that a query returns is of one
+    snapshot.
 
     Args:
         pool: The database.
@@ -121,8 +122,8 @@ class HeadLookup:
     async def _query_heads(self, streams: Sequence[str]) -> dict[str, StreamHeadRow]:
         """The last events of these streams, and `_log_head` as of the same time.
 
-        An answer that takes longer than HEAD_TIMEOUT_SECONDS is not used: in that time another server may have become
-        the primary, and what a frozen one answers when it wakes up is not the log any more.
+        An answer that takes longer than HEAD_TIMEOUT_SECONDS is not used: another server may have become the primary
+        meanwhile, and a frozen server that wakes up answers with an old log.
         """
         mark = self._continuity.mark if self._continuity is not None else None
         missing = [stream for stream in streams if stream not in self._stream_heads]

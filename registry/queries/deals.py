@@ -10,7 +10,7 @@ are visible at the point in time (`domain/history.py`).
     compare      the steps that lie between two points, split by the kind of change
     timemap      the moments at which the answer to a plain request became a different one
 
-The file is a little long, because it holds all questions about one deal.
+All questions about one deal are in this file; hence its length.
 """
 
 from __future__ import annotations

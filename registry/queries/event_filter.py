@@ -24,7 +24,7 @@ class EventFilter(Struct, frozen=True):
     def terms(self) -> list[str]:
         """The terms that a matching event has in the index of events."""
         terms = [f"organization:{self.organization}"] if self.organization is not None else []
-        # No event has an empty term, as none cites what is no address.
+        # An invalid address has no term; the empty term matches no event.
         return terms + ([event_index.source_term(self.source) or ""] if self.source is not None else [])
 
     def matches(self, type: str, stream: str, terms: frozenset[str]) -> bool:

@@ -457,9 +457,9 @@ class PortfolioQueries:
 def _searching(
     question: Question[T], points: Sequence[Point], asked: Sequence[Any], *, is_long: bool = False
 ) -> tuple[Question[T], bool]:
-    """The question, which first finds the deals that a search of its selections asks for; and whether there is one.
+    """The question, preceded by the search of its selections; and whether they have one.
 
-    Others that search for the same wait while it is answered, unless it may take long.
+    Questions with the same search wait for this one, unless it may take long.
     """
     searched = {one.search for one in asked if isinstance(one, Selection) and one.search is not None}
     if not searched:

@@ -50,7 +50,7 @@ class Principals:
         self._streams: dict[str, FoldedStream[Principal]] = {}
         self._position = 0
         self._checked_at = float("-inf")
-        # Counts the hints that there may be newer events, and how many of them the last look came after.
+        # The number of hints that there may be newer events, and that number at the last look-up.
         self._hints = self._seen_hints = 0
         self._refreshing: asyncio.Task[None] | None = None
 

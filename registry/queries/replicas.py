@@ -1,6 +1,6 @@
 """Which server a request reads from: one replica, or the primary while no replica keeps up.
 
-The service checks each replica every second. One that does not answer, or that has lagged for longer than `max_lag`,
+The service checks each replica every second. A replica that does not answer, or has lagged for longer than `max_lag`,
 gets no requests until it has caught up. A request reads from one server only, so that its answer is of one log.
 """
 
@@ -22,7 +22,7 @@ from registry.infra.postgres import Pool
 
 log = structlog.get_logger(__name__)
 
-# Seconds between two looks at the replicas, and the seconds in which a replica must answer one.
+# Seconds between two checks of the replicas, and the seconds within which a replica must answer one.
 PROBE_SECONDS = 1.0
 PROBE_TIMEOUT_SECONDS = 2.0
 

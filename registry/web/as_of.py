@@ -82,8 +82,8 @@ def parameter_text(value: Any) -> str:
 def canonical_query(given: dict[str, str], calendar: Calendar) -> dict[str, str]:
     """The query of a form with the API's parameters. An empty field and today's date leave an axis open.
 
-    A form has whole days only. The recording time or position that the page showed stays unless its day was changed.
-    Either has a day of its own, so today's date stays beside it.
+    A form has whole days only. So the recording time or position that the page showed is kept unless the form has
+    another day for it. With either of them, today's date is kept too, because the default would then be their own day.
 
     Raises:
         InvalidParameter: `known_on` is not a date, or the recording time is not an instant.

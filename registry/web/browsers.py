@@ -6,7 +6,7 @@ import re
 
 from msgspec import Struct
 
-# The first of these that a header has names the browser: most browsers name others as well.
+# In this order, because most browsers name other browsers as well: the first name that the header contains is right.
 _BROWSERS = {
     "Edg": "Edge",
     "EdgA": "Edge",

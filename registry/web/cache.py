@@ -83,7 +83,7 @@ async def cached_fragment(page: PageRequest, key: tuple[Any, ...], make: Callabl
 
 
 async def cached_page(page: PageRequest, make: Callable[[], Awaitable[Rendered]]) -> Response[bytes]:
-    """A page, made once per address, language, day and log position; made at each request for a signed-in key.
+    """A page, made once per address, language, day and log position. For a signed-in reader it is made at each request.
 
     The host is part of the address, because a page has its own address in it.
     """

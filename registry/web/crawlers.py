@@ -1,7 +1,7 @@
 """What search engines read: robots.txt, and a sitemap of the pages as they are now.
 
-The same page at another point in time, or with filters, is another address. A crawler would find no end of them, so
-robots.txt names the addresses with a query as not to be read.
+The same page at another point in time, or with filters, has another address, so a crawler would find an endless number
+of them. robots.txt therefore excludes addresses with a query.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ def _require_public(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRoute
 
 
 class CrawlerPages(Controller):
-    """Files for search engines. A registry that needs a key for reading asks them to stay away."""
+    """Files for search engines. A registry that needs a key for reading excludes crawlers from all pages."""
 
     @route("/robots.txt", http_method=READ)
     async def get_robots(
         self, request: Request, settings: NamedDependency[SkipValidation[Settings]]
     ) -> Response[bytes]:
-        """What crawlers should not read."""
+        """The addresses that crawlers should not read."""
         if not settings.public_read:
             return _file(b"User-agent: *\nDisallow: /\n", "text/plain")
         rules = "".join(f"Disallow: {path}\n" for path in NOT_READ)

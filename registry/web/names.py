@@ -71,8 +71,8 @@ def _with_items(names: dict[str, str], current: Deal, related: Sequence[Deal], l
 def pledge_names(deal: Deal, texts: Translations, names: Mapping[str, str]) -> dict[str, str]:
     """What the pledges of a deal are called, by their ids: by their purpose, else by their investors.
 
-    The only pledge of a deal needs no name, unless it is annual, which must stand beside every figure of it. Pledges
-    that would have the same name have their id too.
+    The only pledge of a deal needs no name, unless it is annual: every figure of it must say so. Pledges that would
+    have the same name also show their id.
     """
     if len(deal.pledges) == 1:
         [only] = deal.pledges

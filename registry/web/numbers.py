@@ -154,7 +154,8 @@ class NumberFormatter:
     def interval(self, low: str, high: str, currency: str, low_open: bool = False, high_open: bool = False) -> str:
         """A total from its lower to its upper bound, each rounded to four significant digits.
 
-        Bounds that differ only in later digits are rounded outwards: they stay two, and the total lies between them.
+        Bounds that differ only in later digits are rounded outwards, so that they remain different and the total lies
+        between them.
         """
         if low == high:
             text = self.currency_amount(low, currency, 4)

@@ -149,7 +149,7 @@ def _expected(sent: dict[str, str], found: Sequence[Proposal], *, of_all: bool) 
         return {one.id: digest_of(sent[name]) for one in found if (name := f"{DIGEST}{one.id}") in sent}
     still_open = [one for one in found if one.status == "open"]
     is_same = digest_of_all(still_open) == digest_of(sent.get("all", ""))
-    # A digest that no content has: the decision is refused.
+    # No content has this digest, so the decision is refused.
     return {one.id: one.digest if is_same else b"" for one in still_open}
 
 

@@ -1,4 +1,4 @@
-"""Sign in through an OpenID provider: go there with a new attempt, and come back with its answer.
+"""Sign in through an OpenID provider: send the browser there with a new attempt, and check the provider's answer.
 
 The attempt is a cookie that only this service can read or make, so nothing is stored for a visitor who never comes
 back. Its `SameSite` is `Lax`, because the answer comes from the provider's site.
@@ -147,6 +147,6 @@ def attempt_cookie(request: Request, value: str, seconds: int) -> Cookie:
 
 
 def forget_attempt(request: Request, response: Response[bytes]) -> Response[bytes]:
-    """Delete the cookie of the attempt: an answer is good for one try."""
+    """Delete the cookie of the attempt: an attempt accepts one answer only."""
     response.cookies.append(attempt_cookie(request, "", 0))
     return response

@@ -197,7 +197,7 @@ async def submit_form(
             slug=slug,
             announcements=[announcement],
             by=key.id,
-            # Who may only propose sees the preview, which records nothing.
+            # A principal who may only propose sees the preview too, because it records nothing.
             credential=None if proposes else key,
             expected_version=int(typed["version"]) if typed["version"].isdigit() else None,
             dry_run=step != "record",

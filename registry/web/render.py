@@ -34,7 +34,7 @@ from registry.web.summaries import summarize_event
 from registry.web.word_diff import word_diff
 
 EMBEDDED = "/embed/"
-"""Below this path are pages that other sites may show in a frame, and no others are."""
+"""Other sites may show pages below this path in a frame, and no other pages."""
 
 HEADERS = {
     "Content-Security-Policy": (

@@ -1,9 +1,9 @@
 """The comparison of a stream at two points in time: every change, its kind, and the events that caused it.
 
-The comparison takes one fold and turns it into the other, one difference at a time: first what the record had wrong,
-then what left and what entered, in effective order. The state after each step is compared with the state before it, so
-each change of a field has a kind and a cause. The steps and what they change are one algorithm in one file; hence its
-length.
+The comparison turns one fold into the other, one difference at a time: first errors of the record, then the events that
+left the fold and those that entered it, by effective date. The state after each step is compared with the state before
+it, so each change of a field has a kind and a cause. The steps and what they change are one algorithm in one file;
+hence its length.
 """
 
 from __future__ import annotations

@@ -38,9 +38,9 @@ T = TypeVar("T")
 Question = Callable[[DuckDBPyConnection, Kept], T]
 
 FOLLOW_SECONDS = 0.2
-"""How long after an event the copy follows by itself: all events of that time in one transaction."""
+"""How long after an event the copy follows without a question: all events until then in one transaction."""
 QUIET_SECONDS = 60.0
-"""After so long without a question, the copy follows when it is asked."""
+"""After so long without a question, the copy follows only when there is a question."""
 
 PATIENCE_SECONDS = 5.0
 """How long a request waits for the copy or the index of texts: less than it may take (`api/deadline.py`)."""
@@ -48,7 +48,7 @@ PATIENCE_SECONDS = 5.0
 WORKERS = 4
 LONG_WORKERS = 2
 MAX_ANSWERS = 64
-"""Answers that are kept: so many until the copy moves on, and so many that no later event changes."""
+"""The numbers of answers that are kept until the copy moves on, and of answers that no later event changes."""
 
 # Errors after which the file is not trusted any more.
 DAMAGE = (duckdb.IOException, duckdb.InternalException, duckdb.SerializationException, duckdb.FatalException)
@@ -182,7 +182,8 @@ class ColumnarCopy:
                 return
             if self._following is None or self._following.done():
                 self._following = _shared(self._follow())
-            # Loading a large copy goes on when the one who asked has left: the next one needs it too.
+            # Loading a large copy continues if the client has disconnected, because the next question needs the copy
+            # too.
             await asyncio.shield(self._following)
 
     def start(self) -> None:
@@ -196,9 +197,9 @@ class ColumnarCopy:
             self._start_index()
 
     def follow_soon(self) -> None:
-        """The log has grown: follow it a moment later, if questions were asked lately, so that the next finds it done.
+        """Follow the log soon after it has grown, if there were questions lately: the next one then need not wait.
 
-        A question does not rely on it: it follows to its own position first.
+        No question relies on this: each first follows to its own position.
         """
         loop = asyncio.get_running_loop()
         if self._state is None or loop.time() - self._asked_at > QUIET_SECONDS or self._timer is not None:

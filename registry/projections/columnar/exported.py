@@ -164,7 +164,7 @@ class PortfolioExport(Struct, frozen=True):
         """The query of some cells of the deals between `$after` and `$until`."""
         _, source, _, item = _TABLES[self.table]
         point, conditions = self.point, self.selection.conditions(self.point)
-        # The deals of a few: looking for them costs less than to make the lists of all; of all, it costs more.
+        # For few deals, looking them up costs less than making the lists of all deals; for all deals, it costs more.
         among = (
             "p.deal > $after AND p.deal <= $until" if self.selection.is_all else "p.deal IN (SELECT deal FROM chosen)"
         )

@@ -1,8 +1,8 @@
 """What questions keep in memory from one position of the log to the next.
 
-Most questions about all deals are sums over deals, or a value for each deal. After an event, only the deals that
-changed have other ones: what they added at the earlier position is taken away, and what they add now is added. The
-tables know every earlier position, so both are the same statement, put to the few deals that are held in memory
+Most questions about all deals are sums over deals, or a value for each deal. After an event, only those of the changed
+deals differ: their contribution at the earlier position is subtracted, and the one at the new position is added. The
+tables know every earlier position, so one statement computes both, on the few deals that are held in memory
 (`held.py`). A write then costs a question some milliseconds, where a scan of 100,000 deals takes a hundred. What a
 search finds is kept as well: only the deals that changed are searched again.
 

@@ -48,7 +48,7 @@ class Page(Struct, frozen=True):
     next: PagePlace | None
 
 
-# Each order by other facts than those of `deal_facts`: a table with a `value` for each deal.
+# The orders by facts that are not in `deal_facts`: each has a table with a `value` for each deal.
 _ORDERS: dict[str, str] = {
     "amount": """
         SELECT p.deal, max(coalesce(p.value, p.high, p.low)::DOUBLE * {weight}) AS value

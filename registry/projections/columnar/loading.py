@@ -82,7 +82,7 @@ async def load_tables(
 
 
 async def run_to_end(work: Callable[[], T]) -> T:
-    """Run work in a thread and wait for its end, also when this task is cancelled: the thread goes on."""
+    """Run work in a thread and wait for its end even if this task is cancelled: a thread cannot be stopped."""
     running = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         return await asyncio.shield(running)

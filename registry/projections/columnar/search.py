@@ -1,6 +1,6 @@
 """Search in the columnar copy: what has texts that match every token of a query (`search_texts.py`).
 
-What has such a text at the point is a hit; the best text that matches a token gives its score.
+A thing that has such a text at the point is a hit; for each token, its best matching text gives the score.
 
 A question keeps the texts of each token, and the hits of the tokens so far, in temporary tables of its cursor. DuckDB
 then knows how many there are, and the token with the fewest texts comes first: 100,000 deals that match one word are

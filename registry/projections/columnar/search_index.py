@@ -1,9 +1,9 @@
 """The terms of all texts that search looks at, in the columnar copy.
 
-A text is found by its terms and identified by a digest, so it is indexed once, wherever and whenever it stands, and
-never changed: the rows of the fact tables say at which points a deal has it. The index follows the copy by itself,
-because making the terms of 100,000 deals takes many seconds, and lists and totals do not wait for it. It is made in
-steps of a transaction each, so a process that starts goes on where the last one ended.
+A text is found by its terms and identified by a digest. It is indexed once and never changed, however many deals have
+it: the rows of the fact tables say at which points a deal has it. The index follows the copy by itself, because making
+the terms of 100,000 deals takes many seconds, and lists and totals do not wait for it. Each step is a transaction, so a
+new process continues where the last one ended.
 """
 
 from __future__ import annotations

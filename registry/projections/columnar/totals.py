@@ -40,7 +40,7 @@ from registry.projections.columnar.search_texts import naming_deals
 from registry.projections.columnar.selection import Point, Selection, run
 from registry.projections.columnar.total_lines import group_lines, overall_lines
 
-# Relations that say that two amounts have nothing in common decide nothing by themselves.
+# These relations say that two amounts have nothing in common: without other relations they change no total.
 _RELATED = """
 SELECT r.deal, r.other_deal
   FROM relation_facts AS r

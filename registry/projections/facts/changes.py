@@ -1,8 +1,8 @@
 """What an event changes in the facts of its deal, at every point of both axes of knowledge.
 
-Most events are the last ones of their deal, both by the day from which they hold and by the day on which they were
-published. From those days on, the facts are those of the fold before and after the event. Any other event is found by
-sweeps of the tracks that it is in.
+Most events are the last ones of their deal, both by effective date and by publication date. For these, the folds before
+and after the event give the old and the new facts from these days on. For any other event, sweeps of its tracks find
+the changes.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """The rows of fact tables, and the changes of rows that events cause, collected for one batch.
 
-A row is a run of a fact that holds on both axes of knowledge, for some positions and for some publication days: most
-deals are published in the order in which they are recorded, so one row serves both. A row is opened by an event, for
-the axes on which the event makes the run; later events end it on each axis for itself. It is never deleted, so that a
-copy finds every change of a deal by `changed_at`; an axis on which it no longer holds is an empty interval.
+A row is a run of a fact (a value with its effective dates) on both axes of knowledge: for some log positions and for
+some publication days. Most deals are published in the order in which they are recorded, so one row serves both axes. An
+event opens a row on the axes on which it begins the run; later events end it on each axis separately. No row is ever
+deleted, so that a copy finds every change of a deal by `changed_at`; on an axis on which a row no longer holds, its
+interval is empty.
 
 Nothing is read from the database: the changes follow from the streams. A change finds its row by the day since which
 the run holds, and by being open on the recorded axis or by a publication day on which it is known. Applying the events

@@ -1,9 +1,9 @@
 """What an event changes in the plane (days of the world × days of publication) of some facts.
 
 A track is swept in the order of the fold. To find what an event changes, the sweep begins at the event and follows the
-column before and after the event side by side. It leaves the publication days on which both are equal, because what
-comes after is the same in both, and it passes over entries that change no state. So the work depends on what changes,
-not on how long the history is or in which order it arrived.
+column before and after the event side by side. It drops the publication days on which both are equal, because
+everything later is then the same in both, and skips entries that change no state. So the work depends on what changes,
+not on the length of the history or the order in which it arrived.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Which facts an event touches is decided once, by `touches` (`domain/deal_facts.py`). A fact that rows are made of has a
 track of its own, folded by `evolve_facts` on a slice with that fact. The title is known from the first day on which
-anything is, so all events are entries of the header. The stage follows from what the other tracks signal about it.
+anything about the deal is known, so all events are entries of the header. The stage follows from what the other tracks
+signal about it.
 """
 
 from __future__ import annotations

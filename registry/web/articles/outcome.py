@@ -42,7 +42,7 @@ def may_record(key: Credential, parts: Sequence[AnnouncementPart]) -> bool:
 
 
 async def preview(recorder: Recorder, key: Credential, parts: Sequence[AnnouncementPart]) -> list[Preview]:
-    """What the announcements would change. Who may only propose sees it too: it records nothing.
+    """What the announcements would change. A principal who may only propose sees it too, because it records nothing.
 
     Raises:
         Refused: An announcement was refused.

@@ -1,6 +1,6 @@
 """Pages of an import: upload, map the columns, look at the first rows, check all rows, import, answer questions.
 
-Every step is a form and a redirect, so the whole way works without scripts and the Back button changes nothing.
+Every step is a form and a redirect, so all steps work without scripts, and the Back button repeats none.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The imports that principals have begun: a folder for each, with its files, its mapping and its state.
 
 The folder is in the service's data directory, so an import survives a reload of its page and a restart of the service.
-It is limited in size and number, and ends some days after it was last used. What it recorded stays, of course.
+Imports are limited in size and number, and deleted some days after their last use. The recorded events stay.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Runs imports in the background: reads the sheets in a thread, then records the lines as a streamed import does.
 
-One import runs at a time and the others wait: reading a sheet takes a processor, which requests need too.
+One import runs at a time and the others wait, because reading a sheet keeps a processor busy that requests need too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Receives the files of an import: each piece goes to the disk as it arrives, and what is too much is not kept.
+"""Receives the files of an import: writes each piece to disk as it arrives, and drops those beyond the limit.
 
 Not Litestar's multipart data: it keeps the parts of a form in memory before a handler can check the sender.
 """
