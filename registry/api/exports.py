@@ -31,7 +31,16 @@ from registry.schemas import exported_event
 
 PAGE = 1_000
 
-ROWS: dict[PortfolioTable, str] = {"deals": "deal", "pledges": "pledge", "sites": "site", "metrics": "quantity"}
+ROWS: dict[PortfolioTable, str] = {
+    "deals": "deal",
+    "parties": "party",
+    "pledges": "pledge",
+    "sites": "site",
+    "milestones": "milestone",
+    "metrics": "quantity",
+    "incentives": "incentive",
+    "setbacks": "setback",
+}
 """What a row of each table of the portfolio is."""
 
 Pages = AsyncIterator[Sequence[Any]]
@@ -52,7 +61,7 @@ def portfolio_handler(kind: PortfolioTable, form: str, description: str) -> HTTP
         selection = await portfolio_queries.select(point, deal_filters)
         await portfolio_queries.require(point)
 
-        if form != "ndjson" or kind in ("sites", "metrics"):
+        if form != "ndjson" or kind not in ("deals", "pledges"):
             exports.require_open_file()
             cite = partial(portfolio_queries.write_cited_sources, point, selection, kind) if with_sources else None
             what = await portfolio_queries.exported(kind, point, selection, portfolio_as_of)

@@ -15,7 +15,7 @@ from registry.cli.asking import FILTERS, POINT, with_filters, with_point
 from registry.cli.client import Url, client
 from registry.cli.options import stderr, with_settings
 from registry.cli.texts import Text, rendered
-from registry.exports import FORMATS
+from registry.exports import COLUMNS, FORMATS
 from registry.exports.fact_tables import publications, publish
 from registry.infra import postgres
 from registry.infra.settings import Settings
@@ -23,7 +23,7 @@ from registry.projections.columnar import ColumnarCopy
 
 TEXTS = ("csv", "ndjson")
 
-WHAT = f"deals, pledges, sites, metrics or events, as one of {', '.join(FORMATS)}: such as deals.csv."
+WHAT = f"{', '.join(COLUMNS)}, as one of {', '.join(FORMATS)}: such as deals.csv."
 
 
 def register(app: typer.Typer) -> None:

@@ -1,4 +1,4 @@
-"""Deals, pledges, sites, metrics and events as files for spreadsheets and data frames: CSV, NDJSON, Excel, Parquet."""
+"""Deals, their items and events as files for spreadsheets and data frames: CSV, NDJSON, Excel, Parquet."""
 
 from __future__ import annotations
 

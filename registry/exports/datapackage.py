@@ -18,17 +18,26 @@ PROFILE = "https://datapackage.org/profiles/2.0/datapackage.json"
 
 TITLES: dict[Kind, str] = {
     "deals": "Deals",
+    "parties": "Parties",
     "pledges": "Pledges",
     "sites": "Sites",
+    "milestones": "Milestones",
     "metrics": "Quantities of deals",
+    "incentives": "Incentives",
+    "setbacks": "Setbacks",
     "events": "Events of the log",
 }
 
 KEYS: dict[Kind, tuple[str, ...]] = {
     "deals": ("deal",),
+    # A role that was not stated is empty, which a key of the Data Package forbids.
+    "parties": (),
     "pledges": ("deal", "pledge"),
     "sites": ("deal", "site"),
+    "milestones": ("deal", "milestone"),
     "metrics": ("deal", "metric_id"),
+    "incentives": ("deal", "incentive"),
+    "setbacks": ("deal", "setback"),
     "events": ("position",),
 }
 
@@ -122,7 +131,9 @@ def _resource(
     }
     if format == "csv":
         fields = [_field(column) for column in columns]
-        schema = {"fields": fields, "primaryKey": list(KEYS[kind]), "missingValues": [""]}
+        schema: dict[str, Any] = {"fields": fields, "missingValues": [""]}
+        if KEYS[kind]:
+            schema["primaryKey"] = list(KEYS[kind])
         resource |= {"type": "table", "encoding": "utf-8", "schema": schema}
     return resource
 

@@ -50,7 +50,7 @@ Cite: TypeAlias = Callable[[IO[bytes]], Awaitable[None]]
 async def portfolio_file(
     export: PortfolioExport, format: str, ask: Ask, cite: Cite | None = None
 ) -> AsyncIterator[bytes]:
-    """Stream a file of the selected deals at a point, or of their pledges, sites or metrics.
+    """Stream a file of the selected deals at a point, or of their items, such as pledges.
 
     Args:
         export: What is exported.

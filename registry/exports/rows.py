@@ -11,10 +11,21 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from registry.projections.columnar.exported_columns import DEALS, METRICS, PLEDGES, SITES, ExportedColumn
+from registry.projections.columnar.exported_columns import (
+    DEALS,
+    INCENTIVES,
+    METRICS,
+    MILESTONES,
+    PARTIES,
+    PLEDGES,
+    SETBACKS,
+    SITES,
+    ExportedColumn,
+    PortfolioTable,
+)
 from registry.schemas import DealListItem, ExportedEvent, ListedPledge, encode
 
-Kind = Literal["deals", "pledges", "sites", "metrics", "events"]
+Kind = Literal[PortfolioTable, "events"]
 Cell: TypeAlias = str | int | bool | None
 Row: TypeAlias = tuple[Cell, ...]
 ExportPage: TypeAlias = Sequence[DealListItem] | Sequence[ExportedEvent]
@@ -46,9 +57,13 @@ EVENTS = (
 
 COLUMNS: dict[Kind, tuple[ExportedColumn, ...]] = {
     "deals": DEALS,
+    "parties": PARTIES,
     "pledges": PLEDGES,
     "sites": SITES,
+    "milestones": MILESTONES,
     "metrics": METRICS,
+    "incentives": INCENTIVES,
+    "setbacks": SETBACKS,
     "events": EVENTS,
 }
 """The columns of each table."""

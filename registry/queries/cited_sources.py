@@ -1,4 +1,4 @@
-"""The sources that the rows of an export rest on: of a deal, and of each of its pledges, sites and metrics.
+"""The sources that the rows of an export rest on: of a deal, and of each of its items, such as pledges and sites.
 
 A deal rests on the sources of all its events at a point, an item on those of the events about it. The rules of
 corrections, voids and claims decide which events these are, so this module applies those rules to the folded streams.
@@ -24,8 +24,6 @@ from registry.infra.postgres import Pool
 
 DEALS_PER_READ = 100
 """Decoding the events of so many deals holds the event loop for some milliseconds."""
-
-ITEMS = ("pledges", "sites", "metrics")
 
 
 class CitedSources(Struct, frozen=True):

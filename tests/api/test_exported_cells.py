@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
 from registry.exports import column_names
@@ -27,6 +28,30 @@ HARD_TEXTS = [
     "가,나",
     "\ttab",
 ]
+
+
+def _hard_items() -> list[dict[str, Any]]:
+    """Parties with shares, addresses, milestones, metrics, incentives and setbacks, some of them ended."""
+    amount = {"value": "1500000.5", "currency": "USD", "qualifier": "up_to", "figure": "estimated"}
+    fund = {"organization": "fund", "share": "12.5", "certainty": "reported", "name": {"en": "=Fund", "ko": "펀드"}}
+    place = {"place": "KR-31", "locality": "Ulsan", "address": "-1 Dock Road", "district_code": "31140"}
+    stated: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("parties_joined", {"parties": [fund, {"organization": "left", "role": "tenant", "share": "1"}]}),
+        ("site_announced", {"site": "dock", "name": {"en": "Dock"}, **place}),
+        ("milestone_scheduled", {"milestone": "power", "kind": "power_on", "planned": "2027", "power_mw": "41.50"}),
+        ("metric_reported", {"metric": "jobs", "basis": "planned", "date": "2027", "value": "250", "site": "dock"}),
+        (
+            "incentive_granted",
+            {"incentive": "credit", "kind": "tax_credit", "amount": amount, "authority": "ulsan-city"},
+        ),
+        ("incentive_granted", {"incentive": "loan", "text": {"ko": "대출"}}),
+        ("setback_reported", {"setback": "suit", "kind": "litigation", "text": {"en": "@court"}}),
+        ("setback_reported", {"setback": "storm"}),
+        ("party_left", {"organization": "left", "role": "tenant"}),
+        ("incentive_ended", {"incentive": "loan"}),
+        ("setback_resolved", {"setback": "storm"}),
+    )
+    return [announced("2025-06-20", type, **fields) for type, fields in stated]
 
 
 def _hard_deal() -> list[dict[str, Any]]:
@@ -75,6 +100,7 @@ def _hard_deal() -> list[dict[str, Any]]:
         announced("2025-06-19", "deals_related", relation="separate_from", deal="title-3"),
         announced("2025-06-19", "deals_related", relation="part_of", deal="title-4", pledge="numbers"),
         announced("2025-06-19", "deal_identified", identifiers=[{"scheme": "krx", "value": "A:1"}]),
+        *_hard_items(),
     ]
 
 
@@ -105,8 +131,10 @@ def _amount(pledge: dict[str, Any]) -> str:
     return f"{pledge['pledge']}: {' '.join(part for part in parts if part)}"
 
 
-def deal_cells(deal: dict[str, Any]) -> list[Any]:
-    """The cells of a deal, from the list."""
+def deal_cells(deal: dict[str, Any], state: dict[str, Any]) -> list[Any]:
+    """The cells of a deal, from the list and from its state."""
+    parties = [one for one in state["parties"] if one["left_on"] is None]
+    granted = [one for one in state["incentives"] if one["status"] != "ended"]
     stage = deal["stage"] or {}
     title = {language: text for language, text in (deal["title"] or {}).items() if text is not None}
     return [
@@ -120,11 +148,19 @@ def deal_cells(deal: dict[str, Any]) -> list[Any]:
         "; ".join(f"{axis}:{code}" for axis, codes in (deal["classifications"] or {}).items() for code in codes),
         "; ".join(f"{one['scheme']}:{one['value']}" for one in deal["identifiers"]),
         "; ".join(deal["organizations"]),
+        "; ".join(f"{one['organization']}: {one['role']}" for one in parties if one["role"]),
+        "; ".join(f"{one['organization']}: {one['share']}%" for one in parties if one["share"]),
         "; ".join(deal["places"]),
         "; ".join(_amount(pledge) for pledge in deal["pledges"] if pledge["amount"]),
         "; ".join(f"{one['pledge']}: {', '.join(one['flags'])}" for one in by_id(deal["pledges"]) if one["flags"]),
+        "; ".join(f"{one['incentive']}: {one['kind']} {_stated(one['amount'])}" for one in granted),
+        "; ".join(f"{one['setback']}: {one['kind']}" for one in state["setbacks"] if one["resolved_on"] is None),
         "; ".join(f"{relation['relation']} {relation['deal']}" for relation in deal["relations"]),
     ]
+
+
+def _stated(amount: dict[str, Any]) -> str:
+    return f"{amount['qualifier']} {amount['currency']} {amount['value']}"
 
 
 def by_id(pledges: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -147,6 +183,8 @@ def pledge_cells(deal: dict[str, Any], pledge: dict[str, Any]) -> list[Any]:
         ),
         "; ".join(f"{other['currency']} {other['value']}" for other in amount.get("stated_as", ())),
         "; ".join(pledge["by"]),
+        None,
+        pledge["announced_on"],
         pledge["announced_on"],
         pledge["until"],
         *("; ".join(pledge[name]) for name in ("flags", "part_of", "superseded_by")),
@@ -171,10 +209,32 @@ async def test_csv_has_the_bytes_that_the_list_makes(filled: Service) -> None:
         path = f"/v1/deals{query}{'&' if query else '?'}limit=1000"
         deals = (await filled.visitor.get(path)).json()["deals"]
         found = (await filled.visitor.get(f"/v1/export/deals.csv{query}")).text
-        assert found == written([list(column_names("deals")), *map(deal_cells, deals)])
+        asked = query if "organization" not in query else ""
+        states = [(await filled.visitor.get(f"/v1/deals/{deal['deal']}{asked}")).json() for deal in deals]
+        assert found == written([list(column_names("deals")), *map(deal_cells, deals, states)])
         pledges = [pledge_cells(deal, pledge) for deal in deals for pledge in deal["pledges"]]
         found = (await filled.visitor.get(f"/v1/export/pledges.csv{query}")).text
         assert found == written([list(column_names("pledges")), *pledges])
+
+
+@pytest.mark.parametrize("kind", ["parties", "sites", "milestones", "metrics", "incentives", "setbacks"])
+async def test_table_of_items_has_what_the_state_has(filled: Service, kind: str) -> None:
+    state = (await filled.visitor.get("/v1/deals/hard")).json()
+    answer = await filled.visitor.get(f"/v1/export/{kind}.csv")
+    rows = [row for row in csv.DictReader(io.StringIO(answer.text)) if row["deal"] == "hard"]
+    assert len(rows) == len(state[kind])
+    for row, item in zip(rows, state[kind], strict=True):
+        given = {**item, **(item.get("amount") or {}), **(item.get("horizon") or {})}
+        for name in row.keys() & given.keys():
+            cell = given[name]
+            if isinstance(cell, dict):
+                stated = {language: text for language, text in cell.items() if text is not None}
+                cell = json.dumps(stated, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+            elif isinstance(cell, list):
+                cell = "; ".join(cell)
+            assert row[name] == (
+                "" if cell is None else written([[cell, ""]]).rpartition(",")[0].strip('"').replace('""', '"')
+            ), name
 
 
 async def test_amounts_carry_their_flags_and_what_they_are_part_of(filled: Service) -> None:

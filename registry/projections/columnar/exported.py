@@ -17,8 +17,14 @@ from registry.projections.columnar.doubts import flags_at, prepare_doubts
 from registry.projections.columnar.exported_columns import (
     AMOUNT,
     DEALS,
+    INCENTIVE,
+    INCENTIVES,
     METRICS,
+    MILESTONES,
+    PARTIES,
     PLEDGES,
+    SETBACKS,
+    SHARE,
     SITES,
     SOURCES,
     ExportedColumn,
@@ -36,18 +42,22 @@ ROWS_PER_READ = 2_000
 
 # The last values of rows, in the order of the rows. They are sorted in their list: an aggregate with an order takes
 # DuckDB twice as long.
-_SORTED = "list_transform(list_sort(list(row({0}))), lambda one: one[{1}])"
+_SORTED = "list_transform(list_sort(list(row({0})) FILTER ({2})), lambda one: one[{1}])"
 
 _LISTS = {
-    "organizations": _SORTED.format("p.joined_on, p.organization", 2),
-    "places": _SORTED.format("p.announced_on, p.site, p.place", 3),
-    "amounts": _SORTED.format(f"p.announced_on, p.pledge, {AMOUNT}", 3),
+    "organizations": _SORTED.format("p.joined_on, p.organization", 2, "true"),
+    "roles": _SORTED.format("p.joined_on, p.organization, p.organization || ': ' || p.role", 3, "p.role <> ''"),
+    "shares": _SORTED.format(f"p.joined_on, p.organization, {SHARE}", 3, "p.share IS NOT NULL"),
+    "places": _SORTED.format("p.announced_on, p.site, p.place", 3, "true"),
+    "amounts": _SORTED.format(f"p.announced_on, p.pledge, {AMOUNT}", 3, "true"),
+    "incentives": _SORTED.format(f"p.granted_on, p.incentive, {INCENTIVE}", 3, "true"),
+    "setbacks": _SORTED.format("p.reported_on, p.setback, concat_ws(': ', p.setback, p.kind)", 3, "true"),
 }
 
 _FROM_DEALS = """
   FROM chosen AS d
        LEFT JOIN stage_facts AS s ON s.deal = d.deal AND {s}
-       LEFT JOIN (SELECT p.deal, {organizations} AS organizations
+       LEFT JOIN (SELECT p.deal, {organizations} AS organizations, {roles} AS roles, {shares} AS shares
                     FROM party_facts AS p
                    WHERE {p} AND {among} AND p.left_on IS NULL
                    GROUP BY p.deal) AS o ON o.deal = d.deal
@@ -63,6 +73,14 @@ _FROM_DEALS = """
                     FROM marked
                    WHERE len(flags) > 0
                    GROUP BY deal) AS f ON f.deal = d.deal
+       LEFT JOIN (SELECT p.deal, {incentives} AS incentives
+                    FROM incentive_facts AS p
+                   WHERE {p} AND {among} AND p.status <> 'ended'
+                   GROUP BY p.deal) AS i ON i.deal = d.deal
+       LEFT JOIN (SELECT p.deal, {setbacks} AS setbacks
+                    FROM setback_facts AS p
+                   WHERE {p} AND {among} AND p.resolved_on IS NULL
+                   GROUP BY p.deal) AS b ON b.deal = d.deal
        LEFT JOIN (SELECT p.deal, list(p.relation || ' ' || p.other_deal ORDER BY
                                       p.since, p.relation, p.other_deal, p.pledge, p.other_pledge) AS relations
                     FROM relation_facts AS p
@@ -70,15 +88,17 @@ _FROM_DEALS = """
                    GROUP BY p.deal) AS r ON r.deal = d.deal
 """
 
-_FROM_ITEMS = """
+
+def _items(table: str) -> str:
+    """The items of the deals that a fact table holds."""
+    return f"""
   FROM chosen AS d
        JOIN {table} AS p ON p.deal = d.deal AND {{p}}
        LEFT JOIN stage_facts AS s ON s.deal = d.deal AND {{s}}
 """
 
-_FROM_PLEDGES = (
-    _FROM_ITEMS.format(table="pledge_facts") + "LEFT JOIN marked AS m ON m.deal = p.deal AND m.pledge = p.pledge"
-)
+
+_FROM_PLEDGES = _items("pledge_facts") + "LEFT JOIN marked AS m ON m.deal = p.deal AND m.pledge = p.pledge"
 
 # The last of each so many deals.
 _LIMITS = """
@@ -91,9 +111,13 @@ SELECT max(deal)
 # Columns, source, order, and the item in the table of cited sources.
 _TABLES: dict[PortfolioTable, tuple[tuple[ExportedColumn, ...], str, str, str]] = {
     "deals": (DEALS, _FROM_DEALS, "deal", "''"),
+    "parties": (PARTIES, _items("party_facts"), "deal, joined_on, organization, role", "p.organization"),
     "pledges": (PLEDGES, _FROM_PLEDGES, "deal, announced_on, pledge", "p.pledge"),
-    "sites": (SITES, _FROM_ITEMS.format(table="site_facts"), "deal, announced_on, site", "p.site"),
-    "metrics": (METRICS, _FROM_ITEMS.format(table="metric_facts"), "deal, metric_id", "p.metric_id"),
+    "sites": (SITES, _items("site_facts"), "deal, announced_on, site", "p.site"),
+    "milestones": (MILESTONES, _items("milestone_facts"), "deal, scheduled_on, milestone", "p.milestone"),
+    "metrics": (METRICS, _items("metric_facts"), "deal, metric_id", "p.metric_id"),
+    "incentives": (INCENTIVES, _items("incentive_facts"), "deal, granted_on, incentive", "p.incentive"),
+    "setbacks": (SETBACKS, _items("setback_facts"), "deal, reported_on, setback", "p.setback"),
 }
 
 _JOIN_CITED = "LEFT JOIN cited AS c ON c.deal = d.deal AND c.item = {item}"

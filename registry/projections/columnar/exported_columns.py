@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-PortfolioTable = Literal["deals", "pledges", "sites", "metrics"]
+PortfolioTable = Literal["deals", "parties", "pledges", "sites", "milestones", "metrics", "incentives", "setbacks"]
 
 ColumnType = Literal["text", "code", "integer", "number", "boolean", "date", "datetime", "list", "amounts", "json"]
 """The type of a column's cells.
@@ -76,6 +76,14 @@ p.pledge || ': ' || concat_ws(' ', p.qualifier, p.currency,
     CASE p.status WHEN 'withdrawn' THEN p.status END)
 """
 
+# A party's share, and an incentive, in one cell.
+SHARE = f"p.organization || ': ' || {_NUMBER.format('p.share')} || '%'"
+INCENTIVE = f"""
+concat_ws(': ', p.incentive, nullif(concat_ws(' ', p.kind, CASE WHEN p.currency IS NOT NULL THEN p.qualifier END,
+    p.currency, coalesce({_NUMBER.format("p.value")}, nullif(concat_ws(' to ', {_NUMBER.format("p.low")},
+    {_NUMBER.format("p.high")}), ''))), ''))
+"""
+
 # The elements of a list, each where it is first.
 _FIRST = "list_filter({0}, lambda one, place: list_position({0}, one) = place)"
 
@@ -104,6 +112,14 @@ DEALS = (
     ExportedColumn("classifications", "Codes of classifications, as AXIS:CODE.", "list", sql="d.classifications"),
     ExportedColumn("identifiers", "Identifiers in other registers, as SCHEME:VALUE.", "list", sql="d.identifiers"),
     ExportedColumn("organizations", "The current parties.", "list", "parties", _FIRST.format("o.organizations")),
+    ExportedColumn("roles", "Their roles, as ORGANIZATION: ROLE.", "list", "parties", _FIRST.format("o.roles")),
+    ExportedColumn(
+        "shares",
+        "Their stated shares in percent, as ORGANIZATION: PERCENT%.",
+        "list",
+        "parties",
+        _FIRST.format("o.shares"),
+    ),
     ExportedColumn(
         "places",
         "ISO 3166 codes of the places of the sites that were not dropped.",
@@ -125,16 +141,22 @@ DEALS = (
         "pledges",
         "f.flags",
     ),
+    ExportedColumn(
+        "incentives",
+        "Each incentive that has not ended, with its kind and its amount. Never added to pledges.",
+        "list",
+        sql="i.incentives",
+    ),
+    ExportedColumn(
+        "setbacks",
+        "Each setback that was not resolved, with its kind.",
+        "list",
+        sql="b.setbacks",
+    ),
     ExportedColumn("relations", "Relations to other deals.", "list", sql="r.relations"),
 )
 
-PLEDGES = (
-    *_DEAL,
-    _STAGE,
-    ExportedColumn("pledge", "The pledge's id within the deal.", "code", sql="p.pledge"),
-    ExportedColumn("status", "announced, confirmed or withdrawn.", "code", sql="p.status"),
-    ExportedColumn("commitment", "How firm it is: intention, pledge, binding or budget.", "code", sql="p.commitment"),
-    ExportedColumn("amount_basis", "What the amount is: total, additional or annual.", "code", sql="p.amount_basis"),
+_SHOWN_AMOUNT = (
     ExportedColumn(
         "qualifier",
         "How the source qualifies the amount, such as about.",
@@ -150,8 +172,40 @@ PLEDGES = (
     ExportedColumn("figure", "What the figure is: stated, estimated or modelled.", "code", "amount", "p.figure"),
     ExportedColumn("price_year", "The year in whose prices the amount is.", "integer", "amount", "p.price_year"),
     ExportedColumn("stated_as", "The same amount as stated in other currencies.", "amounts", "amount", "p.stated_as"),
+)
+
+
+def _texts(name: str, description: str) -> ExportedColumn:
+    """A column with a text in all its languages."""
+    return ExportedColumn(name, f"{description} in all its languages, as a JSON object.", "json", sql=f"p.{name}")
+
+
+PARTIES = (
+    *_DEAL,
+    _STAGE,
+    ExportedColumn("organization", "The organization's id.", "code", sql="p.organization"),
+    _texts("name", "The name with which it was announced,"),
+    ExportedColumn("role", "Its role in the deal.", "code", sql="nullif(p.role, '')"),
+    ExportedColumn("share", "Its stated share in percent, exact.", "number", sql="p.share"),
+    ExportedColumn(
+        "certainty", "How certain its part is: confirmed, reported or suspected.", "code", sql="p.certainty"
+    ),
+    ExportedColumn("joined_on", "The day since which it takes part.", "date", sql="p.joined_on"),
+    ExportedColumn("left_on", "The day on which it left.", "date", sql="p.left_on"),
+)
+
+PLEDGES = (
+    *_DEAL,
+    _STAGE,
+    ExportedColumn("pledge", "The pledge's id within the deal.", "code", sql="p.pledge"),
+    ExportedColumn("status", "announced, confirmed or withdrawn.", "code", sql="p.status"),
+    ExportedColumn("commitment", "How firm it is: intention, pledge, binding or budget.", "code", sql="p.commitment"),
+    ExportedColumn("amount_basis", "What the amount is: total, additional or annual.", "code", sql="p.amount_basis"),
+    *_SHOWN_AMOUNT,
     ExportedColumn("by", "Those who pledge, together.", "list", sql="p.organizations"),
+    ExportedColumn("additional_to", "The pledge or the sum that it is additional to.", sql="p.additional_to"),
     ExportedColumn("announced_on", "The day since which the pledge is in effect.", "date", sql="p.announced_on"),
+    ExportedColumn("stated_on", "The day since which the present amount is in effect.", "date", sql="p.stated_on"),
     ExportedColumn("until", "The date by which it is to be invested (EDTF).", "text", "horizon", "p.until"),
     ExportedColumn(
         "flags",
@@ -172,7 +226,13 @@ SITES = (
     _STAGE,
     ExportedColumn("site", "The site's id within the deal.", "code", sql="p.site"),
     ExportedColumn("status", "announced or dropped.", "code", sql="p.status"),
+    _texts("name", "The site's name,"),
     ExportedColumn("place", "The country or subdivision (ISO 3166).", "code", sql="p.place"),
+    ExportedColumn("locality", "The city or town.", sql="p.locality"),
+    ExportedColumn("address", "The address.", sql="p.address"),
+    ExportedColumn(
+        "district_code", "The code of the county or district of the national authority.", "code", sql="p.district_code"
+    ),
     ExportedColumn("power_mw", "The planned power in MW, exact.", "number", sql="p.power_mw"),
     ExportedColumn("power_qualifier", "How the source qualifies the power.", "code", sql="p.power_qualifier"),
     ExportedColumn("gpus", "The planned number of GPUs.", "integer", sql="p.gpus"),
@@ -181,6 +241,20 @@ SITES = (
     ExportedColumn("longitude", "The longitude in degrees (WGS 84).", "number", sql="p.longitude"),
     ExportedColumn("precision", "How precise the coordinates are.", "code", sql="p.precision"),
     ExportedColumn("announced_on", "The day since which the site is in effect.", "date", sql="p.announced_on"),
+)
+
+MILESTONES = (
+    *_DEAL,
+    _STAGE,
+    ExportedColumn("milestone", "The milestone's id within the deal.", "code", sql="p.milestone"),
+    _texts("name", "Its name,"),
+    ExportedColumn("kind", "The kind of step, such as groundbreaking.", "code", sql="p.kind"),
+    ExportedColumn("site", "The site that it is about.", "code", sql="p.site"),
+    ExportedColumn("status", "planned, reached or cancelled.", "code", sql="p.status"),
+    ExportedColumn("planned", "The planned date (EDTF).", sql="p.planned"),
+    ExportedColumn("reached", "The date on which it was reached (EDTF).", sql="p.reached"),
+    ExportedColumn("power_mw", "The power in MW that it brings, exact.", "number", sql="p.power_mw"),
+    ExportedColumn("scheduled_on", "The day since which it is known.", "date", sql="p.scheduled_on"),
 )
 
 METRICS = (
@@ -197,6 +271,28 @@ METRICS = (
     ExportedColumn("unit", "Its unit.", sql="p.unit"),
     ExportedColumn("qualifier", "How the source qualifies it.", "code", sql="p.qualifier"),
     ExportedColumn("stated_on", "The day since which the present value is in effect.", "date", sql="p.stated_on"),
+)
+
+INCENTIVES = (
+    *_DEAL,
+    _STAGE,
+    ExportedColumn("incentive", "The incentive's id within the deal.", "code", sql="p.incentive"),
+    ExportedColumn("kind", "tax_credit, grant, loan or land.", "code", sql="p.kind"),
+    ExportedColumn("status", "granted or ended.", "code", sql="p.status"),
+    *_SHOWN_AMOUNT,
+    ExportedColumn("authority", "Who grants it.", sql="p.authority"),
+    _texts("text", "What it is,"),
+    ExportedColumn("granted_on", "The day since which it is granted.", "date", sql="p.granted_on"),
+)
+
+SETBACKS = (
+    *_DEAL,
+    _STAGE,
+    ExportedColumn("setback", "The setback's id within the deal.", "code", sql="p.setback"),
+    ExportedColumn("kind", "opposition, litigation, permit_refused, supply or financing.", "code", sql="p.kind"),
+    _texts("text", "What it is,"),
+    ExportedColumn("reported_on", "The day since which it is known.", "date", sql="p.reported_on"),
+    ExportedColumn("resolved_on", "The day on which it was resolved.", "date", sql="p.resolved_on"),
 )
 
 SOURCES = (
