@@ -178,6 +178,10 @@ class ComparisonPages(Controller):
             titles = {change.deal: change.title for change in changes}
             formatter = shown(page.language)
             texts = formatter.words
+            is_part = following is not None or deal_selection.cursor is not None
+            if not is_part:
+                named = {slug: texts.localized(title, slug) for slug, title in titles.items()}
+                by_deal = {slug: by_deal[slug] for slug in texts.in_order(by_deal, named)}
             filters = deal_selection.filters
             points = await portfolio_queries.point(start), await portfolio_queries.point(last)
             rates = await portfolio_queries.rates(last)
@@ -208,7 +212,7 @@ class ComparisonPages(Controller):
                 totals=compared_columns(*(one.overall.columns for one in totals)),
                 filters=filters,
                 facets=facets_of(facets, filters, formatter, names),
-                is_part=following is not None or deal_selection.cursor is not None,
+                is_part=is_part,
                 counts=line_counts(changes),
                 is_of_claims=is_of_claims,
                 point_parameters=point_parameters(start, end),

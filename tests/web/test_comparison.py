@@ -52,6 +52,8 @@ async def test_counts_of_a_comparison_are_those_of_its_lines(demo_reader: httpx.
     counts = html[html.index('class="counts"') :].partition("</p>")[0]
     found = {label: int(n) for label, n in re.findall(r"<span>([^<]*) <strong>(\d+)</strong></span>", counts)}
     assert found == Counter(re.findall(r'data-what="\w+">([^<]*)</strong>', html))
+    added = re.findall(r'<th scope="row"><a href="[^"]*">([^<]*)</a>', html[html.index("appeared") :])
+    assert added == sorted(added, key=str.casefold)
     # What the list leaves out, such as a new part of an amount, is a link away.
     changed = re.findall(r'href="([^"]*)" aria-label="All changes: SK and AWS', html)
     assert len(changed) == 1
