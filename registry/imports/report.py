@@ -1,4 +1,4 @@
-"""The report of refused rows: a CSV file with each row as it was, to mend and import again."""
+"""The report of refused rows: a CSV file with each row as it was, to correct and import again."""
 
 from __future__ import annotations
 

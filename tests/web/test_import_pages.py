@@ -1,4 +1,4 @@
-"""Imports through the page, without scripts: upload, map, preview, check, import, answer, mend and import again."""
+"""Imports through the page, without scripts: upload, map, preview, check, import, answer, correct and import again."""
 
 from __future__ import annotations
 
