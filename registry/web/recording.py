@@ -27,6 +27,7 @@ from registry.web import render
 from registry.web.articles.lookup import Lookup, chosen, picks, resolved, with_name
 from registry.web.form_pages import FormPages, amount_reading
 from registry.web.form_tasks import FormTask, StreamKind, build_announcement, load_task
+from registry.web.forms.parse import with_further_languages
 from registry.web.messages import messages
 from registry.web.request import READ, Page, PageRequest, Request, redirect
 from registry.web.session import read_signed_form, require_key
@@ -159,7 +160,7 @@ async def _propose(
 def _typed(task: FormTask, sent: dict[str, str]) -> tuple[dict[str, str], str]:
     """The fields of a posted form, with the name that a button chose, and what to do with them."""
     typed = {"id": str(uuid4()), "version": str(task.version)}
-    typed |= {name: text for name, text in sent.items() if name not in _OWN_FIELDS}
+    typed |= with_further_languages({name: text for name, text in sent.items() if name not in _OWN_FIELDS})
     choice = chosen(sent.get("use", ""))
     if choice is None:
         return typed, sent.get("step", "preview")

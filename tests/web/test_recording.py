@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from registry.events.values import Scope
+from registry.web.forms.parse import canonical_case
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import ADMIN_KEY, Service, cloned, running
 from tests.conftest import Server
@@ -454,6 +455,12 @@ async def test_amount_field_shows_how_its_text_is_parsed(reader: httpx.AsyncClie
 
 NEW_FIELDS = {
     "languages": ("deal_revised", {"title/en": "A works", "title/de": "Ein Werk"}, "title/de", "Ein Werk"),
+    "a further language": (
+        "deal_revised",
+        {"title/en": "A works", "title/+language": "ZH-hant", "title/+text": "工廠"},
+        "title/zh-Hant",
+        "工廠",
+    ),
     "identifiers": (
         "deal_identified",
         {"identifiers/0/scheme": "gem", "identifiers/0/value": "{slug}"},
@@ -549,3 +556,39 @@ async def test_vocabulary_is_recorded_by_forms_without_scripts(
     assert state["sources"][-1]["quote"] == "A plant."
     recorded = (await pages.client.get(f"/v1/deals/{slug}/events")).json()["events"][-1]
     assert (recorded["effective_on"], recorded["effective_precision"]) == ("2026-03-31", "quarter")
+
+
+@pytest.mark.parametrize(
+    ("typed", "problem"),
+    [
+        ({"title/+language": "Japanese!", "title/+text": "工場"}, "is not a language tag"),
+        ({"title/+text": "工場"}, "is not a language tag"),
+        ({"title/+language": "ja"}, "is required with a further language"),
+        ({"title/en": "A works", "title/+language": "EN", "title/+text": "Works"}, "already has this text"),
+    ],
+    ids=str,
+)
+async def test_text_in_a_further_language_is_refused_beside_its_field_and_kept(
+    editor: httpx.AsyncClient, pages: Service, slug: str, typed: dict[str, str], problem: str
+) -> None:
+    await pages.client.post(f"/v1/deals/{slug}/events", json=registered(f"Plant of {slug}"))
+    page = await opened_article(editor, deal=slug, type="deal_revised")
+    event = of_first(**typed)
+    refused = await press(editor, page, "Preview changes", **event, date="2026")
+    assert refused.status_code == 422
+    assert problem in refused.text
+    assert {name: fields(refused.text)[name] for name in event} == event
+
+
+@pytest.mark.parametrize(
+    ("written", "tag"),
+    [
+        ("ZH-hant-tw", "zh-Hant-TW"),
+        ("de_ch", "de-CH"),
+        ("sl-ROZAJ", "sl-rozaj"),
+        ("en-X-AB", "en-x-ab"),
+        ("es-419", "es-419"),
+    ],
+)
+def test_language_tag_gets_its_canonical_case(written: str, tag: str) -> None:
+    assert canonical_case(written) == tag

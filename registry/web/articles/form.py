@@ -12,7 +12,7 @@ from registry.events.types import BOOKKEEPING_TYPES, DealRegistered, Event, tag_
 from registry.extraction.text import language_of
 from registry.web.articles.lookup import Kind, names_of, proposed_slug, reference_kind, with_name
 from registry.web.forms.event_types import REGISTRATIONS, form_event_type
-from registry.web.forms.parse import FRAME, typed_languages
+from registry.web.forms.parse import FRAME, typed_languages, with_further_languages
 
 _ANNOUNCEMENT = re.compile(r"deals/([0-9]{1,2})/announcements/([0-9]{1,2})/(.+)")
 _DEAL = re.compile(r"deals/([0-9]{1,2})/.+")
@@ -128,7 +128,7 @@ class ArticleForm:
     """The form of an article. What a button adds or replaces changes `typed`, the text of all fields."""
 
     def __init__(self, typed: Mapping[str, str]) -> None:
-        self.typed = dict(typed)
+        self.typed = with_further_languages(typed)
 
     @property
     def text(self) -> str:

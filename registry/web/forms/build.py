@@ -19,7 +19,7 @@ from registry.events.values import Amount, Localized
 from registry.i18n import LANGUAGES
 from registry.web.fields import LABEL_KINDS
 from registry.web.format import ValueFormatter, capitalized, shown
-from registry.web.forms.parse import CLEAR, FRAME, filled_rows, typed_languages
+from registry.web.forms.parse import CLEAR, FRAME, FURTHER_LANGUAGE, FURTHER_TEXT, filled_rows, typed_languages
 from registry.web.forms.structure import AMOUNT_PARTS, StructField, nested_struct, repeated_struct, struct_fields
 from registry.web.i18n import DOT, N_
 
@@ -59,6 +59,7 @@ _HINTS = {
     "power_mw": N_("Megawatts, as announced"),
     "value": N_("The other source’s value, in the format of the field"),
 }
+_LANGUAGE_HINT = N_("BCP 47 tag: ja, zh-Hant, pt-BR")
 _NEW_ID_HINT = N_("A short name by which later announcements refer to it: lower-case letters, digits and hyphens")
 _KNOWN_ID_HINT = N_("The id that it was announced with")
 
@@ -180,12 +181,7 @@ class _FormBuilder:
                     cell = nested if number == 0 else structs.replace(nested, required=False)
                     yield from self.fields(f"{pointer}/{number}", cell, _label_kind(field.name))
         elif field.type is Localized:
-            clear = self._clear(pointer, field)
-            for language in dict.fromkeys((*LANGUAGES, *typed_languages(pointer, self.typed))):
-                name = f"{label} ({self.here.figures.language_name(language)})"
-                value = self.typed.get(f"{pointer}/{language}", "")
-                yield InputField(f"{pointer}/{language}", name, value, lang=language, **clear)
-                clear = {}
+            yield from self._texts(pointer, label, field)
         elif struct := nested_struct(field.type):
             clear = self._clear(pointer, field)
             for nested in struct_fields(struct):
@@ -196,6 +192,20 @@ class _FormBuilder:
             yield self._input(pointer, label, field)
             for part in AMOUNT_PARTS if field.type is Amount else ():
                 yield from self.fields(pointer, part)
+
+    def _texts(self, pointer: str, label: str, field: StructField) -> Iterator[InputField]:
+        """The form fields of a text: one for each language that it or the pages have, and two for a further one."""
+        clear = self._clear(pointer, field)
+        for language in dict.fromkeys((*LANGUAGES, *typed_languages(pointer, self.typed))):
+            name = f"{label} ({self.here.figures.language_name(language)})"
+            value = self.typed.get(f"{pointer}/{language}", "")
+            yield InputField(f"{pointer}/{language}", name, value, lang=language, **clear)
+            clear = {}
+        say = self.here.words.translate
+        tag, text = f"{pointer}/{FURTHER_LANGUAGE}", f"{pointer}/{FURTHER_TEXT}"
+        name, hint = say(N_("%(field)s: further language"), field=label), self.here.words.gettext(_LANGUAGE_HINT)
+        yield InputField(tag, name, self.typed.get(tag, ""), hint=hint)
+        yield InputField(text, say(N_("%(field)s in that language"), field=label), self.typed.get(text, ""))
 
     def _input(self, pointer: str, label: str, field: StructField) -> InputField:
         """The form field of a value that is one text."""

@@ -16,7 +16,7 @@ from registry.domain.claims import CLAIMABLE
 from registry.errors import FieldError
 from registry.events.edtf import quarter_as_edtf
 from registry.events.types import Announcement, ClaimReported, Event
-from registry.events.values import Amount, Classifications, Localized, Source
+from registry.events.values import Amount, Classifications, Localized, Source, is_language_tag
 from registry.i18n import DEFAULT_LANGUAGE, LANGUAGES
 from registry.web.forms.structure import AMOUNT_PARTS, StructField, nested_struct, repeated_struct, struct_fields
 from registry.web.numbers import figures
@@ -146,9 +146,20 @@ class _FormParser:
         if struct := repeated_struct(field.type):
             return [self._struct(f"{pointer}/{row}", struct) for row in filled_rows(pointer, self.typed)]
         if field.type is Localized:
+            self._check_further_language(pointer)
             return {tag: self.typed[f"{pointer}/{tag}"].strip() for tag in typed_languages(pointer, self.typed)} or None
         text = self.typed.get(pointer, "").strip()
         return _plain(field.type, text) if text else None
+
+    def _check_further_language(self, pointer: str) -> None:
+        """Refuse a text whose language is missing or is not one (`with_further_languages` has taken the others)."""
+        tag, text = (self.typed.get(f"{pointer}/{end}", "").strip() for end in (FURTHER_LANGUAGE, FURTHER_TEXT))
+        if not text and not tag:
+            return
+        known = self.typed.get(f"{pointer}/{canonical_case(tag)}", "").strip()
+        code = "further_text" if not text else "language_twice" if known else "language_tag"
+        end = FURTHER_LANGUAGE if text else FURTHER_TEXT
+        self.parsed.field_errors.append(FieldError(f"/{pointer}/{end}", code))
 
     def _struct(self, pointer: str, struct: type[Struct]) -> dict[str, Any]:
         fields = struct_fields(struct)
@@ -207,10 +218,45 @@ def filled_rows(pointer: str, typed: Mapping[str, str]) -> list[int]:
     return sorted({int(row) for row in tails if re.fullmatch(r"[0-9]{1,2}", row)})
 
 
+FURTHER_LANGUAGE, FURTHER_TEXT = "+language", "+text"
+"""What the names of the two fields end with that take a text in one more language."""
+
+
+def with_further_languages(typed: Mapping[str, str]) -> dict[str, str]:
+    """The text of each field, where a text in one more language has become one of its language.
+
+    The two fields stay as they were typed where the language is not a tag or has another text, or where one is empty.
+    """
+    fields = dict(typed)
+    for name in typed:
+        pointer, _, end = name.rpartition("/")
+        if end != FURTHER_LANGUAGE:
+            continue
+        tag, text = canonical_case(typed[name].strip()), typed.get(f"{pointer}/{FURTHER_TEXT}", "").strip()
+        known = typed.get(f"{pointer}/{tag}", "").strip()
+        if text and is_language_tag(tag) and known in ("", text):
+            del fields[name], fields[f"{pointer}/{FURTHER_TEXT}"]
+            fields[f"{pointer}/{tag}"] = text
+    return fields
+
+
+def canonical_case(tag: str) -> str:
+    """A language tag in the case that RFC 5646 recommends (section 2.1.1)."""
+    first, *others = tag.replace("_", "-").split("-")
+    cased, is_extension = [first.lower()], False
+    for part in others:
+        is_extension = is_extension or len(part) == 1
+        if is_extension or len(part) not in (2, 4) or part[0].isdigit():
+            cased.append(part.lower())
+        else:
+            cased.append(part.upper() if len(part) == 2 else part.title())
+    return "-".join(cased)
+
+
 def typed_languages(pointer: str, typed: Mapping[str, str]) -> list[str]:
     """The languages of a text that a form has."""
     named = ((name.removeprefix(f"{pointer}/"), text) for name, text in typed.items() if name.startswith(f"{pointer}/"))
-    return [language for language, text in named if text.strip()]
+    return [language for language, text in named if text.strip() and language not in (FURTHER_LANGUAGE, FURTHER_TEXT)]
 
 
 def _plain(core: Any, text: str) -> Any:
