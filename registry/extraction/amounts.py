@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 from msgspec import Struct
 
@@ -22,20 +23,24 @@ class FoundAmount(Struct, frozen=True):
 # Bounded, never given back in part (`++`) and read in one way only: a text of sixty characters would otherwise hold the
 # interpreter, and so the service, for hours (tests/extraction/test_time.py).
 _NUMBER = r"[0-9][0-9.,]{0,30}+"
-_SCALE = rf"(?:[천백십]*+[조억만]++(?:\s?{_NUMBER})?|[천백십]++(?![조억만]))"
-_KOREAN = rf"{_NUMBER}(?:\s?{_SCALE}){{0,12}}\s?여?\s?"
-# Not within a run of digits and commas.
-_START = r"(?<![0-9])(?<![0-9][.,])"
+_SCALE = rf"(?:[천백십]*+[조억만]++(?:\s?{_NUMBER})?|[천백십]++(?![조억만])(?:{_NUMBER})?+)"
+# Not within a run of digits and commas, nor in a Korean numeral: "천35억" is no 35억.
+_START = r"(?<![0-9천백십])(?<![0-9][.,])"
+# Broadcasters write 천, 백 and 십 without a digit before them: "천35억 원", "백억 원". "수천억" is no amount.
+_HANGUL_START = rf"(?<![0-9가-힣])[천백십]++(?:\s?{_NUMBER})?+(?=\s?[천백십]*+[조억])"
+_KOREAN = rf"(?:{_START}{_NUMBER}|{_HANGUL_START})(?:\s?{_SCALE}){{0,12}}\s?여?\s?"
 _FIGURE = re.compile(
     rf"""
     (?:US\$|U\.S\.\ ?\$|[A-Z]{{1,2}}\$|[$₩€£¥]|\b(?:USD|KRW|EUR|JPY|GBP|CNY)\ ?)\ ?{_NUMBER}
         (?:[\ -]?(?:thousand|million|billion|trillion|mln|bln|trn|mn|bn|tn|[kmbt]\b))?
     | {_START}{_NUMBER}[\ -]?(?:thousand|million|billion|trillion)[\ -]
         (?:South\ Korean\ won|Korean\ won|won|U\.?S\.?\ dollars|US\ dollars|dollars|euros?|yen|yuan|pounds\ sterling)
-    | {_START}{_KOREAN}(?:미국\ 달러|미\ 달러|달러|유로|엔|위안|파운드|원)
+    | {_KOREAN}(?:미국\ 달러|미\ 달러|달러|유로|엔|위안|파운드|원)
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+# The Korean press leaves out 원 before an act: "260억을 투자해".
+_BARE_WON = re.compile(rf"{_KOREAN}(?<=[조억만여 ])(?=(?:을|를) (?:투자|투입|들여|출자))")
 _PARENTHESES = re.compile(r" ?\([^()]{2,60}\)")
 
 
@@ -49,6 +54,9 @@ def find_amounts(sentence: str) -> Iterator[FoundAmount]:
         if found is not None:
             behind = found.end
             yield found
+    for match in _BARE_WON.finditer(sentence):
+        with suppress(AmountParseError):
+            yield FoundAmount(match.start(), match.end(), parse(f"{match[0].strip()}원"))
 
 
 def _longest(sentence: str, start: int, end: int, behind: int) -> FoundAmount | None:

@@ -64,12 +64,12 @@ _COMMON = re.compile(
     r"(?:^.{0,3})(?:산업|기술)|국내|한국|미국|중국|일본|이들|이번|이곳|"
     r"여기|이를|양사|양측|우리|올해|내년|지난해|"
     r"그는|이는|것|수|등|명|개사|곳|행사|데이터|기관|위원회|부지|생산|고용|인력|비용|금액|효과|"
-    r"모두|각각|또|하|들|에서|부문|으로|에는|에|으로서)$"
+    r"의원|군수|구청장|모두|각각|또|하|들|에서|부문|으로|에는|에|으로서)$"
 )
 _ACTS = re.compile(
     r"투자(?:해|하|한|할|를|와|키로|에 나)|공사에 착수|원(?:을|씩)?$|들여|투입|"
     r"(?:공장|센터|시설|라인)(?:을|를) [가-힣 ]{0,12}(?:짓|"
-    r"신설|증설|구축|건립|건설|설립)|착공|신설|증설"
+    r"신설|증설|구축|건립|건설|설립|이전|옮)|착공|신설|증설"
 )
 
 # The subject of an English sentence that invests: "Tyson Foods, one of …, has opened a $300 million …".
@@ -88,7 +88,8 @@ _ENGLISH_SUBJECT = re.compile(
     r"(?=(?:,[^,]{3,90},(?: in [^,]{2,30},)?|, (?:an?|the|one) .{3,150}?,)? "
     r"(?:(?:also|has|have|officially|recently|reportedly|currently|now|today|yesterday|formally|selected|is|are|"
     r"significantly) )*"
-    r"(?:announced|announces|will (?:invest|build|open|spend|construct|expand|create|establish|locate)|investing|"
+    r"(?:announced|announces|(?:increas|add|rais|boost|doubl)ing|investing|"
+    r"will (?:invest|build|open|spend|construct|expand|create|establish|locate)|"
     r"building|constructing|planning|expanding|in the midst|broken ground|increased|raised|"
     r"plans? to|opened|selected|invested|broke ground|committed|"
     r"pledged|unveiled|signed|to invest|said it))"
@@ -121,11 +122,11 @@ class OrganizationFinder:
         names = sorted(self._slugs, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(_bounded, names))) if names else None
 
-    def find(self, sentence: str) -> list[FoundOrganization]:
-        """The organizations of a sentence in its order, each once."""
+    def find(self, sentence: str, context: str = "") -> list[FoundOrganization]:
+        """The organizations of a sentence, or of a clause of the sentence `context`, in its order, each once."""
         found = [*self._known(sentence), *_introduced(sentence), *_english(sentence), *_english_subject(sentence)]
         if not any(one.part == "subject" for one in found):
-            found += _korean_subject(sentence) or _signatories(sentence)
+            found += _korean_subject(sentence, context) or _signatories(sentence)
         found.sort(key=lambda one: (one.start, not one.is_known, one.start - one.end, one.part != "subject"))
         kept: list[FoundOrganization] = []
         for one in found:
@@ -171,17 +172,23 @@ def _own_words(words: str, count: int) -> str:
     return words
 
 
-def _korean_subject(sentence: str) -> list[FoundOrganization]:
+def _korean_subject(sentence: str, context: str) -> list[FoundOrganization]:
     """The subjects of a clause that invests, if the registry does not know them.
 
-    The slug of each is its name in Latin letters.
+    The slug of each is its name in Latin letters. Where only another clause of the sentence `context` invests, the
+    subject is one that is marked as a company: "㈜조은산업은 공장을 옮기기로 하고, 135억 원을 투자한다".
     """
-    if not _ACTS.search(sentence):
+    acts = _ACTS.search(sentence) is not None
+    if not acts and not _ACTS.search(context):
         return []
     for match in _KOREAN_SUBJECT.finditer(sentence):
         name = match[1]
         is_marked = not match[0].startswith(name) or "㈜" in match[0] or _is_proper(name, sentence[: match.start()])
+        if not acts and not ("㈜" in match[0] or not match[0].startswith(name)):
+            continue
         if not is_marked and (_is_verb(name) or _COMMON.search(name) or _PUBLIC_BODY.fullmatch(name)):
+            continue
+        if _PROVINCE.match(sentence, match.start(1)):
             continue
         # "LG화학과 절강화유코발트는": both invest, and the first one leads.
         first = _BESIDE.search(sentence[: match.start()])
@@ -220,6 +227,9 @@ _PUBLIC_BODY = re.compile(
     r"(?:[가-힣]{1,8}(?:[도시군구청부]|공사|공단|자치도|광역시|특별시|위원회|의회|자유구역청)|도|시|군|구)"
 )
 
+# "전라북도" is no 전라북 with the particle 도.
+_PROVINCE = re.compile(r"(?:경기|강원|충청[남북]|전라[남북]|경상[남북]|제주|충[남북]|전[남북]|경[남북])도(?= )")
+
 # A company that is marked as one: ㈜가나다, 가나다㈜.
 _MARKED = re.compile(
     r"(?:㈜|\(주\)) ?([가-힣A-Za-z0-9&]{2,20}?)(?=[·ㆍ,) ]|와|과|$)|([가-힣A-Za-z0-9&]{2,20})(?:㈜|\(주\))"
@@ -248,7 +258,7 @@ _SEVERAL = re.compile(r"[0-9]+ ?개 ?(?:사|기업|업체)")
 
 def _is_verb(word: str) -> bool:
     """Whether a word before 은/는/이/가 is a verb or a number, not a name."""
-    return re.fullmatch(r"[0-9].*|.*(?:하|되|있|없|않|던|된|한|할|될|인|및)", word) is not None
+    return re.fullmatch(r"[0-9].*|.*(?:하|되|있|없|않|던|된|한|할|될|인|및|들어서|나서|이르|따르)", word) is not None
 
 
 def _english_subject(sentence: str) -> Iterable[FoundOrganization]:

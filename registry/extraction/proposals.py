@@ -81,6 +81,12 @@ class _Reading(Struct):
 _SEVERAL_COMPANIES = re.compile(r"[0-9]+ ?개 ?(?:사|기업|업체)|총 .{0,20}유치|\bcompanies\b|\binvestments\b")
 
 
+# The amount of such a clause is of all of them together, and not of the company that was named last.
+_SUM_OF_SEVERAL = re.compile(
+    r"[0-9]+ ?개 ?(?:사|기업|업체)(?:는|은|가|이|의|로부터)?(?=[ ,])|총 .{0,20}유치|\bcombined investments?\b"
+)
+
+
 class _Draft(Struct):
     """A deal in the making."""
 
@@ -114,7 +120,7 @@ def extract(article: Article, known: Iterable[KnownOrganization]) -> list[Propos
     for sentence in sentences(article.text):
         for clause in clauses(sentence.text):
             stop_if_left()
-            found = finder.find(clause), list(find_amounts(clause)), find_places(clause), cues_of(clause)
+            found = finder.find(clause, sentence.text), list(find_amounts(clause)), find_places(clause), cues_of(clause)
             reading = _Reading(sentence, clause, *found)
             before = len(drafts)
             _assign(reading, drafts)
@@ -134,6 +140,8 @@ def _assign(reading: _Reading, drafts: list[_Draft]) -> None:
     if cues.is_commentary and not reading.amounts:
         return
     if lead is None:
+        if _SUM_OF_SEVERAL.search(reading.clause):
+            return
         last = drafts[-1] if drafts else None
         is_near = last is not None and reading.sentence.paragraph - last.readings[-1].sentence.paragraph <= 1
         if last is not None and is_near and (cues.goes_back or reading.is_substantial):

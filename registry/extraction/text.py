@@ -43,8 +43,11 @@ def language_of(text: str) -> ArticleLanguage:
     return "ko" if hangul * 5 >= letters else "en"
 
 
-# A Korean sentence may tell of several companies, a clause each: "… 고용하고, 에이티테크는 …", "… 원을, 가온누리는 …".
-_CLAUSE_END = re.compile(r"(?<=[가-힣](?:고|며)),\s|(?<=원을),\s")
+# A Korean sentence may tell of several companies, a clause each: "… 고용하고, 에이티테크는 …", "… 원을, 가온누리는 …",
+# "한빛이 843억 원, 가온누리가 500억 원의 투자를 결정했다".
+_CLAUSE_END = re.compile(
+    r"(?<=[가-힣](?:고|며)),\s|(?<=원을),\s|(?<=원),\s(?=[가-힣A-Z][가-힣A-Za-z0-9&]{1,19}[은는이가] [^,]{0,40}원)"
+)
 
 
 def clauses(sentence: str) -> list[str]:

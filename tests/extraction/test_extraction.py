@@ -62,6 +62,11 @@ def test_language_follows_from_the_letters() -> None:
             "will invest up to $35 billion and €2bn",
             [("USD", "35000000000", "up_to", None), ("EUR", "2000000000", None, None)],
         ),
+        ("천35억 원을 들여", [("KRW", "103500000000", None, None)]),
+        ("백억 원과 6백80억 원", [("KRW", "10000000000", None, None), ("KRW", "68000000000", None, None)]),
+        ("천억여 원을 투자한다", [("KRW", "100000000000", "more_than", None)]),
+        ("수천억 원을 들여", []),
+        ("260억을 투자해 26억을 받았다", [("KRW", "26000000000", None, None)]),
         ("around 7 trillion won", [("KRW", "7000000000000", "about", None)]),
         ("600개 기업과 30만㎡ 부지", []),
     ],
@@ -189,6 +194,26 @@ def test_text_without_sentences_is_read_in_short_ones() -> None:
         ("주물 제조업체인 바다산업은 밀양에 280억원을 투자한다.", {"바다산업": "28000000000"}),
         ("바다전지(대표 김가나)는 의령에 공장을 신설한다. 1230억원을 투자한다.", {"바다전지": "123000000000"}),
         ("첨단산업은 성장한다. 반도체 공장은 3조원을 투자해 짓는다.", {}),
+        # What the company is said to do stands in the next clause.
+        (
+            "장비 업체인 ㈜바다기계는 아산에 공장을 두기로 하고, 총 135억원을 투자한다.",
+            {"바다기계": "13500000000"},
+        ),
+        # The amount of several companies together is of none of them.
+        (
+            "바다전지는 밀양에 70억원을 투자한다. 12개 기업은 도내에 2,674억 원을 투자한다.",
+            {"바다전지": "7000000000"},
+        ),
+        # Each amount is of its company, and a province is no company.
+        (
+            "전라북도 완주에 바다코레스가 843억 원, 해솔코리아가 500억 원의 신규투자를 결정했다.",
+            {"바다코레스": "84300000000", "해솔코리아": "50000000000"},
+        ),
+        (
+            "바다전지가 조지아주에 43억달러를 투자한다. 의원은 공장이 들어서는 곳에 43억 달러를 투자한다고 했다.",
+            {"바다전지": "4300000000"},
+        ),
+        ("Sea Motors is increasing its investment in Nevada, adding $3.6 billion.", {"Sea Motors": "3600000000"}),
         # Joint investors: the first one leads.
         ("바다화학과 해솔코발트는 2028년까지 1조원을 투자해 공장을 짓는다.", {"바다화학": "1000000000000"}),
         ("Sea Foods (SF) is reportedly planning a $750 million plant in Ohio.", {"Sea Foods": "750000000"}),
