@@ -6,8 +6,8 @@ day; the sums by set are few, and each is added to its days.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -182,7 +182,10 @@ class _Pass:
 
     def amounts(self, weight: str) -> list[TierAmounts]:
         """The amounts of each day."""
-        self._choose()
+        with self._choosing():
+            return self._amounts(weight)
+
+    def _amounts(self, weight: str) -> list[TierAmounts]:
         related, examined = self._examined()
         sums = [[0] * (len(TIERS) + 1) for _ in self.days]
         for days, *added in self._sums(examined):
@@ -221,20 +224,30 @@ class _Pass:
 
         return self.kept.value(("trend", held.reset, asked), make)
 
-    def _choose(self) -> None:
-        """Put the selected deals, each with the days on which it is, into a table; not if all are selected."""
+    @contextmanager
+    def _choosing(self) -> Iterator[None]:
+        """The selected deals, each with the set of the days on which it is, as a view; none if all are selected."""
         if self.selection.is_all:
+            yield
             return
-        run(self.cursor, "CREATE OR REPLACE TEMP TABLE found (deal VARCHAR, bit BIGINT)", {})
-        for number, day in enumerate(self.days):
-            point = replace(self.point, day=day)
-            if self.selection.search is not None:
-                keep_deals(self.cursor, point, self.selection.search)
-            statement = _CHOSEN.format(bit=1 << number, conditions=self.selection.conditions(point))
-            parameters = {**point.parameters, **self.selection.parameters}
-            run(self.cursor, f"INSERT INTO found {statement}", parameters)
-        chosen = "CREATE OR REPLACE TEMP TABLE chosen AS SELECT deal, bit_or(bit) AS days FROM found GROUP BY deal"
-        run(self.cursor, chosen, {})
+        if self.selection.search is not None:
+            for day in self.days:
+                keep_deals(self.cursor, replace(self.point, day=day), self.selection.search)
+
+        def select(at: Point, _: Sequence[str]) -> tuple[str, dict[str, Any]]:
+            found = " UNION ALL ".join(
+                # Each day has the parameters of its point, but for the day itself.
+                _CHOSEN.format(bit=1 << number, conditions=self.selection.conditions(replace(at, day=day))).replace(
+                    "$day", f"DATE '{day}'"
+                )
+                for number, day in enumerate(self.days)
+            )
+            statement = f"SELECT deal, bit_or(bit) AS days FROM ({found}) GROUP BY deal"
+            return statement, {**at.parameters, **self.selection.parameters}
+
+        with self.kept.values(self.cursor, self.point, self.selection.kept_as("chosen", self.days), select) as table:
+            run(self.cursor, f"CREATE OR REPLACE TEMP VIEW chosen AS SELECT * FROM {table}", {})
+            yield
 
     def _examined(self) -> tuple[set[str], list[str]]:
         """The deals that relations decide about on one of the days, and all that DuckDB cannot add up."""
