@@ -11,6 +11,7 @@ from registry.demo import lines
 from registry.domain.deal import Deal
 from registry.domain.items import ListItem
 from registry.web.deals import other_lists
+from registry.web.i18n import DOT
 from tests.api.announcements import announced, registered
 from tests.api.conftest import Service
 from tests.web.html import main_of, text_of
@@ -213,6 +214,8 @@ async def test_history_states_no_publication_where_no_source_has_a_date(demo_rea
     identifier = await meta_of("/organizations/amazon-web-services", "Wikidata")
     assert identifier.startswith("effective 11 Oct 2023 · recorded 16 Jun 2025")
     assert (await meta_of("/deals/microsoft-kt", "Pledge")).startswith("recorded 30 Oct 2025")
+    claim = await meta_of("/deals/microsoft-kt", f"Pledge{DOT}Amount:")
+    assert claim.startswith("effective 10 Oct 2024 · published 29 Oct 2025")
     assert "published 12 Oct 2023" in await meta_of("/organizations/amazon-web-services", "AWS")
 
 
