@@ -12,6 +12,7 @@ from registry.extraction.cues import cues_of
 from registry.extraction.names import OrganizationFinder
 from registry.extraction.places import find_places
 from registry.extraction.text import MAX_SENTENCE
+from tests.conftest import drill
 
 PIECES = [
     "십조", "십", "천백", "조", "1조", "1십", "조 ", "1", "1,", "1,1", "1.", "$1", "1 ", "1 조 ", "A", "Aa ", "A.",
@@ -24,7 +25,7 @@ SECONDS = 3.0
 
 
 @pytest.mark.parametrize("piece", PIECES)
-@pytest.mark.parametrize("begin", ["", "1", "$1", "A"])
+@pytest.mark.parametrize("begin", ["", "1", drill("$1"), drill("A")])
 def test_longest_sentence_of_a_repeated_piece_is_read_soon(piece: str, begin: str) -> None:
     for end in ("", "x", "원"):
         sentence = begin + (piece * MAX_SENTENCE)[: MAX_SENTENCE - len(begin) - 1] + end
