@@ -384,9 +384,9 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
         recorder.commit_listeners.append(observe)
         if tracing is not None:
             recorder.batch_span = tracing.batch_span
-        compiling = asyncio.create_task(asyncio.to_thread(web.compile_templates))
+        preparing = asyncio.create_task(asyncio.to_thread(web.prepare_pages))
         yield
-        await compiling
+        await preparing
     access_log.write()
 
 

@@ -33,12 +33,13 @@ from registry.domain.history import AsOf
 from registry.domain.totals import GROUPINGS, Estimates, Measure, TotalsQuery
 from registry.errors import InvalidParameter
 from registry.events.currencies import Currency
+from registry.infra.threads import answer_apart
 from registry.projections.columnar.lists import Order, PagePlace
 from registry.projections.columnar.selection import Point, Selection
 from registry.queries.deal_conditions import CONDITIONS, similar_of
 from registry.queries.deal_query import DealListQuery
 from registry.queries.portfolio import PortfolioQueries
-from registry.schemas import DealPage, RateSource, RatesResponse, TotalsResponse, encode
+from registry.schemas import DealPage, RateSource, RatesResponse, TotalsResponse, encode, encode_long
 from registry.transparency.evidence import Evidence
 from registry.transparency.proofs import CertifiedStreams
 from registry.transparency.total_state import CertifiedQuery, needs_organizations
@@ -390,4 +391,4 @@ class PortfolioController(Controller):
         following = None
         if body.next is not None:
             following = encode_cursor(await portfolio_queries.point(last), PagePlace(None, body.next))
-        return json_response(encode(replace(body, next=following)))
+        return json_response(await answer_apart(len(body.changes), encode_long, replace(body, next=following)))

@@ -25,7 +25,7 @@ from registry.domain.search_text import Search, tokens
 from registry.domain.totals import Totals, TotalsQuery
 from registry.domain.totals.tiers import TierAmounts
 from registry.events.currencies import Currency
-from registry.infra.own_work import in_thread
+from registry.infra.threads import COMPARED, answer_apart, while_asked
 from registry.projections.columnar import ColumnarCopy, lists, search, timeline
 from registry.projections.columnar import totals as columnar_totals
 from registry.projections.columnar.copy import Question
@@ -354,7 +354,8 @@ class PortfolioQueries:
                 # A few at a time: folding them holds the event loop.
                 names = [f"deal/{deal}" for deal in deals[first : first + STREAMS_PER_READ]]
                 copies += [for_thread(stream) for stream in (await self._streams.load_all(names)).values()]
-            more = await in_thread(changes_of, copies, resolved[0].as_of, resolved[1].as_of)
+            size = COMPARED * sum(stream.version for stream in copies)
+            more = await answer_apart(size, changes_of, copies, resolved[0].as_of, resolved[1].as_of)
             changes += more
             found += len({change.deal for change in more})
             looked += len(deals)
@@ -387,14 +388,18 @@ class PortfolioQueries:
             point = await self.point(as_of)
             totals = await self.totals(point, await selection(point), TotalsQuery(lines=0), await self.rates(as_of))
             sums.append(totals.overall.columns)
+
+        def summaries() -> list[DealChangeSummary]:
+            return [
+                DealChangeSummary(**summary_fields(change), deal=change.deal, title=convert_any(change.title))
+                for change in while_asked(page.changes)
+            ]
+
         return PortfolioComparison(
             from_=requested_point(start, (await self.resolve(start)).effective_on),
             to=requested_point(end, (await self.resolve(end)).effective_on),
             position=page.position,
-            changes=[
-                DealChangeSummary(**summary_fields(change), deal=change.deal, title=convert_any(change.title))
-                for change in page.changes
-            ],
+            changes=await answer_apart(len(page.changes), summaries),
             totals=ComparedTotals(from_=sums[0], to=sums[1]),
             next=page.next,
         )

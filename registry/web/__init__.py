@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from registry.api.routes import Routes
-from registry.web import assets
+from registry.web import assets, maps
 from registry.web.articles.controller import ArticleController, suggest_names
 from registry.web.chart_pages import ChartPages
 from registry.web.comparison import ComparisonPages
@@ -68,4 +68,11 @@ def create_router() -> Routes:
     )
 
 
-__all__ = ["APPLICATION_HANDLERS", "compile_templates", "create_router", "page_before_routes"]
+def prepare_pages() -> None:
+    """Make what the first pages would hold the event loop for: compiled templates, and the outlines of maps."""
+    compile_templates()
+    maps.korea()
+    maps.world()
+
+
+__all__ = ["APPLICATION_HANDLERS", "create_router", "page_before_routes", "prepare_pages"]

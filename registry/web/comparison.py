@@ -22,7 +22,7 @@ from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream
 from registry.domain.totals import TotalsColumn, TotalsQuery
-from registry.infra.threads import answer_apart, while_asked
+from registry.infra.threads import COMPARED, answer_apart, while_asked
 from registry.projections.columnar.lists import PagePlace
 from registry.queries.deal_changes import DealChange
 from registry.queries.deals import DealQueries
@@ -108,7 +108,7 @@ class ComparisonPages(Controller):
                     ),
                 )
 
-            return await answer_apart(view.stream.version, compared)
+            return await answer_apart(COMPARED * view.stream.version, compared)
 
         return await cached_page(page, make)
 
@@ -136,7 +136,7 @@ class ComparisonPages(Controller):
             ]
             return csv_response(f"{deal}-compare.csv", ("kind", "field", "before", "after", "causes"), rows)
 
-        return await answer_apart(view.stream.version, table)
+        return await answer_apart(COMPARED * view.stream.version, table)
 
     @route("/compare", http_method=READ)
     async def compare_portfolio(
@@ -200,38 +200,43 @@ class ComparisonPages(Controller):
             ]
             names |= {f"deal/{slug}": texts.localized(title, slug) for slug, title in titles.items()}
             within = await names_within(streams, page.language, by_deal)
-            return render.render(
-                page,
-                "compare_portfolio.html",
-                start=start,
-                end=end,
-                next=following,
-                changes_by_deal=by_deal,
-                titles=titles,
-                rows=rows,
-                totals=compared_columns(*(one.overall.columns for one in totals)),
-                filters=filters,
-                facets=facets_of(facets, filters, formatter, names),
-                is_part=is_part,
-                counts=line_counts(changes),
-                is_of_claims=is_of_claims,
-                point_parameters=point_parameters(start, end),
-                claim_lines=partial(claim_lines, formatter),
-                names=names,
-                names_of={slug: names | within.get(slug, {}) for slug in by_deal},
-                recording_times=await latest_recording_times(page, log_queries),
-                data_url=page.data("/v1/compare", **point_parameters(start, end), **filters),
-                csv_url=f"/compare.csv?{urlencode({**point_parameters(start, end), **filters})}",
-                cite=cite_comparison(
+            recording_times = await latest_recording_times(page, log_queries)
+
+            def rendered() -> Rendered:
+                return render.render(
                     page,
-                    texts.gettext(N_("all deals")),
-                    page.position,
-                    start,
-                    end,
-                    is_list=True,
-                    certified=deal_selection.query.given(),
-                ),
-            )
+                    "compare_portfolio.html",
+                    start=start,
+                    end=end,
+                    next=following,
+                    changes_by_deal=by_deal,
+                    titles=titles,
+                    rows=rows,
+                    totals=compared_columns(*(one.overall.columns for one in totals)),
+                    filters=filters,
+                    facets=facets_of(facets, filters, formatter, names),
+                    is_part=is_part,
+                    counts=line_counts(changes),
+                    is_of_claims=is_of_claims,
+                    point_parameters=point_parameters(start, end),
+                    claim_lines=partial(claim_lines, formatter),
+                    names=names,
+                    names_of={slug: names | within.get(slug, {}) for slug in by_deal},
+                    recording_times=recording_times,
+                    data_url=page.data("/v1/compare", **point_parameters(start, end), **filters),
+                    csv_url=f"/compare.csv?{urlencode({**point_parameters(start, end), **filters})}",
+                    cite=cite_comparison(
+                        page,
+                        texts.gettext(N_("all deals")),
+                        page.position,
+                        start,
+                        end,
+                        is_list=True,
+                        certified=deal_selection.query.given(),
+                    ),
+                )
+
+            return await answer_apart(len(changes), rendered)
 
         return await cached_page(page, make)
 
@@ -299,7 +304,7 @@ def point_parameters(start: AsOf, end: AsOf) -> dict[str, str]:
 def compare_points(stream: FoldedStream[Deal], start: AsOf, end: AsOf, today: date) -> Comparison[Deal]:
     """A deal compared at two points; a point without an effective date is at today's."""
     first, second = (replace(point, effective_on=point.effective_on or today) for point in (start, end))
-    return compare(stream.events, first, second, DEALS)
+    return compare(stream.events, first, second, DEALS, while_asked)
 
 
 def first_point(stream: FoldedStream[Deal]) -> AsOf:

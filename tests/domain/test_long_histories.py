@@ -14,6 +14,7 @@ import pytest
 
 from registry.domain.audit.change_points import change_points
 from registry.domain.audit.comparison import compare
+from registry.domain.audit.portfolio_changes import portfolio_changes
 from registry.domain.calendar import Calendar
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf
@@ -116,3 +117,13 @@ def test_cost_of_an_event_does_not_grow_with_the_history(question: str, history:
     ask(short)  # What is made once, such as the types of items.
     growth = instructions(lambda: ask(long)) / instructions(lambda: ask(short))
     assert growth < 8, "a cost that grows with the square grows 16 times"
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+def test_cost_of_the_meaning_of_a_change_does_not_grow_with_the_history(history: Callable[[int], LogBuilder]) -> None:
+    short, long = (
+        compare(history(count).events, AsOf(position=EVENTS // 4), AsOf(), DEALS) for count in (EVENTS, 4 * EVENTS)
+    )
+    portfolio_changes(short)
+    growth = instructions(lambda: portfolio_changes(long)) / instructions(lambda: portfolio_changes(short))
+    assert growth < 10, "a cost that grows with the square grows 16 times and more"

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextvars import copy_context
+from datetime import date
+from typing import Any
 
 import pytest
 
-from registry.infra.threads import LONG, Left, answer_apart, stop_if_left
+from registry.domain.audit.comparison import compare
+from registry.domain.fold import DEALS
+from registry.domain.history import AsOf, FoldedStream
+from registry.events.types import PledgeAnnounced
+from registry.infra import threads
+from registry.infra.threads import LONG, Left, answer_apart, stop_if_left, while_asked
+from registry.queries.deal_changes import changes_of
+from registry.web.comparison import compare_points
 from tests.conftest import PATIENCE
+from tests.domain.builders import LogBuilder, usd
 
 
 async def test_answer_ends_when_its_request_does() -> None:
@@ -34,6 +45,30 @@ async def test_answer_ends_when_its_request_does() -> None:
     assert await asyncio.to_thread(ended.wait, PATIENCE)
     async with asyncio.timeout(PATIENCE):
         assert await answer_apart(LONG, threading.current_thread) is not threading.main_thread()
+
+
+TODAY = date(2024, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda events, points: changes_of([FoldedStream("long", DEALS, events)], points[0], points[1]),
+        lambda events, points: compare(events, points[0], points[1], DEALS, while_asked),
+        lambda events, points: compare_points(FoldedStream("long", DEALS, events), points[0], points[1], TODAY),
+    ],
+    ids=["all deals", "one deal", "page"],
+)
+def test_comparison_ends_when_its_request_does(ask: Any) -> None:
+    log = LogBuilder()
+    log.record(PledgeAnnounced(pledge="total", amount=usd("5")), "2024-06-01")
+    points = AsOf(effective_on=date(2024, 1, 1)), AsOf(effective_on=date(2025, 1, 1))
+    left, context = threading.Event(), copy_context()
+    context.run(threads._left.set, left)
+    assert context.run(ask, log.events, points)
+    left.set()
+    with pytest.raises(Left):
+        context.run(ask, log.events, points)
 
 
 async def test_work_on_few_items_stays_where_it_is() -> None:

@@ -9,11 +9,11 @@ hence its length.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from functools import cached_property
 from itertools import chain
-from typing import Any, Generic, Literal, TypeVar, assert_never
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, assert_never
 from uuid import UUID
 
 from msgspec import Struct
@@ -85,7 +85,11 @@ class Comparison(Struct, Generic[S], frozen=True, kw_only=True):
     merged_into: Change | None = None
 
 
-def compare(events: Sequence[Recorded], start: AsOf, end: AsOf, rules: Rules[S]) -> Comparison[S]:
+Taken: TypeAlias = Callable[[Iterable[Any]], Iterable[Any]]
+"""Passes the items of long work on one by one, such as `infra.threads.while_asked`."""
+
+
+def compare(events: Sequence[Recorded], start: AsOf, end: AsOf, rules: Rules[S], taken: Taken = iter) -> Comparison[S]:
     """What changed in a stream from one point to another.
 
     - `world`: an event took effect or was published in between, or was recorded in between and belongs to that time.
@@ -94,21 +98,27 @@ def compare(events: Sequence[Recorded], start: AsOf, end: AsOf, rules: Rules[S])
     - `record`: a correction or a void, and what was recorded again after a void.
     - `source`: a claim was reported or retracted, another claim is preferred, or a source observed the stage for the
       first time. A later observation of another stage is a change of the world.
+
+    `taken` passes the steps on, and may end the comparison.
     """
     slug = events[0].slug if events else ""
     a, b = state_as_of(slug, events, start, rules), state_as_of(slug, events, end, rules)
-    return compare_states(events, (start, a), (end, b), rules)
+    return compare_states(events, (start, a), (end, b), rules, taken)
 
 
 def compare_states(
-    events: Sequence[Recorded], start: tuple[AsOf, StateAsOf[S]], end: tuple[AsOf, StateAsOf[S]], rules: Rules[S]
+    events: Sequence[Recorded],
+    start: tuple[AsOf, StateAsOf[S]],
+    end: tuple[AsOf, StateAsOf[S]],
+    rules: Rules[S],
+    taken: Taken = iter,
 ) -> Comparison[S]:
     """The same for a caller that has the stream as of the two points."""
     (_, a), (_, b) = start, end
     if a.version > b.version:
-        return _reverse(compare_states(events, end, start, rules))
+        return _reverse(compare_states(events, end, start, rules, taken))
     builder = _DiffBuilder(a, b, rules)
-    for step in _StepSequence(events, start, end).in_order():
+    for step in taken(_StepSequence(events, start, end).in_order()):
         builder.take(step)
     return Comparison(
         before=a.state,

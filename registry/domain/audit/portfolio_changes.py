@@ -8,13 +8,12 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from registry.domain.audit.comparison import AttributedChange, Comparison, appearance, compare_states
+from registry.domain.audit.comparison import AttributedChange, Comparison, Taken, appearance, compare_states
 from registry.domain.audit.diff import STATES
 from registry.domain.audit.labels import Kind, claim_changes
-from registry.domain.deal import Deal, PledgeState
+from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream
-from registry.domain.items import find_item
 from registry.domain.stages import StageState
 from registry.events.edtf import last_day
 from registry.events.values import Amount, Stage
@@ -73,17 +72,51 @@ def portfolio_changes(comparison: Comparison[S]) -> list[PortfolioChange]:
         if known is None:
             return []
         return [PortfolioChange("appeared" if comparison.after is not None else "vanished", known.kind, known.causes)]
+    sides = _Sides(comparison)
     changes: list[PortfolioChange] = []
     for change in comparison.changes:
         meant = change.kind, change.causes, change.path, change.before, change.after
-        changes += [PortfolioChange(what, *meant) for what in _meanings(change, comparison)]
+        changes += [PortfolioChange(what, *meant) for what in _meanings(change, sides)]
     return changes
 
 
-def changes_of_deal(stream: FoldedStream[Deal], start: AsOf, end: AsOf) -> tuple[list[PortfolioChange], Deal]:
+class _Side:
+    """What the meanings of changes depend on in the state at one of two points, looked up once for all changes."""
+
+    def __init__(self, state: Any, of_record: set[str]) -> None:
+        self.pledges = {pledge.pledge for pledge in getattr(state, "pledges", ())}
+        # A pledge that the record had by mistake, or lacked, is no amount that the deal had.
+        self.has_amount = any(
+            pledge.amount
+            for pledge in getattr(state, "pledges", ())
+            if pledge.status != "withdrawn" and f"/pledges/{pledge.pledge}/pledge" not in of_record
+        )
+        # Pledges that are declared as parts of others: they add nothing to the whole.
+        deal = getattr(state, "deal", None)
+        relations = getattr(state, "relations", ())
+        self.parts = {r.pledge for r in relations if r.relation == "part_of"}
+        self.parts |= {r.other_pledge for r in relations if r.relation == "includes" and r.deal == deal}
+
+
+class _Sides:
+    """The two points of a comparison, and the pledges whose basis changed in the world."""
+
+    def __init__(self, comparison: Comparison[Any]) -> None:
+        of_record = {change.path for change in comparison.changes if change.kind == "record"}
+        self.before, self.after = (_Side(state, of_record) for state in (comparison.before, comparison.after))
+        self.new_bases = {
+            change.path
+            for change in comparison.changes
+            if change.path.endswith("/amount_basis") and change.kind != "record"
+        }
+
+
+def changes_of_deal(
+    stream: FoldedStream[Deal], start: AsOf, end: AsOf, taken: Taken = iter
+) -> tuple[list[PortfolioChange], Deal]:
     """What happened to a deal between two points, and its state, which has its title.
 
-    Where the deal is known at one of the points only, no other change is looked for.
+    Where the deal is known at one of the points only, no other change is looked for. `taken` may end the comparison.
     """
     a, b = stream.state_as_of(start), stream.state_as_of(end)
     shown = b.state or a.state or stream.state
@@ -92,15 +125,15 @@ def changes_of_deal(stream: FoldedStream[Deal], start: AsOf, end: AsOf) -> tuple
     if a.state is None or b.state is None:
         kind, causes = appearance(stream.events, (start, a), (end, b))
         return [PortfolioChange("appeared" if a.state is None else "vanished", kind, causes)], shown
-    return portfolio_changes(compare_states(stream.events, (start, a), (end, b), DEALS)), shown
+    return portfolio_changes(compare_states(stream.events, (start, a), (end, b), DEALS, taken)), shown
 
 
-def _meanings(change: AttributedChange, comparison: Comparison[S]) -> list[What]:
+def _meanings(change: AttributedChange, sides: _Sides) -> list[What]:
     if change.kind == "record":
         return ["re_recorded" if change.act == "re_recording" else "corrected"]
     if change.kind == "source":
         return _source_meanings(change)
-    what = _movement(change, comparison)
+    what = _movement(change, sides)
     meanings: list[What] = [] if what is None else [what]
     return [*meanings, "learned_late"] if change.kind == "learned_late" else meanings
 
@@ -115,14 +148,14 @@ def _source_meanings(change: AttributedChange) -> list[What]:
     return meanings or ["claimed"]
 
 
-def _movement(change: AttributedChange, comparison: Comparison[S]) -> What | None:
+def _movement(change: AttributedChange, sides: _Sides) -> What | None:
     if change.path == "/stage":
         return "stage_moved" if _stage(change.before) != _stage(change.after) else None
     _, name, *rest = change.path.split("/", 3)
     if name == "pledges" and rest[1] == "amount":
-        return _amount_movement(change, rest[0], comparison)
+        return _amount_movement(change, rest[0], sides)
     if name == "pledges" and rest[1] == "amount_basis":
-        is_kept = all(_pledge(rest[0], state) for state in (comparison.before, comparison.after))
+        is_kept = rest[0] in sides.before.pledges and rest[0] in sides.after.pledges
         return "restated" if is_kept else None
     if name == "pledges" and rest[1] == "status" and "withdrawn" in (change.before, change.after) and change.before:
         return "shrank" if change.after == "withdrawn" else "grew"
@@ -136,43 +169,22 @@ def _stage(stage: StageState | None) -> Stage | None:
     return stage.value if stage else None
 
 
-def _pledge(pledge: str, state: Any) -> PledgeState | None:
-    return find_item(getattr(state, "pledges", ()), "pledge", pledge)
-
-
-def _amount_movement(change: AttributedChange, pledge: str, comparison: Comparison[S]) -> What | None:
+def _amount_movement(change: AttributedChange, pledge: str, sides: _Sides) -> What | None:
     old, new = change.before, change.after
     if old is None or new is None:
-        before, after = comparison.before, comparison.after
-        with_amount, without = (after, before) if old is None else (before, after)
-        known = _pledge(pledge, without) is not None
-        if not known and _is_part(pledge, with_amount):
+        with_amount, without = (sides.after, sides.before) if old is None else (sides.before, sides.after)
+        known = pledge in without.pledges
+        if not known and pledge in with_amount.parts:
             return None
-        # A pledge that the record had by mistake, or lacked, is no amount that the deal had.
-        of_record = {c.path for c in comparison.changes if c.kind == "record"}
-        if not known and any(
-            p.amount
-            for p in getattr(without, "pledges", ())
-            if p.status != "withdrawn" and f"/pledges/{p.pledge}/pledge" not in of_record
-        ):
+        if not known and without.has_amount:
             return "grew" if old is None else "shrank"
         return "stated" if old is None else "unstated"
-    basis = f"/pledges/{pledge}/amount_basis"
-    if any(c.path == basis and c.kind != "record" for c in comparison.changes):
+    if f"/pledges/{pledge}/amount_basis" in sides.new_bases:
         return "restated"
     directions = _bound_directions(old, new)
     if directions in ({1}, {0, 1}):
         return "grew"
     return "shrank" if directions in ({-1}, {0, -1}) else "restated"
-
-
-def _is_part(pledge: str, state: Any) -> bool:
-    """Whether a pledge is declared as part of another: it adds nothing to the whole."""
-    return any(
-        (r.relation == "part_of" and r.pledge == pledge)
-        or (r.relation == "includes" and r.deal == getattr(state, "deal", None) and r.other_pledge == pledge)
-        for r in getattr(state, "relations", ())
-    )
 
 
 def _bound_directions(old: Amount, new: Amount) -> set[int]:
