@@ -22,7 +22,7 @@ from tests.conftest import drill, examples
 # Selected by `make drills`.
 pytestmark = pytest.mark.hypothesis
 
-EXAMPLES = examples(4)
+EXAMPLES = examples(2)
 
 DOCUMENT = openapi_document()
 CONTRACT = schemathesis.openapi.from_dict(DOCUMENT)
