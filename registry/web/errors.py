@@ -31,7 +31,10 @@ TITLES = {
 }
 
 # Titles of errors that the title of their status does not fit, by the error's code.
-_TITLES_BY_CODE = {errors.QueryTooLong.code: N_("This question takes too long")}
+_TITLES_BY_CODE = {
+    errors.QueryTooLong.code: N_("This question takes too long"),
+    CsrfError.code: N_("This form was not accepted"),
+}
 
 # Headers of a problem document that its page has too.
 _KEPT_HEADERS = ("retry-after", "allow")

@@ -113,6 +113,7 @@ async def test_form_of_another_site_or_session_is_refused(editor: httpx.AsyncCli
     ):
         answer = await editor.post(path, data=forged, headers=headers)
         assert answer.status_code == 403, answer.text
+        assert "This form was not accepted" in answer.text
     assert await pages.size() == size
 
 
