@@ -42,25 +42,28 @@ ROWS_PER_READ = 2_000
 
 # The last values of rows, in the order of the rows. They are sorted in their list: an aggregate with an order takes
 # DuckDB twice as long.
-_SORTED = "list_transform(list_sort(list(row({0})) FILTER ({2})), lambda one: one[{1}])"
+_SORTED = "list_transform(list_sort(list(row({0}))), lambda one: one[{1}])"
 
 _LISTS = {
-    "organizations": _SORTED.format("p.joined_on, p.organization", 2, "true"),
-    "roles": _SORTED.format("p.joined_on, p.organization, p.organization || ': ' || p.role", 3, "p.role <> ''"),
-    "shares": _SORTED.format(f"p.joined_on, p.organization, {SHARE}", 3, "p.share IS NOT NULL"),
-    "places": _SORTED.format("p.announced_on, p.site, p.place", 3, "true"),
-    "amounts": _SORTED.format(f"p.announced_on, p.pledge, {AMOUNT}", 3, "true"),
-    "incentives": _SORTED.format(f"p.granted_on, p.incentive, {INCENTIVE}", 3, "true"),
-    "setbacks": _SORTED.format("p.reported_on, p.setback, concat_ws(': ', p.setback, p.kind)", 3, "true"),
+    "parties": f"list_sort(list(row(p.joined_on, p.organization, p.role, {SHARE})))",
+    "places": _SORTED.format("p.announced_on, p.site, p.place", 3),
+    "amounts": _SORTED.format(f"p.announced_on, p.pledge, {AMOUNT}", 3),
+    "incentives": _SORTED.format(f"p.granted_on, p.incentive, {INCENTIVE}", 3),
+    "setbacks": _SORTED.format("p.reported_on, p.setback, concat_ws(': ', p.setback, p.kind)", 3),
 }
 
 _FROM_DEALS = """
   FROM chosen AS d
        LEFT JOIN stage_facts AS s ON s.deal = d.deal AND {s}
-       LEFT JOIN (SELECT p.deal, {organizations} AS organizations, {roles} AS roles, {shares} AS shares
-                    FROM party_facts AS p
-                   WHERE {p} AND {among} AND p.left_on IS NULL
-                   GROUP BY p.deal) AS o ON o.deal = d.deal
+       LEFT JOIN (SELECT deal, list_transform(parties, lambda one: one[2]) AS organizations,
+                         list_transform(list_filter(parties, lambda one: one[3] <> ''),
+                                        lambda one: one[2] || ': ' || one[3]) AS roles,
+                         list_transform(list_filter(parties, lambda one: one[4] IS NOT NULL),
+                                        lambda one: one[4]) AS shares
+                    FROM (SELECT p.deal, {parties} AS parties
+                            FROM party_facts AS p
+                           WHERE {p} AND {among} AND p.left_on IS NULL
+                           GROUP BY p.deal)) AS o ON o.deal = d.deal
        LEFT JOIN (SELECT p.deal, {places} AS places
                     FROM site_facts AS p
                    WHERE {p} AND {among} AND p.status <> 'dropped' AND p.place IS NOT NULL
