@@ -8,11 +8,12 @@ import asyncpg
 import httpx
 import msgspec
 import pytest
+import pytest_asyncio
 
 from registry.web import cache
 from registry.web import organizations as organization_pages
 from tests.api.conftest import Service, cloned, running
-from tests.conftest import Server, drill
+from tests.conftest import PATIENCE, Server, drill
 from tests.web.html import main_of, text_of
 
 ULSAN = "/deals/sk-aws-ulsan"
@@ -49,10 +50,21 @@ def head_of(html: str) -> str:
     return html[: html.index("</head>")]
 
 
-async def test_every_page_is_available_in_both_languages(reader: httpx.AsyncClient) -> None:
+@pytest_asyncio.fixture(scope="module")
+async def every_page(pages: Service) -> dict[tuple[str, str], httpx.Response]:
+    """Each of the pages in each language, requested once for several tests."""
+    async with httpx.AsyncClient(base_url=pages.url, timeout=PATIENCE) as reader:
+        return {
+            (path, language): await reader.get(path, headers={"Accept-Language": language})
+            for path in PAGES
+            for language in ("en", "ko")
+        }
+
+
+async def test_every_page_is_available_in_both_languages(every_page: dict[tuple[str, str], httpx.Response]) -> None:
     for path in PAGES:
         for language in ("en", "ko"):
-            answer = await reader.get(path, headers={"Accept-Language": language})
+            answer = every_page[path, language]
             assert answer.status_code == 200, (path, answer.status_code)
             assert f'<html lang="{language}">' in answer.text
             assert answer.headers["content-type"] == "text/html; charset=utf-8"
@@ -145,22 +157,25 @@ async def test_every_demo_page_with_assets_is_sent_in_under_60_kilobytes(
     assert sizes[largest] + sum(sizes[asset] for asset in assets) < 60_000, largest
 
 
-async def test_pages_have_no_inline_script_or_style(reader: httpx.AsyncClient) -> None:
-    for path in PAGES:
-        answer = await reader.get(path)
+async def test_pages_have_no_inline_script_or_style(
+    pages: Service, every_page: dict[tuple[str, str], httpx.Response]
+) -> None:
+    for (path, _), answer in every_page.items():
         policy = answer.headers["content-security-policy"]
         assert "unsafe" not in policy
         assert "default-src 'none'" in policy
         assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son[a-z]+=|javascript:", answer.text), path
-        own = head_of(answer.text).replace(str(reader.base_url).rstrip("/"), "")
+        own = head_of(answer.text).replace(pages.url, "")
         assert not re.search(r'(?:src|href)="(?:https?:)?//[^"]*"(?=[^>]*>)', own), path
 
 
-async def test_data_pages_offer_a_link_json_and_csv(reader: httpx.AsyncClient) -> None:
+async def test_data_pages_offer_a_link_json_and_csv(
+    reader: httpx.AsyncClient, every_page: dict[tuple[str, str], httpx.Response]
+) -> None:
     for path in PAGES:
         if path in ("/sign-in", "/search"):
             continue
-        html = (await reader.get(path)).text
+        html = every_page[path, "en"].text
         assert "data-copy>Copy link" in html, path
         for name in ("JSON", "CSV"):
             link = re.search(rf'href="([^"]*)">Download {name}', html)
@@ -170,11 +185,11 @@ async def test_data_pages_offer_a_link_json_and_csv(reader: httpx.AsyncClient) -
             assert name.lower() in data.headers["content-type"]
 
 
-async def test_every_page_has_as_of_controls(reader: httpx.AsyncClient) -> None:
+async def test_every_page_has_as_of_controls(every_page: dict[tuple[str, str], httpx.Response]) -> None:
     for path in PAGES:
         if path.startswith("/sign-in"):
             continue
-        html = (await reader.get(path)).text
+        html = every_page[path, "en"].text
         if "compare" in path:
             assert html.count("Effective on") == 2
             continue
