@@ -26,12 +26,12 @@ from registry.web.assets import FOLDER
 from registry.web.cache import cached_page
 from registry.web.charts.timeline import NARROW, TimelineChart, timeline
 from registry.web.citations import cite
-from registry.web.deal_list import DealSelection, deal_selection
+from registry.web.deal_list import DealSelection, deal_selection, listed_deals
 from registry.web.deals import load_deal, mark_text
 from registry.web.format import shown
 from registry.web.i18n import N_
 from registry.web.names import organization_names
-from registry.web.portfolio import listed_deals, overview_trend
+from registry.web.portfolio import overview_trend
 from registry.web.render import Rendered, svg_response
 from registry.web.request import READ, Page, PageRequest
 

@@ -24,6 +24,7 @@ from registry.queries.deal_query import DealListQuery
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import DealListItem
 from registry.web.format import ValueFormatter
+from registry.web.i18n import N_
 from registry.web.request import PageRequest
 
 PAGE_SIZE = 50
@@ -223,6 +224,23 @@ def facet_value(formatter: ValueFormatter, facet: str, value: str, names: Mappin
             return value
         case _:
             return formatter.words.label(facet, value)
+
+
+def filter_texts(formatter: ValueFormatter, selection: DealSelection, names: Mapping[str, str]) -> list[str]:
+    """The filters of a selection by their names and values, the words of a search in quotation marks."""
+    found = [
+        f"{formatter.words.label('facet', name)}: {facet_value(formatter, name, value, names)}"
+        for name, value in sorted(selection.filters.items())
+    ]
+    return [*found, *([f"“{selection.query.q}”"] if selection.query.q else [])]
+
+
+def listed_deals(formatter: ValueFormatter, selection: DealSelection, names: Mapping[str, str]) -> str:
+    """What a page lists, for its citation: all deals, or those that its scope, filters and keyword select."""
+    if not selection.query.given():
+        return formatter.words.gettext(N_("all deals"))
+    found = filter_texts(formatter, selection, names)
+    return formatter.words.translate(N_("deals (%(filters)s)"), filters="; ".join(found))
 
 
 def facets_of(

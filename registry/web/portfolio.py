@@ -39,10 +39,11 @@ from registry.web.deal_list import (
     facet_value,
     facets_of,
     feed_filters,
+    listed_deals,
     shown_values,
 )
 from registry.web.format import ValueFormatter, shown
-from registry.web.i18n import DOT, N_, words
+from registry.web.i18n import DOT, words
 from registry.web.log import names_in_events
 from registry.web.names import organization_names
 from registry.web.render import Rendered
@@ -287,20 +288,6 @@ def added_up(columns: Iterable[TotalsColumn]) -> list[TotalsColumn]:
             pledges=known.pledges + one.pledges,
         )
     return [sums[currency] for currency in sorted(sums)]
-
-
-def listed_deals(formatter: ValueFormatter, selection: DealSelection, names: Mapping[str, str]) -> str:
-    """What the overview lists, for its citation: all deals, or those that its scope, filters and keyword select."""
-    if not selection.query.given():
-        return formatter.words.gettext(N_("all deals"))
-    found = [
-        f"{formatter.words.label('facet', name)}: {facet_value(formatter, name, value, names)}"
-        for name, value in sorted(selection.filters.items())
-    ]
-    return formatter.words.translate(
-        N_("deals (%(filters)s)"),
-        filters="; ".join([*found, *([f"“{selection.query.q}”"] if selection.query.q else [])]),
-    )
 
 
 def scope_name(formatter: ValueFormatter, filters: Mapping[str, str], names: Mapping[str, str]) -> str:

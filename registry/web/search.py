@@ -17,7 +17,7 @@ from registry.queries.portfolio import PortfolioQueries
 from registry.queries.search import SearchQueries
 from registry.schemas import HitKind, SearchedWord, SearchHit, SearchMatch
 from registry.web.cache import cached_page
-from registry.web.citations import cite
+from registry.web.citations import cite, list_certificate
 from registry.web.deal_list import DealTableRow, deal_rows, single_axis
 from registry.web.format import shown
 from registry.web.i18n import N_, Translations
@@ -103,7 +103,15 @@ class SearchPages(Controller):
                 sliders=await current_sliders(page, portfolio_queries, log_queries),
                 data_url=page.data("/v1/search", q=query) if query else None,
                 csv_url=page.data("/v1/export/deals.csv", q=query) if query else None,
-                cite=cite(page, title, page.position, is_list=True) if query else None,
+                cite=cite(
+                    page,
+                    title,
+                    page.position,
+                    is_list=True,
+                    proofs=list_certificate(page, {"q": query}) if counts.get("deal") else (),
+                )
+                if query
+                else None,
             )
 
         return await cached_page(page, make)

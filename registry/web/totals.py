@@ -23,7 +23,7 @@ from registry.web import render
 from registry.web.assets import csv_response
 from registry.web.cache import cached_page
 from registry.web.citations import cite, totals_certificate
-from registry.web.deal_list import DealSelection, deal_selection
+from registry.web.deal_list import DealSelection, deal_selection, filter_texts, listed_deals
 from registry.web.format import shown
 from registry.web.i18n import N_
 from registry.web.names import deal_names, organization_names
@@ -97,12 +97,12 @@ class TotalsPages(Controller):
         streams: NamedDependency[StreamReader],
     ) -> Response[bytes]:
         """How the totals of a list of deals are calculated."""
-        page, filters, query = portfolio_page, deal_selection.filters, totals_query
+        page, filters, query = portfolio_page, deal_selection.query.given(), totals_query
         parameters = {
             "currency": query.currency,
             "group_by": ",".join(query.group_by) or None,
             "rates_of": str(query.rates_of) if query.rates_of is not None else None,
-            **totals_parameters(deal_selection.query.given()),
+            **totals_parameters(filters),
         }
 
         async def make() -> Rendered:
@@ -111,6 +111,9 @@ class TotalsPages(Controller):
             selected = await deal_selection.at(portfolio_queries, point)
             totals = await portfolio_queries.totals(point, selected, query, rates=rates)
             keys = {group.key for group in totals.groups if group.key and query.group_by[:1] == ("organization",)}
+            keys |= {filters["organization"]} if "organization" in filters else set()
+            names = await organization_names(organization_queries, page.language, keys)
+            formatter = shown(page.language)
             lines = [line for group in (totals.overall, *totals.groups) for line in group.lines]
             named = {line.deal for line in lines}
             named |= {name.split("/")[0] for line in lines for name in line.because}
@@ -121,11 +124,12 @@ class TotalsPages(Controller):
                 unit=query.currency or "stated",
                 newest_rate=rates.newest(page.times.effective_on) if query.currency is not None else None,
                 filters=filters,
+                filter_texts=filter_texts(formatter, deal_selection, names),
                 groups=GROUPINGS,
                 parts_in_order=parts_in_order,
                 max_rates=MAX_RATES,
                 next=encode_cursor(point, skip=totals.next_group) if totals.next_group is not None else None,
-                names=await organization_names(organization_queries, page.language, keys),
+                names=names,
                 titles=await portfolio_queries.titles(point, named),
                 pledge_names=await deal_names(streams, page.language, named),
                 sliders=await portfolio_sliders(page, portfolio_queries, log_queries, point),
@@ -133,7 +137,9 @@ class TotalsPages(Controller):
                 csv_url=page.alternate_url("/totals.csv"),
                 cite=cite(
                     page,
-                    shown(page.language).words.gettext(N_("totals")),
+                    formatter.words.translate(
+                        N_("totals of %(deals)s"), deals=listed_deals(formatter, deal_selection, names)
+                    ),
                     point.position,
                     is_list=True,
                     proofs=totals_certificate(page, parameters),

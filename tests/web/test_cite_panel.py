@@ -99,6 +99,7 @@ async def test_certificates_of_a_deal_a_total_and_an_event_verify(demo_reader: h
         ("/?region=KR", "Certificate of this list"),
         ("/?organization=sk-group&role=investor", "Certificate of this list"),
         ("/?q=ulsan&currency=USD&amount_min=1000000000", "Certificate of this list"),
+        ("/search?q=ulsan", "Certificate of this list"),
         ("/compare?q=aws&from.effective_on=2025-06-17&to.effective_on=2025-10-31", "Certificate of this comparison"),
         ("/compare?from.effective_on=2025-06-17&to.effective_on=2025-10-31", "Certificate of this comparison"),
         (f"/events/{event}", "Inclusion proof"),
@@ -119,6 +120,11 @@ async def test_totals_of_a_list_have_the_same_answer_and_certificate_from_the_ap
     certificate = (await demo_reader.get(found["Certificate of this total"])).content
     assert json.loads(certificate)["total"]["columns"] == answer["columns"]
     assert verify_bundle(certificate, keys).proves.code == "proves_total"
+    assert "Selected deals" in page.text
+    assert "totals of deals (" in text_of(panel(page.text), "cite-text")
+    # A change of the currency or the grouping keeps the filters.
+    hidden = re.findall(r'<input type="hidden" name="([a-z_]+)" value="([^"]*)">', page.text)
+    assert {f"{name}={value}" for name, value in hidden} >= {one for one in query.split("&") if "unit" not in one}
     listed = {
         row["deal"] for row in (await demo_reader.get(f"/v1/deals?{query.replace('&unit=KRW', '')}")).json()["deals"]
     }
