@@ -7,7 +7,6 @@ deal by a place name, downloads its certificate, which is verified without the s
 from __future__ import annotations
 
 import re
-import sys
 from asyncio import create_subprocess_exec
 from asyncio.subprocess import PIPE
 from pathlib import Path
@@ -20,6 +19,7 @@ from registry.transparency.signing_keys import KeySource
 from registry.web.i18n import words
 from tests.api.conftest import Service
 from tests.conftest import drill
+from tests.preloaded import COMMAND, preloaded
 from tests.web.conftest import Opens, Window
 from tests.web.test_browser import clean, enter, reach
 
@@ -170,7 +170,7 @@ async def verify(service: Service, certificate: bytes, folder: Path) -> None:
     """Verify a certificate by the command, in a process of its own."""
     bundle = folder / "certificate.json"
     bundle.write_bytes(certificate)
-    command = ("-m", "registry", "verify", str(bundle), "--key", str(KeySource.of(service.settings).public_keys))
-    process = await create_subprocess_exec(sys.executable, *command, stdout=PIPE, stderr=PIPE, env={})
+    command = ("verify", str(bundle), "--key", str(KeySource.of(service.settings).public_keys))
+    process = await create_subprocess_exec(COMMAND, *command, stdout=PIPE, stderr=PIPE, env=preloaded())
     _, problem = await process.communicate()
     assert process.returncode == 0, problem.decode()
