@@ -46,6 +46,12 @@ def test_form_has_every_field_of_a_source() -> None:
     assert {f"sources/0/{field.encoded_name}" for field in struct_fields(Source)} <= set(names)
 
 
+def test_hint_of_a_value_is_of_its_event() -> None:
+    hints = {tag: form_fields(EVENT_TYPES[tag])["event/value"].hint for tag in ("metric_reported", "claim_reported")}
+    assert all(hints.values())
+    assert len(set(hints.values())) == 2
+
+
 def test_only_the_first_party_of_a_form_is_required() -> None:
     names = form_fields(EVENT_TYPES["parties_joined"])
     assert [n for n in names if n.endswith("/organization") and names[n].required] == ["event/parties/0/organization"]

@@ -57,8 +57,13 @@ _HINTS = {
     "date": N_("If the source states no day: 2031, 2027-11, 2021-Q3, 2025-07/2025-09, 2029~"),
     "scheme": N_("The register that the identifier comes from, such as ocid or gem"),
     "power_mw": N_("Megawatts, as announced"),
-    "value": N_("The other source’s value, in the format of the field"),
 }
+_VALUE_HINTS = {
+    "claim_reported": N_("The other source’s value, in the format of the field"),
+    "metric_reported": N_("A number without its unit: 1200, 0.5"),
+    "metric_revised": N_("A number without its unit: 1200, 0.5"),
+}
+"""Hints of the field `value`, by the type of the event."""
 _LANGUAGE_HINT = N_("BCP 47 tag: ja, zh-Hant, pt-BR")
 _NEW_ID_HINT = N_("A short name by which later announcements refer to it: lower-case letters, digits and hyphens")
 _KNOWN_ID_HINT = N_("The id that it was announced with")
@@ -230,7 +235,8 @@ class _FormBuilder:
     def _hint(self, field: StructField) -> str:
         if field.name in (*_ITEMS, "claim"):
             return self.here.words.gettext(_NEW_ID_HINT if self._introduces(field) else _KNOWN_ID_HINT)
-        return self.here.words.gettext(_HINTS[field.encoded_name]) if field.encoded_name in _HINTS else ""
+        hint = _VALUE_HINTS.get(self.tag) if field.name == "value" else _HINTS.get(field.encoded_name)
+        return self.here.words.gettext(hint) if hint is not None else ""
 
     def _clear(self, pointer: str, field: StructField) -> dict[str, Any]:
         if not field.clearable or self.correcting:
