@@ -89,10 +89,12 @@ def command(first: str = "") -> typer.Typer:
     # Imported here, where Ctrl-C is already handled.
     import typer
 
+    from registry.cli.help import Root, translate_app
     from registry.cli.options import common_options
 
     app = typer.Typer(
         name="registry",
+        cls=Root,
         help="A registry of investment commitments whose every answer can be dated, explained and proved.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
@@ -102,6 +104,7 @@ def command(first: str = "") -> typer.Typer:
     modules = () if first == "--version" else [COMMANDS[first]] if first in COMMANDS else COMMANDS.values()
     for module in dict.fromkeys(modules):
         importlib.import_module(f"registry.cli.{module}").register(app)
+    translate_app(app)
     return app
 
 

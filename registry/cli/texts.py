@@ -1,6 +1,6 @@
 """Texts of the command, in the language of `--lang` or REGISTRY_LANG.
 
-A text is a code with parameters; the catalogues are `i18n/locale/LANGUAGE/cli.po`. Help texts are English.
+A text is a code with parameters; the catalogues are `i18n/locale/LANGUAGE/cli.po`. The help is in `cli/help.py`.
 """
 
 from __future__ import annotations

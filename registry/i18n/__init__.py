@@ -2,7 +2,7 @@
 
 Logic never depends on a sentence. A refusal, a flag or a wrong field is a `Message`: a code and its parameters. Its
 text stands in a gettext catalogue, `locale/LANGUAGE/*.po`, under the message's context and code. The strings of pages
-stand in the same catalogues under their English text, without a context, as gettext does it by default.
+and the help of the command stand in the same catalogues under their English text, as gettext does it by default.
 
 To add an interface language, add one line to `LANGUAGES` and a folder of catalogues.
 """

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
+import pytest
 import pytest_asyncio
 
 from registry.cli.headings import HEADINGS
 from registry.cli.texts import Text
 from registry.errors import BadSetting, NotFound
-from registry.i18n import render
+from registry.i18n import LANGUAGES, render, translations
 from registry.infra.problems import SettingProblem
 from tests.api.announcements import registered
 from tests.api.conftest import Service, cloned, running
@@ -47,6 +49,44 @@ def test_error_is_printed_in_english_by_default() -> None:
 
 def test_unknown_language_is_wrong_usage() -> None:
     assert run("--lang", "xx", "serve").returncode == 2
+
+
+def joined(printed: str) -> str:
+    """Printed help without the frames and line breaks."""
+    return "".join(re.split(r"[\s│╭╮╰╯─]+", printed))
+
+
+HELP = (
+    *("Usage:", "Arguments", "Options", "Show this message and exit."),
+    "Issue an API key. Its secret is shown once.",
+    "Name of a new principal (a person or a system) for the key.",
+    "URL of the role that owns the tables, for migrations and redactions.",
+)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("place", range(4))
+def test_help_is_printed_in_the_language_wherever_the_option_is(language: str, place: int) -> None:
+    words = ["keys", "create", "--help"]
+    words[place:place] = ["--lang", language]
+    done = run(*words)
+    printed = joined(done.stdout)
+    assert done.returncode == 0
+    for text in HELP:
+        assert joined(translations(language).pgettext("help", text)) in printed, text
+    assert joined(translations(language).pgettext("help", "[default: {}]").format("person")) in printed
+
+
+def test_help_is_printed_in_the_language_of_the_environment() -> None:
+    korean = translations("ko").pgettext("help", "Issue, list, rotate and revoke API keys.")
+    for words in ((), ("--help",), ("keys",), ("keys", "--help")):
+        done = run(*words, REGISTRY_LANG="ko")
+        assert joined(korean) in joined(done.stdout + done.stderr), words
+
+
+def test_help_loses_no_word_of_lines_with_wide_characters() -> None:
+    printed = [run("log", "--help", REGISTRY_LANG="ko", COLUMNS=str(width)).stdout for width in range(50, 60)]
+    assert len(set(map(joined, printed))) == 1
 
 
 async def test_problem_of_the_service_is_printed_in_the_language(service: Service) -> None:
