@@ -76,7 +76,7 @@ def show(rows: Sequence[dict[str, Any]], *, as_json: bool = False) -> None:
         return
     table = Table(box=None, pad_edge=False)
     for column in rows[0] if rows else ():
-        table.add_column(column.replace("_", " "))
+        table.add_column(column.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*map(_cell, row.values()))
     Console(highlight=False).print(table)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -87,6 +90,16 @@ def test_help_is_printed_in_the_language_of_the_environment() -> None:
 def test_help_loses_no_word_of_lines_with_wide_characters() -> None:
     printed = [run("log", "--help", REGISTRY_LANG="ko", COLUMNS=str(width)).stdout for width in range(50, 60)]
     assert len(set(map(joined, printed))) == 1
+
+
+def test_table_on_a_terminal_loses_no_word_of_lines_with_wide_characters() -> None:
+    program = "from registry.cli.options import show; show([{'words': ' '.join(['등록'] * 8)}])"
+    terminal, output = os.openpty()
+    # Four words of four cells, and the spaces between them, are a full line.
+    subprocess.run([sys.executable, "-c", program], env=os.environ | {"COLUMNS": "19"}, stdout=output, check=True)
+    os.close(output)
+    assert os.read(terminal, 1000).decode().count("등록") == 8
+    os.close(terminal)
 
 
 async def test_problem_of_the_service_is_printed_in_the_language(service: Service) -> None:
