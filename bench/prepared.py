@@ -12,6 +12,8 @@ from bench import import_load, service, workload
 from bench.context import Bench
 from bench.import_load import ImportResult
 from bench.service import BenchDatabase
+from registry.infra import migrations
+from registry.infra.embedded.server import APP_ROLE
 
 MADE = "made.json"
 
@@ -30,7 +32,9 @@ async def prepared_log(bench: Bench, deals: int) -> PreparedLog:
     made = folder / MADE
     if made.exists():
         imports = msgspec.json.decode(made.read_bytes(), type=list[ImportResult])
-        return PreparedLog(service.existing_database(bench.server, name, folder), imports)
+        database = service.existing_database(bench.server, name, folder)
+        await migrations.migrate(database.owner_url, APP_ROLE)
+        return PreparedLog(database, imports)
     shutil.rmtree(folder, ignore_errors=True)
     database = await service.kept_database(bench.server, name, folder)
     part = max(1, deals // (bench.sizes.repetitions + 1))

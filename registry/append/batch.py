@@ -246,7 +246,9 @@ class Batch:
             check_claim_date(after, announcement, event.recorded.id, pointer)
             await self._validate_merge(connection, stream, after)
             await self._validate_identifiers(connection, stream, after, event.recorded)
-            changes.append(AppliedChange(event.recorded, stream, after))
+            if not request.dry_run:
+                # Of a dry run they are not needed, and freeing thousands of them at once takes 20 µs each.
+                changes.append(AppliedChange(event.recorded, stream, after))
             events.append(event)
             recorded.append(event.recorded)
             stream = after

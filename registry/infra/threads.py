@@ -20,8 +20,8 @@ T = TypeVar("T")
 LONG = 200
 """Events, or other items, from which on work on all of them takes longer (5 ms and more) than the change of thread."""
 
-COMPARED = 10
-"""What an event costs in a comparison of two points, where it costs 1 in other work."""
+COSTLY = 10
+"""What an event costs in a comparison of two points, or on a page that shows it whole, where it costs 1 otherwise."""
 
 # Few, and of their own: Python computes in one thread at a time, and reading and recording do not wait behind answers.
 _answering = ThreadPoolExecutor(2, thread_name_prefix="answers")

@@ -38,7 +38,7 @@ from registry.domain.rates import Rates
 from registry.domain.stages import inactivity
 from registry.errors import MergedInto, NotFound, NotYetEffective
 from registry.events.types import EventRedacted
-from registry.infra.threads import COMPARED, answer_apart, is_long, while_asked
+from registry.infra.threads import COSTLY, answer_apart, is_long, while_asked
 from registry.projections import deal_links, organizations
 from registry.projections.deal_items import deal_items
 from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader, point_on_axis
@@ -322,7 +322,7 @@ class DealQueries:
                 )
             )
 
-        return await answer_apart(COMPARED * stream.version, answer)
+        return await answer_apart(COSTLY * stream.version, answer)
 
     async def resolve(self, as_of: AsOf) -> ResolvedAsOf:
         """Fill in what a question leaves out (`StreamReader.resolve`)."""

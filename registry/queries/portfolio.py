@@ -25,7 +25,7 @@ from registry.domain.search_text import Search, tokens
 from registry.domain.totals import Totals, TotalsQuery
 from registry.domain.totals.tiers import TierAmounts
 from registry.events.currencies import Currency
-from registry.infra.threads import COMPARED, answer_apart, while_asked
+from registry.infra.threads import COSTLY, answer_apart, while_asked
 from registry.projections.columnar import ColumnarCopy, lists, search, timeline
 from registry.projections.columnar import totals as columnar_totals
 from registry.projections.columnar.copy import Question
@@ -354,7 +354,7 @@ class PortfolioQueries:
                 # A few at a time: folding them holds the event loop.
                 names = [f"deal/{deal}" for deal in deals[first : first + STREAMS_PER_READ]]
                 copies += [for_thread(stream) for stream in (await self._streams.load_all(names)).values()]
-            size = COMPARED * sum(stream.version for stream in copies)
+            size = COSTLY * sum(stream.version for stream in copies)
             more = await answer_apart(size, changes_of, copies, resolved[0].as_of, resolved[1].as_of)
             changes += more
             found += len({change.deal for change in more})

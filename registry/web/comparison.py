@@ -22,7 +22,7 @@ from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream
 from registry.domain.totals import TotalsColumn, TotalsQuery
-from registry.infra.threads import COMPARED, answer_apart, while_asked
+from registry.infra.threads import COSTLY, answer_apart, while_asked
 from registry.projections.columnar.lists import PagePlace
 from registry.queries.deal_changes import DealChange
 from registry.queries.deals import DealQueries
@@ -108,7 +108,7 @@ class ComparisonPages(Controller):
                     ),
                 )
 
-            return await answer_apart(COMPARED * view.stream.version, compared)
+            return await answer_apart(COSTLY * view.stream.version, compared)
 
         return await cached_page(page, make)
 
@@ -136,7 +136,7 @@ class ComparisonPages(Controller):
             ]
             return csv_response(f"{deal}-compare.csv", ("kind", "field", "before", "after", "causes"), rows)
 
-        return await answer_apart(COMPARED * view.stream.version, table)
+        return await answer_apart(COSTLY * view.stream.version, table)
 
     @route("/compare", http_method=READ)
     async def compare_portfolio(

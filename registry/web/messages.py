@@ -20,6 +20,9 @@ _NUMBERS = frozenset({"factor", "high", "kw", "low"})
 _DEALS = frozenset({"part", "whole"})
 _DAYS = frozenset({"day", "other_day"})
 
+# The errors whose parameters are scopes of an API key.
+_SCOPE_ERRORS = frozenset({"forbidden", "forbidden/no_scope"})
+
 # The figures of warnings, as the domain writes them: "about USD 5000000000", "KRW 1–2".
 _AMOUNT = re.compile(r"(?:([a-z_]+) )?([A-Z]{3}) (\d+(?:\.\d+)?)(?:–(\d+(?:\.\d+)?))?")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
@@ -35,7 +38,8 @@ class MessageFormatter:
 
     def text(self, message: Message) -> str:
         """The text of a message."""
-        return render(message, self.language, self._parameter)
+        names_scopes = message.context == "error" and message.code in _SCOPE_ERRORS
+        return render(message, self.language, self._scope if names_scopes else self._parameter)
 
     def flag_text(self, flag: Flag, names: Names | None = None) -> str:
         """The explanation of a warning, with the names of the deals that it mentions."""
@@ -49,6 +53,9 @@ class MessageFormatter:
             (words.label("figure", n) if words.has_label("figure", n) else self._deal(n, names), self._figure(n, text))
             for n, text in figures.items()
         ]
+
+    def _scope(self, value: Any) -> str:
+        return self.here.words.label("scope", str(value))
 
     def _parameter(self, value: Any) -> str:
         match value:

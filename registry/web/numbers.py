@@ -241,7 +241,7 @@ class NumberFormatter:
         vague = edtf[-1] in "~?%"
         text = self._precise(edtf[:-1] if vague else edtf)
         if edtf[-1] in "~%":
-            return self.words.gettext(N_("about %(amount)s")) % {"amount": text}
+            return self.words.gettext(N_("about %(date)s")) % {"date": text}
         return f"{text}?" if vague else text
 
     def _precise(self, text: str) -> str:

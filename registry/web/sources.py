@@ -19,7 +19,7 @@ from registry.domain.source_retraction import CitingEvent, Treatment
 from registry.errors import RuleBroken, VersionConflict
 from registry.events.intake import as_uuid
 from registry.i18n import Message
-from registry.infra.threads import answer_apart
+from registry.infra.threads import COSTLY, answer_apart
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.sources import CitedEvent, SourceQueries
 from registry.queries.streams import StreamReader
@@ -72,7 +72,7 @@ class SourcePages(Controller):
             )
             title = use.source.title or use.source.publisher or use.source.url or source
             return await answer_apart(
-                len(use.events),
+                COSTLY * len(use.events),
                 render.render,
                 page,
                 "source.html",

@@ -67,6 +67,15 @@ def previous_release(folder: Path) -> Path:
     return folder
 
 
+def first_release(folder: Path) -> Path:
+    """The registry as of the last commit whose schema was that of 0.1.0."""
+    folder.mkdir()
+    newest = git("log", "-1", "--format=%H", "--diff-filter=A", "--", "migrations/versions/0002_vocabulary_facts.py")
+    archive = subprocess.run(["git", "archive", f"{newest}~1", *PARTS], cwd=TOP, capture_output=True, check=True)
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
+    return folder
+
+
 def next_release(folder: Path) -> Path:
     """This registry with migrations that it does not have yet."""
     folder.mkdir()

@@ -16,8 +16,8 @@ import pytest
 from msgspec import Struct, field
 
 from registry.infra.embedded.server import Embedded
-from tests.faults.load import ADMIN_KEY, Load, ServiceProcess, serving, verify
-from tests.faults.releases import migrate, next_release, previous_release, replace_services
+from tests.faults.load import ADMIN_KEY, Load, ServiceProcess, run_command, serving, verify
+from tests.faults.releases import TOP, first_release, migrate, next_release, previous_release, replace_services
 from tests.faults.test_faults import a_free_port
 
 pytestmark = pytest.mark.drill
@@ -107,6 +107,53 @@ async def test_release_before_serves_before_during_and_after_the_migration_to_th
         assert await owner.fetchval("SELECT version_num FROM alembic_version") == "9002"
         assert await owner.fetchval("SELECT indisvalid FROM pg_index WHERE indexrelid = 'events_made_up'::regclass")
         await owner.close()
+
+
+@pytest.mark.skipif(not (TOP / ".git").exists(), reason="a source distribution has no history")
+async def test_rows_that_the_first_release_wrote_are_complete_after_the_upgrade(folder: Path) -> None:
+    with Embedded(folder / "server") as server:
+        environ = {"REGISTRY_DATABASE_URL": server.app_url, "REGISTRY_OWNER_URL": server.owner_url}
+        released = first_release(folder / "released")
+        await migrate(released, environ)
+        service = ServiceProcess(a_free_port(), folder / "one", environ, checkout=released)
+        headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
+        async with (
+            serving(service),
+            httpx.AsyncClient(base_url=service.url, headers=headers, trust_env=False, timeout=20) as client,
+        ):
+
+            async def grant(deal: str) -> None:
+                events = [
+                    {"event": {"type": "deal_registered", "title": {"en": deal}}},
+                    {"event": {"type": "incentive_granted", "incentive": "land", "kind": "land"}, "date": "2025"},
+                    {"event": {"type": "site_announced", "site": "a", "district_code": "31140"}, "date": "2025"},
+                ]
+                answer = await client.post(f"/v1/deals/{deal}/events", json=events)
+                assert answer.status_code == 201, answer.text
+
+            async def granted() -> list[str]:
+                answer = await client.get("/v1/deals?incentive=land")
+                assert answer.status_code == 200, answer.text
+                return [deal["deal"] for deal in answer.json()["deals"]]
+
+            await grant("before")
+            code, output = await run_command(["migrate"], environ)
+            assert code == 0, output
+            # A service of the release before goes on; it does not fill what the new release has added.
+            await grant("between")
+            await replace_services([service], None)
+            await grant("with-it")
+            assert await granted() == ["before", "with-it"]
+            code, output = await run_command(["rebuild"], environ)
+            assert code == 0, output
+            async with asyncio.timeout(30):
+                # The service sees within seconds what a rebuild has replaced.
+                while await granted() != ["before", "between", "with-it"]:  # noqa: ASYNC110
+                    await asyncio.sleep(0.2)
+            codes = (await client.get("/v1/export/sites.ndjson")).text
+            assert codes.count('"district_code":"31140"') == 3
+            code, output = await run_command(["rebuild", "--check"], environ)
+            assert code == 0, output
 
 
 async def _acknowledges(load: Load, service: int) -> None:

@@ -21,10 +21,6 @@ BOUND_SECONDS = 0.12
 of the deal takes 0.2 s and more."""
 
 
-KNOWN = "GET /v1/proposals/"
-"""The preview of a long proposal on a long deal works for longer at once (docs/limits.md)."""
-
-
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder that the user of Postgres may enter."""
@@ -47,5 +43,4 @@ async def test_no_route_works_on_a_long_deal_in_the_event_loop(folder: Path) -> 
             found = [await holds.ask(client, process, sent, tries=1) for sent in holds.routes(known)]
     assert len(found) > 100
     assert max(one.hold.worked for one in found) > 0, "the loop is not watched"
-    long = [one for one in found if one.hold.worked > BOUND_SECONDS]
-    assert not [str(one) for one in long if not one.title.startswith(KNOWN)]
+    assert not [str(one) for one in found if one.hold.worked > BOUND_SECONDS]

@@ -16,6 +16,12 @@ def test_message_has_numbers_and_dates_in_the_readers_format() -> None:
     assert "1800년 1월 1일" in messages("ko").text(field)
 
 
+def test_error_of_a_missing_scope_has_the_names_of_scopes() -> None:
+    error = errors.Forbidden.scope({"read", "propose"}, "redact")
+    assert messages("ko").text(error.message) == "인증 키에 ‘내용 삭제’ 권한이 없습니다(보유: 제안, 조회)."
+    assert messages("en").text(error.message) == "The API key lacks the 'redact' scope (it has propose, read)."
+
+
 def test_flag_text_contains_the_names_of_the_deals() -> None:
     params = {"part": "amkor-songdo/packaging", "whole": "seven-firms/total"}
     flag = Flag("member-not-below-aggregate", "", "/pledges/packaging/amount", params=params)

@@ -42,6 +42,9 @@ FOLLOW_SECONDS = 0.2
 QUIET_SECONDS = 60.0
 """After so long without a question, the copy follows only when there is a question."""
 
+REBUILT_SECONDS = 5.0
+"""After so long a question looks for replaced rows although the log has not grown: a rebuild makes no events."""
+
 PATIENCE_SECONDS = 5.0
 """How long a request waits for the copy or the index of texts: less than it may take (`api/deadline.py`)."""
 
@@ -87,6 +90,7 @@ class ColumnarCopy:
         self._indexing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._asked_at = -math.inf
+        self._followed_at = -math.inf
         self._threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="columnar")
         self._long = ThreadPoolExecutor(LONG_WORKERS, thread_name_prefix="columnar-long")
         self._answers: OrderedDict[Hashable, Any] = OrderedDict()
@@ -178,7 +182,8 @@ class ColumnarCopy:
         """Bring the copy to a position or beyond."""
         # The log may have grown after the work that goes on now has read it.
         for _ in range(2):
-            if self.position >= position and self._state is not None:
+            is_recent = asyncio.get_running_loop().time() - self._followed_at < REBUILT_SECONDS
+            if self.position >= position and self._state is not None and is_recent:
                 return
             if self._following is None or self._following.done():
                 self._following = _shared(self._follow())
@@ -307,6 +312,9 @@ class ColumnarCopy:
             head = await connection.fetchrow(SELECT_HEAD, state.position if state else 0)
             new = CopyState(fingerprint(self._tables), head["position"], head["leaf_hash"], head["reset"])
             changes = None
+            self._followed_at = asyncio.get_running_loop().time()
+            if state == new:
+                return
             if (
                 state is not None
                 and state.fingerprint == new.fingerprint
