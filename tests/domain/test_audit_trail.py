@@ -15,6 +15,7 @@ from registry.events.types import (
     ClaimReported,
     ClaimRetracted,
     DealMerged,
+    OrganizationIdentified,
     OrganizationNamed,
     OrganizationRegistered,
     PledgeAnnounced,
@@ -22,7 +23,7 @@ from registry.events.types import (
     StageChanged,
     StatusObserved,
 )
-from registry.events.values import Localized
+from registry.events.values import Localized, Source
 from tests.domain.builders import LogBuilder, usd
 from tests.domain.comparisons import FIELD, entries_by_id, pledged
 
@@ -121,6 +122,18 @@ def test_event_that_the_record_of_an_earlier_day_lacked_is_learned_late() -> Non
     assert [entries[e.id].label for e in (late, new)] == ["learned_late", "world"]
 
 
+def test_name_or_identifier_without_a_source_is_record_keeping() -> None:
+    log = LogBuilder(registered=False)
+    log.record(OrganizationRegistered(name=Localized(en="SK Group")), "2024-01-01")
+    article = (Source(publisher="Korea Herald"),)
+    entered = log.record(OrganizationIdentified(scheme="wikidata", identifier="Q487907"), "2024-01-01")
+    other_name = log.record(OrganizationNamed(name="SK그룹", language="ko"), "2024-01-01")
+    renamed = log.record(OrganizationNamed(name="SK Inc.", language="en"), "2024-01-01", sources=article)
+    labels = {e.effective.recorded.id: e.label for e in audit_trail(log.events, UNBOUNDED, ORGANIZATIONS)}
+    assert [labels[e.id] for e in (entered, other_name)] == ["record_keeping", "record_keeping"]
+    assert labels[renamed.id] in ("world", "learned_late")
+
+
 def test_events_recorded_on_the_day_of_the_registration_are_not_learned_late() -> None:
     log = LogBuilder()
     log.now = log.events[0].recorded_at
@@ -180,7 +193,7 @@ def test_organization_has_an_audit_trail() -> None:
     log.record(OrganizationRegistered(name=Localized(en="SK Group")), "2024-01-01")
     named = log.record(OrganizationNamed(name="SK그룹", language="ko"), "2024-01-01")
     entries = audit_trail(log.events, UNBOUNDED, ORGANIZATIONS)
-    assert [a.kind for a in entries] == ["record", "learned_late"]
+    assert [a.label for a in entries] == ["record_keeping", "record_keeping"]
     assert [c.path for c in entries[1].changes] == ["/names"]
     snapshot = state_as_of("sk-group", log.events, UNBOUNDED, ORGANIZATIONS)
     assert isinstance(snapshot.state, Organization)

@@ -31,6 +31,8 @@ from registry.events.types import (
     IncentiveGranted,
     MetricReported,
     MilestoneScheduled,
+    OrganizationIdentified,
+    OrganizationNamed,
     PledgeAnnounced,
     Recorded,
     SetbackReported,
@@ -139,7 +141,7 @@ class LabelContext(Struct, frozen=True):
         recorded = effective.recorded
         if recorded.type in _BY_TYPE:
             return _BY_TYPE[recorded.type]
-        if recorded.type in self.bookkeeping:
+        if recorded.type in self.bookkeeping or _is_own_entry(effective):
             return "record_keeping"
         if recorded.type == _CLAIM:
             return _label_of_claim(recorded.id, changes)
@@ -152,6 +154,11 @@ class LabelContext(Struct, frozen=True):
 
 
 _CLAIM = tag_of(ClaimReported)
+
+
+def _is_own_entry(effective: EffectiveEvent) -> bool:
+    """Whether an editor entered a name or an identifier of an organization without a source: nothing was announced."""
+    return isinstance(effective.event, (OrganizationNamed, OrganizationIdentified)) and not effective.sources
 
 
 def _label_of_claim(event: UUID, changes: Sequence[Change]) -> Label:
