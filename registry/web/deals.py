@@ -179,6 +179,8 @@ def render_unknown_deal(page: PageRequest, view: DealView) -> Rendered:
         deal=view.slug,
         title=view.stream.state.title,
         first=first,
+        # Without a dated source, nobody is known to have published it.
+        published_on=view.stream.record.by_id[first.id].dated_by_source,
         effective=effective,
         ahead=is_announced and page.times.effective_on < effective,
         sliders=stream_sliders(page, view.stream),

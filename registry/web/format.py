@@ -32,7 +32,7 @@ Names = Mapping[str, str]
 RELATED = {
     "part_of": N_("%(one)s is part of %(other)s"),
     "includes": N_("%(one)s includes %(other)s"),
-    "overlaps": N_("%(one)s overlaps with %(other)s"),
+    "overlaps": N_("%(one)s may overlap with %(other)s"),
     "additional_to": N_("%(one)s is additional to %(other)s"),
     "separate_from": N_("%(one)s is separate from %(other)s"),
     "supersedes": N_("%(one)s supersedes %(other)s"),

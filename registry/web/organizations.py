@@ -100,6 +100,7 @@ class OrganizationPages(Controller):
         portfolio_queries: NamedDependency[PortfolioQueries],
         organization_queries: NamedDependency[OrganizationQueries],
         streams: NamedDependency[StreamReader],
+        log_queries: NamedDependency[LogQueries],
         before: BeforeVersion = None,
         cursor: CursorParameter = None,
     ) -> Response[bytes]:
@@ -108,7 +109,8 @@ class OrganizationPages(Controller):
         async def make() -> Rendered:
             deals = await deals_of(page, portfolio_queries, organization, cursor)
             stream, _ = await streams.load(f"organization/{organization}")
-            if stream is None and not deals.count:
+            announced = (await organization_queries.announced_names([organization])).get(organization)
+            if stream is None and not deals.count and announced is None:
                 raise NotFound("organization", organization=organization)
             state: Any = None
             if stream is not None:
@@ -123,7 +125,6 @@ class OrganizationPages(Controller):
                 slugs |= {parent.parent for parent in state.parents}
             names = await organization_names(organization_queries, page.language, slugs)
             texts = shown(page.language).words
-            announced = (await organization_queries.announced_names([organization])).get(organization)
             current_name = names.get(organization) or texts.localized(announced, organization)
             return render.render(
                 page,
@@ -139,7 +140,9 @@ class OrganizationPages(Controller):
                 if stream is not None
                 else NO_HISTORY,
                 authors=await streams.author_names(stream.events if stream is not None else ()),
-                sliders=stream_sliders(page, stream) if stream is not None else None,
+                sliders=stream_sliders(page, stream)
+                if stream is not None
+                else await current_sliders(page, portfolio_queries, log_queries),
                 data_url=page.data(f"/v1/organizations/{organization}"),
                 csv_url=page.data("/v1/export/deals.csv", organization=organization),
                 cite=cite(

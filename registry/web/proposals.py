@@ -228,6 +228,7 @@ async def _show(
             open=len(still_open),
             may_approve=may_approve,
             may_approve_all=all(view.may_approve for view in is_open) and not needs_another,
+            is_own=all(one.proposed_by == key.id for one in still_open),
             may_reject=decides or all(key.id in view.proposal.writers for view in is_open),
         )
 

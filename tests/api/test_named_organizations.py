@@ -59,6 +59,10 @@ async def test_organization_that_a_deal_names_exists(client: httpx.AsyncClient, 
         path = f"/v1/organizations/{word}-energy"
         assert (await client.get(path, params=early)).status_code == 404
         assert (await client.get(path, params=late)).status_code == 200
+        # The page has the date controls at each point, so that a reader finds the way back.
+        pages = [await client.get(f"/organizations/{word}-energy", params=point) for point in (early, late)]
+        assert [(page.status_code, 'id="as-of"' in page.text) for page in pages] == [(200, True), (200, True)]
+        assert ["No deals as of this date." in page.text for page in pages] == [True, False]
 
 
 async def test_registered_organization_is_listed_once_with_its_own_name(

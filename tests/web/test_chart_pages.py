@@ -64,6 +64,12 @@ async def test_where_nothing_was_known_there_is_no_chart(demo_reader: httpx.Asyn
     assert 'class="drawn"' not in (await demo_reader.get("/", params={"effective_on": "2020-01-01"})).text
 
 
+async def test_steps_have_numbers_only_above_the_list_of_these(demo_reader: httpx.AsyncClient) -> None:
+    assert 'class="flag"' in (await demo_reader.get("/")).text
+    for path in ("/charts/trend.svg", "/embed/trend"):
+        assert 'class="flag"' not in (await demo_reader.get(path)).text
+
+
 async def test_picture_is_made_by_the_browser(window: Opens) -> None:
     page = await (await window()).open(DEAL)
     async with page.expect_download() as download:

@@ -14,6 +14,7 @@ from registry.web.forms.build import FormContext, InputField, field_error, secti
 from registry.web.forms.event_types import DEAL_GROUPS, ORGANIZATION_GROUPS, REGISTRATIONS, form_event_type
 from registry.web.forms.parse import form_values, parse
 from registry.web.forms.structure import struct_fields
+from registry.web.i18n import words
 from tests.demo.loader import announcements, histories
 
 ABOUT_EVENTS = {"event_corrected", "event_voided", "event_redacted"}
@@ -31,6 +32,8 @@ def test_event_type_has_a_form_unless_it_is_about_another_event() -> None:
     assert grouped | set(REGISTRATIONS.values()) | ABOUT_EVENTS | of_principals == set(EVENT_TYPES)
     assert all(form_event_type(tag) is EVENT_TYPES[tag] for tag in grouped)
     assert form_event_type("event_voided") is None
+    tasks = [tag for group in ORGANIZATION_GROUPS.values() for tag in group]
+    assert all(words("en").has_label("task", tag) for tag in (*tasks, REGISTRATIONS["organization"]))
 
 
 @pytest.mark.parametrize("tag", [tag for tag in EVENT_TYPES if form_event_type(tag) is not None])

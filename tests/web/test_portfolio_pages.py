@@ -49,6 +49,11 @@ async def test_chart_over_time_names_the_deals_that_changed_amounts(
     # The demo alone: deals of other tests may have more days of change than the chart has steps.
     async with cloned(demo_server, admin, "chart") as settings, running(settings) as service:
         html = (await service.visitor.get("/?effective_on=2025-06-18", headers={"Accept-Language": "en"})).text
+        later = text_of(
+            (await service.visitor.get("/?effective_on=2025-11-20", headers={"Accept-Language": "en"})).text
+        )
+    assert "US$0 – US$14.3bn Lower bound of zero: each of these amounts may overlap another or is in doubt." in later
+    assert "Lower bound of zero" not in html
     legend = text_of(html[html.index('class="legend levels"') : html.index('class="chart both"')])
     assert "As of 18 Jun 2025:" in legend
     assert "Intention or above US$12.73bn" in legend

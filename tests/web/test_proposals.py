@@ -60,10 +60,26 @@ async def test_reviewer_rejects_a_proposal(service: Service, slug: str) -> None:
     id = (await service.visitor.post("/v1/proposals", json=body, headers=headers)).json()["proposal"]
     async with visit(service, lee) as reviewer:
         page = await reviewer.get(f"/proposals/{id}")
+        assert ">Reject</button>" in page.text
         decided = {**hidden(page.text), "decision": "reject", "reason": "No source."}
         assert (await reviewer.post(f"/proposals/{id}", data=decided)).status_code == 303
-        assert "No source." in (await reviewer.get(f"/proposals/{id}")).text
+        shown = (await reviewer.get(f"/proposals/{id}")).text
+        assert "No source." in shown
+        assert '">Rejected' in shown
+        assert "The proposed content was deleted with this decision." in shown
         assert (await reviewer.post(f"/proposals/{id}", data=decided)).status_code == 409
+
+
+async def test_proposer_withdraws_a_proposal(service: Service, slug: str) -> None:
+    kim = await service.issue("propose")
+    body = {"deal": slug, "announcements": [registered()]}
+    id = (await service.visitor.post("/v1/proposals", json=body, headers=bearer(kim))).json()["proposal"]
+    async with visit(service, kim) as proposer:
+        page = (await proposer.get(f"/proposals/{id}")).text
+        assert ">Withdraw</button>" in page
+        assert ">Reject</button>" not in page
+        await proposer.post(f"/proposals/{id}", data={**hidden(page), "decision": "reject"})
+        assert '">Withdrawn' in (await proposer.get(f"/proposals/{id}")).text
 
 
 async def test_page_that_shows_old_content_approves_nothing(service: Service, slug: str) -> None:
