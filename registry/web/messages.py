@@ -50,9 +50,21 @@ class MessageFormatter:
         """The figures of a warning, each with its name or with the deal and pledge that it belongs to."""
         words = self.here.words
         return [
-            (words.label("figure", n) if words.has_label("figure", n) else self._deal(n, names), self._figure(n, text))
+            (
+                words.label("figure", n) if words.has_label("figure", n) else self._deal(n, names),
+                self._rate(text, figures) if n.endswith(" rate") else self._figure(n, text),
+            )
             for n, text in figures.items()
         ]
+
+    def _rate(self, text: str, figures: Mapping[str, str]) -> str:
+        """A rate between the currencies of the two amounts that a warning compares."""
+        one, other = (_AMOUNT.fullmatch(figures.get(name, "")) for name in ("stated", "also stated"))
+        if not _NUMBER.fullmatch(text):
+            return text
+        if one is None or other is None or not Decimal(text):
+            return self.here.figures.number(rounded(text))
+        return self.here.figures.exchange(one[2], other[2], Decimal(text))
 
     def _scope(self, value: Any) -> str:
         return self.here.words.label("scope", str(value))
@@ -94,7 +106,7 @@ class MessageFormatter:
         if name == "off by" and _NUMBER.fullmatch(text):
             return figures.percent(text)
         if _NUMBER.fullmatch(text):
-            return figures.number(rounded(text) if name.endswith(" rate") else text)
+            return figures.number(text)
         if amount := _AMOUNT.fullmatch(text):
             qualifier, currency, figure, high = amount.groups()
             bounds = {"low": figure, "high": high} if high else {"value": figure}

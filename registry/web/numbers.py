@@ -175,9 +175,12 @@ class NumberFormatter:
 
     def rate(self, rate: Rate) -> str:
         """A rate for one unit of the currency of greater value: "US$1 = ₩1,422.95"."""
-        one, other, worth = rate.from_, rate.to, rate.to_per_eur / rate.from_per_eur
+        return self.exchange(rate.from_, rate.to, rate.to_per_eur / rate.from_per_eur)
+
+    def exchange(self, one: str, other: str, worth: Decimal) -> str:
+        """What one unit of a currency is worth in another, for one unit of the currency of greater value."""
         if worth < 1:
-            one, other, worth = other, one, rate.from_per_eur / rate.to_per_eur
+            one, other, worth = other, one, 1 / worth
         places = Decimal("0.01") if worth >= 10 else Decimal("0.0001")
         return (
             f"{self.currency_amount('1', one)} = {self.currency_amount(worth.quantize(places, ROUND_HALF_EVEN), other)}"

@@ -144,7 +144,11 @@ def _main_pledge(
     text = translate(pattern, who=who, amount=amount, time=f" {time}" if time else "")
     if is_doubted:
         text += " " + here.words.gettext(N_("The registry doubts this amount."))
-    included = [here.figures.money(part.amount) for part in parts if part.amount is not None]
+    included = []
+    for part in parts:
+        if part.amount is not None:
+            by = _listed(here, [names.get(slug, slug) for slug in part.by]) if part.by != pledge.by else ""
+            included.append(here.figures.money(part.amount) + (f" ({by})" if by else ""))
     if included:
         text += " " + translate(N_("Of which: %(amounts)s."), amounts=_listed(here, included))
     if others:

@@ -93,6 +93,7 @@ async def test_ulsan_deal_shows_the_pledges_of_each_effective_date(reader: httpx
     assert "jointly pledge ₩7tn" in states[1]
     assert "US$4bn" not in states[1]
     assert "of which US$4bn" in states[2]
+    assert "Of which: US$4bn (Amazon Web Services)." in states[2]
     assert "US$4bn more" not in states[2]
     assert "reached on 29 Aug 2025" not in states[2]
     assert "reached on 29 Aug 2025" in states[3]

@@ -46,6 +46,8 @@ def test_figures_of_a_flag_are_formatted_like_all_figures() -> None:
         ("Deviation", "+25%"),
         ("Until", "2021"),
     ]
+    rates = {"stated": "about KRW 2400000000000", "also stated": "USD 1800000000", "implied rate": "0.00075"}
+    assert messages("en").figures(rates)[2] == ("Implied rate", "US$1 = ₩1,333.33")
     assert messages("ko").figures(compared)[0] == ("금액", "약 50억 달러")
     assert messages("ko").figures(compared, {"deal/ulsan": "울산"})[1] == ("울산 (total)", "1 원~2 원")
     assert messages("ko").figures({"source": "2025", "before": "2025-10-29"}) == [
