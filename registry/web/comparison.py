@@ -43,7 +43,7 @@ from registry.web.names import names_within, organization_names
 from registry.web.provenance import json_text
 from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest
-from registry.web.sliders import MAX_CHANGES, latest_recording_times
+from registry.web.sliders import MAX_DAYS, latest_recording_times
 
 # A comparison of all deals without dates starts this many changes ago.
 DEFAULT_CHANGES_AGO = 3
@@ -156,7 +156,7 @@ class ComparisonPages(Controller):
         end = await pinned_point(streams, require_single_axis(to_as_of, "to."))
 
         async def make() -> Rendered:
-            days = await portfolio_queries.effective_change_days(await portfolio_queries.point(AsOf()), MAX_CHANGES)
+            days = await portfolio_queries.effective_change_days(await portfolio_queries.point(AsOf()), MAX_DAYS)
             start = next((point for point in (given_start, shown_point(page)) if point != AsOf()), None)
             start = start or recent_point([day for day in days if day <= page.times.today])
             first = decode_cursor(deal_selection.cursor) if deal_selection.cursor else None

@@ -21,8 +21,9 @@ from registry.web.request import PageRequest
 
 # The most stops of a slider; the stops next to the shown point are always among them.
 MAX_STOPS = 40
-# The latest changes of the portfolio that the stops are chosen from, and the latest events that are searched for them.
-MAX_CHANGES = 400
+# The most days on which a deal changed, those of 270 years: the change before or after any shown day is among them.
+MAX_DAYS = 100_000
+# The latest events that are searched for recording times.
 MAX_EVENTS = 500
 
 
@@ -63,7 +64,7 @@ async def portfolio_sliders(
     moments: list[date] | list[datetime]
     if page.times.axis == "published":
         moments = await cached_fragment(
-            page, ("publication days",), lambda: portfolio_queries.publication_days(point, MAX_CHANGES)
+            page, ("publication days",), lambda: portfolio_queries.publication_days(point, MAX_DAYS)
         )
     else:
         moments = await cached_fragment(page, ("recording times",), lambda: latest_recording_times(page, log_queries))
@@ -78,11 +79,11 @@ async def current_sliders(
 
 
 async def change_days(page: PageRequest, portfolio_queries: PortfolioQueries, point: Point) -> list[date]:
-    """The latest days from which a change of any deal is in effect."""
+    """The days from which a change of any deal is in effect."""
     return await cached_fragment(
         page,
         ("change days", point.axis, point.known),
-        lambda: portfolio_queries.effective_change_days(point, MAX_CHANGES),
+        lambda: portfolio_queries.effective_change_days(point, MAX_DAYS),
     )
 
 

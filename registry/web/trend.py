@@ -15,15 +15,12 @@ from msgspec import Struct
 from registry.domain.rates import Rates
 from registry.projections.columnar.selection import Point, Selection
 from registry.queries.portfolio import PortfolioQueries
-from registry.web.cache import cached_fragment
 from registry.web.charts.step_chart import NARROW, WIDE, StepChart, step_chart
 from registry.web.request import PageRequest
+from registry.web.sliders import change_days
 
 MAX_STEPS = 24
 """The most steps of the chart."""
-
-MAX_DAYS = 100_000
-"""The most days on which a deal changed: those of 270 years."""
 
 
 class Trend(Struct, frozen=True):
@@ -50,12 +47,7 @@ async def amount_trend(
     rates: Rates,
 ) -> Trend | None:
     """The chart of amounts over time in one currency, until the day of a point. None: no amount was disclosed."""
-    changed = await cached_fragment(
-        page,
-        ("all change days", point.axis, point.known),
-        lambda: portfolio_queries.effective_change_days(point, MAX_DAYS),
-    )
-    changed = [day for day in changed if day <= point.day]
+    changed = [day for day in await change_days(page, portfolio_queries, point) if day <= point.day]
     days = sampled(changed, MAX_STEPS)
     series = await portfolio_queries.trend(point, selection, currency, rates, days)
     wide, narrow = (step_chart(series, point.day, point.day, frame) for frame in (WIDE, NARROW))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from html import unescape
 from typing import Any
@@ -364,6 +364,17 @@ async def test_pages_of_a_generated_registry_show_what_the_api_answers(
                 await check_deal(walk, generated, workload.slug(number))
             for slug in ("organization-large", "organization-001"):
                 await check_organization(walk, slug)
+
+
+async def test_slider_leads_from_before_all_changes_to_the_first(generated: Service) -> None:
+    html = (await generated.visitor.get("/", params={"effective_on": "1990-01-01"})).text
+    first = re.findall(r'rel="next" href="[^"]*effective_on=([0-9-]+)', html)[0]
+    day_before = date.fromisoformat(first) - timedelta(days=1)
+    answers = [
+        (await generated.client.get("/v1/deals", params={"effective_on": str(day), "limit": 1})).json()
+        for day in (day_before, first)
+    ]
+    assert [len(answer["deals"]) for answer in answers] == [0, 1]
 
 
 @pytest.mark.parametrize("point", [drill({}), PAST_AND_POSITION], ids=str)
