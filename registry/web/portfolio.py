@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import msgspec
 from litestar import Controller, Response, route
@@ -18,6 +19,7 @@ from registry.domain.money import format_decimal
 from registry.domain.rates import Rates
 from registry.domain.totals import Totals, TotalsColumn, TotalsQuery
 from registry.events.store import StoredEvent
+from registry.events.types import EventCorrected, EventVoided
 from registry.infra.own_work import in_thread
 from registry.infra.settings import Settings
 from registry.projections.columnar.selection import Point
@@ -172,6 +174,7 @@ async def render_portfolio(
         places=places,
         place_by_code={place.code: place for place in places},
         latest=latest,
+        later_acts=later_acts(latest),
         latest_names=latest_names,
         titles=titles,
         sliders=await portfolio_sliders(page, portfolio_queries, log_queries, point),
@@ -214,6 +217,20 @@ async def latest_deal_events(log_queries: LogQueries, position: int) -> list[Sto
         if len(latest) == LATEST_EVENTS:
             break
     return latest
+
+
+def later_acts(latest: Iterable[StoredEvent]) -> dict[UUID, Literal["corrected", "voided"]]:
+    """What became of some of the latest events, the last first: a correction or void of one is later, so among them."""
+    acts: dict[UUID, Literal["corrected", "voided"]] = {}
+    for stored in latest:
+        if acts.get(stored.recorded.id) == "voided":
+            continue
+        match stored.recorded.event:
+            case EventVoided(voids=target):
+                acts[target] = "voided"
+            case EventCorrected(corrects=target):
+                acts.setdefault(target, "corrected")
+    return acts
 
 
 class Headline(Struct, frozen=True):

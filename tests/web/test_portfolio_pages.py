@@ -361,6 +361,29 @@ async def test_tiers_of_the_chart_are_parts_of_each_other_and_without_doubted_am
     assert amounts.tiers["construction"] < Decimal(9_000_000_000) <= amounts.upper
 
 
+async def test_latest_records_say_which_of_them_were_corrected_or_voided(
+    pages: Service, reader: httpx.AsyncClient
+) -> None:
+    pledge = {"type": "pledge_announced", "pledge": "total", "amount": {"value": "5000000000", "currency": "USD"}}
+    events = [
+        {"event": {"type": "deal_registered", "title": {"en": "A slip"}}},
+        {"effective_on": "2025-06-16", "event": pledge},
+        {"effective_on": "2025-06-17", "event": {"type": "stage_changed", "stage": "signed"}},
+    ]
+    posted = (await pages.client.post("/v1/deals/a-slip/events", json=events)).json()["events"]
+    replacement = {"event": {**pledge, "amount": {"value": "5500000000", "currency": "USD"}}}
+    acts = [
+        {"type": "event_corrected", "corrects": posted[1]["id"], "replacement": replacement, "reason": "A digit."},
+        {"type": "event_voided", "voids": posted[2]["id"], "reason": "Another deal."},
+    ]
+    answer = await pages.client.post("/v1/deals/a-slip/events", json=[{"event": act} for act in acts])
+    assert answer.status_code == 201, answer.text
+    html = (await reader.get("/")).text
+    latest = text_of(html[html.index('class="latest"') :])
+    assert "A slip Corrected later US$5bn" in latest
+    assert "A slip Voided Signed" in latest
+
+
 async def test_list_says_which_deals_no_longer_stand_and_how_many(pages: Service, reader: httpx.AsyncClient) -> None:
     def event(**fields: str) -> dict[str, object]:
         return {"effective_on": "2025-06-16", "event": fields}
