@@ -165,8 +165,8 @@ async def test_comparison_starts_at_a_past_day_whatever_takes_effect_later(
     assert start[1] == "2026-01-02"
 
 
-async def test_map_counts_the_deals_of_each_province(reader: httpx.AsyncClient) -> None:
-    html = (await reader.get("/")).text
+async def test_map_counts_the_deals_of_each_province(demo_reader: httpx.AsyncClient) -> None:
+    html = (await demo_reader.get("/")).text
     assert 'aria-label="Ulsan: 2"' in html
     assert 'aria-label="North Gyeongsang: 1"' in html
     assert 'aria-label="Jeju' not in html

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from functools import lru_cache
 from html.parser import HTMLParser
 from typing import Any
@@ -129,9 +130,14 @@ _STATED = re.compile(r"(?:(about|at_least|more_than|nearly|up_to) )?([A-Z]{3}) (
 
 
 def _compared(formatter: NumberFormatter, compared: dict[str, str]) -> Iterator[str]:
-    """The amounts that a flag compares: "about USD 9000000000"."""
-    for qualifier, currency, value in _STATED.findall(" ".join(compared.values())):
+    """The amounts that a flag compares, such as "about USD 9000000000", and the rates between their currencies."""
+    amounts = _STATED.findall(" ".join(compared.values()))
+    for qualifier, currency, value in amounts:
         yield from _of_money(formatter, {"currency": currency, "value": value, "qualifier": qualifier or None})
+    for name, value in compared.items():
+        if name.endswith(" rate"):
+            [(_, one, _), (_, other, _)] = amounts
+            yield formatter.exchange(one, other, Decimal(value))
 
 
 def _capacities(formatter: NumberFormatter, answer: dict[str, Any]) -> Iterator[str]:
