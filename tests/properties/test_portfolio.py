@@ -18,7 +18,7 @@ from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream, state_as_of
 from registry.domain.stages import LADDER
-from registry.projections.columnar.lists import Order, PagePlace
+from registry.projections.columnar.lists import FACET_SHARES, Order, PagePlace
 from registry.projections.columnar.selection import Point, Selection
 from registry.queries.deal_conditions import SelectedDeals, folded
 from registry.queries.deal_query import DealListQuery
@@ -218,6 +218,15 @@ def in_order(values: dict[str, Any], *, descending: bool, by_slug: bool) -> list
     return with_value + sorted(slug for slug, value in values.items() if value is None)
 
 
+def _quantities(deal: Deal) -> set[str]:
+    """The quantities that a deal states, at sites that it has not given up or for all of it."""
+    sites = {site.site: site for site in deal.sites if site.status != "dropped"}
+    dropped = {site.site for site in deal.sites} - sites.keys()
+    found: set[str] = {metric.metric for metric in deal.metrics if metric.site not in dropped}
+    found |= {"power_mw" for site in sites.values() if site.power_mw is not None}
+    return found | {"gpus" for site in sites.values() if site.gpus is not None}
+
+
 def count_facets(deals: dict[str, Deal]) -> dict[str, dict[str, int]]:
     """The number of deals by each value of each facet."""
     counts: dict[str, Counter[str]] = {}
@@ -233,6 +242,18 @@ def count_facets(deals: dict[str, Deal]) -> dict[str, dict[str, int]]:
             "region": places | {place[:2] for place in places},
             "commitment": {pledge.commitment for pledge in _standing(deal)},
             "currency": {pledge.amount.currency for pledge in _standing(deal) if pledge.amount},
+            "classification": {
+                f"{axis}:{value}" for axis, of_axis in (deal.classifications or {}).items() for value in of_axis
+            },
+            "metric": _quantities(deal),
+            "incentive": {incentive.kind for incentive in deal.incentives if incentive.status != "ended"},
+            "setback": {setback.kind for setback in deal.setbacks if setback.resolved_on is None},
+            "share_min": {
+                str(share)
+                for share in FACET_SHARES
+                for party in current
+                if party.share and Decimal(party.share) >= share
+            },
         }
         for facet, found in values.items():
             counts.setdefault(facet, Counter()).update(found - {None})
