@@ -104,7 +104,7 @@ class WaitingLock:
         self._lock.release()
 
     def take(self) -> bool:
-        """Take the lock unless somebody has it."""
+        """Take the lock if it is free, and return whether it was."""
         return self._lock.acquire(blocking=False)
 
     def release(self) -> None:

@@ -3,7 +3,7 @@
 The copy is never authoritative. Before a question, the deals that were touched since its position are read from
 Postgres in one snapshot and written in one transaction of DuckDB, so an answer holds at a known position and includes
 what the caller recorded. Writers pay nothing. A copy that is missing, damaged, of another log or of another schema is
-made again from Postgres.
+made again from Postgres. All states that a copy can be in are handled in this file; hence its length.
 """
 
 from __future__ import annotations
