@@ -31,6 +31,7 @@ from registry.projections.columnar.selection import Selection
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
+from registry.schemas.deal_query import DealListQuery
 
 PEER = "DuckDB over the exported Parquet"
 GET = "GET of a deal"
@@ -191,7 +192,11 @@ async def chart(bench: Bench) -> list[Measurement]:
         async with _one_write_a_second(client, key):
             for title, selection, sql in (
                 ("chart through time", Selection(), peer.chart(listed)),
-                ("chart through time of a region", Selection(region="KR-31"), peer.chart(listed, region)),
+                (
+                    "chart through time of a region",
+                    Selection(DealListQuery(region="KR-31")),
+                    peer.chart(listed, region),
+                ),
             ):
                 question = Question(f"{title}, {MONTHS} days, in process", "", sql, 5, 2)
                 first: list[float] = []

@@ -22,11 +22,11 @@ from registry.exports.datapackage import TITLES, ExportedPoint, datapackage
 from registry.i18n import DEFAULT_LANGUAGE
 from registry.infra.settings import Settings
 from registry.projections.columnar.exported_columns import SOURCES, ExportedColumn, PortfolioTable
-from registry.queries.deal_query import DealListQuery
 from registry.queries.event_filter import EventFilter
 from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import encode
+from registry.schemas.deal_query import DealListQuery
 from registry.standards.citation import Citation, point_of
 from registry.transparency.evidence import Evidence
 

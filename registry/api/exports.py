@@ -23,11 +23,11 @@ from registry.domain.history import AsOf
 from registry.infra.threads import apart
 from registry.projections.columnar.exported_columns import PortfolioTable
 from registry.projections.columnar.lists import Order, PagePlace
-from registry.queries.deal_query import DealListQuery
 from registry.queries.event_filter import EventFilter
 from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import exported_event
+from registry.schemas.deal_query import DealListQuery
 
 PAGE = 1_000
 

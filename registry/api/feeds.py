@@ -24,10 +24,10 @@ from registry.events.store import StoredEvent
 from registry.i18n import Label, render
 from registry.infra.data_licence_setting import DataLicence
 from registry.infra.settings import Settings
-from registry.queries.deal_query import DealQuery
 from registry.queries.event_filter import EventFilter
 from registry.queries.matching_events import MatchingEvents
 from registry.schemas import LoggedEvent, encode, logged_event
+from registry.schemas.deal_query import DealQuery
 
 ATOM = "http://www.w3.org/2005/Atom"
 ATOM_TYPE = "application/atom+xml"

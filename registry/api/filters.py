@@ -19,8 +19,8 @@ from registry.errors import InvalidParameter
 from registry.events.currencies import Currency
 from registry.events.types import EVENT_TYPES
 from registry.events.values import Commitment, DealKind, IncentiveKind, MetricBasis, Role, SetbackKind, Stage
-from registry.queries.deal_query import CLASSIFICATION, IDENTIFIER, DealListQuery, DealQuery
 from registry.queries.event_filter import EventFilter
+from registry.schemas.deal_query import CLASSIFICATION, IDENTIFIER, DealListQuery, DealQuery
 
 PLACE = r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$(?!\n)"
 

@@ -37,9 +37,9 @@ from registry.infra.threads import answer_apart
 from registry.projections.columnar.lists import Order, PagePlace
 from registry.projections.columnar.selection import Point, Selection
 from registry.queries.deal_conditions import CONDITIONS, similar_of
-from registry.queries.deal_query import DealListQuery
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import DealPage, RateSource, RatesResponse, TotalsResponse, encode, encode_long
+from registry.schemas.deal_query import DealListQuery
 from registry.transparency.evidence import Evidence
 from registry.transparency.proofs import CertifiedStreams
 from registry.transparency.total_state import CertifiedQuery, needs_organizations

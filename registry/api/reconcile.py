@@ -26,10 +26,10 @@ from registry.domain.deduplication import normalize_name
 from registry.domain.history import AsOf
 from registry.errors import InvalidParameter, NotFound
 from registry.projections.columnar.lists import Order
-from registry.queries.deal_query import DealQuery
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import DealListItem, OrganizationFields, decode, encode
+from registry.schemas.deal_query import DealQuery
 
 T = TypeVar("T")
 

@@ -26,8 +26,8 @@ from registry.delivery.webhooks import WEBHOOK_PREFIX, Webhooks
 from registry.errors import FieldError, Invalid
 from registry.events import intake
 from registry.events.values import Slug, Url
-from registry.queries.deal_query import DealQuery
 from registry.schemas import encode
+from registry.schemas.deal_query import DealQuery
 
 WatchId = Annotated[str, PathParameter(description="A watch's id.")]
 Email = Annotated[str, Meta(min_length=3, max_length=254, description="An e-mail address.")]

@@ -19,8 +19,8 @@ from registry.delivery.webhooks import OVERLAP_HOURS, Webhooks
 from registry.events import intake
 from registry.events.types import EVENT_TYPES
 from registry.events.values import Slug, Url
-from registry.queries.deal_query import DealQuery
 from registry.schemas import encode
+from registry.schemas.deal_query import DealQuery
 
 Position = Annotated[int, Meta(ge=0, le=2**53)]
 EventType: Any = Literal[tuple(EVENT_TYPES)]

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 from msgspec import Struct
 
 from registry.infra.postgres import Pool
-from registry.queries.deal_query import DealQuery, loaded, stored
+from registry.schemas.deal_query import DealQuery, loaded, stored
 
 _COLUMNS = """id, principal, email, language, digest, type, deal, organization, source, deals,
        position, created_at, confirmed_at, failures, next_at, disabled_at"""

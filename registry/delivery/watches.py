@@ -34,11 +34,11 @@ from registry.events.write_batch import Head
 from registry.infra import postgres, tasks
 from registry.infra.postgres import Pool
 from registry.infra.secret_box import SecretBox
-from registry.queries.deal_query import DealQuery, check
 from registry.queries.event_filter import EventFilter
 from registry.queries.matching_events import MatchingEvents
 from registry.queries.principals import Principals
 from registry.queries.streams import StreamReader
+from registry.schemas.deal_query import DealQuery, check
 
 log = structlog.get_logger(__name__)
 

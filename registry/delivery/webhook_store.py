@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 from msgspec import Struct
 
 from registry.infra.postgres import Pool
-from registry.queries.deal_query import DealQuery, loaded, stored
+from registry.schemas.deal_query import DealQuery, loaded, stored
 
 # Deliveries kept for each webhook; older ones are deleted.
 MAX_DELIVERIES = 1_000

@@ -29,9 +29,9 @@ from registry.events import store, write_batch
 from registry.events.write_batch import Head
 from registry.infra.postgres import Pool
 from registry.infra.secret_box import SecretBox
-from registry.queries.deal_query import DealQuery, check
 from registry.queries.matching_events import MatchingEvents
 from registry.queries.principals import Principals
+from registry.schemas.deal_query import DealQuery, check
 
 # Hours for which messages have a signature of the old secret too, unless a rotation says otherwise.
 OVERLAP_HOURS = 24

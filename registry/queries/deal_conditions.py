@@ -27,8 +27,8 @@ from registry.domain.totals import measured, row_of
 from registry.domain.totals.rules import Rule
 from registry.domain.word_search import TextsOfDeal, WordSearch
 from registry.events.types import Recorded
-from registry.queries.deal_query import DealListQuery
 from registry.queries.streams import LAST_DAY
+from registry.schemas.deal_query import DealListQuery
 
 Streams = Mapping[str, Sequence[Recorded]]
 """All events of deals or of organizations, by slug."""

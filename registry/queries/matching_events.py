@@ -8,10 +8,10 @@ from functools import partial
 from registry.domain.history import AsOf
 from registry.events.store import StoredEvent
 from registry.projections.columnar.selection import Point, Selection
-from registry.queries.deal_query import DealQuery
 from registry.queries.event_filter import EventFilter
 from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries
+from registry.schemas.deal_query import DealQuery
 
 
 class MatchingEvents:

@@ -9,13 +9,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from datetime import date, datetime
-from decimal import Decimal
 from typing import IO, Any, TypeVar
 
 import msgspec
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from registry.domain.history import AsOf
 from registry.domain.merges import survivor
@@ -39,7 +38,6 @@ from registry.projections.columnar.trend import amounts_over_time
 from registry.projections.deal_items import deal_items
 from registry.queries.cited_sources import write_cited_sources
 from registry.queries.deal_changes import DealChange, PortfolioChanges, changes_of, for_thread
-from registry.queries.deal_query import DealListQuery, DealQuery
 from registry.queries.organizations import MERGE_EVENTS, OrganizationQueries
 from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader
 from registry.schemas import (
@@ -51,6 +49,7 @@ from registry.schemas import (
     requested_point,
     summary_fields,
 )
+from registry.schemas.deal_query import DealListQuery, DealQuery
 
 T = TypeVar("T")
 
@@ -103,32 +102,8 @@ class PortfolioQueries:
         records: tuple[str, ...] = ()
         if query.organization is not None:
             records = await self._organizations.merged_records(query.organization, *_axis(point))
-        return Selection(
-            organizations=records,
-            role=query.role,
-            share_min=_decimal(query.share_min),
-            share_max=_decimal(query.share_max),
-            region=query.region,
-            extent=query.extent,
-            sector=query.sector,
-            classification=query.classification,
-            identifier=query.identifier,
-            stage=query.stage,
-            kind=query.kind,
-            commitment=query.commitment,
-            currency=query.currency,
-            amount_min=_decimal(query.amount_min),
-            amount_max=_decimal(query.amount_max),
-            metric=query.metric,
-            metric_basis=query.metric_basis,
-            metric_min=_decimal(query.metric_min),
-            metric_max=_decimal(query.metric_max),
-            metric_unit=query.metric_unit,
-            incentive=query.incentive,
-            setback=query.setback,
-            search=await self.searched(point, query.q) if query.q is not None else None,
-            updated_since=query.updated_since if isinstance(query, DealListQuery) else None,
-        )
+        found = await self.searched(point, query.q) if query.q is not None else None
+        return Selection(DealListQuery(**asdict(query) | {"organization": None, "q": None}), records, found)
 
     async def searched(self, point: Point, query: str) -> Search:
         """Return what a query searches for at a point."""
@@ -493,10 +468,6 @@ def _marked(deal: DealListItem, marks: DealMarks) -> DealListItem:
         for pledge in deal.pledges
     )
     return replace(deal, pledges=pledges, superseded_by=marks.superseded_by)
-
-
-def _decimal(text: str | None) -> Decimal | None:
-    return Decimal(text) if text is not None else None
 
 
 def _axis(point: Point) -> tuple[str, int]:

@@ -29,8 +29,8 @@ from registry.infra import postgres, tasks
 from registry.infra.own_work import in_thread
 from registry.infra.postgres import Connection, Pool
 from registry.queries.deal_conditions import SimilarWords
-from registry.queries.deal_query import DealListQuery
 from registry.schemas import encode_long
+from registry.schemas.deal_query import DealListQuery
 from registry.transparency import checkpoint_store, signing_keys
 from registry.transparency.bundles import Inclusion
 from registry.transparency.checkpoint import Checkpoint, CheckpointError, Proof, VerifierKey, parse_note

@@ -13,8 +13,8 @@ from registry.domain.rates import Rate
 from registry.errors import LogCorrupt
 from registry.events.types import Recorded
 from registry.queries.deal_conditions import WrongWords
-from registry.queries.deal_query import DealListQuery
 from registry.schemas import encode
+from registry.schemas.deal_query import DealListQuery
 from registry.transparency.checkpoint import Checkpoint, VerifierKey, open_checkpoint
 from registry.transparency.deal_state import equals_state
 from registry.transparency.findings import Finding

@@ -14,8 +14,8 @@ from registry.domain.rates import Rates
 from registry.domain.totals import TotalsColumn
 from registry.events.types import Recorded
 from registry.queries.deal_conditions import SelectedDeals, SimilarWords, Streams, folded
-from registry.queries.deal_query import DealListQuery
 from registry.schemas import ChangeSummary, DealResponse, summary_fields
+from registry.schemas.deal_query import DealListQuery
 from registry.transparency.deal_state import state_of
 from registry.transparency.total_state import CertifiedQuery, sum_of
 

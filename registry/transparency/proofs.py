@@ -19,7 +19,7 @@ from registry.infra.own_work import in_thread
 from registry.infra.postgres import Pool
 from registry.infra.threads import answer_apart
 from registry.queries.deal_conditions import SimilarWords
-from registry.queries.deal_query import DealListQuery
+from registry.schemas.deal_query import DealListQuery
 from registry.transparency.bundles import Certificate
 from registry.transparency.checkpoint_store import SignedCheckpoint
 from registry.transparency.deal_state import state_of

@@ -19,7 +19,7 @@ from registry.domain.redaction import keep_redacted_effects
 from registry.domain.totals import DealRow, Estimates, Group, Measure, TotalsQuery, compute_totals, measured, row_of
 from registry.events.currencies import Currency
 from registry.queries.deal_conditions import OF_ORGANIZATIONS, SelectedDeals, SimilarWords, Streams, folded
-from registry.queries.deal_query import DealListQuery
+from registry.schemas.deal_query import DealListQuery
 
 MAX_LINES = 10_000
 

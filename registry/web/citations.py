@@ -13,7 +13,7 @@ from registry.api.responses import base_url
 from registry.domain.history import AsOf
 from registry.i18n import Message
 from registry.queries.deal_conditions import CONDITIONS
-from registry.queries.deal_query import DealListQuery
+from registry.schemas.deal_query import DealListQuery
 from registry.standards.citation import Citation, point_of, points_of
 from registry.web.as_of import as_parameters
 from registry.web.i18n import N_

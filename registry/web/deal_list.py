@@ -20,9 +20,9 @@ from registry.domain.stages import ENDED_STAGES
 from registry.events.currencies import Currency
 from registry.events.values import Amount
 from registry.projections.columnar.selection import Point, Selection
-from registry.queries.deal_query import DealListQuery
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import DealListItem
+from registry.schemas.deal_query import DealListQuery
 from registry.web.format import ValueFormatter
 from registry.web.i18n import N_
 from registry.web.request import PageRequest

@@ -15,13 +15,13 @@ from registry.errors import MergedInto, NotFound
 from registry.events.values import Localized
 from registry.infra.threads import answer_apart
 from registry.projections.columnar.lists import Order
-from registry.queries.deal_query import DealQuery
 from registry.queries.log import LogQueries
 from registry.queries.named_organizations import NamedOrganizations, OrganizationEntry
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.search import SearchQueries
 from registry.queries.streams import StreamReader
+from registry.schemas.deal_query import DealQuery
 from registry.web import render
 from registry.web.assets import csv_response
 from registry.web.cache import cached_fragment, cached_page

@@ -21,8 +21,8 @@ from registry.errors import Invalid, NotFound, RateLimited, RegistryError
 from registry.events import intake
 from registry.events.types import EVENT_TYPES
 from registry.i18n import Message
-from registry.queries.deal_query import DealQuery
 from registry.queries.event_filter import EventFilter
+from registry.schemas.deal_query import DealQuery
 from registry.web import render
 from registry.web.request import READ, Page, PageRequest, Request, redirect
 from registry.web.session import read_signed_form, require_key

@@ -33,6 +33,7 @@ from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.selection import Point, Selection
 from registry.projections.columnar.tables import MAX_WHOLE
 from registry.projections.columnar.totals import totals
+from registry.schemas.deal_query import DealListQuery
 from tests.conftest import examples
 from tests.domain.test_totals_properties import SLUGS, portfolios
 from tests.reference_rates import reference_rates
@@ -244,7 +245,12 @@ DIMENSIONS = [*GROUPINGS, "classification:technology"]
     rates_of=st.sampled_from([None, date(2025, 1, 8)]),
     merged=st.sampled_from([{}, {SLUGS[0]: SLUGS[1]}]),
     selection=st.sampled_from(
-        [Selection(), Selection(sector="ai"), Selection(region="KR"), Selection(stage="cancelled")]
+        [
+            Selection(),
+            Selection(DealListQuery(sector="ai")),
+            Selection(DealListQuery(region="KR")),
+            Selection(DealListQuery(stage="cancelled")),
+        ]
     ),
 )
 def test_totals_of_the_copy_equal_those_of_all_deals_one_by_one(
@@ -286,9 +292,9 @@ def test_totals_of_the_copy_equal_those_of_all_deals_one_by_one(
 
 def _matches(row: DealRow, selection: Selection) -> bool:
     return (
-        selection.sector in (None, *row.sectors)
-        and selection.stage in (None, row.stage)
-        and (selection.region is None or any(place[:2] == selection.region for place in row.places))
+        selection.query.sector in (None, *row.sectors)
+        and selection.query.stage in (None, row.stage)
+        and (selection.query.region is None or any(place[:2] == selection.query.region for place in row.places))
     )
 
 

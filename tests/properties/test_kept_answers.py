@@ -15,12 +15,13 @@ from registry.domain.totals import TotalsQuery
 from registry.projections.columnar.lists import Order
 from registry.projections.columnar.selection import Point, Selection
 from registry.queries.portfolio import PortfolioQueries
+from registry.schemas.deal_query import DealListQuery
 from tests.conftest import Server, examples
 from tests.properties.portfolios import random_registry
 from tests.properties.test_portfolio import DAYS, SLUGS, histories, record
 
 DAY = DAYS[4]
-SELECTIONS = (Selection(), Selection(region="KR"))
+SELECTIONS = (Selection(), Selection(DealListQuery(region="KR")))
 QUERIES = (
     TotalsQuery(group_by=("organization",), effective_on=DAY, lines=20),
     TotalsQuery(currency="USD", group_by=("stage",), effective_on=DAY, lines=0, estimates="both"),

@@ -12,8 +12,8 @@ from registry.domain.history import AsOf
 from registry.domain.totals import TotalsQuery
 from registry.projections.columnar.lists import Order
 from registry.projections.columnar.selection import Point
-from registry.queries.deal_query import DealQuery
 from registry.queries.portfolio import PortfolioQueries
+from registry.schemas.deal_query import DealQuery
 from tests.conftest import Server, examples
 from tests.properties.portfolios import random_registry
 from tests.properties.test_kept_answers import parts

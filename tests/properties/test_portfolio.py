@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from registry.domain.audit.comparison import compare
 from registry.domain.audit.portfolio_changes import portfolio_changes
@@ -21,8 +21,8 @@ from registry.domain.stages import LADDER
 from registry.projections.columnar.lists import FACET_SHARES, Order, PagePlace
 from registry.projections.columnar.selection import Point, Selection
 from registry.queries.deal_conditions import SelectedDeals, folded
-from registry.queries.deal_query import DealListQuery
 from registry.queries.portfolio import PortfolioQueries
+from registry.schemas.deal_query import DealListQuery
 from tests.conftest import Server, examples
 from tests.properties.portfolios import RandomRegistry, points, random_registry
 
@@ -174,7 +174,8 @@ FILTERS: dict[str, Callable[[Deal, Any], bool]] = {
 
 def selected(deals: dict[str, Deal], selection: Selection) -> dict[str, Deal]:
     """The deals that meet every condition."""
-    given = {name: getattr(selection, name) for name in FILTERS if getattr(selection, name)}
+    looked_up = {"organizations": selection.organizations, "search": selection.search}
+    given = {name: value for name, value in (asdict(selection.query) | looked_up).items() if value}
     return {slug: deal for slug, deal in deals.items() if all(FILTERS[n](deal, value) for n, value in given.items())}
 
 
@@ -263,7 +264,7 @@ def count_facets(deals: dict[str, Deal]) -> dict[str, dict[str, int]]:
 # --- the properties ---------------------------------------------------------------------------------------------------
 
 selections = st.builds(
-    Selection,
+    lambda organizations, **given: Selection(DealListQuery(**given), organizations),
     organizations=st.sampled_from([(), ("acme",)]),
     role=st.sampled_from([None, None, "partner"]),
     region=st.sampled_from([None, None, "KR", "KR-31"]),

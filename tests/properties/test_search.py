@@ -31,10 +31,10 @@ from registry.events.types import (
     Recorded,
 )
 from registry.queries.deal_conditions import SelectedDeals, folded, similar_of
-from registry.queries.deal_query import DealListQuery, DealQuery
 from registry.queries.named_organizations import NamedOrganizations
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.search import SearchQueries
+from registry.schemas.deal_query import DealListQuery, DealQuery
 from tests.conftest import Server, examples
 from tests.properties.portfolios import RandomRegistry, points, random_registry
 

@@ -14,10 +14,10 @@ from registry.infra.postgres import Pool
 from registry.projections.columnar import ColumnarCopy
 from registry.projections.columnar.lists import Order
 from registry.projections.columnar.selection import Selection
-from registry.queries.deal_query import DealQuery
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
+from registry.schemas.deal_query import DealQuery
 from tests.append_helpers import REGISTERED, pledged, request, running_recorder
 from tests.conftest import ScratchDatabase
 

@@ -42,7 +42,6 @@ from registry.domain.stages import StageState
 from registry.events.values import Amount, EventPart, StatedAmount
 from registry.exports import COLUMNS, Kind
 from registry.i18n import DEFAULT_LANGUAGE
-from registry.queries.deal_query import DealListQuery
 from registry.schemas import (
     AssessmentResponse,
     DealFields,
@@ -51,6 +50,7 @@ from registry.schemas import (
     OrganizationFields,
     StatedAmountResponse,
 )
+from registry.schemas.deal_query import DealListQuery
 from registry.schemas.values import RESPONSE_TYPES
 from registry.web.deal_list import BOUNDS, FACETS
 from registry.web.deals import LISTS_WITH_OWN_SECTIONS

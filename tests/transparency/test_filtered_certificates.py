@@ -13,7 +13,7 @@ from registry.api import portfolio
 from registry.errors import LogCorrupt
 from registry.queries import deal_conditions
 from registry.queries.deal_conditions import CONDITIONS
-from registry.queries.deal_query import DealListQuery
+from registry.schemas.deal_query import DealListQuery
 from registry.transparency.bundles import verify_bundle
 from registry.transparency.checkpoint import VerifierKey
 from tests.api.announcements import announced, registered

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from registry.demo import lines
 from registry.domain.history import AsOf
 from registry.domain.totals import TotalsQuery
-from registry.queries.deal_query import DealQuery
+from registry.schemas.deal_query import DealQuery
 from registry.web import deal_list
 from tests.api.conftest import Service, cloned, running
 from tests.conftest import Server

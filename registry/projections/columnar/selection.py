@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 from typing import Any, Literal
 
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from registry.domain.search_text import Search
 from registry.projections.columnar.measures import figures
+from registry.schemas.deal_query import DealListQuery
 
 Axis = Literal["recorded", "published"]
+
+BOUNDS = ("share_min", "share_max", "amount_min", "amount_max", "metric_min", "metric_max")
+"""The filters that are numbers."""
 
 
 class Point(Struct, frozen=True):
@@ -64,52 +68,19 @@ class Point(Struct, frozen=True):
         return f"{event}.position <= $known" if self.axis == "recorded" else f"{event}.published_on <= $known"
 
 
-class Selection(Struct, frozen=True, kw_only=True):
+class Selection(Struct, frozen=True):
     """Which deals a question is about: those that meet every condition that is given.
 
     Attributes:
-        organizations: The records of one organization, of which a current party is one; with `role`, in that role.
-        role: The role of a current party.
-        share_min, share_max: Bounds of the stated share of a current party in percent; with `organizations` and `role`,
-            of that one.
-        region: A country or a subdivision of a site that was not dropped.
-        extent: With `region`: `within`, deals with no site elsewhere; `beyond`, those that also have one.
-        sector, classification, identifier, stage, kind: A value that the deal has.
-        commitment: The commitment level of a pledge that was not withdrawn.
-        currency: The currency in which such a pledge is stated.
-        amount_min, amount_max: Bounds of the stated amount of such a pledge, in `currency`.
-        metric: A quantity of the deal or of a site that was not dropped, stated as totals take it (`measures.py`).
-        metric_basis, metric_min, metric_max, metric_unit: The basis, the bounds and the unit of one figure of it.
-        incentive: The kind of an incentive that has not ended.
-        setback: The kind of a setback that was not resolved.
-        search: Words that the deal has. The question keeps the deals that have them first (`search.SearchAtPoint`).
-        updated_since: The deal has an event that was recorded then or later.
+        query: The conditions, without the organization and the words, in whose place are:
+        organizations: The records of the organization, of which a current party is one.
+        search: What the words are searched as. The question keeps the deals that have them first
+            (`search.SearchAtPoint`).
     """
 
+    query: DealListQuery = DealListQuery()
     organizations: tuple[str, ...] = ()
-    role: str | None = None
-    share_min: Decimal | None = None
-    share_max: Decimal | None = None
-    region: str | None = None
-    extent: Literal["within", "beyond"] | None = None
-    sector: str | None = None
-    classification: str | None = None
-    identifier: str | None = None
-    stage: str | None = None
-    kind: str | None = None
-    commitment: str | None = None
-    currency: str | None = None
-    amount_min: Decimal | None = None
-    amount_max: Decimal | None = None
-    metric: str | None = None
-    metric_basis: str | None = None
-    metric_min: Decimal | None = None
-    metric_max: Decimal | None = None
-    metric_unit: str | None = None
-    incentive: str | None = None
-    setback: str | None = None
     search: Search | None = None
-    updated_since: datetime | None = None
 
     @property
     def is_all(self) -> bool:
@@ -124,8 +95,10 @@ class Selection(Struct, frozen=True, kw_only=True):
     @property
     def parameters(self) -> dict[str, Any]:
         """The parameters of `conditions`."""
-        given = {name: getattr(self, name) for name in self.__struct_fields__ if name not in ("search", "metric")}
-        return {**given, "organizations": list(self.organizations)}
+        given = asdict(self.query) | {"organizations": list(self.organizations)}
+        bounds = {name: Decimal(bound) for name in BOUNDS if (bound := given[name]) is not None}
+        # `run` takes a parameter whose name begins another one's as named.
+        return {name: value for name, value in (given | bounds).items() if name not in ("metric", "organization", "q")}
 
     def kept_as(self, *asked: Any) -> tuple[Any, ...] | None:
         """What a question about the selection is kept as (`kept.py`); None: what is searched for has no other point."""
@@ -145,44 +118,44 @@ class Selection(Struct, frozen=True, kw_only=True):
     def _own(self) -> list[str]:
         """Conditions on the row itself."""
         own = []
-        if self.kind is not None:
+        if self.query.kind is not None:
             own.append("d.kind = $kind")
         for name, column in (
             ("sector", "sectors"),
             ("classification", "classifications"),
             ("identifier", "identifiers"),
         ):
-            if getattr(self, name) is not None:
+            if getattr(self.query, name) is not None:
                 own.append(f"list_contains(d.{column}, ${name})")
         return own
 
     def _of_other_tables(self, point: Point) -> list[str]:
         """Conditions on other facts of the deal."""
         found = [*self._of_parties(point), *self._of_sites(point), *self._of_metrics(point)]
-        if self.incentive is not None:
+        if self.query.incentive is not None:
             found.append(
                 f"d.deal IN (SELECT i.deal FROM incentive_facts AS i WHERE {point.at('i')} AND i.status <> 'ended'"
                 " AND i.kind = $incentive)"
             )
-        if self.setback is not None:
+        if self.query.setback is not None:
             found.append(
                 f"d.deal IN (SELECT s.deal FROM setback_facts AS s WHERE {point.at('s')} AND s.resolved_on IS NULL"
                 " AND s.kind = $setback)"
             )
-        if self.stage is not None:
+        if self.query.stage is not None:
             found.append(f"d.deal IN (SELECT s.deal FROM stage_facts AS s WHERE {point.at('s')} AND s.stage = $stage)")
-        if self.commitment is not None:
+        if self.query.commitment is not None:
             found.append(self._standing_pledge(point, "p.commitment = $commitment"))
-        if self.currency is not None:
+        if self.query.currency is not None:
             amount = "p.currency = $currency"
-            if self.amount_min is not None:
+            if self.query.amount_min is not None:
                 amount += " AND coalesce(p.high, p.value, p.low) >= $amount_min"
-            if self.amount_max is not None:
+            if self.query.amount_max is not None:
                 amount += " AND coalesce(p.low, p.value, p.high) <= $amount_max"
             found.append(self._standing_pledge(point, amount))
         if self.search is not None:
             found.append(f"d.deal IN (SELECT id FROM {point.found_deals})")
-        if self.updated_since is not None:
+        if self.query.updated_since is not None:
             found.append(
                 f"d.deal IN (SELECT e.deal FROM deal_events AS e WHERE {point.was_known('e')}"
                 " AND e.recorded_at >= $updated_since)"
@@ -195,9 +168,9 @@ class Selection(Struct, frozen=True, kw_only=True):
             condition
             for condition, is_given in (
                 ("list_contains($organizations, p.organization)", bool(self.organizations)),
-                ("p.role = $role", self.role is not None),
-                ("p.share >= $share_min", self.share_min is not None),
-                ("p.share <= $share_max", self.share_max is not None),
+                ("p.role = $role", self.query.role is not None),
+                ("p.share >= $share_min", self.query.share_min is not None),
+                ("p.share <= $share_max", self.query.share_max is not None),
             )
             if is_given
         ]
@@ -208,29 +181,29 @@ class Selection(Struct, frozen=True, kw_only=True):
 
     def _of_metrics(self, point: Point) -> list[str]:
         """Conditions on one figure of a quantity."""
-        if self.metric is None:
+        if self.query.metric is None:
             return []
         conditions = ["f.status <> 'dropped'"]
-        if self.metric_basis is not None:
+        if self.query.metric_basis is not None:
             conditions.append("f.nature = $metric_basis")
-        if self.metric_min is not None:
+        if self.query.metric_min is not None:
             conditions.append("f.value >= $metric_min")
-        if self.metric_max is not None:
+        if self.query.metric_max is not None:
             conditions.append("f.value <= $metric_max")
-        if self.metric_unit is not None:
+        if self.query.metric_unit is not None:
             conditions.append("f.currency = $metric_unit")
-        source = figures(self.metric, point)
+        source = figures(self.query.metric, point)
         return [f"d.deal IN (SELECT f.deal FROM ({source}) AS f WHERE {' AND '.join(conditions)})"]
 
     def _of_sites(self, point: Point) -> list[str]:
         """Conditions on the sites of the deal."""
-        if self.region is None:
+        if self.query.region is None:
             return []
         sites = f"SELECT s.deal FROM site_facts AS s WHERE {point.at('s')} AND s.status <> 'dropped'"
         found = [f"d.deal IN ({sites} AND (s.place = $region OR left(s.place, 2) = $region))"]
-        if self.extent is not None:
+        if self.query.extent is not None:
             elsewhere = f"{sites} AND (s.place IS NULL OR s.place <> $region AND left(s.place, 2) <> $region)"
-            found.append(f"d.deal {'NOT ' if self.extent == 'within' else ''}IN ({elsewhere})")
+            found.append(f"d.deal {'NOT ' if self.query.extent == 'within' else ''}IN ({elsewhere})")
         return found
 
     @staticmethod
