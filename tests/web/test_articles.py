@@ -67,6 +67,29 @@ async def test_one_form_records_announcements_about_several_deals(
         assert state["sources"][-1]["publisher"] == "A paper"
 
 
+async def test_deal_without_announcements_is_an_error_at_the_deal(
+    editor: httpx.AsyncClient, pages: Service, slug: str
+) -> None:
+    await pages.client.post(f"/v1/deals/{slug}/events", json=registered(f"Plant of {slug}"))
+    page = await opened_article(editor, deal=slug)
+    refused = await press(editor, page, "Preview changes", **SOURCE)
+    assert refused.status_code == 422
+    place, needed = refused.text.index("Add this announcement"), f"Plant of {slug} has no announcement yet"
+    assert refused.text.index(needed) > place
+    assert "One thing needs your attention." in refused.text
+
+
+async def test_form_proposes_ids_that_the_deal_does_not_have(
+    editor: httpx.AsyncClient, pages: Service, slug: str
+) -> None:
+    await pages.client.post(f"/v1/deals/{slug}/events", json=[registered(), pledged(pledge="pledge-2")])
+    page = await opened_article(editor, deal=slug, type="pledge_announced")
+    page = await press(editor, page, "Add this announcement", **{"deals/0/add": "pledge_announced"})
+    page = await press(editor, page, "Add this announcement", **{"deals/0/add": "site_announced"})
+    ids = [text for name, text in fields(page.text).items() if name.endswith(("/pledge", "/site"))]
+    assert ids == ["pledge-3", "pledge-4", "site-1"]
+
+
 async def test_preview_names_a_new_pledge_as_the_deal_will(
     editor: httpx.AsyncClient, pages: Service, slug: str
 ) -> None:
@@ -119,6 +142,8 @@ async def test_deal_and_organization_are_created_in_place_with_proposed_slugs(
     page = await opened_article(editor, deal=title, type="pledge_announced")
     typed = {**SOURCE, "deals/0/announcements/0/event/pledge": "total", "deals/0/announcements/0/event/by": name}
     refused = await press(editor, page, "Preview changes", **typed)
+    # Each name that is not known is one thing.
+    assert "2 things need your attention." in refused.text
     page = await press(editor, refused, "It is a new deal")
     sent = fields(page.text)
     # The new organization has a row with its name and a slug; the deal has a title and a slug.

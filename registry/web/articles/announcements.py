@@ -90,11 +90,15 @@ def build(form: ArticleForm, found: FoundNames) -> Built:
     parts: dict[str, AnnouncementPart] = {}
     for deal in form.deals:
         slug = _slug(deal, found, built)
+        if deal.typed.strip() and not deal.announcements:
+            built.errors.append(FieldError(f"/{deal.prefix}/add", "announcement_needed"))
         for announcement in deal.kept:
             _check_names(announcement, found, built)
             read = read_announcement(announcement, form.frame, found)
             if isinstance(read, list):
-                built.errors += read
+                # A name that is not clear is one error, though it is no slug either.
+                unclear_names = tuple(error.pointer for error in built.errors)
+                built.errors += [error for error in read if not error.pointer.startswith(unclear_names)]
                 continue
             part = parts.setdefault(slug, AnnouncementPart("deal", slug, deal.prefix, [], [], []))
             part.places.append(announcement.prefix)

@@ -61,13 +61,24 @@ class AnnouncementView(Struct):
 
 
 class ArticleDeal(Struct):
-    """One deal of the form; `likely` are deals of the registry that it may be."""
+    """One deal of the form.
+
+    Attributes:
+        form: Its fields.
+        title: Its name.
+        field: The field that names it.
+        announcements: What is announced about it.
+        problem: Why its announcements were refused.
+        faults: What is wrong with it as a whole.
+        likely: Deals of the registry that a new one may be.
+    """
 
     form: DealForm
     title: str
     field: InputField
     announcements: list[AnnouncementView]
     problem: Message | None
+    faults: list[FieldError]
     likely: list[NamedCandidate]
 
 
@@ -120,7 +131,9 @@ class ArticlePages:
         fields += [field for d in deals for a in d.announcements for field in (*a.fields, *a.more)]
         shown_errors = {f.name: error for f in fields if (error := build.field_error(f, errors))}
         placed = {e.pointer for f in fields for e in errors if build.field_error(f, [e])}
-        placed |= {e.pointer for d in deals for a in d.announcements for e in a.faults}
+        placed |= {
+            e.pointer for d in deals for faults in (d.faults, *(a.faults for a in d.announcements)) for e in faults
+        }
         announced = [a.summary.event for d in deals for a in d.announcements if a.summary is not None]
         return render.render(
             page,
@@ -189,12 +202,12 @@ class ArticlePages:
         called = (await names_within(self._streams, page.language, [stream.slug])).get(stream.slug) if stream else None
         announcements = []
         for one in deal.announcements:
-            view = _announcement(
-                page, form, one, FormContext(state, called or {}, dict(introduced)), found, errors, problems, numbers
-            )
-            announcements.append(view)
-            if (id_field := build.introduced_id(one.tag)) and (id := one.typed.get(f"event/{id_field}", "").strip()):
+            context = FormContext(state, called or {}, dict(introduced))
+            if id_field := build.introduced_id(one.tag):
+                id = one.typed.get(f"event/{id_field}", "").strip() or build.free_id(id_field, context)
+                one.typed[f"event/{id_field}"] = id
                 introduced[id_field] = (*introduced.get(id_field, ()), id)
+            announcements.append(_announcement(page, form, one, context, found, errors, problems, numbers))
         is_new = deal.registration is not None
         label = say(N_("Id of the new deal")) if is_new else say(N_("Deal"))
         hint = say(N_("Leave it empty for an id made from the title.")) if is_new else say(N_("Its name or its id"))
@@ -208,7 +221,8 @@ class ArticlePages:
         )
         title = shown(page.language).words.localized(state.title if state is not None else titles)
         likely = await self._likely(page, deal, found) if is_new and deal.number < MAX_LIKELY_DEALS else []
-        return ArticleDeal(deal, title, field, announcements, problems.get(deal.prefix), likely)
+        faults = [e for e in errors if e.pointer == f"/{deal.prefix}/add"]
+        return ArticleDeal(deal, title, field, announcements, problems.get(deal.prefix), faults, likely)
 
     async def _likely(self, page: PageRequest, deal: DealForm, found: FoundNames) -> list[NamedCandidate]:
         """Deals of the registry that a new deal may be: those of its first party."""

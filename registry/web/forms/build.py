@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from itertools import count
 from typing import Any, Literal, get_args, get_origin
 
 from msgspec import Struct, structs
@@ -153,6 +154,13 @@ def frame_fields(typed: Mapping[str, str], language: str) -> list[InputField]:
 def introduced_id(tag: str) -> str | None:
     """The field of an event type that introduces a new id, such as the pledge of `pledge_announced`."""
     return _INTRODUCES.get(tag)
+
+
+def free_id(id_field: str, context: FormContext) -> str:
+    """An id that no item of the deal has yet: `pledge-3` after two pledges."""
+    items = _claims(context.deal) if id_field == "claim" else getattr(context.deal, _ITEMS[id_field], ())
+    known = {*(getattr(item, id_field) for item in items), *context.introduced.get(id_field, ())}
+    return next(id for n in count(len(known) + 1) if (id := f"{id_field}-{n}") not in known)
 
 
 class _FormBuilder:
@@ -312,8 +320,8 @@ def _claimable_fields(deal: Deal) -> list[str]:
     return [f"/{items}/{item_id(item)}/{field}" for items, field in CLAIMABLE for item in getattr(deal, items)]
 
 
-def _claims(deal: Deal) -> list[ClaimState]:
-    return [claim for name in LISTS for item in getattr(deal, name) for claim in item.claims]
+def _claims(deal: Deal | None) -> list[ClaimState]:
+    return [] if deal is None else [claim for name in LISTS for item in getattr(deal, name) for claim in item.claims]
 
 
 def reason_section(typed: Mapping[str, str], language: str, *, redacting: bool) -> Section:
