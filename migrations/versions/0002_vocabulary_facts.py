@@ -1,4 +1,4 @@
-"""Facts of incentives and setbacks; district codes of sites, names of milestones; which tables a rebuild has to fill.
+"""Facts of incentives and setbacks; more columns of sites, milestones and metrics; which tables a rebuild has to fill.
 
 Revision ID: 0002
 Revises: 0001
@@ -65,7 +65,7 @@ CREATE_OUTDATED_TABLES = 'CREATE TABLE outdated_tables (name text COLLATE "C" PR
 
 MARK_OUTDATED_TABLES = """
 INSERT INTO outdated_tables (name)
-SELECT unnest(ARRAY['incentive_facts', 'setback_facts', 'site_facts', 'milestone_facts'])
+SELECT unnest(ARRAY['incentive_facts', 'setback_facts', 'site_facts', 'milestone_facts', 'metric_facts'])
  WHERE EXISTS (SELECT FROM events)
 """
 
@@ -150,10 +150,31 @@ CREATE TYPE new_milestone_facts_2 AS (
 )
 """
 
+CREATE_NEW_METRIC_FACTS = f"""
+CREATE TYPE new_metric_facts_2 AS (
+    {NEW_FACT_AXES},
+    metric_id      text,
+    metric         text,
+    basis          text,
+    site           text,
+    metric_date    text,
+    horizon_from   text,
+    horizon_until  text,
+    value          text,
+    unit           text,
+    qualifier      text,
+    stated_on      date,
+    for_day        date
+)
+"""
+
 # Last, because services that write to these tables wait for the lock.
 ADD_DISTRICT_CODE = 'ALTER TABLE site_facts ADD COLUMN district_code text COLLATE "C"'
 
 ADD_NAME = 'ALTER TABLE milestone_facts ADD COLUMN name text COLLATE "C"'
+
+# The last day of the date or of the horizon, by which figures of several days are ordered.
+ADD_FOR_DAY = "ALTER TABLE metric_facts ADD COLUMN for_day date"
 
 STATEMENTS = (
     CREATE_INCENTIVE_FACTS,
@@ -164,8 +185,10 @@ STATEMENTS = (
     CREATE_NEW_SETBACK_FACTS,
     CREATE_NEW_SITE_FACTS,
     CREATE_NEW_MILESTONE_FACTS,
+    CREATE_NEW_METRIC_FACTS,
     ADD_DISTRICT_CODE,
     ADD_NAME,
+    ADD_FOR_DAY,
 )
 
 

@@ -56,8 +56,8 @@ ShareBound: TypeAlias = Annotated[
 MetricBound: TypeAlias = Annotated[
     str | None,
     QueryParameter(
-        description="Deals with a figure of `metric`, of the deal or of one of its sites, that is at least"
-        " (`metric_min`) or at most (`metric_max`) this.",
+        description="Deals with at least (`metric_min`) or at most (`metric_max`) so much of `metric`, on one basis and"
+        " in one unit: the deal's own figure, without one the sum of its sites', as totals count them.",
         pattern=DECIMAL,
         title="quantity",
         schema_extra={"examples": ["100"]},

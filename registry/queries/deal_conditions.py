@@ -24,6 +24,7 @@ from registry.domain.merges import merged_with, survivor
 from registry.domain.redaction import keep_redacted_effects
 from registry.domain.search_text import Token, similar_words, tokens
 from registry.domain.totals import measured, row_of
+from registry.domain.totals.measures import quantities
 from registry.domain.totals.rules import Rule
 from registry.domain.word_search import TextsOfDeal, WordSearch
 from registry.events.types import Recorded
@@ -100,14 +101,21 @@ def _has_amount(one: Candidate, query: DealListQuery) -> bool:
 
 
 def _has_figure(one: Candidate, query: DealListQuery) -> bool:
-    figures = measured(one.deal, row_of(one.deal), query.metric or "").pledges
     return any(
         figure.excluded is not Rule.DROPPED
         and query.metric_basis in (None, figure.nature)
         and query.metric_unit in (None, figure.unit)
-        and (query.metric_min is None or (figure.value is not None and figure.value >= Decimal(query.metric_min)))
-        and (query.metric_max is None or (figure.value is not None and figure.value <= Decimal(query.metric_max)))
-        for figure in figures
+        for figure in measured(one.deal, row_of(one.deal), query.metric or "").pledges
+    )
+
+
+def _has_quantity(one: Candidate, query: DealListQuery) -> bool:
+    return any(
+        query.metric_basis in (None, basis)
+        and query.metric_unit in (None, unit)
+        and (query.metric_min is None or quantity >= Decimal(query.metric_min))
+        and (query.metric_max is None or quantity <= Decimal(query.metric_max))
+        for (basis, unit), quantity in quantities(one.deal, query.metric or "").items()
     )
 
 
@@ -133,8 +141,8 @@ CONDITIONS: dict[str, Callable[[Candidate, DealListQuery], bool]] = {
     "share_max": _has_party,
     "metric": _has_figure,
     "metric_basis": _has_figure,
-    "metric_min": _has_figure,
-    "metric_max": _has_figure,
+    "metric_min": _has_quantity,
+    "metric_max": _has_quantity,
     "metric_unit": _has_figure,
     "incentive": lambda one, query: any(
         incentive.status != "ended" and incentive.kind == query.incentive for incentive in one.deal.incentives

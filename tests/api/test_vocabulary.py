@@ -262,6 +262,31 @@ async def test_filters_and_facets_know_quantities_incentives_setbacks_and_shares
     assert totals.json()["totals"]["overall"]["columns"] == []
 
 
+async def test_bounds_of_a_quantity_are_of_the_deals_figure_or_the_sum_of_its_sites(
+    service: Service, new_slug: Callable[[], str]
+) -> None:
+    sector, parts, whole, later = sorted(new_slug() for _ in range(4))
+    day = "2025-06-16"
+    sites = [announced(day, "site_announced", site=name, power_mw="300", gpus=400) for name in ("a", "b")]
+    dropped = [announced(day, "site_announced", site="c", power_mw="900"), announced(day, "site_dropped", site="c")]
+    await record(service.client, parts, registered("In parts", sectors=[sector]), *sites, *dropped)
+    own = [metric(metric="gpus", value="700"), metric(metric="gpus", value="500", site="a", basis="actual")]
+    await record(service.client, whole, registered("As a whole", sectors=[sector]), *sites, *own)
+    steps = [metric(metric="gpus", value=value, date=by) for value, by in (("1000", "2029"), ("5000", "2027-06"))]
+    await record(service.client, later, registered("By dates", sectors=[sector]), *steps)
+    expected: list[tuple[dict[str, str], list[str]]] = [
+        ({"metric": "power_mw", "metric_min": "600"}, [parts, whole]),
+        ({"metric": "power_mw", "metric_min": "600.5"}, []),
+        ({"metric": "power_mw", "metric_max": "599"}, []),
+        ({"metric": "gpus", "metric_min": "701"}, [parts, later]),
+        ({"metric": "gpus", "metric_max": "700", "metric_basis": "planned"}, [whole]),
+        ({"metric": "gpus", "metric_min": "500", "metric_basis": "actual"}, [whole]),
+        ({"metric": "gpus", "metric_min": "1001"}, []),
+    ]
+    for asked, deals in expected:
+        assert await listed(service, sector, **asked) == deals, asked
+
+
 @pytest.mark.parametrize(
     ("asked", "parameter"),
     [

@@ -58,7 +58,7 @@ TABLES = {
     " high_millionths HUGEINT GENERATED ALWAYS AS ((coalesce(high, value, low, 0) * 1000000)::HUGEINT)",
     "metric_facts": "deal VARCHAR, metric_id VARCHAR, metric VARCHAR, basis VARCHAR, site VARCHAR,"
     " metric_date VARCHAR, horizon_from VARCHAR, horizon_until VARCHAR, value DECIMAL(24, 6), unit VARCHAR,"
-    " qualifier VARCHAR, stated_on DATE",
+    " qualifier VARCHAR, stated_on DATE, for_day DATE",
     "milestone_facts": "deal VARCHAR",
     "incentive_facts": "deal VARCHAR, incentive VARCHAR, kind VARCHAR, status VARCHAR",
     "setback_facts": "deal VARCHAR, setback VARCHAR, kind VARCHAR, resolved_on DATE",
@@ -109,7 +109,7 @@ def fill(  # noqa: C901 - one loop for each table
         for m in metrics.get(row.deal, ()):
             dates = (m.at, None, m.until)
             identity = (m.metric_id, m.metric, m.basis, m.site)
-            insert("metric_facts", row.deal, *identity, *dates, m.value, m.unit, m.qualifier, m.stated_on)
+            insert("metric_facts", row.deal, *identity, *dates, m.value, m.unit, m.qualifier, m.stated_on, None)
         for organization in row.investors:
             insert("party_facts", row.deal, organization, "investor", DAY, None)
         for r in row.relations:

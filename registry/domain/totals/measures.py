@@ -14,8 +14,8 @@ from typing import Literal, get_args
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.deal import Deal
-from registry.domain.totals.rows import DealRow, PledgeRow, RelationRow
+from registry.domain.deal import Deal, MetricState
+from registry.domain.totals.rows import DealRow, PledgeRow, RelationRow, row_of
 from registry.domain.totals.rules import Rule
 from registry.events.edtf import last_day
 from registry.events.values import MetricName, Qualifier
@@ -137,8 +137,25 @@ def _figures(measure: str, sites: dict[str, SiteRow], metrics: Iterable[MetricRo
             yield _Figure(site.site, figure, (date.min, site.announced_on, name), False)
 
 
-def _day(text: str | None, stated_on: date) -> date:
+def metric_day(metric: MetricState) -> date:
     """The day by which figures of several dates are ordered; one without a date is of the day of its statement."""
+    horizon = metric.horizon
+    return _day(metric.date or (horizon.until or horizon.from_ if horizon else None), metric.stated_on)
+
+
+def quantities(deal: Deal, measure: str) -> dict[tuple[str | None, str | None], Decimal]:
+    """How much of a measure a deal has by basis and unit: its own figure, without one the sum of its sites'."""
+    figures = measured(deal, row_of(deal), measure)
+    contained = {relation.pledge for relation in figures.relations if relation.pledge is not None}
+    sums: dict[tuple[str | None, str | None], Decimal] = {}
+    for figure in figures.pledges:
+        if figure.excluded is None and figure.value is not None and figure.pledge not in contained:
+            of = figure.nature, figure.unit
+            sums[of] = sums.get(of, Decimal(0)) + figure.value
+    return sums
+
+
+def _day(text: str | None, stated_on: date) -> date:
     try:
         return last_day(text) if text is not None else stated_on
     except ValueError:  # an open end

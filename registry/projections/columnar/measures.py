@@ -22,7 +22,8 @@ _COLUMNS = """
 _METRICS = """
 SELECT m.deal, m.metric_id AS pledge, m.stated_on AS announced_on, m.stated_on, m.qualifier,
        coalesce(m.unit, '') AS currency, m.basis AS nature, m.site, s.place,
-       if(s.status = 'dropped', 'dropped', 'announced') AS status, m.value, s.site IS NOT NULL AS is_of_site, {columns}
+       if(s.status = 'dropped', 'dropped', 'announced') AS status, m.value, s.site IS NOT NULL AS is_of_site,
+       coalesce(m.for_day, m.stated_on) AS for_day, {columns}
   FROM metric_facts AS m
        LEFT JOIN site_facts AS s ON s.deal = m.deal AND s.site = m.site AND {s}
  WHERE {m} AND m.metric = '{measure}'
@@ -30,7 +31,7 @@ SELECT m.deal, m.metric_id AS pledge, m.stated_on AS announced_on, m.stated_on, 
 
 _SITES = """
 SELECT s.deal, s.site || '/{measure}', s.announced_on, s.announced_on, s.{qualifier}, '', 'planned', s.site, s.place,
-       s.status, s.{measure}::DECIMAL(24, 6), true, {columns}
+       s.status, s.{measure}::DECIMAL(24, 6), true, NULL, {columns}
   FROM site_facts AS s
  WHERE {s} AND s.{measure} IS NOT NULL
 """
@@ -45,6 +46,17 @@ HAVING count(*) > 1
         OR bool_or(p.site IS NULL) AND bool_or(p.site IS NOT NULL))
 """
 
+# As `domain/totals/measures.quantities`: of several figures of one site the latest; a deal's own contains its sites'.
+_QUANTITIES = """
+SELECT f.deal, f.nature, f.currency, coalesce(max(f.value) FILTER (f.site IS NULL), sum(f.value)) AS value
+  FROM (SELECT *
+          FROM ({source})
+         WHERE status <> 'dropped' AND value IS NOT NULL
+       QUALIFY row_number() OVER (PARTITION BY deal, site, nature, currency
+                                      ORDER BY for_day DESC NULLS LAST, stated_on DESC, pledge DESC) = 1) AS f
+ GROUP BY f.deal, f.nature, f.currency
+"""
+
 
 def figures(measure: str, point: Point) -> str:
     """The query of the figures of a measure at a point."""
@@ -53,6 +65,11 @@ def figures(measure: str, point: Point) -> str:
         qualifier = "power_qualifier" if measure == "power_mw" else "gpus_qualifier"
         parts.append(_SITES.format(columns=_COLUMNS, s=point.at("s"), measure=measure, qualifier=qualifier))
     return " UNION ALL ".join(parts)
+
+
+def quantities(measure: str, point: Point) -> str:
+    """The query of how much of a measure each deal has at a point, by basis (`nature`) and unit (`currency`)."""
+    return _QUANTITIES.format(source=figures(measure, point))
 
 
 def containing(measure: str, point: Point) -> str:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from registry.domain.search_text import Search
-from registry.projections.columnar.measures import figures
+from registry.projections.columnar.measures import figures, quantities
 from registry.schemas.deal_query import DealListQuery
 
 Axis = Literal["recorded", "published"]
@@ -180,10 +180,12 @@ class Selection(Struct, frozen=True):
         return [f"d.deal IN (SELECT p.deal FROM party_facts AS p WHERE {conditions})"]
 
     def _of_metrics(self, point: Point) -> list[str]:
-        """Conditions on one figure of a quantity."""
+        """Conditions on a quantity: on any figure of it, or with bounds on how much the deal has of it in all."""
         if self.query.metric is None:
             return []
-        conditions = ["f.status <> 'dropped'"]
+        has_bounds = self.query.metric_min is not None or self.query.metric_max is not None
+        source = (quantities if has_bounds else figures)(self.query.metric, point)
+        conditions = [] if has_bounds else ["f.status <> 'dropped'"]
         if self.query.metric_basis is not None:
             conditions.append("f.nature = $metric_basis")
         if self.query.metric_min is not None:
@@ -192,7 +194,6 @@ class Selection(Struct, frozen=True):
             conditions.append("f.value <= $metric_max")
         if self.query.metric_unit is not None:
             conditions.append("f.currency = $metric_unit")
-        source = figures(self.query.metric, point)
         return [f"d.deal IN (SELECT f.deal FROM ({source}) AS f WHERE {' AND '.join(conditions)})"]
 
     def _of_sites(self, point: Point) -> list[str]:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from registry.domain.deal import Deal, IncentiveState, MetricState, MilestoneState, PledgeState, SetbackState, SiteState
 from registry.domain.doubted_amounts import Checks, check_of
 from registry.domain.stages import StageState
+from registry.domain.totals.measures import metric_day
 from registry.events.values import Amount
 
 Ids: TypeAlias = tuple[Any, ...]
@@ -171,6 +172,7 @@ def _metric(metric: MetricState) -> Values:
         metric.unit,
         metric.qualifier,
         metric.stated_on,
+        metric_day(metric),
     )
 
 
@@ -295,9 +297,12 @@ METRIC_FACTS = FactTable(
         "unit",
         "qualifier",
         "stated_on",
+        "for_day",
     ),
     lambda deal, _: [((metric.metric_id,), _metric(metric)) for metric in deal.metrics],
+    "new_metric_facts_2",
 )
+"""`for_day` is the day by which figures of several dates or horizons are ordered."""
 
 INCENTIVE_FACTS = FactTable(
     "incentive_facts",
