@@ -49,7 +49,7 @@ from registry.projections.stream_cache import StreamCache, fold_stream
 from registry.transparency import checkpoint_store
 from registry.transparency.checkpoint import Checkpoint, VerifierKey, parse_note
 from registry.transparency.findings import Finding
-from registry.transparency.heads import StreamHead, StreamHeadTree
+from registry.transparency.heads import StreamHead, StreamHeadTree, parse_heads
 from registry.transparency.merkle import Frontier, root_from_tiles, root_tiles
 from registry.transparency.tiles import Tile
 from registry.transparency.tree import add_tiles, load_frontier, load_stream_heads, load_tiles
@@ -193,7 +193,7 @@ class Follower:
         """The copied log as it is in the database."""
         head = await write_batch.head(self._pool)
         heads = StreamHeadTree()
-        heads.update(await load_stream_heads(self._pool, 0, head.position))
+        await asyncio.to_thread(heads.update, parse_heads(await load_stream_heads(self._pool, 0, head.position)))
         missing = {id: (position, self._round) for id, position in await store.unexplained_erasures(self._pool)}
         return _Copied(head, await load_frontier(self._pool, head.position), heads, missing)
 

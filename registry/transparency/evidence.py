@@ -36,7 +36,7 @@ from registry.transparency.bundles import Inclusion
 from registry.transparency.checkpoint import Checkpoint, CheckpointError, Proof, VerifierKey, parse_note
 from registry.transparency.checkpoint_store import SignedCheckpoint, export_checkpoint, read_exported
 from registry.transparency.cosigning import Witnesses
-from registry.transparency.heads import StreamHeadTree
+from registry.transparency.heads import StreamHeadTree, parse_heads
 from registry.transparency.merkle import (
     NotInTree,
     consistency_proof,
@@ -252,7 +252,7 @@ class Evidence:
             updates = await load_stream_heads(connection, cached, size)
             # If the update is cancelled, the next call starts with an empty tree.
             heads, self._heads, self._heads_at = self._heads, StreamHeadTree(), (0, None)
-            await asyncio.to_thread(heads.update, updates)
+            await asyncio.to_thread(heads.update, parse_heads(updates))
             self._heads = heads
         self._heads_at = (size, leaf)
         return self._heads

@@ -13,7 +13,7 @@ signs; appending never does. Pure functions: nothing is read or written here.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 
 from msgspec import Struct
@@ -76,12 +76,14 @@ class StreamHeadTree:
                 head.leaf_hash.hex().encode(),
             )
         nodes = self._nodes
-        for bucket, lines in updates.items():
+        changed = {(BUCKETS + bucket) >> 1 for bucket in updates}
+        while updates:
+            # Freed one by one: while all are freed at once, no other thread runs.
+            bucket, lines = updates.popitem()
             known = {line.partition(b" ")[0]: line for line in self._lines.get(bucket, b"").splitlines(keepends=True)}
             data = self._lines[bucket] = b"".join(line for _, line in sorted((known | lines).items()))
             offset = (BUCKETS + bucket) * HASH_SIZE
             nodes[offset : offset + HASH_SIZE] = leaf_hash(data)
-        changed = {(BUCKETS + bucket) >> 1 for bucket in updates}
         while changed and changed != {0}:
             for number in changed:
                 children = 2 * number * HASH_SIZE
@@ -146,6 +148,15 @@ def parse_head(line: str) -> StreamHead:
         return StreamHead(name, int(version), bytes.fromhex(leaf))
     except ValueError:
         raise ProofError(reason=Finding("heads_lines")) from None
+
+
+def parse_heads(texts: Iterable[str]) -> Iterator[StreamHead]:
+    """The heads of streams from texts of their lines.
+
+    Raises:
+        ProofError: A line is malformed.
+    """
+    return (parse_head(line) for text in texts for line in text.splitlines())
 
 
 def verify_head(stream: str, lines: str, path: Sequence[bytes], root: bytes) -> StreamHead | None:

@@ -7,13 +7,10 @@ them from the level below. The functions return what the tables hold without che
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from registry.events.write_batch import WriteBatch
 from registry.infra.postgres import Connection, Pool
-from registry.infra.threads import apart
 from registry.transparency.findings import Finding
-from registry.transparency.heads import StreamHead
 from registry.transparency.merkle import HASH_SIZE, Frontier, frontier_tiles
 from registry.transparency.tiles import TILE_WIDTH, ReadTile, Tile, TileError, TileRef, tile_path
 
@@ -72,12 +69,18 @@ SELECT entry
  ORDER BY position
 """
 
-SELECT_STREAM_HEADS = """
-SELECT DISTINCT ON (stream) stream, version, leaf_hash
-  FROM events
- WHERE position > $1 AND position <= $2
- ORDER BY stream, version DESC
-"""
+HEADS_PER_ROW = 1_000
+
+# Few rows of many lines: the objects that asyncpg made of 100,000 rows took the event loop 10 ms to free.
+SELECT_STREAM_HEADS = f"""
+SELECT string_agg(line, E'\\n') AS lines
+  FROM (SELECT format('%s %s %s', stream, version, encode(leaf_hash, 'hex')) AS line, row_number() OVER () AS number
+          FROM (SELECT DISTINCT ON (stream) stream, version, leaf_hash
+                  FROM events
+                 WHERE position > $1 AND position <= $2
+                 ORDER BY stream, version DESC) AS head) AS numbered
+ GROUP BY number / {HEADS_PER_ROW}
+"""  # noqa: S608 - put together from a constant
 
 
 def add_tiles(writes: WriteBatch, tiles: Sequence[Tile]) -> None:
@@ -152,11 +155,6 @@ async def load_entries(connection: Connection | Pool, after: int, until: int) ->
     return [row["entry"] for row in await connection.fetch(SELECT_ENTRIES, after, until)]
 
 
-async def load_stream_heads(connection: Connection | Pool, after: int, until: int) -> list[StreamHead]:
-    """The last event in (after, until] of each stream that has one there."""
-    rows = await connection.fetch(SELECT_STREAM_HEADS, after, until)
-    return await apart(len(rows), _stream_heads, rows)
-
-
-def _stream_heads(rows: Sequence[Any]) -> list[StreamHead]:
-    return [StreamHead(row["stream"], row["version"], row["leaf_hash"]) for row in rows]
+async def load_stream_heads(connection: Connection | Pool, after: int, until: int) -> list[str]:
+    """The last event in (after, until] of each stream that has one there: texts for `heads.parse_heads`."""
+    return [row["lines"] for row in await connection.fetch(SELECT_STREAM_HEADS, after, until)]
