@@ -7,6 +7,7 @@ import re
 from msgspec import Struct
 
 from registry.events.values import Instrument, Qualifier, Stage
+from registry.extraction.milestones import PlannedMilestone, planned_milestones
 
 # A sentence about an investment, not about its environment.
 _INVESTS = re.compile(
@@ -26,7 +27,10 @@ _COMMENTARY = re.compile(
 _STAGES: tuple[tuple[re.Pattern[str], Stage], ...] = (
     (
         re.compile(
-            r"가동(?:을 시작|에 들어|했|중)|준공(?:했|식을)|\b(?:began|started) (?:operations?|production)|\bopened\b",
+            # In the past or the present only: "가동을 시작할 예정이다" is a plan.
+            r"가동(?:을 (?:시작했|시작해 |개시했)|에 들어(?:갔|가 )|했| ?중(?:이|인))|"
+            r"준공했|준공식을 (?:열었|가졌|개최했)|"
+            r"\b(?:began|started) (?:operations?|production)|\bopened\b",
             re.IGNORECASE,
         ),
         "operating",
@@ -124,6 +128,7 @@ class Cues(Struct, frozen=True):
     is_commentary: bool
     goes_back: bool
     stage: Stage | None
+    milestones: tuple[PlannedMilestone, ...]
     instrument: Instrument | None
     is_partnership: bool
     is_intention: bool
@@ -147,6 +152,7 @@ def cues_of(sentence: str) -> Cues:
         is_commentary=bool(_COMMENTARY.search(sentence)),
         goes_back=bool(_BACK.search(sentence)),
         stage=next((stage for pattern, stage in _STAGES if pattern.search(sentence)), None),
+        milestones=tuple(planned_milestones(sentence)),
         instrument=next((one for pattern, one in _INSTRUMENTS if pattern.search(sentence)), None),
         is_partnership=bool(_PARTNERSHIP.search(sentence)),
         is_intention=bool(_INTENTION.search(sentence)),

@@ -125,8 +125,10 @@ class OrganizationFinder:
     def find(self, sentence: str, context: str = "") -> list[FoundOrganization]:
         """The organizations of a sentence, or of a clause of the sentence `context`, in its order, each once."""
         found = [*self._known(sentence), *_introduced(sentence), *_english(sentence), *_english_subject(sentence)]
-        if not any(one.part == "subject" for one in found):
-            found += _korean_subject(sentence, context) or _signatories(sentence)
+        subjects = [one.start for one in found if one.part == "subject"]
+        found += (
+            _beside(sentence, subjects) if subjects else _korean_subject(sentence, context) or _signatories(sentence)
+        )
         found.sort(key=lambda one: (one.start, not one.is_known, one.start - one.end, one.part != "subject"))
         kept: list[FoundOrganization] = []
         for one in found:
@@ -196,6 +198,13 @@ def _korean_subject(sentence: str, context: str) -> list[FoundOrganization]:
         joined = re.finditer(r"[^·ㆍ]+", name)
         return _unknown([*places, *((match.start(1) + one.start(), one[0]) for one in joined)], "subject")
     return []
+
+
+def _beside(sentence: str, subjects: Iterable[int]) -> list[FoundOrganization]:
+    """The companies before known ones that they act with: "해솔통신과 AWS는 …"."""
+    matches = [first for start in subjects if (first := _BESIDE.search(sentence[:start])) is not None]
+    names = [(first.start(1), first[1]) for first in matches]
+    return _unknown([one for one in names if not (_COMMON.search(one[1]) or _PUBLIC_BODY.fullmatch(one[1]))], "partner")
 
 
 def _signatories(sentence: str) -> list[FoundOrganization]:

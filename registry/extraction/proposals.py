@@ -68,7 +68,7 @@ class _Reading(Struct):
     def is_substantial(self) -> bool:
         """Whether the sentence states something to record."""
         cues = self.cues
-        stated = (cues.power_mw, cues.gpus, cues.jobs, cues.stage, cues.instrument, cues.until)
+        stated = (cues.power_mw, cues.gpus, cues.jobs, cues.stage, cues.milestones, cues.instrument, cues.until)
         return bool(self.amounts or any(stated) or (self.places and cues.invests) or cues.is_partnership)
 
     @property
@@ -214,6 +214,7 @@ class _Announcements:
         self.without_horizon = False
         self.sites: dict[str, int] = {}
         self.stages: set[str] = set()
+        self.milestones: set[str] = set()
         self.instruments: set[str] = set()
         self.amounts: set[tuple[Any, ...]] = set()
 
@@ -250,6 +251,14 @@ def _add_reading(builder: _Announcements, reading: _Reading, draft: _Draft) -> N
     if cues.stage is not None and cues.stage not in builder.stages:
         builder.stages.add(cues.stage)
         builder.add(reading, {"type": "stage_changed", "stage": cues.stage})
+    published = builder.article.published_on
+    for milestone in cues.milestones:
+        is_past = published is not None and int(milestone.planned[:4]) < published.year
+        if milestone.kind not in builder.milestones and not is_past:
+            builder.milestones.add(milestone.kind)
+            id = milestone.kind.replace("_", "-")
+            event = {"type": "milestone_scheduled", "milestone": id, "kind": milestone.kind}
+            builder.add(reading, {**event, "planned": milestone.planned})
     if (cues.instrument or cues.is_partnership) and cues.instrument not in builder.instruments:
         builder.instruments.add(cues.instrument or "")
         members = list(

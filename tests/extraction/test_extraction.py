@@ -12,6 +12,7 @@ import pytest
 
 from registry.extraction import Article, KnownOrganization, ProposedDeal, extract
 from registry.extraction.amounts import find_amounts
+from registry.extraction.milestones import planned_milestones
 from registry.extraction.places import find_places
 from registry.extraction.text import MAX_SENTENCE, language_of, sentences
 
@@ -93,6 +94,35 @@ def test_places_of_a_sentence(sentence: str, codes: list[str]) -> None:
     assert [place.code for place in find_places(sentence)] == codes
 
 
+@pytest.mark.parametrize(
+    ("sentence", "planned"),
+    [
+        ("데이터센터는 2027년 11월 가동을 시작할 예정이다.", [("operations_started", "2027-11")]),
+        (
+            "2026년 하반기 착공해 2028년까지 완공할 계획이다.",
+            [("construction_started", "2026-07/2026-12"), ("phase_completed", "2028")],
+        ),
+        ("2027년 3분기 상업 생산에 들어간다는 목표다.", [("operations_started", "2027-35")]),
+        ("2028년 말 본격적인 가동에 들어간다.", [("operations_started", "2028")]),
+        # What is past is no plan.
+        ("2021년 준공한 공장을 증설하기로 했다.", []),
+        ("2023년 가동에 들어간 1공장을 확장할 계획이다.", []),
+        ("2025년 말 가동 중인 공장을 확장할 계획이다.", []),
+        ("공장은 2024년 착공했다.", []),
+        (
+            "Construction is expected to begin in the second half of 2026, with production to start by March 2028.",
+            [("construction_started", "2026-07/2026-12"), ("operations_started", "2028-03")],
+        ),
+        ("The plant, which opened in 2021, will be completed in late 2027.", [("phase_completed", "2027")]),
+        ("It is scheduled to be operational by the fourth quarter of 2027.", [("operations_started", "2027-36")]),
+        ("They will break ground in 2026.", [("groundbreaking", "2026")]),
+        ("The company plans to invest $2 billion by 2030.", []),
+    ],
+)
+def test_planned_milestones_of_a_sentence(sentence: str, planned: list[tuple[str, str]]) -> None:
+    assert [(one.kind, one.planned) for one in planned_milestones(sentence)] == planned
+
+
 # --- deals ------------------------------------------------------------------------------------------------------------
 
 
@@ -158,6 +188,22 @@ def test_intention_joint_and_annual_amounts_are_marked() -> None:
     assert events(joint, "pledge_announced")[0]["by"] == ["amazon-web-services", "kt"]
     assert events(joint, "pledge_announced")[0]["horizon"] == {"from": "2025", "until": "2030~"}
     assert events(annual, "pledge_announced")[0]["amount_basis"] == "annual"
+
+
+def test_planned_start_is_a_milestone_and_no_stage() -> None:
+    (deal,) = proposals("AWS는 울산에 7조 원을 투자한다. 데이터센터는 2027년 11월 가동을 시작할 예정이다.")
+    assert events(deal, "stage_changed") == []
+    [milestone] = events(deal, "milestone_scheduled")
+    assert (milestone["kind"], milestone["planned"]) == ("operations_started", "2027-11")
+    (running,) = proposals("AWS는 울산에 7조 원을 투자했다. 데이터센터는 지난달 가동을 시작했다.")
+    assert [event["stage"] for event in events(running, "stage_changed")] == ["operating"]
+
+
+def test_company_that_acts_with_a_known_one_is_a_partner() -> None:
+    (deal,) = proposals("바다통신과 AWS는 울산에 1조 원을 투자하기로 했다.")
+    assert deal.organizations == ("amazon-web-services", "badatongsin")
+    (alone,) = proposals("울산시와 AWS는 1조 원을 투자하기로 했다.")
+    assert alone.organizations == ("amazon-web-services",)
 
 
 def test_commentary_announces_nothing() -> None:
