@@ -115,6 +115,7 @@ def test_places_of_a_sentence(sentence: str, codes: list[str]) -> None:
         ),
         ("The plant, which opened in 2021, will be completed in late 2027.", [("phase_completed", "2027")]),
         ("It is scheduled to be operational by the fourth quarter of 2027.", [("operations_started", "2027-36")]),
+        ("The plant, with production slated to start in summer 2026, is new.", [("operations_started", "2026")]),
         ("They will break ground in 2026.", [("groundbreaking", "2026")]),
         ("The company plans to invest $2 billion by 2030.", []),
     ],
