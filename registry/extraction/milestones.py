@@ -60,8 +60,9 @@ _MONTHS = [
 _PARTS = {"first": 1, "second": 2, "third": 3, "fourth": 4}
 _ENGLISH = re.compile(
     r"\b(?:expected|scheduled|slated|planned|set|due|anticipated|will|plans?|aims?|to)\b(?: [a-z]{2,10}){0,2}? "
-    r"(begin|start|commence|break ground|open|be completed|be finished|be (?:fully )?operational|come online|go online|complete)"
-    rf"\b( (?:[a-z]{{2,14}} ){{0,3}}?)(?:in|by|from|during) (?:the |early |mid-?|late |around |end of |(?:spring|summer|fall|autumn|winter)(?: of)? )*"
+    r"(begin|start|commence|break ground|open|be completed|be finished|complete|be (?:fully )?operational|"
+    r"[cg]o(?:me)? online)\b( (?:[a-z]{2,14} ){0,3}?)(?:in|by|from|during) "
+    r"(?:the |early |mid-?|late |around |end of |(?:spring|summer|fall|autumn|winter)(?: of)? )*"
     rf"(?:(first|second) half (?:of )?|(first|second|third|fourth) quarter (?:of )?|({'|'.join(_MONTHS)}) (?:of )?)?"
     rf"({_YEAR})",
     re.IGNORECASE,

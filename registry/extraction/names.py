@@ -149,9 +149,16 @@ class OrganizationFinder:
             )
 
 
+# What may follow a Latin name without a space: particles, and words like "side" or "company". "SK텔레콤" is not SK.
+_AFTER_LATIN = (
+    r"(?![A-Za-z0-9])(?=[^가-힣]|$|(?:[은는이가을를와과의에도로만측등사및]|에서|에게|으로|로부터|에는|에도|까지|부터|"
+    r"보다|이나|이라|라고|코리아|그룹)+(?:[^가-힣]|$))"
+)
+
+
 def _bounded(name: str) -> str:
     """A name as a pattern: it is not the end of a longer word, nor, in Latin letters, the beginning of one."""
-    after = r"(?![A-Za-z0-9])" if name[-1].isascii() else ""
+    after = _AFTER_LATIN if name[-1].isascii() else ""
     return rf"(?<![A-Za-z0-9가-힣]){re.escape(name)}{after}"
 
 

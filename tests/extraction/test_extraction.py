@@ -203,6 +203,9 @@ def test_planned_start_is_a_milestone_and_no_stage() -> None:
 def test_company_that_acts_with_a_known_one_is_a_partner() -> None:
     (deal,) = proposals("바다통신과 AWS는 울산에 1조 원을 투자하기로 했다.")
     assert deal.organizations == ("amazon-web-services", "badatongsin")
+    # KT is known, and KT바다 is another company.
+    (other,) = proposals("KT바다와 AWS는 울산에 1조 원을 투자하기로 했다.")
+    assert other.organizations == ("amazon-web-services", "ktbada")
     (alone,) = proposals("울산시와 AWS는 1조 원을 투자하기로 했다.")
     assert alone.organizations == ("amazon-web-services",)
 
