@@ -86,7 +86,6 @@ CREATE TYPE new_incentive_facts AS (
     {NEW_FACT_AXES},
     incentive      text,
     kind           text,
-    status         text,
     currency       text,
     value          text,
     low            text,
@@ -98,6 +97,7 @@ CREATE TYPE new_incentive_facts AS (
     price_year     integer,
     authority      text,
     text           text,
+    status         text,
     granted_on     date
 )
 """
@@ -141,12 +141,12 @@ CREATE TYPE new_milestone_facts_2 AS (
     milestone      text,
     kind           text,
     site           text,
+    name           text,
     planned        text,
     reached        text,
-    status         text,
     power_mw       text,
-    scheduled_on   date,
-    name           text
+    status         text,
+    scheduled_on   date
 )
 """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeAlias, get_args
+from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlencode
 
 from litestar.di import NamedDependency
@@ -21,7 +21,7 @@ from registry.errors import EvidenceUnavailable
 from registry.exports.datapackage import TITLES, ExportedPoint, datapackage
 from registry.i18n import DEFAULT_LANGUAGE
 from registry.infra.settings import Settings
-from registry.projections.columnar.exported_columns import SOURCES, ExportedColumn, PortfolioTable
+from registry.projections.columnar.exported_columns import SOURCES, TABLES, ExportedColumn
 from registry.queries.event_filter import EventFilter
 from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries
@@ -37,7 +37,7 @@ WithSources: TypeAlias = Annotated[
 CLOCKS = ("effective_on", "published_on", "recorded_at", "position")
 
 
-def portfolio_metadata(kind: PortfolioTable) -> HTTPRouteHandler:
+def portfolio_metadata(kind: str) -> HTTPRouteHandler:
     """Make the handler of the metadata of a table of the portfolio."""
 
     async def metadata(
@@ -140,4 +140,4 @@ def query_without(request: Request, *names: str) -> dict[str, str]:
     return {name: value for name, value in request.query_params.items() if name not in names}
 
 
-METADATA_HANDLERS = [*map(portfolio_metadata, get_args(PortfolioTable)), log_metadata()]
+METADATA_HANDLERS = [*map(portfolio_metadata, TABLES), log_metadata()]

@@ -19,9 +19,11 @@ from registry.api.export_metadata import DATAPACKAGE, WithSources, query_without
 from registry.api.openapi import reading
 from registry.api.parameters import After
 from registry.api.responses import RawResponse, raw_headers, stream
+from registry.domain.deal import Deal
 from registry.domain.history import AsOf
+from registry.domain.items import item_types
 from registry.infra.threads import apart
-from registry.projections.columnar.exported_columns import PortfolioTable
+from registry.projections.columnar.exported_columns import TABLES
 from registry.projections.columnar.lists import Order, PagePlace
 from registry.queries.event_filter import EventFilter
 from registry.queries.log import LogQueries
@@ -31,22 +33,18 @@ from registry.schemas.deal_query import DealListQuery
 
 PAGE = 1_000
 
-ROWS: dict[PortfolioTable, str] = {
+ROWS = {
     "deals": "deal",
+    **{of: item_types(Deal)[of].id_fields[0] for of in TABLES if of != "deals"},
     "parties": "party",
-    "pledges": "pledge",
-    "sites": "site",
-    "milestones": "milestone",
     "metrics": "quantity",
-    "incentives": "incentive",
-    "setbacks": "setback",
 }
 """What a row of each table of the portfolio is."""
 
 Pages = AsyncIterator[Sequence[Any]]
 
 
-def portfolio_handler(kind: PortfolioTable, form: str, description: str) -> HTTPRouteHandler:
+def portfolio_handler(kind: str, form: str, description: str) -> HTTPRouteHandler:
     """Make the handler of a file about the portfolio."""
 
     async def export(

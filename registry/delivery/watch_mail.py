@@ -10,6 +10,7 @@ from registry.delivery.webhook_store import Webhook
 from registry.events.types import Recorded
 from registry.i18n import Label, Message, render
 from registry.i18n.places import place_name
+from registry.schemas.deal_query import ITEM_FILTERS
 
 # Events that a message lists; it states how many others there are.
 MAX_LISTED = 50
@@ -100,7 +101,7 @@ def condition_text(name: str, value: str, titles: Mapping[str, str], language: s
             return render(Label(f"{name}/{value}"), language)
         case "extent":
             return render(MailText("only_there") if value == "within" else MailText("also_elsewhere"), language)
-        case "incentive" | "setback":
+        case _ if name in ITEM_FILTERS:
             return render(Label(f"{name}_kind/{value}"), language)
         case "amount_min" | "metric_min":
             return render(MailText("amount_min", value=value), language)

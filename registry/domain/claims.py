@@ -27,12 +27,6 @@ from registry.events.types import (
     ClaimReported,
     ClaimRetracted,
     Event,
-    IncentiveRevised,
-    MetricRevised,
-    MilestoneRescheduled,
-    PledgeConfirmed,
-    PledgeRevised,
-    SiteRevised,
 )
 from registry.events.values import Amount, AmountBasis, Commitment, Decimal, Edtf, Place, Source
 
@@ -55,8 +49,6 @@ CLAIMABLE: dict[tuple[str, str], Any] = {
 
 LISTS = ("pledges", "sites", "milestones", "incentives", "metrics")
 """The lists whose items have claims."""
-
-_REVISIONS = (PledgeRevised, PledgeConfirmed, SiteRevised, MilestoneRescheduled, IncentiveRevised, MetricRevised)
 
 # The status inside the fold of a retracted claim whose field was set again since. It is shown as retracted.
 _RETRACTED_BEFORE = "retracted before"
@@ -102,7 +94,7 @@ def sets_field(path: str, event: Event, before: Any, after: Any) -> bool:
     if old is None or getattr(old, field, None) != getattr(new, field, None):
         return True
     return (
-        isinstance(event, _REVISIONS)
+        isinstance(event, new.revised_by)
         and getattr(event, id_field, None) == key
         and getattr(event, field, UNSET) is not UNSET
     )

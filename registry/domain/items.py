@@ -10,6 +10,8 @@ from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 from msgspec import Struct
 from msgspec.structs import replace
 
+from registry.events.types.base import Event
+
 S = TypeVar("S", bound=Struct)
 T = TypeVar("T", bound=Struct)
 
@@ -23,16 +25,31 @@ class ListItem(Struct, frozen=True, gc=False):
             items alone, so the same events always show the same list.
         fact_fields: The fields that tell the list's facts apart (`facts.py`): some of `id_fields`, or
             none for all of them.
+        announced_by: The event that makes an item.
+        revised_by: The events that state an item's fields again.
+        ended_by: The field and the value by which an item has ended; no value: the field has the day of the end.
     """
 
     id_fields: ClassVar[tuple[str, ...]]
     order: ClassVar[tuple[str, ...]]
     fact_fields: ClassVar[tuple[str, ...]] = ()
+    announced_by: ClassVar[type[Event] | None] = None
+    revised_by: ClassVar[tuple[type[Event], ...]] = ()
+    ended_by: ClassVar[tuple[str, str | None] | None] = None
 
 
 def order_key(item: ListItem) -> tuple[Any, ...]:
     """The place of an item in its list."""
     return tuple("" if value is None else value for value in attrgetter(*item.order)(item))
+
+
+def has_ended(item: ListItem) -> bool:
+    """Whether an item has ended."""
+    if item.ended_by is None:
+        return False
+    field, value = item.ended_by
+    shown = getattr(item, field)
+    return shown is not None if value is None else bool(shown == value)
 
 
 def item_id(item: ListItem) -> str:

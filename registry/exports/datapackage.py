@@ -9,7 +9,9 @@ from urllib.parse import urlencode
 
 from msgspec import Struct
 
-from registry.exports.rows import Kind
+from registry.domain.deal import Deal
+from registry.domain.items import item_types
+from registry.exports.rows import COLUMNS, Kind
 from registry.infra.data_licence_setting import DataLicence
 from registry.projections.columnar.exported_columns import ColumnType, ExportedColumn
 from registry.standards.citation import Citation
@@ -17,27 +19,16 @@ from registry.standards.citation import Citation
 PROFILE = "https://datapackage.org/profiles/2.0/datapackage.json"
 
 TITLES: dict[Kind, str] = {
-    "deals": "Deals",
-    "parties": "Parties",
-    "pledges": "Pledges",
-    "sites": "Sites",
-    "milestones": "Milestones",
+    **{kind: kind.capitalize() for kind in COLUMNS},
     "metrics": "Quantities of deals",
-    "incentives": "Incentives",
-    "setbacks": "Setbacks",
     "events": "Events of the log",
 }
 
 KEYS: dict[Kind, tuple[str, ...]] = {
+    **{of: ("deal", *item.id_fields) for of, item in item_types(Deal).items()},
     "deals": ("deal",),
     # A role that was not stated is empty, which a key of the Data Package forbids.
     "parties": (),
-    "pledges": ("deal", "pledge"),
-    "sites": ("deal", "site"),
-    "milestones": ("deal", "milestone"),
-    "metrics": ("deal", "metric_id"),
-    "incentives": ("deal", "incentive"),
-    "setbacks": ("deal", "setback"),
     "events": ("position",),
 }
 

@@ -7,25 +7,16 @@ exact ones. Dates and times are spelled as in JSON.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
-from registry.projections.columnar.exported_columns import (
-    DEALS,
-    INCENTIVES,
-    METRICS,
-    MILESTONES,
-    PARTIES,
-    PLEDGES,
-    SETBACKS,
-    SITES,
-    ExportedColumn,
-    PortfolioTable,
-)
+from registry.projections.columnar.exported_columns import TABLES, ExportedColumn
 from registry.schemas import DealListItem, ExportedEvent, ListedPledge, encode
 
-Kind = Literal[PortfolioTable, "events"]
+Kind: TypeAlias = str
+"""What the rows of a table are: `deals`, a list of their items, or `events`."""
+
 Cell: TypeAlias = str | int | bool | None
 Row: TypeAlias = tuple[Cell, ...]
 ExportPage: TypeAlias = Sequence[DealListItem] | Sequence[ExportedEvent]
@@ -55,17 +46,7 @@ EVENTS = (
     ExportedColumn("leaf_hash", "Its leaf in the Merkle tree (RFC 6962 section 2.1), in hexadecimal.", "code"),
 )
 
-COLUMNS: dict[Kind, tuple[ExportedColumn, ...]] = {
-    "deals": DEALS,
-    "parties": PARTIES,
-    "pledges": PLEDGES,
-    "sites": SITES,
-    "milestones": MILESTONES,
-    "metrics": METRICS,
-    "incentives": INCENTIVES,
-    "setbacks": SETBACKS,
-    "events": EVENTS,
-}
+COLUMNS: dict[Kind, tuple[ExportedColumn, ...]] = {**TABLES, "events": EVENTS}
 """The columns of each table."""
 
 

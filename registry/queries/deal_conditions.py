@@ -20,6 +20,7 @@ from registry.domain.deal import Deal, PledgeState, SiteState
 from registry.domain.event_texts import EventText, texts_of
 from registry.domain.fold import DEALS, ORGANIZATIONS
 from registry.domain.history import AsOf, StateAsOf, state_as_of
+from registry.domain.items import has_ended
 from registry.domain.merges import merged_with, survivor
 from registry.domain.redaction import keep_redacted_effects
 from registry.domain.search_text import Token, similar_words, tokens
@@ -29,7 +30,7 @@ from registry.domain.totals.rules import Rule
 from registry.domain.word_search import TextsOfDeal, WordSearch
 from registry.events.types import Recorded
 from registry.queries.streams import LAST_DAY
-from registry.schemas.deal_query import DealListQuery
+from registry.schemas.deal_query import ITEM_FILTERS, DealListQuery
 
 Streams = Mapping[str, Sequence[Recorded]]
 """All events of deals or of organizations, by slug."""
@@ -60,17 +61,17 @@ class Candidate(Struct, frozen=True):
     @property
     def standing(self) -> Iterator[PledgeState]:
         """The pledges that were not withdrawn."""
-        return (pledge for pledge in self.deal.pledges if pledge.status != "withdrawn")
+        return (pledge for pledge in self.deal.pledges if not has_ended(pledge))
 
     @property
     def sites(self) -> Iterator[SiteState]:
         """The sites that were not dropped."""
-        return (site for site in self.deal.sites if site.status != "dropped")
+        return (site for site in self.deal.sites if not has_ended(site))
 
 
 def _has_party(one: Candidate, query: DealListQuery) -> bool:
     return any(
-        party.left_on is None
+        not has_ended(party)
         and (query.organization is None or party.organization in one.records)
         and query.role in (None, party.role)
         and (query.share_min is None or (party.share is not None and Decimal(party.share) >= Decimal(query.share_min)))
@@ -119,6 +120,12 @@ def _has_quantity(one: Candidate, query: DealListQuery) -> bool:
     )
 
 
+def _has_item(name: str, of_deal: str) -> Callable[[Candidate, DealListQuery], bool]:
+    return lambda one, query: any(
+        not has_ended(item) and item.kind == getattr(query, name) for item in getattr(one.deal, of_deal)
+    )
+
+
 CONDITIONS: dict[str, Callable[[Candidate, DealListQuery], bool]] = {
     "q": lambda one, query: one.has_words,
     "organization": _has_party,
@@ -144,12 +151,7 @@ CONDITIONS: dict[str, Callable[[Candidate, DealListQuery], bool]] = {
     "metric_min": _has_quantity,
     "metric_max": _has_quantity,
     "metric_unit": _has_figure,
-    "incentive": lambda one, query: any(
-        incentive.status != "ended" and incentive.kind == query.incentive for incentive in one.deal.incentives
-    ),
-    "setback": lambda one, query: any(
-        setback.resolved_on is None and setback.kind == query.setback for setback in one.deal.setbacks
-    ),
+    **{name: _has_item(name, of_deal) for name, of_deal in ITEM_FILTERS.items()},
     "currency": _has_amount,
     "amount_min": _has_amount,
     "amount_max": _has_amount,

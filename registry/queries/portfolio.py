@@ -29,7 +29,6 @@ from registry.projections.columnar import ColumnarCopy, lists, search, timeline
 from registry.projections.columnar import totals as columnar_totals
 from registry.projections.columnar.copy import Question
 from registry.projections.columnar.exported import PortfolioExport, selected_deals
-from registry.projections.columnar.exported_columns import PortfolioTable
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.lists import Order, PagePlace
 from registry.projections.columnar.marks import DealMarks, deal_marks
@@ -392,14 +391,12 @@ class PortfolioQueries:
         asked, searches = _searching(question, (point,), (selection,), is_long=True)
         return await self._copy.ask(point.head, asked, is_long=True, searches=searches)
 
-    async def exported(self, table: PortfolioTable, point: Point, selection: Selection, as_of: AsOf) -> PortfolioExport:
+    async def exported(self, table: str, point: Point, selection: Selection, as_of: AsOf) -> PortfolioExport:
         """Return what an export of a selection has."""
         merged = await self._streams.merged_deals(*_axis(point))
         return PortfolioExport(table, point, selection, merged, await self.rates(as_of))
 
-    async def write_cited_sources(
-        self, point: Point, selection: Selection, table: PortfolioTable, file: IO[bytes]
-    ) -> None:
+    async def write_cited_sources(self, point: Point, selection: Selection, table: str, file: IO[bytes]) -> None:
         """Write the sources that the rows of a table rest on, as lines of JSON."""
 
         def question(cursor: DuckDBPyConnection, _: Kept) -> list[str]:

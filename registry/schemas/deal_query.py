@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from registry.domain.deal import Deal
+from registry.domain.items import item_types
 from registry.domain.totals.measures import Quantity
 from registry.errors import FieldError, Invalid
 from registry.events.currencies import Currency
@@ -79,6 +81,14 @@ class DealQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
         if self.metric == "capacity_per_year" and has_bounds and self.metric_unit is None:
             return "metric_unit", "metric_unit"
         return None
+
+
+ITEM_FILTERS = {
+    ids[0]: name
+    for name, item in item_types(Deal).items()
+    if len(ids := item.id_fields) == 1 and ids[0] in DealQuery.__struct_fields__
+}
+"""The filters with the name of an item: the kind of one that has not ended. By filter, the list of the items."""
 
 
 class DealListQuery(DealQuery, frozen=True):

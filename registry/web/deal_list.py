@@ -22,7 +22,7 @@ from registry.events.values import Amount
 from registry.projections.columnar.selection import Point, Selection
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import DealListItem
-from registry.schemas.deal_query import DealListQuery
+from registry.schemas.deal_query import ITEM_FILTERS, DealListQuery
 from registry.web.format import ValueFormatter
 from registry.web.i18n import N_
 from registry.web.request import PageRequest
@@ -31,7 +31,7 @@ PAGE_SIZE = 50
 MAX_FACET_VALUES = 12
 FACETS = (
     *("stage", "region", "sector", "organization", "commitment", "currency", "role", "kind"),
-    *("metric", "incentive", "setback"),
+    *("metric", *ITEM_FILTERS),
 )
 BOUNDS = ("amount_min", "amount_max", "metric_min", "metric_max", "metric_unit", "share_min", "share_max")
 """The filters that a reader types."""
@@ -216,7 +216,7 @@ def facet_value(formatter: ValueFormatter, facet: str, value: str, names: Mappin
             return formatter.figures.place(value)
         case "currency":
             return formatter.figures.currency(value)
-        case "incentive" | "setback":
+        case _ if facet in ITEM_FILTERS:
             return formatter.words.label(f"{facet}_kind", value)
         case "amount_min" | "amount_max" | "metric_min" | "metric_max" | "share_min" | "share_max":
             return formatter.figures.number(value)

@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from registry.domain.mentions import ORGANIZATION_FIELDS
 from registry.events.types import Event
+from registry.schemas.deal_query import ITEM_FILTERS
 
 LABEL_KINDS: dict[str, tuple[str, ...]] = {
     "amount_basis": ("amount_basis",),
@@ -19,7 +20,7 @@ LABEL_KINDS: dict[str, tuple[str, ...]] = {
     "figure": ("amount_figure",),
     "gpus_qualifier": ("qualifier",),
     "instrument": ("instrument",),
-    "kind": ("kind", "milestone", "name_kind", "setback_kind", "incentive_kind"),
+    "kind": ("kind", "milestone", "name_kind", *(f"{name}_kind" for name in ITEM_FILTERS)),
     "metric": ("metric",),
     "power_qualifier": ("qualifier",),
     "precision": ("precision",),

@@ -89,7 +89,7 @@ async def rows(visitor: httpx.AsyncClient, path: str, **query: Any) -> list[dict
                 for row in workbook_rows(answer.content)
             ]
         case _:
-            types = {column.name: column.type for column in export_tables.COLUMNS[kind]}  # type: ignore[index]
+            types = {column.name: column.type for column in export_tables.COLUMNS[kind]}
             found = parquet_table(answer.content)
             items = [{name: text_of(v, types[name]) for name, v in row.items()} for row in found]
     return [{name: None if v in (None, "") else str(v) for name, v in row.items()} for row in items]

@@ -19,24 +19,19 @@ from msgspec import Struct
 from registry.domain.audit.diff import Change
 from registry.domain.claims import ClaimState
 from registry.domain.corrections import EffectiveEvent
+from registry.domain.deal import Deal
 from registry.domain.fold import OrderedEvent
+from registry.domain.items import item_types
 from registry.events.types import (
     ClaimPreferred,
     ClaimReported,
     ClaimRetracted,
-    ConditionSet,
     EventCorrected,
     EventRedacted,
     EventVoided,
-    IncentiveGranted,
-    MetricReported,
-    MilestoneScheduled,
     OrganizationIdentified,
     OrganizationNamed,
-    PledgeAnnounced,
     Recorded,
-    SetbackReported,
-    SiteAnnounced,
     StatusObserved,
     tag_of,
 )
@@ -221,25 +216,12 @@ class Statement(Protocol):
 
 
 # The events that make an item. The id of an item is never used twice, so a second one is about the same item.
-_ANNOUNCEMENTS = (
-    PledgeAnnounced,
-    SiteAnnounced,
-    MilestoneScheduled,
-    MetricReported,
-    IncentiveGranted,
-    SetbackReported,
-    ConditionSet,
-)
+_ITEM_OF = {item.announced_by: item for item in item_types(Deal).values() if item.announced_by is not None}
+_ANNOUNCEMENTS = tuple(_ITEM_OF)
 
-# A metric of a site has both fields, so the metric comes first.
+# What a statement is about. Items of a site have the site as well, which is therefore after them.
 _ITEM_FIELDS = (
-    "pledge",
-    "metric_id",
-    "site",
-    "milestone",
-    "incentive",
-    "setback",
-    "condition",
+    *sorted((item.id_fields[0] for item in _ITEM_OF.values()), key="site".__eq__),
     "organization",
     "claim",
 )

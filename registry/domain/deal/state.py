@@ -11,6 +11,22 @@ from msgspec import Struct
 from registry.domain.claims import ClaimState
 from registry.domain.items import ListItem
 from registry.domain.stages import StageState
+from registry.events.types.deals import ConditionSet, SetbackReported
+from registry.events.types.pledges import (
+    IncentiveGranted,
+    IncentiveRevised,
+    PledgeAnnounced,
+    PledgeConfirmed,
+    PledgeRevised,
+)
+from registry.events.types.sites import (
+    MetricReported,
+    MetricRevised,
+    MilestoneRescheduled,
+    MilestoneScheduled,
+    SiteAnnounced,
+    SiteRevised,
+)
 from registry.events.values import (
     Amount,
     AmountBasis,
@@ -45,6 +61,7 @@ class PartyState(ListItem, frozen=True, gc=False):
     id_fields = ("organization", "role", "joined_on")
     fact_fields = ("organization",)
     order = ("joined_on", "organization", "role")
+    ended_by = ("left_on", None)
 
     organization: str
     name: Localized | None
@@ -79,6 +96,8 @@ class ConditionState(ListItem, frozen=True, gc=False):
 
     id_fields = ("condition",)
     order = ("set_on", "condition")
+    announced_by = ConditionSet
+    ended_by = ("lifted_on", None)
 
     condition: str
     text: Localized | None
@@ -92,6 +111,8 @@ class SetbackState(ListItem, frozen=True, gc=False):
 
     id_fields = ("setback",)
     order = ("reported_on", "setback")
+    announced_by = SetbackReported
+    ended_by = ("resolved_on", None)
 
     setback: str
     kind: SetbackKind | None
@@ -118,6 +139,9 @@ class PledgeState(ListItem, frozen=True, kw_only=True, gc=False):
 
     id_fields = ("pledge",)
     order = ("announced_on", "pledge")
+    announced_by = PledgeAnnounced
+    revised_by = (PledgeRevised, PledgeConfirmed)
+    ended_by = ("status", "withdrawn")
 
     pledge: str
     amount: Amount | None
@@ -139,6 +163,9 @@ class IncentiveState(ListItem, frozen=True, kw_only=True, gc=False):
 
     id_fields = ("incentive",)
     order = ("granted_on", "incentive")
+    announced_by = IncentiveGranted
+    revised_by = (IncentiveRevised,)
+    ended_by = ("status", "ended")
 
     incentive: str
     kind: IncentiveKind | None
@@ -155,6 +182,9 @@ class SiteState(ListItem, frozen=True, kw_only=True, gc=False):
 
     id_fields = ("site",)
     order = ("announced_on", "site")
+    announced_by = SiteAnnounced
+    revised_by = (SiteRevised,)
+    ended_by = ("status", "dropped")
 
     site: str
     name: Localized | None
@@ -179,6 +209,9 @@ class MilestoneState(ListItem, frozen=True, kw_only=True, gc=False):
 
     id_fields = ("milestone",)
     order = ("scheduled_on", "milestone")
+    announced_by = MilestoneScheduled
+    revised_by = (MilestoneRescheduled,)
+    ended_by = ("status", "cancelled")
 
     milestone: str
     kind: MilestoneKind | None
@@ -197,6 +230,8 @@ class MetricState(ListItem, frozen=True, kw_only=True, gc=False):
 
     id_fields = ("metric_id",)
     order = ("metric_id",)
+    announced_by = MetricReported
+    revised_by = (MetricRevised,)
 
     metric_id: str
     metric: MetricName

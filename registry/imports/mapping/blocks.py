@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
 
+from registry.domain.deal import Deal, MetricState, MilestoneState
+from registry.domain.items import ListItem, item_types
 from registry.events.types import (
-    ConditionSet,
     DealRegistered,
     DealRevised,
     Event,
-    IncentiveGranted,
-    IncentiveRevised,
     MetricReported,
     MetricRevised,
-    MilestoneRescheduled,
-    MilestoneScheduled,
-    PledgeAnnounced,
-    PledgeRevised,
-    SetbackReported,
-    SiteAnnounced,
-    SiteRevised,
     StageChanged,
     StatusObserved,
 )
@@ -65,11 +59,26 @@ AMOUNT_PARTS = {
 }
 """The parts of an amount, which have columns of their own or are the same in all rows."""
 
+
+def _block_of(name: str, item: type[ListItem], **more: Any) -> BlockType:
+    """The block of a list's items. Of those with an amount, a row without one states nothing."""
+    assert item.announced_by is not None
+    essential = ("amount",) if "amount" in item.__struct_fields__ else ()
+    revised = item.revised_by[0] if item.revised_by else None
+    return BlockType(item.announced_by, revised, name, item.id_fields, essential, starts_on=item.order[0], **more)
+
+
+_OF_ITEMS = {
+    item.id_fields[0]: _block_of(name, item)
+    for name, item in item_types(Deal).items()
+    if item.announced_by is not None and item is not MetricState
+}
+
 BLOCKS: dict[str, BlockType] = {
     "deal": BlockType(DealRegistered, DealRevised, essential=("title",)),
     "party": BlockType(Party, list="parties", ids=("organization", "role"), essential=("organization",)),
-    "site": BlockType(SiteAnnounced, SiteRevised, "sites", ("site",), starts_on="announced_on"),
-    "pledge": BlockType(PledgeAnnounced, PledgeRevised, "pledges", ("pledge",), ("amount",), starts_on="announced_on"),
+    "site": _OF_ITEMS["site"],
+    "pledge": _OF_ITEMS["pledge"],
     "metric": BlockType(
         MetricReported,
         MetricRevised,
@@ -78,19 +87,8 @@ BLOCKS: dict[str, BlockType] = {
         ("value",),
         is_observation=True,
     ),
-    "milestone": BlockType(
-        MilestoneScheduled,
-        MilestoneRescheduled,
-        "milestones",
-        ("milestone",),
-        extra={"reached": MappedField("loose_date")},
-        starts_on="scheduled_on",
-    ),
-    "incentive": BlockType(
-        IncentiveGranted, IncentiveRevised, "incentives", ("incentive",), ("amount",), starts_on="granted_on"
-    ),
-    "setback": BlockType(SetbackReported, list="setbacks", ids=("setback",), starts_on="reported_on"),
-    "condition": BlockType(ConditionSet, list="conditions", ids=("condition",), starts_on="set_on"),
+    **_OF_ITEMS,
+    "milestone": _block_of("milestones", MilestoneState, extra={"reached": MappedField("loose_date")}),
     "stage": BlockType(StageChanged, essential=("stage",)),
     "status": BlockType(StatusObserved, essential=("stage",), is_observation=True),
 }

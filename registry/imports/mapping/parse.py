@@ -213,7 +213,7 @@ class _Parser:
         values = {name: value for name, value in table.items() if name not in _BLOCK_KEYS}
         leaves = tuple(self._leaves(values, block.fields, at))
         mapped = {leaf.path[0] for leaf in leaves}
-        needed = (*block.ids[:1], *(block.essential if kind not in ("pledge", "incentive") else ()))
+        needed = (*block.ids[:1], *(block.essential if block.essential != ("amount",) else ()))
         for name in dict.fromkeys(needed):
             if name not in mapped and name in block.fields:
                 self.add(at, ImportText("mapping-key-missing", key=f"{at}.{name}"))

@@ -11,29 +11,25 @@ from typing import IO, Any
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
 
+from registry.domain.deal import Deal
+from registry.domain.items import item_types
 from registry.domain.rates import Rates
 from registry.infra.spreadsheets import FORMULA_STARTS
 from registry.projections.columnar.doubts import flags_at, prepare_doubts
 from registry.projections.columnar.exported_columns import (
     AMOUNT,
-    DEALS,
-    INCENTIVE,
-    INCENTIVES,
-    METRICS,
-    MILESTONES,
-    PARTIES,
-    PLEDGES,
-    SETBACKS,
+    KIND,
+    KIND_AND_AMOUNT,
     SHARE,
-    SITES,
     SOURCES,
+    TABLES,
     ExportedColumn,
-    PortfolioTable,
 )
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.marks import PledgeMarks, deal_marks
-from registry.projections.columnar.selection import Point, Selection, run
+from registry.projections.columnar.selection import ITEM_TABLES, Point, Selection, run
 from registry.projections.columnar.totals import related_deals, selected_among
+from registry.projections.facts import TABLE_OF, FactTable
 
 DEALS_PER_QUERY = 50_000
 """A query holds the rows of so many deals in memory, because it sorts them."""
@@ -48,9 +44,24 @@ _LISTS = {
     "parties": f"list_sort(list(row(p.joined_on, p.organization, p.role, {SHARE})))",
     "places": _SORTED.format("p.announced_on, p.site, p.place", 3),
     "amounts": _SORTED.format(f"p.announced_on, p.pledge, {AMOUNT}", 3),
-    "incentives": _SORTED.format(f"p.granted_on, p.incentive, {INCENTIVE}", 3),
-    "setbacks": _SORTED.format("p.reported_on, p.setback, concat_ws(': ', p.setback, p.kind)", 3),
 }
+
+# The items that a filter is about and that have not ended, in a cell each.
+_ITEMS_OF_DEALS = """
+       LEFT JOIN (SELECT p.deal, {cells} AS cells
+                    FROM {table.name} AS p
+                   WHERE {{p}} AND {{among}} AND {stands}
+                   GROUP BY p.deal) AS {table.of} ON {table.of}.deal = d.deal
+"""
+
+
+def _items_of_deals(table: FactTable) -> str:
+    has_amount = any(column.name == "currency" for column in table.values)
+    cell = (KIND_AND_AMOUNT if has_amount else KIND).format(id=table.ids[0].name)
+    columns = ", ".join(f"p.{field}" for field in item_types(Deal)[table.of].order)
+    cells = _SORTED.format(f"{columns}, {cell}", columns.count(",") + 2)
+    return _ITEMS_OF_DEALS.format(cells=cells, table=table, stands=table.stands("p"))
+
 
 _FROM_DEALS = """
   FROM chosen AS d
@@ -76,20 +87,12 @@ _FROM_DEALS = """
                     FROM marked
                    WHERE len(flags) > 0
                    GROUP BY deal) AS f ON f.deal = d.deal
-       LEFT JOIN (SELECT p.deal, {incentives} AS incentives
-                    FROM incentive_facts AS p
-                   WHERE {p} AND {among} AND p.status <> 'ended'
-                   GROUP BY p.deal) AS i ON i.deal = d.deal
-       LEFT JOIN (SELECT p.deal, {setbacks} AS setbacks
-                    FROM setback_facts AS p
-                   WHERE {p} AND {among} AND p.resolved_on IS NULL
-                   GROUP BY p.deal) AS b ON b.deal = d.deal
        LEFT JOIN (SELECT p.deal, list(p.relation || ' ' || p.other_deal ORDER BY
                                       p.since, p.relation, p.other_deal, p.pledge, p.other_pledge) AS relations
                     FROM relation_facts AS p
                    WHERE {p} AND {among}
                    GROUP BY p.deal) AS r ON r.deal = d.deal
-"""
+""" + "".join(map(_items_of_deals, ITEM_TABLES.values()))
 
 
 def _items(table: str) -> str:
@@ -111,17 +114,8 @@ SELECT max(deal)
  ORDER BY 1
 """
 
-# Columns, source, order, and the item in the table of cited sources.
-_TABLES: dict[PortfolioTable, tuple[tuple[ExportedColumn, ...], str, str, str]] = {
-    "deals": (DEALS, _FROM_DEALS, "deal", "''"),
-    "parties": (PARTIES, _items("party_facts"), "deal, joined_on, organization, role", "p.organization"),
-    "pledges": (PLEDGES, _FROM_PLEDGES, "deal, announced_on, pledge", "p.pledge"),
-    "sites": (SITES, _items("site_facts"), "deal, announced_on, site", "p.site"),
-    "milestones": (MILESTONES, _items("milestone_facts"), "deal, scheduled_on, milestone", "p.milestone"),
-    "metrics": (METRICS, _items("metric_facts"), "deal, metric_id", "p.metric_id"),
-    "incentives": (INCENTIVES, _items("incentive_facts"), "deal, granted_on, incentive", "p.incentive"),
-    "setbacks": (SETBACKS, _items("setback_facts"), "deal, reported_on, setback", "p.setback"),
-}
+_SOURCES = {"deals": _FROM_DEALS, "pledges": _FROM_PLEDGES}
+"""Where the rows of a table come from; those of the others are the items of its list."""
 
 _JOIN_CITED = "LEFT JOIN cited AS c ON c.deal = d.deal AND c.item = {item}"
 
@@ -156,7 +150,7 @@ class PortfolioExport(Struct, frozen=True):
     """What is exported: the selected deals at a point, or their items.
 
     Attributes:
-        table: What the rows are.
+        table: What the rows are: `deals`, or a list of their items.
         point: The point.
         selection: Which deals.
         merged: What each merged deal was merged into, by the point.
@@ -164,7 +158,7 @@ class PortfolioExport(Struct, frozen=True):
         cited: A file with the sources of each row (`queries/cited_sources.py`), for the columns of sources.
     """
 
-    table: PortfolioTable
+    table: str
     point: Point
     selection: Selection
     merged: Mapping[str, str]
@@ -174,13 +168,12 @@ class PortfolioExport(Struct, frozen=True):
     @property
     def columns(self) -> tuple[ExportedColumn, ...]:
         """The columns of the table."""
-        columns, *_ = _TABLES[self.table]
-        return (*columns, *SOURCES) if self.cited is not None else columns
+        return (*TABLES[self.table], *SOURCES) if self.cited is not None else TABLES[self.table]
 
     @property
     def order(self) -> str:
         """The order of the rows."""
-        return _TABLES[self.table][2]
+        return ", ".join(("deal", *(item_types(Deal)[self.table].order if self.table in TABLE_OF else ())))
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -189,14 +182,17 @@ class PortfolioExport(Struct, frozen=True):
 
     def select(self, cells: str) -> str:
         """The query of some cells of the deals between `$after` and `$until`."""
-        _, source, _, item = _TABLES[self.table]
+        of = TABLE_OF.get(self.table)
+        source = _SOURCES[self.table] if of is None or self.table in _SOURCES else _items(of.name)
         point, conditions = self.point, self.selection.conditions(self.point)
         # For few deals, looking them up costs less than making the lists of all deals; for all deals, it costs more.
         among = (
             "p.deal > $after AND p.deal <= $until" if self.selection.is_all else "p.deal IN (SELECT deal FROM chosen)"
         )
         rows = source.format(p=point.at("p"), s=point.at("s"), among=among, **_LISTS)
-        cited = _JOIN_CITED.format(item=item) if self.cited is not None else ""
+        cited = (
+            _JOIN_CITED.format(item=f"p.{of.ids[0].name}" if of is not None else "''") if self.cited is not None else ""
+        )
         return f"""
             WITH chosen AS MATERIALIZED (
                 SELECT d.* FROM deal_facts AS d WHERE {conditions} AND d.deal > $after AND d.deal <= $until

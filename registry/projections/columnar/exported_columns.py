@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
+from datetime import date
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from msgspec import Struct
 
-PortfolioTable = Literal["deals", "parties", "pledges", "sites", "milestones", "metrics", "incentives", "setbacks"]
+from registry.domain.deal import Deal
+from registry.domain.items import ListItem, item_types
+from registry.events.values import Amount, Decimal, Localized
+from registry.i18n import Label, render
+from registry.projections.facts import TABLE_OF
+from registry.schemas.deal_query import ITEM_FILTERS
 
 ColumnType = Literal["text", "code", "integer", "number", "boolean", "date", "datetime", "list", "amounts", "json"]
 """The type of a column's cells.
@@ -76,13 +83,19 @@ p.pledge || ': ' || concat_ws(' ', p.qualifier, p.currency,
     CASE p.status WHEN 'withdrawn' THEN p.status END)
 """
 
-# A party's share, and an incentive, in one cell.
+# A party's share, and an item with its kind, without and with its amount, in one cell.
 SHARE = f"p.organization || ': ' || {_NUMBER.format('p.share')} || '%'"
-INCENTIVE = f"""
-concat_ws(': ', p.incentive, nullif(concat_ws(' ', p.kind, CASE WHEN p.currency IS NOT NULL THEN p.qualifier END,
+KIND = "concat_ws(': ', p.{id}, p.kind)"
+KIND_AND_AMOUNT = f"""
+concat_ws(': ', p.{{id}}, nullif(concat_ws(' ', p.kind, CASE WHEN p.currency IS NOT NULL THEN p.qualifier END,
     p.currency, coalesce({_NUMBER.format("p.value")}, nullif(concat_ws(' to ', {_NUMBER.format("p.low")},
     {_NUMBER.format("p.high")}), ''))), ''))
 """
+
+
+def _label(field: str) -> str:
+    return render(Label(f"field/{field}"))
+
 
 # The elements of a list, each where it is first.
 _FIRST = "list_filter({0}, lambda one, place: list_position({0}, one) = place)"
@@ -96,6 +109,12 @@ _DEAL = (
 _STAGE = ExportedColumn(
     "stage", "The deal's stage, from intention to operating, or how it ended.", "code", sql="s.stage"
 )
+
+# Beside them, an item's list is described by its label.
+_ITEMS_OF_DEALS = {
+    "incentives": "Each incentive that has not ended, with its kind and its amount. Never added to pledges.",
+    "setbacks": "Each setback that was not resolved, with its kind.",
+}
 
 DEALS = (
     *_DEAL,
@@ -141,17 +160,9 @@ DEALS = (
         "pledges",
         "f.flags",
     ),
-    ExportedColumn(
-        "incentives",
-        "Each incentive that has not ended, with its kind and its amount. Never added to pledges.",
-        "list",
-        sql="i.incentives",
-    ),
-    ExportedColumn(
-        "setbacks",
-        "Each setback that was not resolved, with its kind.",
-        "list",
-        sql="b.setbacks",
+    *(
+        ExportedColumn(of, _ITEMS_OF_DEALS.get(of) or _label(of), "list", sql=f"{of}.cells")
+        for of in ITEM_FILTERS.values()
     ),
     ExportedColumn("relations", "Relations to other deals.", "list", sql="r.relations"),
 )
@@ -294,6 +305,39 @@ SETBACKS = (
     ExportedColumn("reported_on", "The day since which it is known.", "date", sql="p.reported_on"),
     ExportedColumn("resolved_on", "The day on which it was resolved.", "date", sql="p.resolved_on"),
 )
+
+
+def _columns_of(item: type[ListItem]) -> Iterator[ExportedColumn]:
+    """The columns of the items of a list: their fields, described by their labels."""
+    hints = get_type_hints(item, include_extras=True)
+    for name in (*item.id_fields, *(name for name in item.__struct_fields__ if name not in item.id_fields)):
+        types = (hints[name], *get_args(hints[name]))
+        if Amount in types:
+            yield from _SHOWN_AMOUNT
+        elif Localized in types:
+            yield _texts(name, _label(name))
+        elif name != "claims":
+            is_code = name in item.id_fields or any(get_origin(one) is Literal for one in types)
+            plain: ColumnType = "date" if date in types else "integer" if int in types else "text"
+            type: ColumnType = "number" if Decimal in types else "code" if is_code else plain
+            yield ExportedColumn(name, _label(name), type, sql=f"p.{name}")
+
+
+TABLES: dict[str, tuple[ExportedColumn, ...]] = {
+    "deals": DEALS,
+    "parties": PARTIES,
+    "pledges": PLEDGES,
+    "sites": SITES,
+    "milestones": MILESTONES,
+    "metrics": METRICS,
+    "incentives": INCENTIVES,
+    "setbacks": SETBACKS,
+}
+"""The columns of each table of the portfolio."""
+
+for _of, _item in item_types(Deal).items():
+    if _of in TABLE_OF and _of not in TABLES and _of != "relations":
+        TABLES[_of] = (*_DEAL, _STAGE, *_columns_of(_item))
 
 SOURCES = (
     ExportedColumn(

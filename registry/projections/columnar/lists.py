@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from registry.domain.stages import ENDED_STAGES, LADDER
 from registry.projections.columnar.kept import Kept
-from registry.projections.columnar.selection import Point, Selection, run
+from registry.projections.columnar.selection import ITEM_TABLES, Point, Selection, run
 
 SortKey = Literal["deal", "title", "amount", "announced_on", "updated", "stage", "since", "relevance"]
 
@@ -236,20 +236,19 @@ SELECT 'currency', currency, count(DISTINCT deal) FROM pledges GROUP BY currency
 UNION ALL
 SELECT 'metric', metric, count(DISTINCT deal) FROM figures GROUP BY metric
 UNION ALL
-SELECT 'incentive', p.kind, count(DISTINCT p.deal)
-  FROM incentive_facts AS p
- WHERE {p} AND p.status <> 'ended' {narrowed}
- GROUP BY p.kind
-UNION ALL
-SELECT 'setback', p.kind, count(DISTINCT p.deal)
-  FROM setback_facts AS p
- WHERE {p} AND p.resolved_on IS NULL {narrowed}
- GROUP BY p.kind
+{items}
 UNION ALL
 SELECT 'share_min', b.share::VARCHAR, count(DISTINCT p.deal)
   FROM parties AS p
        JOIN (VALUES {shares}) AS b (share) ON p.share >= b.share
  GROUP BY b.share
+"""
+
+_ITEM_FACET = """
+SELECT '{name}', p.kind, count(DISTINCT p.deal)
+  FROM {table} AS p
+ WHERE {p} AND {stands} {narrowed}
+ GROUP BY p.kind
 """
 
 FACET_SHARES = (10, 25, 50, 100)
@@ -285,7 +284,12 @@ def facets(cursor: DuckDBPyConnection, kept: Kept, point: Point, selection: Sele
 
     def select(at: Point, _: Sequence[str]) -> tuple[str, dict[str, Any]]:
         shares = ", ".join(f"({share})" for share in FACET_SHARES)
-        statement = _FACETS.format(conditions=selection.conditions(at), p=at.at("p"), narrowed=narrowed, shares=shares)
+        given = {"p": at.at("p"), "narrowed": narrowed}
+        items = "UNION ALL".join(
+            _ITEM_FACET.format(name=name, table=table.name, stands=table.stands("p"), **given)
+            for name, table in ITEM_TABLES.items()
+        )
+        statement = _FACETS.format(conditions=selection.conditions(at), items=items, shares=shares, **given)
         return statement, {**at.parameters, **selection.parameters}
 
     with kept.sums(cursor, point, selection.kept_as("facets"), select, ("deals",)) as source:

@@ -12,12 +12,16 @@ from msgspec.structs import asdict, replace
 
 from registry.domain.search_text import Search
 from registry.projections.columnar.measures import figures, quantities
-from registry.schemas.deal_query import DealListQuery
+from registry.projections.facts import TABLE_OF
+from registry.schemas.deal_query import ITEM_FILTERS, DealListQuery
 
 Axis = Literal["recorded", "published"]
 
 BOUNDS = ("share_min", "share_max", "amount_min", "amount_max", "metric_min", "metric_max")
 """The filters that are numbers."""
+
+ITEM_TABLES = {name: TABLE_OF[of_deal] for name, of_deal in ITEM_FILTERS.items()}
+"""By filter of items: their table."""
 
 
 class Point(Struct, frozen=True):
@@ -132,16 +136,12 @@ class Selection(Struct, frozen=True):
     def _of_other_tables(self, point: Point) -> list[str]:
         """Conditions on other facts of the deal."""
         found = [*self._of_parties(point), *self._of_sites(point), *self._of_metrics(point)]
-        if self.query.incentive is not None:
-            found.append(
-                f"d.deal IN (SELECT i.deal FROM incentive_facts AS i WHERE {point.at('i')} AND i.status <> 'ended'"
-                " AND i.kind = $incentive)"
-            )
-        if self.query.setback is not None:
-            found.append(
-                f"d.deal IN (SELECT s.deal FROM setback_facts AS s WHERE {point.at('s')} AND s.resolved_on IS NULL"
-                " AND s.kind = $setback)"
-            )
+        for name, table in ITEM_TABLES.items():
+            if getattr(self.query, name) is not None:
+                found.append(
+                    f"d.deal IN (SELECT i.deal FROM {table.name} AS i WHERE {point.at('i')} AND {table.stands('i')}"
+                    f" AND i.kind = ${name})"
+                )
         if self.query.stage is not None:
             found.append(f"d.deal IN (SELECT s.deal FROM stage_facts AS s WHERE {point.at('s')} AND s.stage = $stage)")
         if self.query.commitment is not None:

@@ -1,22 +1,23 @@
 """The fact tables: what a deal's state is made of, each kind of fact with its columns.
 
-A row of a fact table is one version of one fact. To add a kind of fact, or a value to one, change `FACT_TABLES` and the
-table's DDL: the statements, the rebuild and the diff of an event follow from the declaration.
+A row of a fact table is one version of one fact. A list of the deal's state has a table with the fields of its items,
+or one that is declared here; the statements, the rebuild and the diff of an event follow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args, get_type_hints
 
 import msgspec
 from msgspec import Struct
 
-from registry.domain.deal import Deal, IncentiveState, MetricState, MilestoneState, PledgeState, SetbackState, SiteState
+from registry.domain.deal import Deal, MetricState, PledgeState, SiteState
 from registry.domain.doubted_amounts import Checks, check_of
+from registry.domain.items import ListItem, item_types
 from registry.domain.stages import StageState
 from registry.domain.totals.measures import metric_day
-from registry.events.values import Amount
+from registry.events.values import Amount, Decimal, Localized
 
 Ids: TypeAlias = tuple[Any, ...]
 Values: TypeAlias = tuple[Any, ...]
@@ -50,6 +51,14 @@ class FactTable(Struct, frozen=True, eq=False):
     values: tuple[Column, ...]
     facts: Callable[[Deal, Checks], Iterable[tuple[Ids, Values]]]
     row_type: str | None = None
+
+    def stands(self, table: str) -> str:
+        """The condition that an item that a row is of has not ended."""
+        ended_by = item_types(Deal)[self.of].ended_by
+        if ended_by is None:
+            return "true"
+        field, value = ended_by
+        return f"{table}.{field} IS NULL" if value is None else f"{table}.{field} <> '{value}'"
 
 
 _json = msgspec.json.Encoder().encode
@@ -129,34 +138,6 @@ def _site(site: SiteState) -> Values:
         site.address,
         site.district_code,
     )
-
-
-def _milestone(milestone: MilestoneState) -> Values:
-    return (
-        milestone.kind,
-        milestone.site,
-        milestone.planned,
-        milestone.reached,
-        milestone.status,
-        milestone.power_mw,
-        milestone.scheduled_on,
-        _text(milestone.name),
-    )
-
-
-def _incentive(incentive: IncentiveState) -> Values:
-    return (
-        incentive.kind,
-        incentive.status,
-        *_amount(incentive.amount),
-        incentive.authority,
-        _text(incentive.text),
-        incentive.granted_on,
-    )
-
-
-def _setback(setback: SetbackState) -> Values:
-    return (setback.kind, _text(setback.text), setback.reported_on, setback.resolved_on)
 
 
 def _metric(metric: MetricState) -> Values:
@@ -273,15 +254,6 @@ SITE_FACTS = FactTable(
     "new_site_facts_2",
 )
 
-MILESTONE_FACTS = FactTable(
-    "milestone_facts",
-    "milestones",
-    _columns("milestone"),
-    _columns("kind", "site", "planned", "reached", "status", "power_mw:numeric", "scheduled_on", "name"),
-    lambda deal, _: [((milestone.milestone,), _milestone(milestone)) for milestone in deal.milestones],
-    "new_milestone_facts_2",
-)
-
 METRIC_FACTS = FactTable(
     "metric_facts",
     "metrics",
@@ -304,24 +276,6 @@ METRIC_FACTS = FactTable(
 )
 """`for_day` is the day by which figures of several dates or horizons are ordered."""
 
-INCENTIVE_FACTS = FactTable(
-    "incentive_facts",
-    "incentives",
-    _columns("incentive"),
-    _columns("kind", "status", *_AMOUNT, "authority", "text", "granted_on"),
-    lambda deal, _: [((incentive.incentive,), _incentive(incentive)) for incentive in deal.incentives],
-)
-"""`currency` is null for an incentive without an amount. One that has ended stays, with its `status`."""
-
-SETBACK_FACTS = FactTable(
-    "setback_facts",
-    "setbacks",
-    _columns("setback"),
-    _columns("kind", "text", "reported_on", "resolved_on"),
-    lambda deal, _: [((setback.setback,), _setback(setback)) for setback in deal.setbacks],
-)
-"""A setback that was resolved stays, with `resolved_on`."""
-
 RELATION_FACTS = FactTable(
     "relation_facts",
     "relations",
@@ -332,18 +286,51 @@ RELATION_FACTS = FactTable(
     ],
 )
 
+_OWN_TABLES = (PLEDGE_FACTS, PARTY_FACTS, SITE_FACTS, METRIC_FACTS, RELATION_FACTS)
+
+# Identifiers are in the header; no list, total or export is about conditions.
+_WITHOUT_TABLE = ("identifiers", "conditions")
+
+
+def _item_table(of: str, item: type[ListItem]) -> FactTable:
+    """The table of a list: a column for each field of its items, in their order, and those of an amount."""
+    (id,) = item.id_fields
+    hints = get_type_hints(item, include_extras=True)
+    fields = [(name, *_shown(name, hints[name])) for name in item.__struct_fields__ if name not in (id, "claims")]
+
+    def facts(deal: Deal, _: Checks) -> list[tuple[Ids, Values]]:
+        return [
+            ((getattr(one, id),), tuple(cell for name, _, cells in fields for cell in cells(getattr(one, name))))
+            for one in getattr(deal, of)
+        ]
+
+    names = [name for _, columns, _ in fields for name in columns]
+    return FactTable(f"{id}_facts", of, _columns(id), _columns(*names), facts, _ROW_TYPES.get(of))
+
+
+def _shown(name: str, hint: Any) -> tuple[tuple[str, ...], Callable[[Any], Values]]:
+    """The columns of a field, and what they hold of its value."""
+    types = get_args(hint)
+    if Amount in types:
+        return _AMOUNT, _amount
+    if Localized in types:
+        return (name,), lambda value: (_text(value),)
+    return (f"{name}:numeric" if Decimal in types else name,), lambda value: (value,)
+
+
+_ROW_TYPES = {"milestones": "new_milestone_facts_2"}
+
 FACT_TABLES = (
     DEAL_FACTS,
     STAGE_FACTS,
-    PLEDGE_FACTS,
-    PARTY_FACTS,
-    SITE_FACTS,
-    MILESTONE_FACTS,
-    METRIC_FACTS,
-    INCENTIVE_FACTS,
-    SETBACK_FACTS,
-    RELATION_FACTS,
+    *_OWN_TABLES,
+    *(
+        _item_table(of, item)
+        for of, item in item_types(Deal).items()
+        if of not in (*_WITHOUT_TABLE, *(table.of for table in _OWN_TABLES))
+    ),
 )
+"""An item that has ended stays, with its status or the day. Without an amount, its `currency` is null."""
 
 
 TABLE_OF = {table.of: table for table in FACT_TABLES}

@@ -21,6 +21,7 @@ from registry.imports.mapping.form import FormField, MappingForm
 from registry.imports.mapping.parse import check
 from registry.imports.messages import ImportText
 from registry.imports.workbook import CellError, SheetRow, Table
+from registry.schemas.deal_query import ITEM_FILTERS
 from registry.web import render
 from registry.web.fields import LABEL_KINDS
 from registry.web.imports.jobs import MAX_UPLOAD_BYTES, Job
@@ -177,6 +178,6 @@ def _values(field: FormField, sheet: ShownSheet | None) -> Iterable[str]:
 def _label_kind(field: FormField, block: str) -> str:
     """The kind of labels that a field's choices have."""
     if field.name == "kind":
-        own = {"milestone": "milestone", "setback": "setback_kind", "incentive": "incentive_kind"}
+        own = {"milestone": "milestone", **{name: f"{name}_kind" for name in ITEM_FILTERS}}
         return own.get(block, "kind")
     return LABEL_KINDS.get(field.name, (field.name,))[0]
