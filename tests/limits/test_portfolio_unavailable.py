@@ -64,7 +64,7 @@ async def test_searches_are_refused_while_the_index_of_texts_is_made(
 ) -> None:
     may_go_on = threading.Event()
 
-    def waits(connection: Any) -> bool:
+    def waits(connection: Any) -> tuple[int, int] | None:
         may_go_on.wait()
         return search_index.index_some(connection)
 

@@ -319,7 +319,7 @@ async def test_index_of_texts_goes_on_where_the_last_process_ended(
     position = positions[-1]
     done, last = 0, 2
 
-    def step(connection: Any) -> bool:
+    def step(connection: Any) -> tuple[int, int] | None:
         nonlocal done
         if done == last:
             raise EndedError

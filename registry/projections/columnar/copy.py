@@ -30,7 +30,7 @@ from registry.projections.columnar.files import CopyDirectory
 from registry.projections.columnar.following import CopyState, apply, changes_since, write_state
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.loading import load_tables, run_to_end
-from registry.projections.columnar.search_index import CREATE_INDEX, index_some, is_indexed
+from registry.projections.columnar.search_index import CREATE_INDEX, index_some
 from registry.projections.columnar.tables import CREATE_STATE, CopiedTable, copied_tables, fingerprint
 
 log = logging.getLogger(__name__)
@@ -88,6 +88,7 @@ class ColumnarCopy:
         self._lock = asyncio.Lock()
         self._following: asyncio.Task[None] | None = None
         self._indexing: asyncio.Task[None] | None = None
+        self._indexed: tuple[int, int] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._asked_at = -math.inf
         self._followed_at = -math.inf
@@ -234,8 +235,12 @@ class ColumnarCopy:
 
     async def _index_all(self, connection: DuckDBPyConnection) -> None:
         """Index the texts of a file step by step, while it is the file that is asked."""
-        while connection is self._connection and await run_to_end(partial(index_some, connection)):
-            pass
+        while connection is self._connection:
+            indexed = await run_to_end(partial(index_some, connection))
+            if indexed is not None:
+                if connection is self._connection:
+                    self._indexed = indexed
+                return
 
     async def _index(self) -> None:
         """Bring the index of texts to where the copy is."""
@@ -247,13 +252,14 @@ class ColumnarCopy:
     # --- questions ----------------------------------------------------------------------------------------------------
 
     async def _answered(self, question: Question[T], position: int, is_long: bool, searches: bool) -> T:
-        if not searches:
-            return await self._run(question, is_long)
-        while True:
-            try:
-                return await self._run(partial(_indexed, question, position), is_long)
-            except _IndexBehind:
-                await self._wait(self._index(), "texts")
+        while searches and not self._is_indexed(position):
+            await self._wait(self._index(), "texts")
+        return await self._run(question, is_long)
+
+    def _is_indexed(self, position: int) -> bool:
+        """Whether the index has the terms of every text up to a position."""
+        state, indexed = self._state, self._indexed
+        return state is not None and indexed is not None and indexed[0] >= position and indexed[1] == state.reset
 
     async def _wait(self, work: Awaitable[None], part: str | None) -> None:
         waiting = asyncio.timeout(self._patience)
@@ -338,6 +344,7 @@ class ColumnarCopy:
         assert self._directory is not None
         previous, self._connection = self._connection, connection
         self._kept = Kept()
+        self._indexed = None
         if previous is not None:
             previous.close()
         self._directory.keep_latest()
@@ -381,16 +388,6 @@ def _report(work: asyncio.Task[None]) -> None:
 def _commit(connection: DuckDBPyConnection) -> None:
     connection.execute("COMMIT")
     connection.execute("CHECKPOINT")
-
-
-class _IndexBehind(Exception):
-    """The index of texts has not reached the position of a question."""
-
-
-def _indexed(question: Question[T], position: int, cursor: DuckDBPyConnection, kept: Kept) -> T:
-    if not is_indexed(cursor, position):
-        raise _IndexBehind
-    return question(cursor, kept)
 
 
 def _answer(cursor: DuckDBPyConnection, kept: Kept, question: Question[T]) -> T:

@@ -4,7 +4,8 @@ Most questions about all deals are sums over deals, or a value for each deal. Af
 deals differ: their contribution at the earlier position is subtracted, and the one at the new position is added. The
 tables know every earlier position, so one statement computes both, on the few deals that are held in memory
 (`held.py`). A write then costs a question some milliseconds, where a scan of 100,000 deals takes a hundred. What a
-search finds is kept as well: only the deals that changed are searched again.
+search finds is kept as well: of the deals that changed, only those are searched again of which a row was written that
+the search looks at.
 
 Only the latest position of the recording axis is kept: no later event changes an answer about the past.
 """
@@ -23,7 +24,7 @@ from duckdb import DuckDBPyConnection
 from msgspec.structs import replace
 
 from registry.infra.own_work import WaitingLock
-from registry.projections.columnar.held import HeldFacts, asking_held
+from registry.projections.columnar.held import HeldFacts, Written, asking_held
 from registry.projections.columnar.selection import Point, run
 
 T = TypeVar("T")
@@ -34,6 +35,7 @@ MAX_ROWS = 1_500_000
 MAX_CARRIED = 10_000
 """A table to which more rows were added than this, and than it had at first, is made again."""
 MAX_VALUES = 16
+MAX_LASTING = 256
 
 # The events of the held deals by each of two positions, as a digest.
 _HELD_EVENTS = """
@@ -53,8 +55,8 @@ Select = Callable[[Point, Sequence[str]], tuple[str, dict[str, Any]]]
 class _Table:
     """A table in memory, and what it holds. Readers and writers hold its lock."""
 
-    def __init__(self, name: str) -> None:
-        self.name = f"kept.main.{name}"
+    def __init__(self, name: str, schema: str = "kept.main") -> None:
+        self.name = f"{schema}.{name}"
         # What the held deals add at the table's position, and which of their events are in it.
         self.held_sums = f"{self.name}_held"
         self.held_events: Any = None
@@ -82,7 +84,7 @@ class Kept:
         inexact: The tables that have a rate with too many digits for DuckDB.
         doubts: For each state of the exchange rates: up to which position and after which reset amounts were examined,
             and whether any is doubted.
-        places: Up to which position and after which reset the places of sites were read, and these places.
+        places: Up to which position and after which reset the places of sites are known, and these places.
     """
 
     def __init__(self) -> None:
@@ -94,6 +96,7 @@ class Kept:
         self._lock = Lock()
         self._tables: OrderedDict[bytes, _Table] = OrderedDict()
         self._values: OrderedDict[Hashable, Any] = OrderedDict()
+        self._lasting: OrderedDict[Hashable, tuple[int, Any]] = OrderedDict()
         self._numbers = count(1)
 
     def value(self, key: Hashable, make: Callable[[], T]) -> T:
@@ -109,6 +112,33 @@ class Kept:
             if len(self._values) > MAX_VALUES:
                 self._values.popitem(last=False)
         return made
+
+    def lasting(
+        self, key: Hashable, point: Point, make: Callable[[], T], is_same: Callable[[T, Sequence[Written]], bool]
+    ) -> T:
+        """A small value at a point, which is made again only if rows were written that it depends on.
+
+        Args:
+            key: All that it depends on, beside the rows of the copy.
+            point: The point; at another than the latest position of the log, the value is not kept.
+            make: Makes the value.
+            is_same: Whether it is the same after these rows were written.
+        """
+        if not point.is_present or (held := self.held.state) is None:
+            return make()
+        key = (key, point.day, held.reset)
+        with self._lock:
+            since, found = self._lasting.get(key, (-1, None))
+        if since > point.position:
+            return make()
+        written = held.written_after(since)
+        value: T = make() if written is None or not is_same(found, written) else found
+        with self._lock:
+            self._lasting[key] = point.position, value
+            self._lasting.move_to_end(key)
+            if len(self._lasting) > MAX_LASTING:
+                self._lasting.popitem(last=False)
+        return value
 
     @contextmanager
     def sums(
@@ -134,7 +164,7 @@ class Kept:
         """
 
         @asking_held(cursor)
-        def carry(table: _Table) -> Any:
+        def carry(table: _Table) -> tuple[int, Any]:
             # What the held deals added at the table's position is known, unless more deals of that time are held now.
             positions = {"before": table.position, "now": point.position}
             ((held_before, held_now),) = run(cursor, _HELD_EVENTS, positions)
@@ -154,49 +184,60 @@ class Kept:
                 {},
             )
             run(cursor, f"CREATE OR REPLACE TABLE {table.held_sums} AS FROM held_now", {})
-            table.added += rows
-            return held_now
+            return rows, held_now
 
-        with self._at(cursor, point, asked, select, left_out, carry) as name:
-            yield name
+        with self._at(cursor, point, asked, select, left_out, carry) as table:
+            yield table.name
 
     @contextmanager
     def values(self, cursor: DuckDBPyConnection, point: Point, asked: Any, select: Select) -> Iterator[str]:
         """The table of the values of deals; its column `deal` says whose they are. Otherwise as `sums`."""
 
         @asking_held(cursor)
-        def carry(table: _Table) -> None:
+        def carry(table: _Table) -> tuple[int, Any]:
             run(cursor, f"DELETE FROM {table.name} WHERE deal IN (SELECT deal FROM kept.held.deals)", {})
             now, parameters = select(point, ())
             run(cursor, f"INSERT INTO {table.name} SELECT * FROM ({now})", parameters)
+            return 0, None
 
-        with self._at(cursor, point, asked, select, (), carry) as name:
-            yield name
+        with self._at(cursor, point, asked, select, (), carry) as table:
+            yield table.name
 
     @contextmanager
     def matches(
-        self, cursor: DuckDBPyConnection, point: Point, asked: Any, find: Callable[[int | None], str]
-    ) -> Iterator[str]:
-        """The table of the deals that a search finds, with their `score`; of a changed deal it is found again.
+        self,
+        cursor: DuckDBPyConnection,
+        point: Point,
+        asked: Any,
+        find: Callable[[Sequence[str] | None], str],
+        changed: Callable[[int], Sequence[str]],
+    ) -> Iterator[tuple[str, int]]:
+        """The table of the deals that a search finds, with their `score`, and their number.
 
         Args:
             cursor: The copy; its transaction ends and another one begins.
             point: The latest position of the log.
             asked: All that decides whether a deal matches, beside the deal's own facts and texts.
-            find: Makes the query of what is found: of all deals, or of those that changed after a position. It puts
-                these into the temporary table `changed`.
+            find: Makes the query of what is found: of all deals, or of some.
+            changed: The deals that are to be searched again because of what was written after a position.
         """
 
-        def carry(table: _Table) -> None:
-            now = find(table.position)
-            run(cursor, f"DELETE FROM {table.name} WHERE deal IN (SELECT id FROM changed)", {})
-            run(cursor, f"INSERT INTO {table.name} {now}", {})
+        def carry(table: _Table) -> tuple[int, Any]:
+            deals = changed(table.position)
+            if not deals:
+                return 0, None
+            now = find(deals)
+            ((gone,),) = run(
+                cursor, f"DELETE FROM {table.name} WHERE list_contains($deals, deal)", {"deals": list(deals)}
+            )
+            ((come,),) = run(cursor, f"INSERT INTO {table.name} {now}", {})
+            return come - gone, None
 
         def select(_: Point, __: Sequence[str]) -> tuple[str, dict[str, Any]]:
             return find(None), {}
 
-        with self._at(cursor, point, asked, select, (), carry) as name:
-            yield name
+        with self._at(cursor, point, asked, select, (), carry) as table:
+            yield table.name, table.rows + table.added
 
     @contextmanager
     def _at(
@@ -206,9 +247,12 @@ class Kept:
         asked: Any,
         select: Select,
         left_out: Sequence[str],
-        carry: Callable[[_Table], Any],
-    ) -> Iterator[str]:
-        """The table at a point: as it is kept, or carried forward from an earlier position, or made."""
+        carry: Callable[[_Table], tuple[int, Any]],
+    ) -> Iterator[_Table]:
+        """The table at a point: as it is kept, or carried forward from an earlier position, or made.
+
+        `carry` returns how many rows it added, and which events of the held deals are in the table.
+        """
         if asked is None or not point.is_present:
             yield _made_once(cursor, point, select, left_out)
             return
@@ -222,9 +266,9 @@ class Kept:
             if is_valid and table.position > point.position:
                 yield _made_once(cursor, point, select, left_out)
                 return
-            held_events = table.held_events
+            held_events, added = table.held_events, 0
             if is_valid and held.since <= table.position < point.position and not table.is_long:
-                held_events = carry(table)
+                added, held_events = carry(table)
             elif not is_valid or table.position != point.position:
                 statement, parameters = select(point, left_out)
                 ((table.rows,),) = run(cursor, f"CREATE OR REPLACE TABLE {table.name} AS {statement}", parameters)
@@ -232,8 +276,9 @@ class Kept:
             cursor.execute("COMMIT")
             table.position, table.reset, table.left_out = point.position, held.reset, left_out
             table.held_events = held_events
+            table.added += added
             cursor.execute("BEGIN")
-            yield table.name
+            yield table
         self._drop_some(cursor)
 
     @contextmanager
@@ -266,10 +311,10 @@ class Kept:
                     del self._tables[key]
 
 
-def _made_once(cursor: DuckDBPyConnection, point: Point, select: Select, left_out: Sequence[str]) -> str:
+def _made_once(cursor: DuckDBPyConnection, point: Point, select: Select, left_out: Sequence[str]) -> _Table:
     """The table of a question that is not kept, for this cursor alone."""
     statement, parameters = select(point, left_out)
     # A question may ask for several.
-    name = f"asked_once_{next(_once)}"
-    run(cursor, f"CREATE TEMP TABLE {name} AS {statement}", parameters)
-    return name
+    table = _Table(f"asked_once_{next(_once)}", "temp.main")
+    ((table.rows,),) = run(cursor, f"CREATE TEMP TABLE {table.name} AS {statement}", parameters)
+    return table

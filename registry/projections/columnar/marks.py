@@ -54,7 +54,12 @@ def deal_marks(
         rates: The exchange rates that amounts are compared at.
     """
     held = kept.held.prepare(cursor, merged)
-    related = sorted(_reached(related_pairs(cursor, point, merged), deals))
+    # Until a deal with relations changes.
+    at = held.unchanged(point)
+    pairs = kept.value(
+        ("pairs", msgspec.msgpack.encode((held.reset, at, merged))), lambda: related_pairs(cursor, point, merged)
+    )
+    related = sorted(_reached(pairs, deals))
     if not related:
         return {}
 
@@ -63,8 +68,6 @@ def deal_marks(
             rows = deal_rows(cursor, point, related, rates)
         return _related_marks(rows, set(deals), merged, rates)
 
-    # Until a deal with relations changes.
-    at = held.unchanged(point)
     key = msgspec.msgpack.encode((held.reset, at, merged, rates.imports, sorted(set(deals).intersection(related))))
     return kept.value(("marks", key), make)
 

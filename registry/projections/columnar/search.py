@@ -10,20 +10,21 @@ because they find hits in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, TypeVar
 
 import msgspec
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.search_text import Search, Token, similar_words
+from registry.domain.search_text import Search, Token, indexed, similar_words
+from registry.domain.sources import source_id
 from registry.domain.word_search import indexed_place
 from registry.infra.own_work import WaitingLock
-from registry.projections.columnar.held import SELECT_STATE, asking_held
+from registry.projections.columnar.held import Written, asking_held
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.search_index import TEXT_TABLES
 from registry.projections.columnar.search_texts import (
@@ -42,6 +43,9 @@ from registry.projections.columnar.search_texts import (
     source_hits,
 )
 from registry.projections.columnar.selection import Point, run
+from registry.projections.columnar.tables import TEXTS
+
+T = TypeVar("T")
 
 _searching = WaitingLock()
 """One statement of a search at a time: its joins take much of the memory that DuckDB may use (`files.py`)."""
@@ -98,15 +102,8 @@ def keep_deals(cursor: DuckDBPyConnection, point: Point, search: Search) -> None
 # The texts of the deals in memory: of those that changed lately, and of some others.
 _HELD_TEXTS = " UNION ALL ".join(f"SELECT text_id FROM kept.held.{table}" for table in TEXT_TABLES)
 
-# The deals that changed, and those of them that are in lists: from the facts in memory.
-_CHANGED = """
-CREATE OR REPLACE TEMP TABLE changed AS
-SELECT e.deal AS id, bool_or(d.deal IS NOT NULL) AS is_listed
-  FROM kept.held.deal_events AS e
-       LEFT JOIN kept.held.deal_facts AS d ON d.deal = e.deal AND {d}
- WHERE e.position > $after AND e.position <= $until
- GROUP BY e.deal
-"""
+# Of some deals, those that are in lists: from the facts in memory.
+_LISTED = "CREATE OR REPLACE TEMP TABLE listed AS SELECT d.deal AS id FROM kept.held.deal_facts AS d WHERE {d}"
 
 # Which organizations a token matches: a deal that one takes part in matches too.
 _DIGEST = """
@@ -119,9 +116,9 @@ SELECT md5(coalesce(string_agg(concat_ws(' ', number, kind, organization, qualit
 class SearchAtPoint:
     """A search at a point, in the transaction of a cursor.
 
-    At the latest position of the log, what it finds is kept from one question to the next. After an event, the deals
-    that changed are examined again; and all deals, if the words match other organizations than before, because each
-    deal that one of these takes part in may match then.
+    At the latest position of the log, what it finds is kept from one question to the next. After an event, those of the
+    changed deals are examined again of which a row was written that a word matches; and all deals, if the words match
+    other organizations than before, because each deal that one of these takes part in may match then.
     """
 
     def __init__(self, cursor: DuckDBPyConnection, kept: Kept, point: Point, search: Search) -> None:
@@ -150,17 +147,19 @@ class SearchAtPoint:
         return self._point.is_present and bool(self.search.tokens)
 
     @contextmanager
-    def deals(self) -> Iterator[None]:
-        """The deals that match, in the table that the point names (`Point.found_deals`)."""
+    def deals(self) -> Iterator[int]:
+        """The deals that match, in the table that the point names (`Point.found_deals`); yields their number."""
         cursor, point = self._cursor, self._point
         if not self._is_kept:
             _keep_hits(cursor, point.found_deals, point, self.named, deal_hits)
-            yield
+            ((count,),) = run(cursor, f"SELECT count(*) FROM {point.found_deals}", {})
+            yield count
             return
-        held = self._kept.held.prepare(cursor)
-        asked = msgspec.msgpack.encode((self.search, point.position, point.day, held.reset))
-        organizations = self._kept.value(("organizations", asked), self._organizations)
-        with self._kept.matches(cursor, point, ("deals", self.search, organizations), self._find) as table:
+        self._kept.held.prepare(cursor)
+        organizations = self.lasting("organizations", self._organizations, self._have_same_names)
+        asked = ("deals", self.search, organizations)
+        with self._kept.matches(cursor, point, asked, self._find, partial(self._changed, organizations)) as found:
+            table, count = found
             run(
                 cursor,
                 f"CREATE OR REPLACE TEMP VIEW {point.found_deals} AS SELECT deal AS id, score FROM {table}",
@@ -169,10 +168,14 @@ class SearchAtPoint:
             # Another transaction, which has not read the tables in memory: the question may add some, such as rates.
             cursor.execute("COMMIT")
             cursor.execute("BEGIN")
-            yield
+            yield count
+
+    def lasting(self, what: Hashable, make: Callable[[], T], is_same: Callable[[T, Sequence[Written]], bool]) -> T:
+        """A value that depends on the search, which is kept until rows are written that change it."""
+        return self._kept.lasting((what, msgspec.msgpack.encode(self.search)), self._point, make, is_same)
 
     def _organizations(self) -> str:
-        """A digest of the organizations that each token matches."""
+        """A digest of the organizations that each token matches; empty if there is none."""
         tables = [("names", texts.number) for texts in self.named if texts.has_names]
         tables += [("records", texts.number) for texts in self.named if texts.has_records]
         if not tables:
@@ -181,10 +184,41 @@ class SearchAtPoint:
         ((digest,),) = run(self._cursor, _DIGEST.format(organizations=listed), {})
         return str(digest)
 
-    def _find(self, after: int | None) -> str:
-        """The query of the deals that match, among all or among those that changed after a position."""
+    def _have_same_names(self, _: str, written: Sequence[Written]) -> bool:
+        """Whether the tokens match the same organizations as before these rows were written."""
+        return not any(
+            (row.table == "party_facts" or row.organizations or row.deal is None) and self.matches(row)
+            for row in written
+        )
+
+    def matches(self, row: Written) -> bool:
+        """Whether a token matches a text, an organization's slug, the place or the source of a row."""
+        terms = [term for text in row.texts for term in indexed(text)[0]]
+        places = {row.place, row.place[:2]} if row.place is not None else set()
+        return any(
+            any(map(token.matches, terms))
+            or not places.isdisjoint(codes)
+            or (token.address is not None and row.source == source_id(token.address))
+            for token, codes in zip(self.search.tokens, self.search.places, strict=True)
+        )
+
+    def _changed(self, organizations: str, after: int) -> list[str]:
+        """The deals that may match otherwise than at an earlier position."""
+        held = self._kept.held.prepare(self._cursor)
+        written = held.written_after(after)
+        if written is None:
+            return held.changed_after(after)
+        found = {
+            row.deal
+            for row in written
+            if row.table == "deal_facts" or (row.organizations and organizations) or self.matches(row)
+        }
+        return [deal for deal in held.changed if deal in found]
+
+    def _find(self, deals: Sequence[str] | None) -> str:
+        """The query of the deals that match, of all or of some that changed."""
         cursor, point, named = self._cursor, self._point, self.named
-        if after is None:
+        if deals is None:
             by_name = {one.number: (one.has_records, one.has_names) for one in named}
             texts = [
                 replace(one, has_records=by_name[one.number][0], has_names=by_name[one.number][1])
@@ -192,24 +226,28 @@ class SearchAtPoint:
             ]
             _keep_hits(cursor, "found_again", point, texts, deal_hits)
         else:
-            run(cursor, _CHANGED.format(d=point.at("d")), {**point.parameters, "after": after, "until": point.position})
+            listed = _LISTED.format(d=point.at("d")) + " AND list_contains($deals, d.deal)"
+            run(cursor, listed, {**point.parameters, "deals": list(deals)})
             with asking_held(cursor):
-                _keep_hits(cursor, "found_again", point, named, deal_hits, "(SELECT id FROM changed WHERE is_listed)")
+                _keep_hits(cursor, "found_again", point, named, deal_hits, "listed")
         return "SELECT id AS deal, score FROM found_again"
 
 
-_PLACES = "SELECT DISTINCT place FROM site_facts WHERE changed_at > $since AND place IS NOT NULL"
+_PLACES = "SELECT DISTINCT place FROM site_facts WHERE place IS NOT NULL"
 
 
-def _places(cursor: DuckDBPyConnection, kept: Kept) -> list[str]:
+def _places(cursor: DuckDBPyConnection, kept: Kept, point: Point) -> list[str]:
     """The codes of all places that a site ever had, and of their countries."""
-    ((position, reset),) = run(cursor, SELECT_STATE, {})
+    held = kept.held.prepare(cursor)
     known, of_reset, places = kept.places
-    if known < position or of_reset != reset:
-        since = known if of_reset == reset else -1
-        found = {place for (place,) in run(cursor, _PLACES, {"since": since})}
-        places = frozenset({*places, *found, *(place[:2] for place in found)})
-        kept.places = (position, reset, places)
+    written = held.written_after(known) if of_reset == held.reset else None
+    if written is not None:
+        found, known = {row.place for row in written if row.place is not None}, held.position
+    else:
+        places, found = frozenset(), {place for (place,) in run(cursor, _PLACES, {})}
+        known = min(held.position, point.head)
+    places = frozenset({*places, *found, *(place[:2] for place in found)})
+    kept.places = (known, held.reset, places)
     return sorted(places)
 
 
@@ -232,24 +270,40 @@ def resolve(
         tokens: The tokens of the query.
         merged: The record that each merged organization redirects to.
     """
-    codes = _places(cursor, kept)
+    codes = _places(cursor, kept, point)
     search = _with_places(Search(tokens, (), tuple(merged), tuple(merged.values())), codes)
     at_point = SearchAtPoint(cursor, kept, point, search)
-    with at_point.deals():
-        if run(cursor, f"SELECT 1 FROM {point.found_deals} LIMIT 1", {}):
+    with at_point.deals() as count:
+        if count:
             return at_point
-    keep_merged(cursor, search)
-    found = [keep_organizations(cursor, point, texts) for texts in find_texts(cursor, search)]
-    unmatched = {texts.number for texts in found if not _is_matched(cursor, point, texts)}
-    if not unmatched:
+
+    def meant() -> tuple[Token, ...]:
+        keep_merged(cursor, search)
+        found = [keep_organizations(cursor, point, texts) for texts in find_texts(cursor, search)]
+        unmatched = {texts.number for texts in found if not _is_matched(cursor, point, texts)}
+        if not unmatched:
+            return tokens
+        words = [word for (word,) in run(cursor, "SELECT word FROM search_words", {})]
+        words += sorted({word for code in codes for word in indexed_place(code)[1]})
+        return tuple(
+            replace(token, similar=similar_words(token, words))
+            if number in unmatched and token.address is None
+            else token
+            for number, token in enumerate(tokens)
+        )
+
+    def is_same(_: tuple[Token, ...], written: Sequence[Written]) -> bool:
+        """Whether no such row has a word of the search, or a similar one."""
+        texts = {text for row in written for text in row.texts}
+        words = {word for text in texts for word in indexed(text)[1]}
+        return not any(row.table == "deal_facts" or at_point.matches(row) for row in written) and all(
+            similar_words(token, words) == similar_words(token, ()) for token in tokens
+        )
+
+    resolved = at_point.lasting(("meant", len(codes)), meant, is_same)
+    if resolved == tokens:
         return at_point
-    words = [word for (word,) in run(cursor, "SELECT word FROM search_words", {})]
-    words += sorted({word for code in codes for word in indexed_place(code)[1]})
-    tokens = tuple(
-        replace(token, similar=similar_words(token, words)) if number in unmatched and token.address is None else token
-        for number, token in enumerate(tokens)
-    )
-    return SearchAtPoint(cursor, kept, point, _with_places(replace(search, tokens=tokens), codes))
+    return SearchAtPoint(cursor, kept, point, _with_places(replace(search, tokens=resolved), codes))
 
 
 def _is_matched(cursor: DuckDBPyConnection, point: Point, texts: Texts) -> bool:
@@ -310,10 +364,23 @@ SELECT b.id, b.score, count(DISTINCT t.deal) AS deals, (SELECT count(*) FROM hit
  ORDER BY b.score DESC, deals DESC, b.id
 """
 
-_OF_KIND: dict[str, tuple[HitsOf, str]] = {
-    "organization": (organization_hits, _ORGANIZATIONS),
-    "place": (place_hits, _PLACE_COUNTS),
-    "source": (source_hits, _SOURCES),
+
+class _Kind(Struct, frozen=True):
+    """A kind of hits other than deals: the queries of all and of the best, and which rows they depend on."""
+
+    hits: HitsOf
+    best: str
+    depends_on: Callable[[Written], bool]
+
+
+_OF_KIND = {
+    "organization": _Kind(
+        organization_hits,
+        _ORGANIZATIONS,
+        lambda row: row.table in ("party_facts", "deal_facts") or bool(row.organizations) or row.deal is None,
+    ),
+    "place": _Kind(place_hits, _PLACE_COUNTS, lambda row: row.table == "site_facts"),
+    "source": _Kind(source_hits, _SOURCES, lambda row: row.source is not None),
 }
 
 
@@ -344,26 +411,50 @@ def find(
 ) -> Found:
     """What matches every token of a query, by kind, the best first; otherwise as `resolve`."""
     at_point = resolve(cursor, kept, point, tokens, merged)
-    texts = at_point.named
     at = {f"at_{table}": point.at(table) for table in "dpst"}
     at["participants"] = participants_at(point, None, withdrawn=True)
-    found: dict[str, Hits] = {}
     given = {**point.parameters, "limit": limit}
+
+    def hits(kind: str) -> Hits:
+        if not tokens or not _keep_hits(cursor, "hits", point, at_point.named, _OF_KIND[kind].hits):
+            return Hits([], 0)
+        return _hits(run(cursor, _OF_KIND[kind].best.format(**at), given))
+
+    found: dict[str, Hits] = {}
     for kind in kinds:
-        rows: list[tuple[Any, ...]] = []
         if kind == "deal":
             with at_point.deals():
-                rows = run(cursor, _DEALS.format(found=point.found_deals), given)
-        elif tokens and _keep_hits(cursor, "hits", point, texts, _OF_KIND[kind][0]):
-            rows = run(cursor, _OF_KIND[kind][1].format(**at), given)
-        found[kind] = Hits([(id, score, deals) for id, score, deals, _ in rows], rows[0][3] if rows else 0)
+                found[kind] = _hits(run(cursor, _DEALS.format(found=point.found_deals), given))
+        else:
+            is_same = partial(_are_same_hits, at_point, _OF_KIND[kind])
+            found[kind] = at_point.lasting((kind, limit), partial(hits, kind), is_same)
     deals, sources = ([id for id, _, _ in found[kind].ids] if kind in found else [] for kind in ("deal", "source"))
     return Found(
         at_point.search,
         found,
-        _cited(cursor, point, texts, deals) if deals else [],
-        _citations(cursor, point, sources) if sources else [],
+        at_point.lasting(
+            ("cited", *deals),
+            lambda: _cited(cursor, point, at_point.named, deals) if deals else [],
+            lambda _, written: not any(row.table == TEXTS and row.deal in deals for row in written),
+        ),
+        at_point.lasting(
+            ("citations", *sources),
+            lambda: _citations(cursor, point, sources) if sources else [],
+            lambda _, written: not any(row.source is not None and row.source in sources for row in written),
+        ),
     )
+
+
+def _hits(rows: Sequence[tuple[Any, ...]]) -> Hits:
+    return Hits([(id, score, deals) for id, score, deals, _ in rows], rows[0][3] if rows else 0)
+
+
+def _are_same_hits(at_point: SearchAtPoint, kind: _Kind, hits: Hits, written: Sequence[Written]) -> bool:
+    """Whether hits and their numbers of deals are the same after these rows were written."""
+    looked = [row for row in written if kind.depends_on(row)]
+    if hits.count == 0:
+        return not any(row.table == "deal_facts" or at_point.matches(row) for row in looked)
+    return not looked
 
 
 def organizations(

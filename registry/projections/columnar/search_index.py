@@ -74,20 +74,18 @@ SELECT word FROM (SELECT DISTINCT unnest($words::VARCHAR[]) AS word) ANTI JOIN s
 _encode = msgspec.json.Encoder().encode
 
 
-def is_indexed(cursor: DuckDBPyConnection, position: int) -> bool:
-    """Whether the index has the terms of every text up to a position, in the transaction of the cursor."""
-    (_, reset), indexed = _state(cursor)
-    return indexed is not None and indexed[0] >= position and indexed[1] == reset
+def index_some(connection: DuckDBPyConnection) -> tuple[int, int] | None:
+    """Add the terms of some texts that the copy has and the index lacks, in one transaction.
 
-
-def index_some(connection: DuckDBPyConnection) -> bool:
-    """Add the terms of some texts that the copy has and the index lacks, in one transaction; whether it lacks more."""
+    Returns:
+        The position and the reset of the copy of which it has all texts; None if it lacks more.
+    """
     cursor = connection.cursor()
     try:
         cursor.execute("BEGIN")
         (position, reset), indexed = _state(cursor)
         if indexed is not None and indexed[:2] == (position, reset):
-            return False
+            return position, reset
         since = indexed[0] if indexed is not None and indexed[1] == reset else -1
         texts = run(cursor, _NEW_TEXTS, {"since": since, "limit": TEXTS_PER_STEP})
         if texts:
@@ -98,7 +96,7 @@ def index_some(connection: DuckDBPyConnection) -> bool:
             cursor.execute("DELETE FROM search_state")
             cursor.execute(_INSERT_STATE, [position, reset, ordered])
         cursor.execute("COMMIT")
-        return not is_complete
+        return (position, reset) if is_complete else None
     finally:
         cursor.close()
 
