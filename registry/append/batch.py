@@ -269,7 +269,7 @@ class Batch:
 
     async def _admit(self, stream: FoldedStream[Any], recorded: Recorded) -> FoldedStream[Any]:
         """The stream with a new event. One about other events may fold the whole stream again."""
-        if isinstance(recorded.event, (EventRedacted, EventCorrected, EventVoided)) and is_long(stream.version):
+        if is_long(stream.version) and isinstance(recorded.event, (EventRedacted, EventCorrected, EventVoided)):
             return await apart(stream.version, admit, stream.own(), recorded)
         return admit(stream, recorded)
 

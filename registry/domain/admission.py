@@ -16,6 +16,7 @@ from registry.domain.claims import sets_field
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.deal_facts import item_of_field
 from registry.domain.history import FoldedStream
+from registry.domain.record import BOOKKEEPING
 from registry.domain.redaction import redacted_effect
 from registry.domain.refusal import Refusal
 from registry.errors import FieldError, Invalid, RuleBroken
@@ -114,7 +115,7 @@ def check_claim_date(stream: FoldedStream[S], given: AnyAnnouncement, id: UUID, 
     Raises:
         Invalid: The announcement gives another date.
     """
-    if not isinstance(given.event, (ClaimReported, EventCorrected)):
+    if type(given.event) not in (ClaimReported, EventCorrected):
         return
     day, pointer = given.effective_on, f"{at}/effective_on"
     if isinstance(given.event, EventCorrected):
@@ -190,15 +191,15 @@ def _last_setter(stream: FoldedStream[S], path: str) -> UUID | None:
 
 def _check_bookkeeping(stream: FoldedStream[S], recorded: Recorded) -> None:  # noqa: C901 - one case for each type
     """Check the rules that concern the stream itself: registration, corrections, voids, redactions, merges."""
-    event = recorded.event
-    registers = isinstance(event, stream.rules.registered)
+    event, merged_into = recorded.event, stream.record.merged_into
     if not stream.events:
-        if registers:
+        if isinstance(event, stream.rules.registered):
             return
         raise RuleBroken(Refusal("not-registered", slug=stream.slug))
-    if registers:
-        raise RuleBroken(Refusal("already-registered", slug=stream.slug))
-    merged_into = stream.record.merged_into
+    if type(event) not in BOOKKEEPING:
+        if merged_into:
+            raise RuleBroken(Refusal("merged", slug=stream.slug, into=merged_into))
+        return
     match event:
         case EventCorrected():
             _check_correction(stream, event)
@@ -217,8 +218,7 @@ def _check_bookkeeping(stream: FoldedStream[S], recorded: Recorded) -> None:  # 
             if not merged_into:
                 raise RuleBroken(Refusal("not-merged"))
         case _:
-            if merged_into:
-                raise RuleBroken(Refusal("merged", slug=stream.slug, into=merged_into))
+            raise RuleBroken(Refusal("already-registered", slug=stream.slug))
 
 
 def _check_correction(stream: FoldedStream[S], event: EventCorrected) -> None:

@@ -99,7 +99,8 @@ def _flags_of(
 
     They depend on the facts that the event touches, and where relations are declared, on the whole deal.
     """
-    earlier = tuple(islice((other.applied for other in timeline.steps_before(step.key)), MAX_EARLIER_EVENTS))[::-1]
+    last = [other.applied for other in islice(timeline.steps_before(step.key), MAX_EARLIER_EVENTS)]
+    earlier = tuple(reversed(last))
     if neighbours or timeline.has_any("relations"):
         before, after = timeline.states_around(step)
     else:
@@ -119,7 +120,7 @@ def flags_raised(
     steps = [step for id in ids if (step := stream.place(id)) is not None]
     for step in sorted(steps, key=attrgetter("key"), reverse=True):
         flags += _flags_of(stream.timeline, step, rates, neighbours)
-    return _distinct(flags)
+    return _distinct(flags) if flags else flags
 
 
 def _registration_flags(registration: EffectiveEvent) -> tuple[Flag, ...]:

@@ -7,8 +7,6 @@ for every event type.
 
 from __future__ import annotations
 
-from functools import cache
-
 from registry.domain.applied_event import AppliedEvent
 from registry.domain.deal import Deal
 from registry.domain.facts import HEADER, FactKey, Touched
@@ -50,6 +48,8 @@ def touches(slug: str, applied: AppliedEvent) -> Touched:  # noqa: C901 - one ca
         applied: The event. The claim that a retraction names decides on the item that it changes (`timeline.py`).
     """
     event = applied.event
+    if (item := _ITEMS.get(type(event))) is not None:
+        return Touched(((item[0], getattr(event, item[1])),))
     match event:
         case DealRevised():
             return Touched((HEADER,))
@@ -89,11 +89,14 @@ def touches(slug: str, applied: AppliedEvent) -> Touched:  # noqa: C901 - one ca
         ):
             return Touched(())
         case _:
-            name, field = _item_of_type(type(event))
-            return Touched(((name, getattr(event, field)),))
+            _ITEMS[type(event)] = _item_of_type(type(event))
+            return touches(slug, applied)
 
 
-@cache
+# By the event types that have no case: what `_item_of_type` has found.
+_ITEMS: dict[type[Event], tuple[str, str]] = {}
+
+
 def _item_of_type(event: type[Event]) -> tuple[str, str]:
     """The list of the item that an event type changes, and the field with its id."""
     field = event.__struct_fields__[0]

@@ -47,7 +47,7 @@ class EventText(Struct, frozen=True):
 
 def texts_of(effective: EffectiveEvent) -> Iterator[EventText]:
     """The texts of an event as it reads."""
-    if not effective.is_in_force or isinstance(effective.event, CHANGING):
+    if not effective.is_in_force or type(effective.event) in CHANGING:
         return
     for source in effective.sources:
         id = source_id(source)

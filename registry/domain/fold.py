@@ -117,11 +117,13 @@ def fold_order_of(
     """
     event = effective.event
     target: EffectiveEvent | None = None
-    if isinstance(event, ClaimReported):
-        target = by_id.get(event.about) if event.about else None
+    about: UUID | None = None
+    if type(event) is ClaimReported:
+        about = event.about
+        target = by_id.get(about) if about else None
         if target is not None and isinstance(target.event, CLAIM_TYPES):
             target = None  # The fold refuses a claim about a claim, so the recursion below ends.
-    elif isinstance(event, ClaimRetracted):
+    elif type(event) is ClaimRetracted:
         target = claims.get(event.claim)
     position = effective.recorded.position
     if target is None:
@@ -138,4 +140,4 @@ def fold_order_of(
         effective.sources,
         effective.content_record.recorded_at,
     )
-    return OrderedEvent(key, applied, effective, event.about if isinstance(event, ClaimReported) else None)
+    return OrderedEvent(key, applied, effective, about)

@@ -331,7 +331,7 @@ class FoldedStream(Generic[S]):
         """Add the stream's next event."""
         self.fact_sweeps = None
         before = self.record
-        if isinstance(recorded.event, EventRedacted):
+        if type(recorded.event) is EventRedacted:
             events = redact([*before.events, recorded], recorded.event)
             self._fold_all(resolve_record(self.slug, events, self.rules))
             return
@@ -340,7 +340,7 @@ class FoldedStream(Generic[S]):
             self._fold_all(record)
             return
         self.record = record
-        steps = [(self._place(id, before), self._place(id, record)) for id in affected]
+        steps = [(None if id == recorded.id else self._place(id, before), self._place(id, record)) for id in affected]
         moved = [(old, new) for old, new in steps if old != new]
         removed = [old for old, _ in moved if old is not None]
         added = [new for _, new in moved if new is not None]
@@ -368,5 +368,5 @@ class FoldedStream(Generic[S]):
 
     def _place(self, event: UUID, record: RecordState[S]) -> OrderedEvent | None:
         """An event at its place in the fold; None if it is not in the fold."""
-        ordered = record.place(event) if event in record.by_id else None
+        ordered = record.place(event)
         return ordered if ordered is not None and self.as_of.is_visible(ordered) else None

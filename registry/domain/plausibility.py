@@ -137,7 +137,7 @@ def _content_flags(before: Deal | None, applied: AppliedEvent, context: FlagCont
         case _:
             pass
     yield from _duplicates(applied, context)
-    if isinstance(event, PledgeRevised | PledgeConfirmed | PledgeWithdrawn):
+    if isinstance(event, (PledgeRevised, PledgeConfirmed, PledgeWithdrawn)):
         yield from _published_before_pledge(event, applied, context)
     yield from source_flags(applied.id, applied.sources, applied.recorded_at)
 
@@ -296,16 +296,14 @@ def _power_per_gpu(deal: Deal) -> Iterator[Flag]:
 def _duplicates(applied: AppliedEvent, context: FlagContext) -> Iterator[Flag]:
     """Flag an event that repeats the content of an earlier one and cites the same source, under another id."""
     event, kind = applied.event, type(applied.event)
-    sources = {key for source in applied.sources if (key := _source_key(source))}
-    if not sources:
-        return
+    same = [e for e in context.earlier if type(e.event) is kind]
     if isinstance(event, PledgeAnnounced) and event.amount:
         # The client chooses the pledge id, so it does not tell two announcements apart.
-        same = [e for e in context.earlier if type(e.event) is kind and e.event.amount == event.amount]  # type: ignore[attr-defined]
-        stated = (event.amount_basis, event.by)
-        same = [e for e in same if (e.event.amount_basis, e.event.by) == stated]  # type: ignore[attr-defined]
+        stated = (event.amount, event.amount_basis, event.by)
+        same = [e for e in same if (e.event.amount, e.event.amount_basis, e.event.by) == stated]  # type: ignore[attr-defined]
     else:
-        same = [e for e in context.earlier if type(e.event) is kind and e.event == event]
+        same = [e for e in same if e.event == event]
+    sources = {key for source in applied.sources if (key := _source_key(source))} if same else set()
     for other in same:
         if common := sources & {_source_key(source) for source in other.sources}:
             yield _flag(

@@ -184,7 +184,9 @@ class SortedMap(Mapping[K, V]):
 
     def values_before(self, key: Any) -> Iterator[V]:
         """The values of the keys before one, the last first."""
-        return (value for _, value in self.entries_before(key))
+        index = bisect_left(self._firsts, key)
+        last = reversed(self._values[index][: bisect_left(self._keys[index], key)])
+        return chain(last, chain.from_iterable(map(reversed, reversed(self._values[:index]))))
 
     def entries_before(self, key: Any) -> Iterator[tuple[K, V]]:
         """The entries of the keys before one, the last first."""

@@ -23,7 +23,7 @@ from registry.domain.claims import sets_field
 from registry.domain.deal_facts import item_of_field
 from registry.domain.fact_history import FactHistory
 from registry.domain.facts import HEADER, STAGE, FactKey, FactValue, Touched, gather, in_order, split
-from registry.domain.fold import CLAIM_TYPES, END_OF_DAY, FoldKey, OrderedEvent, Rules
+from registry.domain.fold import END_OF_DAY, FoldKey, OrderedEvent, Rules
 from registry.domain.items import order_key
 from registry.domain.refusal import Refusal
 from registry.domain.sorted_map import SortedMap
@@ -172,9 +172,8 @@ class Timeline(Generic[S]):
         known, touched = self._touched
         if step is known:
             return touched
-        event = step.applied.event
-        if isinstance(event, CLAIM_TYPES):
-            reports = (other.applied.event for other in self._claims.get(event.claim, (step,)))
+        if (claim := _claim_of(step)) is not None:
+            reports = (other.applied.event for other in self._claims.get(claim, (step,)))
             items = dict.fromkeys(
                 item_of_field(report.field) for report in reports if isinstance(report, ClaimReported)
             )
@@ -334,11 +333,11 @@ class _Update:
             self._detach(step)
         for step in removed:
             timeline._steps = timeline._steps.delete(step.key)
-            self._index_claim(step, is_added=False)
         for step in added:
             timeline._steps = timeline._steps.set(step.key, step)
             timeline.latest_publication = max(timeline.latest_publication, step.applied.published_on)
-            self._index_claim(step, is_added=True)
+        if claims:
+            self._index_claims(removed, added)
         for step in added:
             self._attach(step)
         self._apply_pending()
@@ -354,11 +353,12 @@ class _Update:
         timeline.stages = stages
         return frozenset(self._changed)
 
-    def _index_claim(self, step: OrderedEvent, is_added: bool) -> None:
-        timeline, claim = self._timeline, _claim_of(step)
-        if claim is not None:
-            others = tuple(other for other in timeline._claims.get(claim, ()) if other.key != step.key)
-            timeline._claims = timeline._claims.set(claim, (*others, step) if is_added else others)
+    def _index_claims(self, removed: list[OrderedEvent], added: list[OrderedEvent]) -> None:
+        timeline = self._timeline
+        for step, kept in (*((step, ()) for step in removed), *((step, (step,)) for step in added)):
+            if (claim := _claim_of(step)) is not None:
+                others = tuple(other for other in timeline._claims.get(claim, ()) if other.key != step.key)
+                timeline._claims = timeline._claims.set(claim, (*others, *kept))
 
     def _put(self, fact: FactKey, history: FactHistory) -> None:
         if self._timeline._latest is not None and fact not in self._outdated:
@@ -486,4 +486,4 @@ _NO_FACTS: SortedMap[FactKey, FactHistory] = SortedMap()
 def _claim_of(step: OrderedEvent) -> str | None:
     """The claim that an event reports or retracts."""
     event = step.applied.event
-    return event.claim if isinstance(event, (ClaimReported, ClaimRetracted)) else None
+    return event.claim if type(event) is ClaimReported or type(event) is ClaimRetracted else None

@@ -32,13 +32,15 @@ SELECT DISTINCT deal
   FROM deal_identifiers JOIN unnest($1::text[], $2::text[]) AS i (scheme, value) USING (scheme, value)
 """
 
+_IDENTIFYING = frozenset((DealIdentified, *BOOKKEEPING_TYPES))
+
 IdentifierKey = tuple[str, str]
 """A scheme and a value."""
 
 
 def may_identify(event: Recorded) -> bool:
     """Whether an event may give a deal an identifier or take one: also a correction or a void of such an event."""
-    return event.event is None or isinstance(event.event, (DealIdentified, *BOOKKEEPING_TYPES))
+    return event.event is None or type(event.event) in _IDENTIFYING
 
 
 class DealIdentifiers:

@@ -97,7 +97,7 @@ class _TextRows:
             self._apply(change.recorded, change.before.events, change.after.events)
 
     def _apply(self, recorded: Recorded, before: Sequence[Recorded], after: Sequence[Recorded]) -> None:
-        if not isinstance(recorded.event, CHANGING):
+        if type(recorded.event) not in CHANGING:
             self._open(effective_event(recorded), recorded.position)
             return
         for old, new in zip(apply_corrections(before), apply_corrections(after), strict=False):

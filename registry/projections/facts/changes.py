@@ -114,14 +114,16 @@ def _has_same_start(before: FoldedStream[Deal], after: FoldedStream[Deal]) -> bo
 
 
 def _is_last(before: FoldedStream[Deal], step: OrderedEvent) -> bool:
-    """Whether an event comes after all others of its deal, in the order of the fold and of publication."""
+    """Whether an event comes after all others of its deal, in the order of the fold and of publication.
+
+    The first event after the registration does if the deal is known by then: it changes nothing of the header.
+    """
+    if isinstance(step.applied.event, CLAIM_TYPES):
+        return False
     last = before.timeline.last_step()
-    return (
-        last is not None
-        and last.key < step.key
-        and before.timeline.latest_publication <= step.applied.published_on
-        and not isinstance(step.applied.event, CLAIM_TYPES)
-    )
+    if last is None:
+        return _is_registered(before, step)
+    return last.key < step.key and before.timeline.latest_publication <= step.applied.published_on
 
 
 def _appended(before: FoldedStream[Deal], after: FoldedStream[Deal], step: OrderedEvent) -> Changes | None:
@@ -138,14 +140,15 @@ def _appended(before: FoldedStream[Deal], after: FoldedStream[Deal], step: Order
         is_of_day = earlier is not None and earlier[0][0] == key[0]
         if is_of_day or fact[0] not in TABLE_OF or fact == HEADER or any(getattr(item, "claims", ()) for item in now):
             return None
-        # What an amount is compared with changes only with the amount, and then the row changes anyway.
-        stated = checks_after({}, timeline.slice({fact: was}), step.applied) if was != now else {}
-        present = _rows(timeline, fact, now, {})
-        if not stated and _rows(timeline, fact, was, {}) == present:
+        if was == now:
             continue
-        checks = _checks(timeline, fact, key)
-        if checks or stated:
-            present = _rows(timeline, fact, now, {**checks, **stated})
+        checks: Checks = {}
+        stated: Checks = {}
+        if fact[0] == "pledges":
+            checks, stated = _checks(timeline, fact, key), checks_after({}, timeline.slice({fact: was}), step.applied)
+        present = _rows(timeline, fact, now, {**checks, **stated})
+        if not stated and _rows(timeline, fact, was, checks) == present:
+            continue
         values = ((at[0], value) for at, (_, value) in history.values.entries_before(key))
         rows = ((day, _rows(timeline, fact, value, checks)) for day, value in values)
         _add_runs(old, new, step, rows, present)
