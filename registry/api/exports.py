@@ -72,7 +72,7 @@ def portfolio_handler(kind: str, form: str, description: str) -> HTTPRouteHandle
             place: PagePlace | None = None
             while True:
                 page = await portfolio_queries.page(point, selection, Order(), place, PAGE, rates)
-                yield page.deals
+                yield await portfolio_queries.with_items(point, page.deals) if kind == "deals" else page.deals
                 place = page.next
                 if place is None:
                     break

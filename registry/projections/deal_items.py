@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import msgspec
@@ -162,23 +162,21 @@ def _classifications(terms: Sequence[str]) -> Classifications | None:
     return Classifications(found) if found else None
 
 
+AMOUNT_COLUMNS = ("currency", "value", "low", "high", "qualifier", "stated_as", "wording", "figure", "price_year")
+"""The columns of an amount: its fields."""
+
+
+def stated_amount(get: Callable[[str], Any]) -> AmountResponse | None:
+    """The amount whose columns `get` returns; None without a currency."""
+    given = {name: get(name) for name in AMOUNT_COLUMNS}
+    if given["currency"] is None:
+        return None
+    others = msgspec.json.decode(given["stated_as"]) if given["stated_as"] else ()
+    stated_as = tuple(convert({"qualifier": None, **other}, StatedAmountResponse) for other in others)
+    return AmountResponse(**given | {"stated_as": stated_as})
+
+
 def _pledge(pledge: _Pledge, rates: Rates | None) -> ListedPledge:
-    amount = None
-    if pledge.currency is not None:
-        amount = AmountResponse(
-            currency=pledge.currency,
-            value=pledge.value,
-            qualifier=pledge.qualifier,
-            low=pledge.low,
-            high=pledge.high,
-            figure=pledge.figure,
-            price_year=pledge.price_year,
-            stated_as=tuple(
-                convert({"qualifier": None, **other}, StatedAmountResponse)
-                for other in (msgspec.json.decode(pledge.stated_as) if pledge.stated_as else ())
-            ),
-            wording=pledge.wording,
-        )
     flags: tuple[str, ...] = ()
     if rates is not None:
         flags = flags_of(
@@ -188,7 +186,7 @@ def _pledge(pledge: _Pledge, rates: Rates | None) -> ListedPledge:
         )
     return ListedPledge(
         pledge=pledge.pledge,
-        amount=amount,
+        amount=stated_amount(partial(getattr, pledge)),
         amount_basis=pledge.amount_basis,
         commitment=pledge.commitment,
         status=pledge.status,

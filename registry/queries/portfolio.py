@@ -35,6 +35,7 @@ from registry.projections.columnar.marks import DealMarks, deal_marks
 from registry.projections.columnar.selection import Point, Selection
 from registry.projections.columnar.trend import amounts_over_time
 from registry.projections.deal_items import deal_items
+from registry.projections.listed_items import listed_items
 from registry.queries.cited_sources import write_cited_sources
 from registry.queries.deal_changes import DealChange, PortfolioChanges, changes_of, for_thread
 from registry.queries.organizations import MERGE_EVENTS, OrganizationQueries
@@ -160,6 +161,12 @@ class PortfolioQueries:
             return DealListPage(await self.items(point, page.deals, rates), page.next)
         deals = await deal_items(self._copy.pool, point.axis, point.day, point.known, page.deals)
         return DealListPage(deals, page.next)
+
+    async def with_items(self, point: Point, deals: Sequence[DealListItem]) -> list[dict[str, Any]]:
+        """Return the rows of some deals, each with its parties, sites, milestones and other items."""
+        slugs = [deal.deal for deal in deals]
+        items = await listed_items(self._copy.pool, point.axis, point.day, point.known, slugs)
+        return await answer_apart(len(slugs), lambda: [asdict(deal) | items[deal.deal] for deal in while_asked(deals)])
 
     async def items(self, point: Point, deals: Sequence[str], rates: Rates) -> list[DealListItem]:
         """Return the rows of some deals with the marks of amounts: flags, wholes, and what superseded them."""

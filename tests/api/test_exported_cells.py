@@ -244,8 +244,6 @@ async def test_amounts_carry_their_flags_and_what_they_are_part_of(filled: Servi
     numbers = next(pledge for pledge in hard["pledges"] if pledge["pledge"] == "numbers")
     assert numbers["flags"]
     assert numbers["part_of"]
-    lines = (await filled.visitor.get("/v1/export/deals.ndjson")).text.splitlines()
-    assert [json.loads(line) for line in lines] == deals
     lines = (await filled.visitor.get("/v1/export/pledges.ndjson")).text.splitlines()
     assert [json.loads(line) for line in lines if json.loads(line)["flags"]] == [{"deal": "hard", **numbers}]
     found = (await filled.visitor.get("/v1/export/pledges.parquet")).content
@@ -253,6 +251,20 @@ async def test_amounts_carry_their_flags_and_what_they_are_part_of(filled: Servi
     assert [(row["pledge"], row["flags"], row["part_of"]) for row in flagged] == [
         ("numbers", numbers["flags"], numbers["part_of"])
     ]
+
+
+async def test_lines_of_deals_have_their_items_as_the_api_shows_them(filled: Service) -> None:
+    for point in ("", "effective_on=2025-06-17", "published_on=2050-01-01"):
+        listed = (await filled.visitor.get(f"/v1/deals?limit=1000&{point}")).json()["deals"]
+        lines = (await filled.visitor.get(f"/v1/export/deals.ndjson?{point}")).text.splitlines()
+        assert len(lines) == len(listed)
+        for line, deal in zip(map(json.loads, lines), listed, strict=True):
+            state = (await filled.visitor.get(f"/v1/deals/{deal['deal']}?{point}")).json()
+            items = {
+                name: [{field: value for field, value in item.items() if field != "claims"} for item in state[name]]
+                for name in ("parties", "sites", "milestones", "metrics", "incentives", "setbacks")
+            }
+            assert line == deal | items
 
 
 async def test_lines_of_events_are_the_events_of_the_log(filled: Service) -> None:
