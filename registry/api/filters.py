@@ -7,6 +7,7 @@ converted to, and the currency of a pledge is `pledged_in`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import Parameter, Signature
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from litestar.di import NamedDependency, Provide
@@ -18,9 +19,9 @@ from registry.domain.totals.measures import Quantity
 from registry.errors import InvalidParameter
 from registry.events.currencies import Currency
 from registry.events.types import EVENT_TYPES
-from registry.events.values import Commitment, DealKind, IncentiveKind, MetricBasis, Role, SetbackKind, Stage
+from registry.events.values import Commitment, DealKind, MetricBasis, Role, Stage
 from registry.queries.event_filter import EventFilter
-from registry.schemas.deal_query import CLASSIFICATION, IDENTIFIER, DealListQuery, DealQuery
+from registry.schemas.deal_query import CLASSIFICATION, IDENTIFIER, ITEM_FILTER_TYPES, DealListQuery, DealQuery
 
 PLACE = r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$(?!\n)"
 
@@ -71,14 +72,14 @@ Words: TypeAlias = Annotated[
 ]
 
 
-def deal_conditions(
-    role: Annotated[
+PARAMETERS: dict[str, Any] = {
+    "role": Annotated[
         Role | None,
         QueryParameter(description="Deals with a party in this role; with `organization`, with that one in this role."),
-    ] = None,
-    share_min: ShareBound = None,
-    share_max: ShareBound = None,
-    region: Annotated[
+    ],
+    "share_min": ShareBound,
+    "share_max": ShareBound,
+    "region": Annotated[
         str | None,
         QueryParameter(
             description="Deals with a site in this ISO 3166 country or subdivision.",
@@ -86,20 +87,20 @@ def deal_conditions(
             title="place",
             schema_extra={"examples": ["KR-31"]},
         ),
-    ] = None,
-    extent: Annotated[
+    ],
+    "extent": Annotated[
         Literal["within", "beyond"] | None,
         QueryParameter(
             description="With `region`: deals with no site elsewhere (`within`), or that also have one (`beyond`)."
         ),
-    ] = None,
-    sector: Annotated[str | None, slug("Deals of this sector.")] = None,
-    stage: Annotated[Stage | None, QueryParameter(description="Deals at this stage.")] = None,
-    commitment: Annotated[
+    ],
+    "sector": Annotated[str | None, slug("Deals of this sector.")],
+    "stage": Annotated[Stage | None, QueryParameter(description="Deals at this stage.")],
+    "commitment": Annotated[
         Commitment | None, QueryParameter(description="Deals with a current pledge of this commitment level.")
-    ] = None,
-    kind: Annotated[DealKind | None, QueryParameter(description="Deals of this kind.")] = None,
-    classification: Annotated[
+    ],
+    "kind": Annotated[DealKind | None, QueryParameter(description="Deals of this kind.")],
+    "classification": Annotated[
         str | None,
         QueryParameter(
             description="Deals with this code of an axis of classification, as `AXIS:CODE`.",
@@ -107,8 +108,8 @@ def deal_conditions(
             title="classification",
             schema_extra={"examples": ["technology:solar"]},
         ),
-    ] = None,
-    identifier: Annotated[
+    ],
+    "identifier": Annotated[
         str | None,
         QueryParameter(
             description="The deal with this identifier of another register or list, as `SCHEME:VALUE`.",
@@ -116,57 +117,45 @@ def deal_conditions(
             title="identifier",
             schema_extra={"examples": ["ocid:ocds-213czf-000-00001"]},
         ),
-    ] = None,
-    metric: Annotated[
+    ],
+    "metric": Annotated[
         Quantity | None,
         QueryParameter(
             description="Deals for which this quantity is stated, of the deal or of a site that was not dropped; the"
             " GPUs of sites are among `gpus`, their power is `power_mw`."
         ),
-    ] = None,
-    metric_basis: Annotated[
+    ],
+    "metric_basis": Annotated[
         MetricBasis | None,
         QueryParameter(description="With `metric`: on this basis. Values of sites are planned ones."),
-    ] = None,
-    metric_min: MetricBound = None,
-    metric_max: MetricBound = None,
-    metric_unit: Annotated[
+    ],
+    "metric_min": MetricBound,
+    "metric_max": MetricBound,
+    "metric_unit": Annotated[
         str | None, text("With `metric=capacity_per_year`: in this unit, which its bounds require.")
-    ] = None,
-    incentive: Annotated[
-        IncentiveKind | None, QueryParameter(description="Deals with an incentive of this kind that has not ended.")
-    ] = None,
-    setback: Annotated[
-        SetbackKind | None, QueryParameter(description="Deals with a setback of this kind that was not resolved.")
-    ] = None,
-) -> DealQuery:
+    ],
+    **{
+        name: Annotated[type.__origin__, QueryParameter(description=type.__metadata__[0].description)]
+        for name, type in ITEM_FILTER_TYPES.items()
+    },
+}
+"""The parameters of `deal_conditions`."""
+
+
+def deal_conditions(**given: Any) -> DealQuery:
     """Return the conditions that every question about deals takes.
 
     Raises:
         InvalidParameter: An extent without a region, or bounds of a quantity that is not named.
     """
-    return _checked(
-        DealQuery(
-            role=role,
-            region=region,
-            extent=extent,
-            sector=sector,
-            stage=stage,
-            commitment=commitment,
-            kind=kind,
-            classification=classification,
-            identifier=identifier,
-            share_min=share_min,
-            share_max=share_max,
-            metric=metric,
-            metric_basis=metric_basis,
-            metric_min=metric_min,
-            metric_max=metric_max,
-            metric_unit=metric_unit,
-            incentive=incentive,
-            setback=setback,
-        )
-    )
+    return _checked(DealQuery(**given))
+
+
+# Litestar reads the parameters of a dependency from its signature.
+deal_conditions.__signature__ = Signature(  # type: ignore[attr-defined]
+    [Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=type) for name, type in PARAMETERS.items()]
+)
+deal_conditions.__annotations__ = {**PARAMETERS, "return": DealQuery}
 
 
 def found_deals(

@@ -20,6 +20,7 @@ from rich.table import Table
 from registry.cli.client import Url, get
 from registry.cli.headings import heading
 from registry.cli.options import AsJson, show_options
+from registry.schemas.deal_query import ITEM_FILTER_TYPES
 
 AsTable = Annotated[bool, typer.Option("--table", help="Print tables, also without a terminal.")]
 
@@ -33,6 +34,11 @@ AXES: dict[str, tuple[Any, str]] = {
 
 POINT = tuple(AXES)
 COMPARED_POINTS = tuple(f"{end}.{axis}" for end in ("from", "to") for axis in AXES)
+
+
+def _only(description: str) -> str:
+    """The help of an option from the description of the parameter."""
+    return f"Only {description[0].lower()}{description[1:]}"
 
 
 FILTERS: dict[str, tuple[str, str]] = {
@@ -54,8 +60,7 @@ FILTERS: dict[str, tuple[str, str]] = {
     "metric_min": ("--metric-min", "With --metric: only deals with at least so much of it, sites together."),
     "metric_max": ("--metric-max", "With --metric: only deals with at most so much of it, sites together."),
     "metric_unit": ("--metric-unit", "With --metric=capacity_per_year: in this unit."),
-    "incentive": ("--incentive", "Only deals with an incentive of this kind that has not ended."),
-    "setback": ("--setback", "Only deals with a setback of this kind that was not resolved."),
+    **{name: (f"--{name}", _only(type.__metadata__[0].description)) for name, type in ITEM_FILTER_TYPES.items()},
     "currency": ("--currency", "Only deals with a pledge in this currency."),
     "amount_min": ("--amount-min", "Only deals with a pledge of at least this amount in that currency."),
     "amount_max": ("--amount-max", "Only deals with a pledge of at most this amount in that currency."),

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any, TypeAlias, TypedDict
 
+from registry.schemas.deal_query import DealConditions
+
 Date: TypeAlias = date | str | None
 Instant: TypeAlias = datetime | str | None
 
@@ -35,33 +37,10 @@ class ComparisonParameters(TypedDict, total=False):
     to_position: int | None
 
 
-class Filters(TypedDict, total=False):
+class Filters(DealConditions, total=False):
     """Conditions that all deals of a question meet."""
 
-    organization: str | None
-    role: str | None
-    share_min: str | None
-    share_max: str | None
-    region: str | None
-    extent: str | None
-    sector: str | None
-    stage: str | None
-    commitment: str | None
-    kind: str | None
-    classification: str | None
-    identifier: str | None
-    metric: str | None
-    metric_basis: str | None
-    metric_min: str | None
-    metric_max: str | None
-    metric_unit: str | None
-    incentive: str | None
-    setback: str | None
     updated_since: Date | Instant
-
-    amount_min: str | None
-    amount_max: str | None
-    q: str | None
 
 
 class SearchFilters(Filters, total=False):

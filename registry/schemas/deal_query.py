@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -53,8 +53,12 @@ class DealQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
     metric_min: Decimal | None = None
     metric_max: Decimal | None = None
     metric_unit: Line | None = None
-    incentive: IncentiveKind | None = None
-    setback: SetbackKind | None = None
+    incentive: Annotated[
+        IncentiveKind | None, Meta(description="Deals with an incentive of this kind that has not ended.")
+    ] = None
+    setback: Annotated[
+        SetbackKind | None, Meta(description="Deals with a setback of this kind that was not resolved.")
+    ] = None
     currency: Currency | None = None
     amount_min: Decimal | None = None
     amount_max: Decimal | None = None
@@ -89,6 +93,36 @@ ITEM_FILTERS = {
     if len(ids := item.id_fields) == 1 and ids[0] in DealQuery.__struct_fields__
 }
 """The filters with the name of an item: the kind of one that has not ended. By filter, the list of the items."""
+
+ITEM_FILTER_TYPES = {name: get_type_hints(DealQuery, include_extras=True)[name] for name in ITEM_FILTERS}
+"""Their types, each with its description."""
+
+
+class DealConditions(TypedDict, total=False):
+    """The filters of `DealQuery` as clients give them."""
+
+    organization: str | None
+    role: str | None
+    share_min: str | None
+    share_max: str | None
+    region: str | None
+    extent: str | None
+    sector: str | None
+    stage: str | None
+    commitment: str | None
+    kind: str | None
+    classification: str | None
+    identifier: str | None
+    metric: str | None
+    metric_basis: str | None
+    metric_min: str | None
+    metric_max: str | None
+    metric_unit: str | None
+    incentive: str | None
+    setback: str | None
+    amount_min: str | None
+    amount_max: str | None
+    q: str | None
 
 
 class DealListQuery(DealQuery, frozen=True):
