@@ -17,6 +17,7 @@ from bench.question_costs import asking, chart, exports, first_questions
 from bench.reading import pages, reading
 from bench.recording import long_deal, posting
 from bench.report import Measurement
+from bench.sheet_import import sheets
 
 Benchmark = Callable[[Bench], Awaitable[list[Measurement]]]
 
@@ -32,6 +33,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "validation": validation,
     "partitions": partitions,
     "importing": importing,
+    "sheets": sheets,
     "disk": disk,
     "large": large,
     "totals": asking("totals"),

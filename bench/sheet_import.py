@@ -1,19 +1,21 @@
-"""Imports a large sheet with the command: its memory, its rate beside NDJSON, and a second import.
+"""Imports of sheets with the command: its memory, its rate beside NDJSON, and a second import.
 
-    python -m bench.sheet_import [--rows 50000] [--columns 60]
+    python -m bench.sheet_import [--rows 50000] [--columns 60] [--format xlsx csv]
 
-A made-up XLSX tracker is imported by its mapping into an empty registry, and then a second time. The same announcements
-are imported as NDJSON into another registry in the same run.
+A made-up tracker is imported by its mapping into an empty registry, and then a second time. The same announcements are
+imported as NDJSON into another registry in the same run. As the benchmark `sheets`, it has the rows of `sizes.py`.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import csv
 import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -22,12 +24,16 @@ from msgspec import Struct
 
 from bench import service
 from bench.clean_investment_monitor import Nothing
+from bench.context import Bench, midpoint
+from bench.report import Measurement
 from bench.service import Process
 from registry.imports import mapping, workbook
 from registry.imports.tracker.plan import make_plan
 from registry.infra.embedded.server import Embedded
 
 PUBLISHED = "2026-05-20"
+FORMATS = ("xlsx", "csv")
+WIDTH = 60
 STATES = ("GA", "CA", "TX", "OH", "MI", "TN")
 STATUSES = ("Announced", "Building", "Running")
 COLUMNS = ("ID", "Project", "Company", "State", "Announced", "Capex", "Status")
@@ -77,11 +83,18 @@ class CommandRun(Struct, frozen=True):
     printed: str
 
 
-def write_sheet(file: Path, rows: int, columns: int) -> None:
-    """Write the tracker's sheet, row by row."""
-    book = xlsxwriter.Workbook(str(file), {"constant_memory": True})
-    sheet = book.add_worksheet("Plants")
-    sheet.write_row(0, 0, [*COLUMNS, *(f"Further {i}" for i in range(columns - len(COLUMNS)))])
+class SheetImport(Struct, frozen=True):
+    """The imports of a sheet: the first one, a second one, and that of its announcements as NDJSON."""
+
+    announcements: int
+    first: CommandRun
+    again: CommandRun
+    lines: CommandRun
+
+
+def sheet_rows(rows: int, columns: int) -> Iterator[list[str]]:
+    """The rows of the tracker, its header first."""
+    yield [*COLUMNS, *(f"Further {i}" for i in range(columns - len(COLUMNS)))]
     for i in range(rows):
         known = (
             f"P-{i}",
@@ -92,7 +105,19 @@ def write_sheet(file: Path, rows: int, columns: int) -> None:
             f"{i % 900 + 1:,}.5",
             STATUSES[i % len(STATUSES)],
         )
-        sheet.write_row(i + 1, 0, [*known, *(f"text {i * j % 9973}" for j in range(columns - len(COLUMNS)))])
+        yield [*known, *(f"text {i * j % 9973}" for j in range(columns - len(COLUMNS)))]
+
+
+def write_sheet(file: Path, rows: int, columns: int) -> None:
+    """Write the tracker's sheet, row by row, in the format of the file's ending."""
+    if file.suffix == ".csv":
+        with file.open("w", encoding="utf-8", newline="") as text:
+            csv.writer(text).writerows(sheet_rows(rows, columns))
+        return
+    book = xlsxwriter.Workbook(str(file), {"constant_memory": True})
+    sheet = book.add_worksheet("Plants")
+    for number, cells in enumerate(sheet_rows(rows, columns)):
+        sheet.write_row(number, 0, cells)
     book.close()
 
 
@@ -125,39 +150,87 @@ async def command(process: Process, key: str, *arguments: str) -> CommandRun:
     return CommandRun(time.perf_counter() - start, peak, out.decode().strip().rpartition("\n")[2])
 
 
-async def run(rows: int, columns: int) -> None:
-    """Measure and print."""
-    with tempfile.TemporaryDirectory(prefix="registry-bench-") as name:
-        folder = Path(name)
-        # Postgres may run as another user than this process.
-        folder.chmod(0o711)
-        sheet, mapping_file, lines = folder / "plants.xlsx", folder / "plants.toml", folder / "lines.ndjson"
-        mapping_file.write_text(MAPPING, "utf-8")
-        write_sheet(sheet, rows, columns)
-        count = write_lines(sheet, mapping_file, lines)
-        print(f"{rows} rows × {columns} columns, {sheet.stat().st_size / 2**20:.0f} MB, {count} announcements")
-        options = (str(sheet), "--mapping", str(mapping_file), "--published-on", PUBLISHED)
-        with Embedded(folder / "data") as server:
-            async with service.database(server) as made, service.registry(made) as process:
-                key = await service.key(made)
-                first = await command(process, key, *options)
-                print(f"sheet: {first.seconds:.1f} s, peak {first.megabytes:.0f} MB: {first.printed}")
-                second = await command(process, key, *options)
-                ratio = second.seconds / first.seconds
-                print(f"again: {second.seconds:.1f} s, {ratio:.2f} of the first: {second.printed}")
-            async with service.database(server) as made, service.registry(made) as process:
-                key = await service.key(made)
-                plain = await command(process, key, str(lines))
-        print(f"NDJSON: {plain.seconds:.1f} s; the sheet has {plain.seconds / first.seconds:.2f} of its rate")
+async def imports(server: Embedded, folder: Path, format: str, rows: int, columns: int) -> SheetImport:
+    """Import a sheet twice, and its announcements as NDJSON, with the command."""
+    sheet, mapping_file, lines = folder / f"plants.{format}", folder / "plants.toml", folder / "plants.ndjson"
+    mapping_file.write_text(MAPPING, "utf-8")
+    write_sheet(sheet, rows, columns)
+    count = write_lines(sheet, mapping_file, lines)
+    options = (str(sheet), "--mapping", str(mapping_file), "--published-on", PUBLISHED)
+    async with service.database(server) as made, service.registry(made) as process:
+        key = await service.key(made)
+        first, again = [await command(process, key, *options) for _ in range(2)]
+    async with service.database(server) as made, service.registry(made) as process:
+        plain = await command(process, await service.key(made), str(lines))
+    return SheetImport(count, first, again, plain)
+
+
+async def sheets(bench: Bench) -> list[Measurement]:
+    """Measure the imports of a sheet of each format."""
+    measurements: list[Measurement] = []
+    rows = bench.sizes.sheet_rows
+    for format in FORMATS:
+        found: list[SheetImport] = []
+        for _ in range(bench.sizes.repetitions):
+            with tempfile.TemporaryDirectory(prefix="sheets-", dir=bench.folder) as name:
+                found.append(await imports(bench.server, Path(name), format, rows, WIDTH))
+        title = f"{format.upper()} of {rows:,} rows × {WIDTH} columns"
+        sheet = [one.announcements / one.first.seconds for one in found]
+        lines = [one.announcements / one.lines.seconds for one in found]
+        measurements += [
+            Measurement(
+                measure=f"{title}: rate of announcements; the same as NDJSON",
+                ratios=[one / two for one, two in zip(sheet, lines, strict=True)],
+                must=0.5,
+                aim=None,
+                figures=f"{midpoint(sheet)}/s; {midpoint(lines)}/s",
+            ),
+            Measurement(
+                measure=f"{title}: time of a second import; of the first",
+                ratios=[one.again.seconds / one.first.seconds for one in found],
+                must=0.3,
+                aim=None,
+                figures=f"{midpoint([one.again.seconds for one in found])} s;"
+                f" {midpoint([one.first.seconds for one in found])} s",
+                more=False,
+            ),
+            Measurement(
+                measure=f"{title}: peak memory of the command",
+                ratios=[max(one.first.megabytes, one.again.megabytes) for one in found],
+                must=250,
+                aim=None,
+                figures=f"{found[0].announcements:,} announcements",
+                more=False,
+                unit="MB",
+            ),
+        ]
+    return measurements
+
+
+async def run(formats: Sequence[str], rows: int, columns: int) -> None:
+    """Measure each format once, and print."""
+    for format in formats:
+        with tempfile.TemporaryDirectory(prefix="registry-bench-") as name:
+            folder = Path(name)
+            # Postgres may run as another user than this process.
+            folder.chmod(0o711)
+            with Embedded(folder / "data") as server:
+                found = await imports(server, folder, format, rows, columns)
+            first, again, plain = found.first, found.again, found.lines
+            print(f"{format}: {rows} rows × {columns} columns, {found.announcements} announcements")
+            print(f"sheet: {first.seconds:.1f} s, peak {first.megabytes:.0f} MB: {first.printed}")
+            print(f"again: {again.seconds:.1f} s, {again.seconds / first.seconds:.2f} of the first: {again.printed}")
+            print(f"NDJSON: {plain.seconds:.1f} s; the sheet has {plain.seconds / first.seconds:.2f} of its rate")
 
 
 def main() -> None:
     """Measure with the sizes that the arguments name."""
     parser = argparse.ArgumentParser(prog="python -m bench.sheet_import", description=__doc__)
     parser.add_argument("--rows", type=int, default=50_000)
-    parser.add_argument("--columns", type=int, default=60)
+    parser.add_argument("--columns", type=int, default=WIDTH)
+    parser.add_argument("--format", nargs="+", choices=FORMATS, default=FORMATS)
     arguments = parser.parse_args()
-    asyncio.run(run(arguments.rows, arguments.columns))
+    asyncio.run(run(arguments.format, arguments.rows, arguments.columns))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ class Sizes(Struct, frozen=True, kw_only=True):
         listeners: Idle feed listeners.
         flood: Clients of the overload test.
         partitioned: Events in the log that is partitioned.
+        sheet_rows: Rows of the sheets that are imported: six announcements each.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Sizes(Struct, frozen=True, kw_only=True):
     listeners: int
     flood: int
     partitioned: int
+    sheet_rows: int
 
 
 FULL = Sizes(
@@ -43,6 +45,7 @@ FULL = Sizes(
     listeners=1_000,
     flood=6_000,
     partitioned=2_000_000,
+    sheet_rows=10_000,
 )
 QUICK = Sizes(
     name="quick",
@@ -55,6 +58,7 @@ QUICK = Sizes(
     listeners=200,
     flood=6_000,
     partitioned=200_000,
+    sheet_rows=2_000,
 )
 TINY = Sizes(
     name="tiny",
@@ -67,4 +71,5 @@ TINY = Sizes(
     listeners=5,
     flood=20,
     partitioned=1_000,
+    sheet_rows=20,
 )
