@@ -1,7 +1,9 @@
-"""Add a made-up event type to a copy of the repository as CONTRIBUTING.md says: `python -m tests.extending.run`.
+"""Add a made-up kind of item to a copy of the repository as CONTRIBUTING.md says: `python -m tests.extending.run`.
 
-It names the files that the event type touches, runs the tests that cover every event type, and then takes each change
-back in turn: mypy or one of these tests has to fail. It takes some minutes, so the suite does not run it.
+It names the files that the kind touches and fails if there are more than five beside the catalogues, the golden file
+and the declared schema. It runs the tests that cover every event type and those of `permits.py`: state, filter, facet,
+labels, form, exports and import block. Then it takes each change back in turn: mypy or one of these tests has to fail.
+It takes some minutes, so the suite does not run it.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 TESTS = (
+    "tests/api/test_permits.py",
     "tests/golden",
     "tests/i18n/test_labels.py",
     "tests/schemas",
@@ -24,10 +27,14 @@ TESTS = (
     "tests/web/test_forms.py",
 )
 
-EVENT = '''class PermitGranted(Event, frozen=True, tag="permit_granted"):
+EVENT = '''PermitKind = Literal["environmental", "building"]
+
+
+class PermitGranted(Event, frozen=True, tag="permit_granted"):
     """An authority permits the deal."""
 
     permit: Slug
+    kind: PermitKind | None = None
     authority: Slug | None = None
     text: Localized | None = None
 
@@ -39,8 +46,10 @@ STATE = '''class PermitState(ListItem, frozen=True, gc=False):
 
     id_fields = ("permit",)
     order = ("granted_on", "permit")
+    announced_by = PermitGranted
 
     permit: str
+    kind: PermitKind | None
     authority: str | None
     text: Localized | None
     granted_on: date
@@ -57,17 +66,73 @@ CASE = """        case PermitGranted():
 
 MEMBER = "    | PermitGranted\n"
 FIELD = "    permits: tuple[PermitState, ...] = ()\n"
+FILTER = '    permit: Annotated[PermitKind | None, Meta(description="Deals with a permit of this kind.")] = None\n'
+
+MIGRATION = '''"""Facts of permits."""
+
+from alembic import op
+from sqlalchemy import text
+
+revision = "0003"
+down_revision = "0002"
+
+CREATE_PERMIT_FACTS = """
+CREATE TABLE permit_facts (
+    effective_from date NOT NULL, effective_to date NOT NULL, published_from date NOT NULL, published_to date NOT NULL,
+    recorded_from bigint NOT NULL, recorded_to bigint NOT NULL, changed_at bigint NOT NULL, ordinal smallint NOT NULL,
+    deal text COLLATE "C" NOT NULL, permit text COLLATE "C" NOT NULL, kind text COLLATE "C",
+    authority text COLLATE "C", text text COLLATE "C", granted_on date NOT NULL,
+    PRIMARY KEY (deal, permit, effective_from, recorded_from, ordinal)
+)
+"""
+
+CREATE_NEW_PERMIT_FACTS = """
+CREATE TYPE new_permit_facts AS (
+    deal text, effective_from date, effective_to date, recorded_from bigint, recorded_to bigint, ordinal smallint,
+    published_from date, published_to date, changed_at bigint,
+    permit text, kind text, authority text, text text, granted_on date
+)
+"""
+
+
+def upgrade() -> None:
+    """Create the table and the type."""
+    op.execute(text(CREATE_PERMIT_FACTS))
+    op.execute(text(CREATE_NEW_PERMIT_FACTS))
+'''
 
 LABELS = {
-    "en": {"event/permit_granted": "Permit granted", "field/permit": "Permit", "field/permits": "Permits"},
-    "ko": {"event/permit_granted": "허가 취득", "field/permit": "허가", "field/permits": "허가"},
+    "en": {
+        "event/permit_granted": "Permit granted",
+        "field/permit": "Permit",
+        "field/permits": "Permits",
+        "facet/permit": "Permit",
+        "import_block/permit": "Permit",
+        "permit_kind/environmental": "Environmental",
+        "permit_kind/building": "Building",
+    },
+    "ko": {
+        "event/permit_granted": "허가 취득",
+        "field/permit": "허가",
+        "field/permits": "허가",
+        "facet/permit": "허가",
+        "import_block/permit": "허가",
+        "permit_kind/environmental": "환경",
+        "permit_kind/building": "건축",
+    },
 }
 GRANTED_ON = {"en": "Granted on", "ko": "취득일"}
 
 TYPES = "registry/events/types/deals.py"
 STATES = "registry/domain/deal/state.py"
 EVOLVE = "registry/domain/deal/evolve.py"
+FILTERS = "registry/schemas/deal_query.py"
+MIGRATIONS = "migrations/versions/0003_permits.py"
 GOLDEN = "tests/golden/permit_granted.v1.json"
+SCHEMA = "tests/infra/schema.txt"
+
+MAX_FILES = 5
+"""Beside the catalogues, the golden file and the declared schema, which a command writes."""
 
 
 def labels(language: str) -> str:
@@ -87,17 +152,26 @@ def add_event_type(copy: Path) -> None:
     """Make the changes that CONTRIBUTING.md names."""
     insert(copy, TYPES, "class PartiesJoined(", EVENT)
     insert(copy, TYPES, "    | SetbackResolved\n", MEMBER)
+    insert(copy, TYPES, "from msgspec import UNSET", "from typing import Literal\n")
     insert(copy, STATES, "class Deal(Struct", STATE)
+    insert(copy, STATES, "ConditionSet, SetbackReported\n", "PermitGranted, PermitKind, ")
     insert(copy, STATES, "    conditions: tuple[ConditionState, ...] = ()\n", FIELD)
     insert(copy, EVOLVE, "        case ConditionSet():", CASE)
     insert(copy, EVOLVE, "    PartnershipFormed,\n", "    PermitGranted,\n")
     insert(copy, EVOLVE, "    PledgeState,\n", "    PermitState,\n")
+    insert(copy, FILTERS, "    currency: Currency | None = None\n", FILTER)
+    insert(copy, FILTERS, "from registry.events.values import", "from registry.events.types.deals import PermitKind\n")
+    insert(copy, FILTERS, "    amount_min: str | None\n", "    permit: str | None\n")
+    (copy / MIGRATIONS).write_text(MIGRATION)
     for language, texts in LABELS.items():
         catalogue = (copy / labels(language)).read_text()
         texts = texts | ({} if '"field/granted_on"' in catalogue else {"field/granted_on": GRANTED_ON[language]})
         entries = "".join(f'\nmsgctxt "label"\nmsgid "{id}"\nmsgstr "{text}"\n' for id, text in texts.items())
         (copy / labels(language)).write_text(catalogue.rstrip("\n") + "\n" + entries)
     run(copy, "-m", "tests.golden.make")
+    os.environ["REGISTRY_WRITE_SCHEMA"] = "1"
+    run(copy, "-m", "pytest", "-q", "tests/infra/test_schema.py", "-k", "declared_schema")
+    del os.environ["REGISTRY_WRITE_SCHEMA"]
 
 
 def steps(copy: Path) -> Iterator[tuple[str, str, bytes | None]]:
@@ -106,9 +180,12 @@ def steps(copy: Path) -> Iterator[tuple[str, str, bytes | None]]:
         (TYPES, "the member of the union", MEMBER),
         (EVOLVE, "the case", CASE),
         (STATES, "the field of the deal", FIELD),
+        (STATES, "the event that makes an item", "    announced_by = PermitGranted\n"),
+        (FILTERS, "the filter", FILTER),
     ):
         yield file, name, (copy / file).read_bytes().replace(text.encode(), b"")
     yield GOLDEN, "the file", None
+    yield MIGRATIONS, "the file", None
     for language in LABELS:
         yield labels(language), "the labels", (ROOT / labels(language)).read_bytes()
 
@@ -148,12 +225,15 @@ def main() -> None:
             (copy / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / file, copy / file)
         add_event_type(copy)
-        made = [file for file in (GOLDEN,) if (copy / file).exists()]
+        shutil.copy(ROOT / "tests/extending/permits.py", copy / "tests/api/test_permits.py")
+        made = [file for file in (GOLDEN, MIGRATIONS) if (copy / file).exists()]
         changed = [file for file in files if (copy / file).read_bytes() != (ROOT / file).read_bytes()]
         write("touched:", *changed, *made)
         found = failures(copy)
         write(f"failures with all changes: {len(found)}", *found[:10])
-        missed = bool(found)
+        code = [f for f in (*changed, *made) if not f.endswith(".po") and f not in (GOLDEN, SCHEMA)]
+        write(f"{len(code)} files beside catalogues, golden file and schema; at most {MAX_FILES}", *code)
+        missed = bool(found) or len(code) > MAX_FILES
         for file, name, without in steps(copy):
             kept = (copy / file).read_bytes()
             assert without != kept
