@@ -25,13 +25,14 @@ from registry.domain.totals import Totals, TotalsQuery
 from registry.domain.totals.tiers import TierAmounts
 from registry.events.currencies import Currency
 from registry.infra.threads import COSTLY, answer_apart, while_asked
-from registry.projections.columnar import ColumnarCopy, lists, search, timeline
+from registry.projections.columnar import ColumnarCopy, facets, lists, search, timeline
 from registry.projections.columnar import totals as columnar_totals
 from registry.projections.columnar.copy import Question
 from registry.projections.columnar.exported import PortfolioExport, selected_deals
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.lists import Order, PagePlace
 from registry.projections.columnar.marks import DealMarks, deal_marks
+from registry.projections.columnar.search_at_point import SearchAtPoint, keep_deals, resolve
 from registry.projections.columnar.selection import Point, Selection
 from registry.projections.columnar.trend import amounts_over_time
 from registry.projections.deal_items import deal_items
@@ -110,7 +111,7 @@ class PortfolioQueries:
         listed, survivors = tokens(query), await self._survivors(point)
 
         def question(cursor: DuckDBPyConnection, kept: Kept) -> Search:
-            return search.resolve(cursor, kept, point, listed, survivors).search
+            return resolve(cursor, kept, point, listed, survivors).search
 
         return await self._ask(point, question, "searched", listed, survivors, searches=True)
 
@@ -184,19 +185,23 @@ class PortfolioQueries:
     async def facets(self, point: Point, selection: Selection) -> dict[str, dict[str, int]]:
         """Count the deals of a list by each value of each facet."""
         return await self._ask(
-            point, lambda cursor, kept: lists.facets(cursor, kept, point, selection), "facets", selection
+            point, lambda cursor, kept: facets.facets(cursor, kept, point, selection), "facets", selection
         )
 
     async def places(self, point: Point, selection: Selection) -> list[tuple[str, int]]:
         """Count the deals of a list that have a site in each place, the most first."""
         return await self._ask(
-            point, lambda cursor, kept: lists.places(cursor, kept, point, selection), "places", selection
+            point, lambda cursor, kept: facets.places(cursor, kept, point, selection), "places", selection
         )
 
     async def site_points(self, point: Point, selection: Selection, limit: int) -> list[tuple[str, float, float]]:
         """Return the deal, latitude and longitude of located sites of a list, at most `limit`, by deal."""
         return await self._ask(
-            point, lambda cursor, _: lists.site_points(cursor, point, selection, limit), "site_points", selection, limit
+            point,
+            lambda cursor, _: facets.site_points(cursor, point, selection, limit),
+            "site_points",
+            selection,
+            limit,
         )
 
     async def event_positions(
@@ -456,9 +461,9 @@ def _searching(
         with ExitStack() as stack:
             for point in ordered:
                 if is_long:
-                    search.keep_deals(cursor, point, only)
+                    keep_deals(cursor, point, only)
                 else:
-                    stack.enter_context(search.SearchAtPoint(cursor, kept, point, only).deals())
+                    stack.enter_context(SearchAtPoint(cursor, kept, point, only).deals())
             return question(cursor, kept)
 
     return prepared, True

@@ -21,7 +21,7 @@ from registry.api import deadline
 from registry.api import deals as deals_api
 from registry.infra import threads
 from registry.infra.own_work import STATEMENT_SECONDS, OwnWork
-from registry.projections.columnar import lists, search
+from registry.projections.columnar import lists, search_at_point
 from tests.api.announcements import registered
 from tests.api.conftest import Service
 from tests.conftest import PATIENCE
@@ -145,8 +145,8 @@ async def all_threads(stack: AsyncExitStack, _: Service) -> None:
 
 
 async def another_search(stack: AsyncExitStack, _: Service) -> None:
-    search._searching.__enter__()
-    stack.callback(search._searching.release)
+    search_at_point._searching.__enter__()
+    stack.callback(search_at_point._searching.release)
 
 
 async def lock_of_a_table(stack: AsyncExitStack, service: Service) -> None:

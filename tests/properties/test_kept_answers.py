@@ -27,7 +27,13 @@ QUERIES = (
     TotalsQuery(currency="USD", group_by=("stage",), effective_on=DAY, lines=0, estimates="both"),
     TotalsQuery(currency="KRW", group_by=("region", "year"), effective_on=DAY, lines=0),
 )
-ORDERS = (Order("amount", descending=True, weights={"USD": 1000, "KRW": 1}), Order("announced_on"), Order("updated"))
+ORDERS = (
+    Order("amount", descending=True, weights={"USD": 1000, "KRW": 1}),
+    Order("announced_on"),
+    Order("updated"),
+    Order("title", language="ko"),
+    Order("deal", descending=True),
+)
 TREND_DAYS = [date(2025, 1, 15), date(2025, 3, 1), DAY]
 
 relations = st.lists(

@@ -128,6 +128,14 @@ class HeldState(Struct, frozen=True):
             return None
         return [row for row in self.written if row.position > position]
 
+    def changed_in(self, statement: str, position: int) -> list[str]:
+        """The deals that changed in a table that a statement names, after a position that is not before `since`."""
+        written = self.written_after(position)
+        if written is None:
+            return self.changed_after(position)
+        found = {row.deal for row in written if row.table in statement}
+        return [deal for deal in self.changed if deal in found]
+
     def unchanged(self, point: Point) -> Point:
         """The earliest point at which the deals with relations have the facts that they have at a point."""
         if not point.is_present or self.related_at > point.position:

@@ -193,12 +193,18 @@ class Kept:
     def values(self, cursor: DuckDBPyConnection, point: Point, asked: Any, select: Select) -> Iterator[str]:
         """The table of the values of deals; its column `deal` says whose they are. Otherwise as `sums`."""
 
-        @asking_held(cursor)
         def carry(table: _Table) -> tuple[int, Any]:
-            run(cursor, f"DELETE FROM {table.name} WHERE deal IN (SELECT deal FROM kept.held.deals)", {})
             now, parameters = select(point, ())
-            run(cursor, f"INSERT INTO {table.name} SELECT * FROM ({now})", parameters)
-            return 0, None
+            deals = self.held.prepare(cursor).changed_in(now, table.position)
+            if not deals:
+                return 0, None
+            parameters = {**parameters, "changed": deals}
+            with asking_held(cursor):
+                ((gone,),) = run(cursor, f"DELETE FROM {table.name} WHERE list_contains($changed, deal)", parameters)
+                ((come,),) = run(
+                    cursor, f"INSERT INTO {table.name} FROM ({now}) WHERE list_contains($changed, deal)", parameters
+                )
+            return come - gone, None
 
         with self._at(cursor, point, asked, select, (), carry) as table:
             yield table.name

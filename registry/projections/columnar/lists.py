@@ -1,4 +1,4 @@
-"""Pages of deals in any order, facets and places."""
+"""Pages of deals in any order, their events and numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from registry.domain.stages import ENDED_STAGES, LADDER
 from registry.projections.columnar.kept import Kept
-from registry.projections.columnar.selection import ITEM_TABLES, Point, Selection, run
+from registry.projections.columnar.selection import Point, Selection, run
 
 SortKey = Literal["deal", "title", "amount", "announced_on", "updated", "stage", "since", "relevance"]
 
@@ -48,7 +48,7 @@ class Page(Struct, frozen=True):
     next: PagePlace | None
 
 
-# The orders by facts that are not in `deal_facts`: each has a table with a `value` for each deal.
+# The orders but those by slug and relevance: each has a table with a `value` for each deal.
 _ORDERS: dict[str, str] = {
     "amount": """
         SELECT p.deal, max(coalesce(p.value, p.high, p.low)::DOUBLE * {weight}) AS value
@@ -62,6 +62,7 @@ _ORDERS: dict[str, str] = {
           FROM stage_facts AS s
          WHERE {s}""",
     "since": "SELECT s.deal, s.since AS value FROM stage_facts AS s WHERE {s}",
+    "title": "SELECT t.deal, lower(t.title_{language}) AS value FROM deal_facts AS t WHERE {t}",
 }
 
 _VALUES = """
@@ -76,8 +77,12 @@ SELECT deal, value
   FROM {source}
  WHERE {beyond}
  ORDER BY value {direction} NULLS LAST, deal {deals}
- LIMIT $limit
+ LIMIT {limit}
 """
+
+_FIRST = 1_000
+"""So many deals are looked at first, in the list's order, if probably enough of them are selected: with 100,000 deals
+that are nearly all selected, 7 ms of processor time instead of 17."""
 
 
 def page(
@@ -95,17 +100,21 @@ def page(
         if not selection.is_search:
             source = f"(SELECT * FROM {source} WHERE deal IN ({selection.slugs(point)}))"
         return _page(cursor, point, selection, order, after, limit, source)
-    if order.key in _ORDERS:
-        with _values(cursor, kept, point, order) as source, _selected(cursor, kept, point, selection) as selected:
-            if not selection.is_all:
-                source = f"(SELECT * FROM {source} WHERE deal IN ({selected}))"
+    with _selected(cursor, kept, point, selection) as (selected, tables):
+        if order.key == "deal":
+            source = f"(SELECT deal, deal AS value FROM ({selected}))"
             return _page(cursor, point, selection, order, after, limit, source)
-    if order.key == "deal":
-        source = f"(SELECT deal, deal AS value FROM ({selection.slugs(point)}))"
-    else:
-        value = f"lower(d.title_{order.language})"
-        source = f"(SELECT d.deal, {value} AS value FROM deal_facts AS d WHERE {selection.conditions(point)})"
-    return _page(cursor, point, selection, order, after, limit, source)
+        with _values(cursor, kept, point, order) as source:
+            if selection.is_all:
+                return _page(cursor, point, selection, order, after, limit, source)
+            counts = ", ".join(f"(SELECT count(*) FROM {table})" for table in (source, *tables))
+            ((total, *most),) = run(cursor, f"SELECT {counts}", {})
+            if _FIRST * min(most) >= 2 * limit * total:
+                page = _page(cursor, point, selection, order, after, limit, source, selected)
+                if page.next is not None:
+                    return page
+            source = f"(SELECT * FROM {source} WHERE deal IN ({selected}))"
+            return _page(cursor, point, selection, order, after, limit, source)
 
 
 def _values(cursor: DuckDBPyConnection, kept: Kept, point: Point, order: Order) -> AbstractContextManager[str]:
@@ -113,26 +122,36 @@ def _values(cursor: DuckDBPyConnection, kept: Kept, point: Point, order: Order) 
 
     def select(at: Point, _: Sequence[str]) -> tuple[str, dict[str, Any]]:
         weight = weight_of(order.weights)
-        table = _ORDERS[order.key].format(p=at.at("p"), s=at.at("s"), e=at.was_known("e"), weight=weight)
+        conditions = {"p": at.at("p"), "s": at.at("s"), "t": at.at("t"), "e": at.was_known("e")}
+        table = _ORDERS[order.key].format(**conditions, weight=weight, language=order.language)
         return _VALUES.format(order=table, d=at.at("d")), {**at.parameters, "ladder": list(LADDER)}
 
-    return kept.values(cursor, point, ("order", order.key, order.weights), select)
+    language = order.language if order.key == "title" else None
+    return kept.values(cursor, point, ("order", order.key, language, order.weights), select)
 
 
 @contextmanager
-def _selected(cursor: DuckDBPyConnection, kept: Kept, point: Point, selection: Selection) -> Iterator[str]:
-    """The query of the selected deals; those that meet the conditions beside a search are kept."""
-    conditions = replace(selection, search=None)
-    if conditions.is_all:
-        yield selection.slugs(point)
+def _selected(
+    cursor: DuckDBPyConnection, kept: Kept, point: Point, selection: Selection
+) -> Iterator[tuple[str, list[str]]]:
+    """The query of the selected deals, and the tables of which each has at least these.
+
+    Those that meet the conditions beside a search are kept.
+    """
+    if selection.is_search:
+        yield selection.slugs(point), [point.found_deals]
         return
+    conditions = replace(selection, search=None)
 
     def select(at: Point, _: Sequence[str]) -> tuple[str, dict[str, Any]]:
         return conditions.slugs(at), {**at.parameters, **conditions.parameters}
 
     with kept.values(cursor, point, ("selected", conditions), select) as table:
-        found = f"WHERE deal IN (SELECT id FROM {point.found_deals})" if selection.search is not None else ""
-        yield f"SELECT deal FROM {table} {found}"
+        if selection.search is None:
+            yield f"SELECT deal FROM {table}", [table]
+        else:
+            found = f"SELECT deal FROM {table} WHERE deal IN (SELECT id FROM {point.found_deals})"
+            yield found, [table, point.found_deals]
 
 
 def _page(
@@ -143,8 +162,12 @@ def _page(
     after: PagePlace | None,
     limit: int,
     source: str,
+    selected: str | None = None,
 ) -> Page:
-    """A page of a table of deals with the values by which they are ordered."""
+    """A page of a table of deals with the values by which they are ordered.
+
+    With `selected`, a query of deals, those of the first deals of the order that are selected.
+    """
     by_slug = order.key == "deal"
     if after is None:
         beyond = "true"
@@ -155,12 +178,14 @@ def _page(
     else:
         further = "<" if order.descending else ">"
         beyond = f"(value {further} $value OR value = $value AND deal > $deal OR value IS NULL)"
-    statement = _PAGE.format(
-        source=source,
-        beyond=beyond,
-        direction="DESC" if order.descending else "ASC",
-        deals="DESC" if order.descending and by_slug else "ASC",
-    )
+    parts = {
+        "direction": "DESC" if order.descending else "ASC",
+        "deals": "DESC" if order.descending and by_slug else "ASC",
+    }
+    if selected is not None:
+        first = _PAGE.format(source=source, beyond=beyond, limit=_FIRST, **parts)
+        source, beyond = f"(SELECT v.* FROM ({first}) AS v JOIN ({selected}) AS s ON s.deal = v.deal)", "true"
+    statement = _PAGE.format(source=source, beyond=beyond, limit="$limit", **parts)
     parameters = {
         **point.parameters,
         **selection.parameters,
@@ -183,151 +208,7 @@ def weight_of(weights: Mapping[str, float]) -> str:
     return f"CASE p.currency {cases} END" if cases else "NULL"
 
 
-# --- facets -----------------------------------------------------------------------------------------------------------
-
-_FACETS = """
-WITH selected AS (
-    SELECT d.deal, d.kind, d.sectors, d.classifications FROM deal_facts AS d WHERE {conditions}
-), parties AS (
-    SELECT p.deal, p.organization, p.role, p.share
-      FROM party_facts AS p
-     WHERE {p} AND p.left_on IS NULL {narrowed}
-), pledges AS (
-    SELECT p.deal, p.commitment, p.currency
-      FROM pledge_facts AS p
-     WHERE {p} AND p.status <> 'withdrawn' {narrowed}
-), sites AS (
-    SELECT DISTINCT p.deal, p.place
-      FROM site_facts AS p
-     WHERE {p} AND p.status <> 'dropped' AND p.place IS NOT NULL {narrowed}
-), regions AS (
-    SELECT deal, place FROM sites UNION SELECT deal, left(place, 2) FROM sites
-), metrics AS (
-    SELECT p.deal, p.metric, p.site FROM metric_facts AS p WHERE {p} {narrowed}
-), site_figures AS (
-    SELECT p.deal, p.site, p.status, p.power_mw, p.gpus FROM site_facts AS p WHERE {p} {narrowed}
-), figures AS (
-    SELECT m.deal, m.metric
-      FROM metrics AS m
-           LEFT JOIN site_figures AS s ON s.deal = m.deal AND s.site = m.site
-     WHERE coalesce(s.status, '') <> 'dropped'
-    UNION ALL
-    SELECT deal, 'power_mw' FROM site_figures WHERE status <> 'dropped' AND power_mw IS NOT NULL
-    UNION ALL
-    SELECT deal, 'gpus' FROM site_figures WHERE status <> 'dropped' AND gpus IS NOT NULL
-)
-SELECT 'kind' AS facet, kind AS value, count(*) AS deals FROM selected GROUP BY kind
-UNION ALL
-SELECT 'sector', unnest(sectors) AS value, count(*) FROM selected GROUP BY value
-UNION ALL
-SELECT 'classification', unnest(classifications) AS value, count(*) FROM selected GROUP BY value
-UNION ALL
-SELECT 'stage', p.stage, count(*) FROM stage_facts AS p WHERE {p} {narrowed} GROUP BY p.stage
-UNION ALL
-SELECT 'organization', organization, count(DISTINCT deal) FROM parties GROUP BY organization
-UNION ALL
-SELECT 'role', role, count(DISTINCT deal) FROM parties WHERE role <> '' GROUP BY role
-UNION ALL
-SELECT 'region', place, count(*) FROM regions GROUP BY place
-UNION ALL
-SELECT 'commitment', commitment, count(DISTINCT deal) FROM pledges GROUP BY commitment
-UNION ALL
-SELECT 'currency', currency, count(DISTINCT deal) FROM pledges GROUP BY currency
-UNION ALL
-SELECT 'metric', metric, count(DISTINCT deal) FROM figures GROUP BY metric
-UNION ALL
-{items}
-UNION ALL
-SELECT 'share_min', b.share::VARCHAR, count(DISTINCT p.deal)
-  FROM parties AS p
-       JOIN (VALUES {shares}) AS b (share) ON p.share >= b.share
- GROUP BY b.share
-"""
-
-_ITEM_FACET = """
-SELECT '{name}', p.kind, count(DISTINCT p.deal)
-  FROM {table} AS p
- WHERE {p} AND {stands} {narrowed}
- GROUP BY p.kind
-"""
-
-FACET_SHARES = (10, 25, 50, 100)
-"""Shares in percent of which the facet `share_min` counts the deals that have a party with one at least as large."""
-
-_PLACES = """
-SELECT place AS value, count(DISTINCT deal) AS deals
-  FROM site_facts AS p
- WHERE {p} AND p.status <> 'dropped' AND p.place IS NOT NULL {narrowed}
- GROUP BY place
-"""
-
-
-_SITE_POINTS = """
-SELECT deal, CAST(latitude AS DOUBLE) AS latitude, CAST(longitude AS DOUBLE) AS longitude
-  FROM site_facts AS p
- WHERE {p} AND p.status <> 'dropped' AND p.latitude IS NOT NULL AND p.longitude IS NOT NULL
-       AND coalesce(p.precision, 'exact') IN ('exact', 'locality', 'district') {narrowed}
- ORDER BY deal, site
- LIMIT $limit
-"""
-
-
-def _narrowed(selection: Selection, point: Point) -> str:
-    if selection.is_all:
-        return ""
-    return f"AND p.deal IN (SELECT d.deal FROM deal_facts AS d WHERE {selection.conditions(point)})"
-
-
-def facets(cursor: DuckDBPyConnection, kept: Kept, point: Point, selection: Selection) -> dict[str, dict[str, int]]:
-    """The number of selected deals by each value of each facet, in the order of values."""
-    narrowed = "" if selection.is_all else "AND p.deal IN (SELECT deal FROM selected)"
-
-    def select(at: Point, _: Sequence[str]) -> tuple[str, dict[str, Any]]:
-        shares = ", ".join(f"({share})" for share in FACET_SHARES)
-        given = {"p": at.at("p"), "narrowed": narrowed}
-        items = "UNION ALL".join(
-            _ITEM_FACET.format(name=name, table=table.name, stands=table.stands("p"), **given)
-            for name, table in ITEM_TABLES.items()
-        )
-        statement = _FACETS.format(conditions=selection.conditions(at), items=items, shares=shares, **given)
-        return statement, {**at.parameters, **selection.parameters}
-
-    with kept.sums(cursor, point, selection.kept_as("facets"), select, ("deals",)) as source:
-        rows = run(cursor, _COUNTED.format(names="facet, value", source=source), {})
-    counts: dict[str, dict[str, int]] = {}
-    for facet, value, deals in sorted(rows):
-        counts.setdefault(facet, {})[value] = deals
-    return counts
-
-
-_COUNTED = """
-SELECT {names}, sum(deals)::BIGINT AS deals
-  FROM {source}
- WHERE value IS NOT NULL
- GROUP BY {names}
-HAVING sum(deals) > 0
-"""
-
-
-def places(cursor: DuckDBPyConnection, kept: Kept, point: Point, selection: Selection) -> list[tuple[str, int]]:
-    """The places of the selected deals with their number of deals, the most first."""
-
-    def select(at: Point, _: Sequence[str]) -> tuple[str, dict[str, Any]]:
-        statement = _PLACES.format(p=at.at("p"), narrowed=_narrowed(selection, at))
-        return statement, {**at.parameters, **selection.parameters}
-
-    with kept.sums(cursor, point, selection.kept_as("places"), select, ("deals",)) as source:
-        rows = run(cursor, _COUNTED.format(names="value", source=source), {})
-    return sorted(((place, deals) for place, deals in rows), key=lambda one: (-one[1], one[0]))
-
-
-def site_points(
-    cursor: DuckDBPyConnection, point: Point, selection: Selection, limit: int
-) -> list[tuple[str, float, float]]:
-    """The deal, latitude and longitude of sites of the selected deals whose place is known to a locality or better."""
-    statement = _SITE_POINTS.format(p=point.at("p"), narrowed=_narrowed(selection, point))
-    return run(cursor, statement, {**point.parameters, **selection.parameters, "limit": limit})
-
+# --- parts of lists ---------------------------------------------------------------------------------------------------
 
 _UPDATES = """
 SELECT d.deal, max(e.recorded_at)

@@ -79,7 +79,7 @@ class Selection(Struct, frozen=True):
         query: The conditions, without the organization and the words, in whose place are:
         organizations: The records of the organization, of which a current party is one.
         search: What the words are searched as. The question keeps the deals that have them first
-            (`search.SearchAtPoint`).
+            (`search_at_point.py`).
     """
 
     query: DealListQuery = DealListQuery()

@@ -26,7 +26,7 @@ from registry.projections.columnar.conversion import Conversion, prepare
 from registry.projections.columnar.deal_rows import deal_rows_on
 from registry.projections.columnar.held import asking_held
 from registry.projections.columnar.kept import Kept
-from registry.projections.columnar.search import keep_deals
+from registry.projections.columnar.search_at_point import keep_deals
 from registry.projections.columnar.selection import Point, Selection, run
 
 DAYS_PER_PASS = 60
