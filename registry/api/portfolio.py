@@ -34,7 +34,7 @@ from registry.domain.totals import GROUPINGS, Estimates, Measure, TotalsQuery
 from registry.errors import InvalidParameter
 from registry.events.currencies import Currency
 from registry.infra.threads import answer_apart
-from registry.projections.columnar.lists import Order, PagePlace
+from registry.projections.columnar.lists import Order
 from registry.projections.columnar.selection import Point, Selection
 from registry.queries.deal_conditions import CONDITIONS, similar_of
 from registry.queries.portfolio import PortfolioQueries
@@ -356,9 +356,10 @@ class PortfolioController(Controller):
     ) -> RawResponse[schemas.PortfolioComparison]:
         """What appeared, grew, shrank, slipped, was stated first or corrected between two points, over all deals.
 
-        A deal is compared if it meets the filters at one of the two points. A page has the changes of `limit` deals;
-        one that is not the last has fewer only where very many deals that may differ do not. With `certificate=true`:
-        the changes of all deals, with what they follow from.
+        A deal is compared if it meets the filters at one of the two points. The deals whose amounts changed most come
+        first, converted at the rates of the later point; those whose amounts did not change come last, by slug. A page
+        has the changes of `limit` deals; one that is not the last has fewer only where very many deals that may differ
+        do not. With `certificate=true`: the changes of all deals, with what they follow from.
         """
         first, last = require_single_axis(from_as_of, "from."), require_single_axis(to_as_of, "to.")
         if certificate:
@@ -381,14 +382,14 @@ class PortfolioController(Controller):
         start = decode_cursor(cursor) if cursor is not None else None
         if start is not None:
             last = start.fix(last)
-        body = await portfolio_queries.compare(
+        body, place = await portfolio_queries.compare(
             first,
             last,
             lambda point: portfolio_queries.select(point, deal_filters),
-            start.place.deal if start is not None and start.place is not None else "",
+            start.place if start is not None else None,
             limit,
         )
         following = None
-        if body.next is not None:
-            following = encode_cursor(await portfolio_queries.point(last), PagePlace(None, body.next))
+        if place is not None:
+            following = encode_cursor(await portfolio_queries.point(last), place)
         return json_response(await answer_apart(len(body.changes), encode_long, replace(body, next=following)))

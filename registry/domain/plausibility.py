@@ -19,7 +19,7 @@ from registry.domain.applied_event import AppliedEvent
 from registry.domain.deal import Deal, PledgeState
 from registry.domain.doubted_amounts import reported_amounts
 from registry.domain.money import format_decimal
-from registry.domain.rates import Rates, implied_rates
+from registry.domain.rates import Rate, Rates, RateUnavailable, implied_rates
 from registry.domain.totals.doubts import CheckedFigure, members_not_below_aggregates
 from registry.domain.totals.overlap import Key, Relations, name_of
 from registry.events.edtf import last_day
@@ -178,6 +178,7 @@ def _amount(
             "reference rate": format_decimal(reference.rate),
             "reference day": reference.day.isoformat(),
             "off by": format_decimal(implied.deviation),
+            **_earlier_reference(reference, applied, context.rates),
         }
         factor = power_of_ten(RATIO.plus(1 + implied.deviation))
         if factor and not has_slip:
@@ -186,6 +187,16 @@ def _amount(
         elif abs(implied.deviation) > RATE_TOLERANCE:
             text = FlagText("implied-rate", percent=f"{abs(implied.deviation):.1%}", day=reference.day)
             yield _flag(text, field, figures, (str(applied.id),))
+
+
+def _earlier_reference(reference: Rate, applied: AppliedEvent, rates: Rates | None) -> dict[str, str]:
+    """For a claim, the reference rate of the day from which the amount applies: its source may repeat a conversion."""
+    if not isinstance(applied.event, ClaimReported) or applied.effective_on >= reference.asked or rates is None:
+        return {}
+    earlier = rates.rate(reference.from_, reference.to, applied.effective_on)
+    if isinstance(earlier, RateUnavailable) or earlier.day == reference.day:
+        return {}
+    return {"earlier reference rate": format_decimal(earlier.rate), "earlier reference day": earlier.day.isoformat()}
 
 
 def _ratio_of(amount: Amount, other: Amount, on: date, rates: Rates | None) -> Decimal | None:

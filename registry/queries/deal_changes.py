@@ -12,6 +12,7 @@ from registry.domain.deal import Deal
 from registry.domain.history import AsOf, FoldedStream
 from registry.events.values import Localized
 from registry.infra.threads import while_asked
+from registry.projections.columnar.lists import PagePlace
 
 
 class DealChange(PortfolioChange, frozen=True, kw_only=True):
@@ -22,11 +23,11 @@ class DealChange(PortfolioChange, frozen=True, kw_only=True):
 
 
 class PortfolioChanges(Struct, frozen=True):
-    """The changes of a page of deals, the later log position of the two points, and after which deal to go on."""
+    """The changes of a page of deals, the later log position of the two points, and where to go on."""
 
     changes: list[DealChange]
     position: int
-    next: str | None
+    next: PagePlace | None
 
 
 def for_thread(stream: FoldedStream[Deal]) -> FoldedStream[Deal]:

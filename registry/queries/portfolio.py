@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import IO, Any, TypeVar
 
 import msgspec
@@ -306,16 +306,34 @@ class PortfolioQueries:
         """Return the latest days on which a change was published, in ascending order."""
         return await self._ask(point, lambda cursor, _: timeline.publication_days(cursor, limit), "published", limit)
 
+    async def recording_times(self, shown: datetime, apart: timedelta, steps: int) -> list[datetime]:
+        """Return when events of deals were recorded: all times, or so many in equal steps and those next to `shown`.
+
+        Times closer to each other than `apart` are one, the last of them.
+        """
+        return await self._ask(
+            await self.point(AsOf()),
+            lambda cursor, _: timeline.recording_times(cursor, shown, apart.total_seconds(), steps),
+            *("recorded", shown, apart, steps),
+        )
+
     async def changes(
-        self, start: AsOf, end: AsOf, selection: Callable[[Point], Awaitable[Selection]], after: str, limit: int
+        self,
+        start: AsOf,
+        end: AsOf,
+        selection: Callable[[Point], Awaitable[Selection]],
+        after: PagePlace | None,
+        limit: int,
     ) -> PortfolioChanges:
         """Compare two points over all deals: what appeared, grew, shrank, slipped, was corrected or learned late.
+
+        The deals whose amounts changed most come first.
 
         Args:
             start: The one point.
             end: The other point.
             selection: Which deals, at a point; a deal that is selected at one of the two is compared.
-            after: The slug of the last deal of the page before.
+            after: The last deal of the page before.
             limit: The most deals with changes.
         """
         resolved = await self.resolve(start), await self.resolve(end)
@@ -330,11 +348,14 @@ class PortfolioQueries:
             bounds |= {f"{name}_after": first, f"{name}_until": last}
 
         changes: list[DealChange] = []
-        following: str | None = after
+        following = after
+        is_more = True
+        weights = self.weights(await self.rates(end), points[1].day)
         found = looked = 0
         # Some of the deals that may differ do not; a page that ends before it is full has looked at very many of them.
-        while following is not None and found < limit and looked < MAX_LOOKED:
-            deals, following = await self._changed_deals(points, bounds, selected, following, limit - found)
+        while is_more and found < limit and looked < MAX_LOOKED:
+            deals, following = await self._changed_deals(points, bounds, selected, weights, following, limit - found)
+            is_more = following is not None
             copies = []
             for first in range(0, len(deals), STREAMS_PER_READ):
                 # A few at a time: folding them holds the event loop.
@@ -352,22 +373,27 @@ class PortfolioQueries:
         points: tuple[Point, Point],
         bounds: dict[str, int | date],
         selection: Selection,
-        after: str,
+        weights: dict[str, int],
+        after: PagePlace | None,
         limit: int,
-    ) -> tuple[list[str], str | None]:
+    ) -> tuple[list[str], PagePlace | None]:
         """Return the next deals that may differ, and after which one to go on."""
 
-        def question(cursor: DuckDBPyConnection, _: Kept) -> list[str]:
-            return timeline.changed_deals(cursor, points, bounds, selection, after, limit + 1)
+        def question(cursor: DuckDBPyConnection, _: Kept) -> tuple[list[str], PagePlace | None]:
+            return timeline.changed_deals(cursor, points, bounds, selection, weights, after, limit)
 
-        asked = (points, bounds, selection, after, limit)
-        deals: list[str] = await self._ask(points[1], question, "changed", *asked)
-        return deals[:limit], deals[limit - 1] if len(deals) > limit else None
+        asked = (points, bounds, selection, weights, after, limit)
+        return await self._ask(points[1], question, "changed", *asked)
 
     async def compare(
-        self, start: AsOf, end: AsOf, selection: Callable[[Point], Awaitable[Selection]], after: str, limit: int
-    ) -> PortfolioComparison:
-        """Return the same as a response, with the totals of all deals at the two points; `next` is a slug."""
+        self,
+        start: AsOf,
+        end: AsOf,
+        selection: Callable[[Point], Awaitable[Selection]],
+        after: PagePlace | None,
+        limit: int,
+    ) -> tuple[PortfolioComparison, PagePlace | None]:
+        """Return the same as a response without its cursor, with the totals at the two points; and where to go on."""
         page = await self.changes(start, end, selection, after, limit)
         sums = []
         for as_of in (start, end):
@@ -381,14 +407,15 @@ class PortfolioQueries:
                 for change in while_asked(page.changes)
             ]
 
-        return PortfolioComparison(
+        comparison = PortfolioComparison(
             from_=requested_point(start, (await self.resolve(start)).effective_on),
             to=requested_point(end, (await self.resolve(end)).effective_on),
             position=page.position,
             changes=await answer_apart(len(page.changes), summaries),
             totals=ComparedTotals(from_=sums[0], to=sums[1]),
-            next=page.next,
+            next=None,
         )
+        return comparison, page.next
 
     async def require(self, point: Point) -> None:
         """Wait until questions about a point can be answered, before an answer begins that asks them.

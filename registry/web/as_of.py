@@ -2,7 +2,8 @@
 
 The query parameters are those of the API (`effective_on`, `published_on`, `recorded_at`, `position`), so that the
 same query of `/v1` returns the same state as JSON. A form without a script sends a day and an axis (`known_on`,
-`known`); the page redirects it to the address with the API's parameters.
+`known`; `from.recorded_on`, `to.recorded_on` where it compares two points); the page redirects it to the address with
+the API's parameters.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from registry.domain.history import AsOf
 from registry.errors import InvalidParameter
 
 Axis = Literal["recorded", "published"]
+
+FORM_PARAMETERS = frozenset({"known", "known_on", "from.recorded_on", "to.recorded_on"})
+"""What forms send instead of the API's parameters."""
 
 
 class PageAsOf(Struct, frozen=True, kw_only=True):
@@ -88,7 +92,7 @@ def canonical_query(given: dict[str, str], calendar: Calendar) -> dict[str, str]
     Raises:
         InvalidParameter: `known_on` is not a date, or the recording time is not an instant.
     """
-    query = _with_known(given, calendar)
+    query = _with_known(_with_recorded_days(given, calendar), calendar)
     is_log_fixed = not {"recorded_at", "position"}.isdisjoint(query)
     if not is_log_fixed and query.get("effective_on") == str(calendar.today()):
         query.pop("effective_on")
@@ -117,6 +121,21 @@ def _with_known(given: dict[str, str], calendar: Calendar) -> dict[str, str]:
         query["position"] = position
     if not {"recorded_at", "position"} & query.keys():
         query["axis"] = "recorded"
+    return query
+
+
+def _with_recorded_days(given: dict[str, str], calendar: Calendar) -> dict[str, str]:
+    """The query of a form of two points, with the API's parameters: a day of recording means its end."""
+    query = dict(given)
+    for prefix in ("from.", "to."):
+        if (text := query.pop(f"{prefix}recorded_on", None)) is None:
+            continue
+        name = f"{prefix}recorded_at"
+        shown = instant(name, query.pop(name, None))
+        day = _day(f"{prefix}recorded_on", text) if text else None
+        if day is not None:
+            is_shown = shown is not None and calendar.day_of(shown) == day
+            query[name] = parameter_text(shown if is_shown else calendar.end_of(day))
     return query
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from msgspec import Struct
 
 from registry.domain.history import FoldedStream
-from registry.events.store import StoredEvent
 
 # Events recorded within this time of each other, as those of one request or import, are one change to a reader.
 MERGED_WITHIN = timedelta(seconds=2)
@@ -33,11 +32,6 @@ def change_points(stream: FoldedStream[Any]) -> ChangePoints:
     corrections = {e.recorded_at for e in stream.events if e.type in ("event_corrected", "event_voided")}
     recorded = merge_times((event.recorded_at for event in stream.events), corrections)
     return ChangePoints(sorted(effective), sorted(published), recorded)
-
-
-def recording_times(events: Iterable[StoredEvent]) -> list[datetime]:
-    """The times at which events were recorded, close ones as one."""
-    return merge_times(event.recorded.recorded_at for event in events)
 
 
 def merge_times(times: Iterable[datetime], corrections: Collection[datetime] = ()) -> list[datetime]:

@@ -26,7 +26,6 @@ from registry.infra.threads import COSTLY, answer_apart, while_asked
 from registry.projections.columnar.lists import PagePlace
 from registry.queries.deal_changes import DealChange
 from registry.queries.deals import DealQueries
-from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
@@ -43,7 +42,7 @@ from registry.web.names import names_within, organization_names
 from registry.web.provenance import json_text
 from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest
-from registry.web.sliders import MAX_DAYS, latest_recording_times
+from registry.web.sliders import MAX_DAYS, portfolio_recording_times
 
 # A comparison of all deals without dates starts this many changes ago.
 DEFAULT_CHANGES_AGO = 3
@@ -143,7 +142,6 @@ class ComparisonPages(Controller):
         self,
         portfolio_page: Page,
         portfolio_queries: NamedDependency[PortfolioQueries],
-        log_queries: NamedDependency[LogQueries],
         from_as_of: NamedDependency[AsOf],
         to_as_of: NamedDependency[AsOf],
         streams: NamedDependency[StreamReader],
@@ -165,13 +163,13 @@ class ComparisonPages(Controller):
                 start,
                 last,
                 lambda point: deal_selection.at(portfolio_queries, point),
-                first.place.deal if first and first.place else "",
+                first.place if first else None,
                 DEALS_PER_PAGE,
             )
             changes = compared.changes
             following = None
             if compared.next is not None:
-                following = encode_cursor(await portfolio_queries.point(last), PagePlace(None, compared.next))
+                following = encode_cursor(await portfolio_queries.point(last), compared.next)
             by_deal: dict[str, list[DealChange]] = {}
             for change in changes:
                 by_deal.setdefault(change.deal, []).append(change)
@@ -179,9 +177,6 @@ class ComparisonPages(Controller):
             formatter = shown(page.language)
             texts = formatter.words
             is_part = following is not None or deal_selection.cursor is not None
-            if not is_part:
-                named = {slug: texts.localized(title, slug) for slug, title in titles.items()}
-                by_deal = {slug: by_deal[slug] for slug in texts.in_order(by_deal, named)}
             filters = deal_selection.filters
             points = await portfolio_queries.point(start), await portfolio_queries.point(last)
             rates = await portfolio_queries.rates(last)
@@ -200,7 +195,7 @@ class ComparisonPages(Controller):
             ]
             names |= {f"deal/{slug}": texts.localized(title, slug) for slug, title in titles.items()}
             within = await names_within(streams, page.language, by_deal)
-            recording_times = await latest_recording_times(page, log_queries)
+            recording_times = await portfolio_recording_times(page, portfolio_queries, None)
 
             def rendered() -> Rendered:
                 return render.render(
@@ -252,13 +247,14 @@ class ComparisonPages(Controller):
         """The comparison of all deals as CSV: a row for each change of a deal."""
         start, end = require_single_axis(from_as_of, "from."), require_single_axis(to_as_of, "to.")
         changes: list[DealChange] = []
-        after: str | None = ""
-        while after is not None:
+        after: PagePlace | None = None
+        is_more = True
+        while is_more:
             compared = await portfolio_queries.changes(
                 start, end, lambda point: deal_selection.at(portfolio_queries, point), after, DEALS_PER_READ
             )
             changes += compared.changes
-            after = compared.next
+            after, is_more = compared.next, compared.next is not None
 
         def table() -> Response[bytes]:
             rows = [

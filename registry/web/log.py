@@ -93,7 +93,7 @@ class LogPages(Controller):
                 public_keys=await evidence.verifiers(),
                 types=EVENT_TYPES,
                 filters=filters,
-                sliders=await current_sliders(page, portfolio_queries, log_queries),
+                sliders=await current_sliders(page, portfolio_queries),
                 data_url=f"/v1/events?{urlencode({'after': events.after, 'limit': count, **filters})}",
                 csv_url=f"/v1/export/events.csv?{urlencode({'after': events.after, **last, **filters})}",
                 cite=cite(page, shown(page.language).words.gettext(N_("event log")), page.position),

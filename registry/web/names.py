@@ -13,9 +13,11 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from registry.append.principals import ADMIN_NAME
 from registry.domain.deal import Deal, PledgeState, SiteState
 from registry.domain.history import UNBOUNDED, FoldedStream
 from registry.domain.mentions import mentioned_organizations
+from registry.domain.principal import REGISTRY
 from registry.events.codec import stream_name
 from registry.events.types import Event, MilestoneScheduled, PledgeAnnounced, SiteAnnounced
 from registry.infra.threads import answer_apart, is_long
@@ -27,8 +29,20 @@ from registry.web.format import names_in
 from registry.web.i18n import N_, Translations, words
 from registry.web.numbers import figures
 
+# What pages call the principals that the registry itself names, by the name that the log has for them.
+_BUILT_IN_PRINCIPALS = {
+    ADMIN_NAME: N_("Administrator key of this installation"),
+    REGISTRY: N_("The registry itself"),
+    "Demo (replayed)": N_("Demo (replayed)"),
+}
+
 # The most investors that the name of a pledge lists.
 MAX_INVESTORS = 3
+
+
+def principal_name(texts: Translations, name: str) -> str:
+    """The name of a principal; in the reader's language if the registry gave it."""
+    return texts.gettext(_BUILT_IN_PRINCIPALS[name]) if name in _BUILT_IN_PRINCIPALS else name
 
 
 async def deal_page_names(

@@ -15,7 +15,6 @@ from registry.errors import MergedInto, NotFound
 from registry.events.values import Localized
 from registry.infra.threads import answer_apart
 from registry.projections.columnar.lists import Order
-from registry.queries.log import LogQueries
 from registry.queries.named_organizations import NamedOrganizations, OrganizationEntry
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
@@ -52,7 +51,6 @@ class OrganizationPages(Controller):
         portfolio_queries: NamedDependency[PortfolioQueries],
         named_organizations: NamedDependency[NamedOrganizations],
         search_queries: NamedDependency[SearchQueries],
-        log_queries: NamedDependency[LogQueries],
         q: Annotated[str | None, text("Words that the names have, as in a search.")] = None,
         cursor: Cursor = None,
     ) -> Response[bytes]:
@@ -73,7 +71,7 @@ class OrganizationPages(Controller):
                 count=len(names.slugs),
                 registered=names.registered,
                 next=shown_slugs[-1] if len(slugs) > start + PAGE_SIZE else None,
-                sliders=await current_sliders(page, portfolio_queries, log_queries),
+                sliders=await current_sliders(page, portfolio_queries),
                 data_url=page.data("/v1/organizations"),
                 csv_url=page.link("/organizations.csv"),
                 cite=cite(page, shown(page.language).words.gettext(N_("organizations")), page.position),
@@ -100,7 +98,6 @@ class OrganizationPages(Controller):
         portfolio_queries: NamedDependency[PortfolioQueries],
         organization_queries: NamedDependency[OrganizationQueries],
         streams: NamedDependency[StreamReader],
-        log_queries: NamedDependency[LogQueries],
         before: BeforeVersion = None,
         cursor: CursorParameter = None,
     ) -> Response[bytes]:
@@ -142,7 +139,7 @@ class OrganizationPages(Controller):
                 authors=await streams.author_names(stream.events if stream is not None else ()),
                 sliders=stream_sliders(page, stream)
                 if stream is not None
-                else await current_sliders(page, portfolio_queries, log_queries),
+                else await current_sliders(page, portfolio_queries),
                 data_url=page.data(f"/v1/organizations/{organization}"),
                 csv_url=page.data("/v1/export/deals.csv", organization=organization),
                 cite=cite(

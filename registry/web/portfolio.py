@@ -177,7 +177,7 @@ async def render_portfolio(
         later_acts=later_acts(latest),
         latest_names=latest_names,
         titles=titles,
-        sliders=await portfolio_sliders(page, portfolio_queries, log_queries, point),
+        sliders=await portfolio_sliders(page, portfolio_queries, point),
         data_url=page.data("/v1/deals", **filters, q=q, facets="true"),
         csv_url=page.data("/v1/export/deals.csv", **filters, q=q),
         cite=cite(

@@ -28,6 +28,7 @@ from registry.web.format import RELATED, capitalized, fault_of, own_changes, sho
 from registry.web.i18n import DOT, words, written_in
 from registry.web.maps import map_labels
 from registry.web.messages import messages
+from registry.web.names import principal_name
 from registry.web.numbers import figures
 from registry.web.request import PageRequest, Request
 from registry.web.summaries import summarize_event
@@ -147,6 +148,7 @@ def _helpers(language: str) -> dict[str, Callable[..., Any]]:
         "word_diff": word_diff,
         "related": partial(_related, language),
         "written_in": written_in,
+        "principal_name": partial(principal_name, words(language)),
         "capitalized": capitalized,
     }
 

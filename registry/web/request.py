@@ -32,7 +32,7 @@ from registry.queries.principals import Principals
 from registry.queries.streams import StreamReader
 from registry.transparency.checkpoint import Checkpoint
 from registry.transparency.evidence import Evidence
-from registry.web.as_of import Axis, PageAsOf, canonical_query, parameter_text
+from registry.web.as_of import FORM_PARAMETERS, Axis, PageAsOf, canonical_query, parameter_text
 
 Request: TypeAlias = LitestarRequest[Any, Any, Any]
 
@@ -186,7 +186,7 @@ async def check_page_query(request: Request) -> Response[bytes] | None:
     if IGNORES_QUERY in request.route_handler.opt:
         return None
     text = dict(request.query_params.items())
-    if {"known", "known_on"} & text.keys() or "" in text.values():
+    if FORM_PARAMETERS & text.keys() or "" in text.values():
         # Litestar resolves dependencies for handlers only, not for hooks.
         calendar: Calendar = request.app.state.services.calendar
         return redirect(_address(request.url.path, canonical_query(text, calendar)))

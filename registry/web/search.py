@@ -12,7 +12,6 @@ from msgspec import Struct
 
 from registry.api.parameters import text
 from registry.events.intake import as_uuid
-from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.search import SearchQueries
 from registry.schemas import HitKind, SearchedWord, SearchHit, SearchMatch
@@ -75,7 +74,6 @@ class SearchPages(Controller):
         page: Page,
         search_queries: NamedDependency[SearchQueries],
         portfolio_queries: NamedDependency[PortfolioQueries],
-        log_queries: NamedDependency[LogQueries],
         q: Words = None,
     ) -> Response[bytes]:
         """What has every word, by kind, the best first; the id of an event leads to its page."""
@@ -100,7 +98,7 @@ class SearchPages(Controller):
                 words=words,
                 results=results,
                 counts=counts,
-                sliders=await current_sliders(page, portfolio_queries, log_queries),
+                sliders=await current_sliders(page, portfolio_queries),
                 data_url=page.data("/v1/search", q=query) if query else None,
                 csv_url=page.data("/v1/export/deals.csv", q=query) if query else None,
                 cite=cite(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,19 +12,18 @@ from msgspec import Struct
 
 from registry.domain.history import AsOf, FoldedStream
 from registry.projections.columnar.selection import Point
-from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.web.as_of import parameter_text
 from registry.web.cache import cached_fragment
-from registry.web.change_points import change_points, recording_times
+from registry.web.change_points import MERGED_WITHIN, change_points
 from registry.web.request import PageRequest
 
 # The most stops of a slider; the stops next to the shown point are always among them.
 MAX_STOPS = 40
 # The most days on which a deal changed, those of 270 years: the change before or after any shown day is among them.
 MAX_DAYS = 100_000
-# The latest events that are searched for recording times.
-MAX_EVENTS = 500
+# The steps in which the recording times of all deals are chosen, if there are more.
+RECORDING_STEPS = 500
 
 
 class SliderStop(Struct, frozen=True):
@@ -36,11 +35,19 @@ class SliderStop(Struct, frozen=True):
 
 
 class TimeSlider(Struct, frozen=True):
-    """The stops of one axis, with those before and after the shown point."""
+    """The stops of one axis, with the changes before and after the shown point.
+
+    Args:
+        stops: All changes, or some evenly chosen ones.
+        previous: The change before the shown point.
+        next: The change after it.
+        is_sample: Whether there are more changes than stops.
+    """
 
     stops: list[SliderStop]
     previous: SliderStop | None
     next: SliderStop | None
+    is_sample: bool = False
 
 
 class TimeSliders(Struct, frozen=True):
@@ -56,9 +63,7 @@ def stream_sliders(page: PageRequest, stream: FoldedStream[Any]) -> TimeSliders:
     return _sliders(page, points.effective, points.published if page.times.axis == "published" else points.recorded)
 
 
-async def portfolio_sliders(
-    page: PageRequest, portfolio_queries: PortfolioQueries, log_queries: LogQueries, point: Point
-) -> TimeSliders:
+async def portfolio_sliders(page: PageRequest, portfolio_queries: PortfolioQueries, point: Point) -> TimeSliders:
     """The sliders of a page about all deals, as known at a point: they stop where any deal changed."""
     days = await change_days(page, portfolio_queries, point)
     moments: list[date] | list[datetime]
@@ -67,15 +72,13 @@ async def portfolio_sliders(
             page, ("publication days",), lambda: portfolio_queries.publication_days(point, MAX_DAYS)
         )
     else:
-        moments = await cached_fragment(page, ("recording times",), lambda: latest_recording_times(page, log_queries))
+        moments = await portfolio_recording_times(page, portfolio_queries, page.as_of.recorded_at)
     return _sliders(page, days, moments)
 
 
-async def current_sliders(
-    page: PageRequest, portfolio_queries: PortfolioQueries, log_queries: LogQueries
-) -> TimeSliders:
+async def current_sliders(page: PageRequest, portfolio_queries: PortfolioQueries) -> TimeSliders:
     """The sliders of a page about no deal in particular: those of all deals as currently known."""
-    return await portfolio_sliders(page, portfolio_queries, log_queries, await portfolio_queries.point(AsOf()))
+    return await portfolio_sliders(page, portfolio_queries, await portfolio_queries.point(AsOf()))
 
 
 async def change_days(page: PageRequest, portfolio_queries: PortfolioQueries, point: Point) -> list[date]:
@@ -87,9 +90,16 @@ async def change_days(page: PageRequest, portfolio_queries: PortfolioQueries, po
     )
 
 
-async def latest_recording_times(page: PageRequest, log_queries: LogQueries) -> list[datetime]:
-    """The latest times at which events were recorded."""
-    return recording_times(await log_queries.events(max(0, page.position - MAX_EVENTS), MAX_EVENTS))
+async def portfolio_recording_times(
+    page: PageRequest, portfolio_queries: PortfolioQueries, shown: datetime | None
+) -> list[datetime]:
+    """When events of deals were recorded, from the first to the last: evenly chosen times and those next to one."""
+    near = shown or page.recorded_at or datetime.max.replace(tzinfo=UTC)
+    return await cached_fragment(
+        page,
+        ("recording times", near),
+        lambda: portfolio_queries.recording_times(near, MERGED_WITHIN, RECORDING_STEPS),
+    )
 
 
 def _sliders(page: PageRequest, days: Iterable[date], moments: Iterable[date | datetime]) -> TimeSliders:
@@ -135,6 +145,7 @@ def time_slider(
         stops=[stop(i) for i in _sampled(len(ordered), index)],
         previous=stop(previous) if previous >= 0 else None,
         next=stop(index + 1) if index + 1 < len(ordered) else None,
+        is_sample=len(ordered) > MAX_STOPS,
     )
 
 

@@ -15,7 +15,6 @@ from registry.api.filters import totals_parameters
 from registry.api.portfolio import Grouping, read_grouping
 from registry.domain.totals import GROUPINGS, DerivationNode, Totals, TotalsQuery
 from registry.infra.threads import answer_apart
-from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
@@ -93,7 +92,6 @@ class TotalsPages(Controller):
         totals_query: NamedDependency[TotalsQuery],
         portfolio_queries: NamedDependency[PortfolioQueries],
         organization_queries: NamedDependency[OrganizationQueries],
-        log_queries: NamedDependency[LogQueries],
         streams: NamedDependency[StreamReader],
     ) -> Response[bytes]:
         """How the totals of a list of deals are calculated."""
@@ -132,7 +130,7 @@ class TotalsPages(Controller):
                 names=names,
                 titles=await portfolio_queries.titles(point, named),
                 pledge_names=await deal_names(streams, page.language, named),
-                sliders=await portfolio_sliders(page, portfolio_queries, log_queries, point),
+                sliders=await portfolio_sliders(page, portfolio_queries, point),
                 data_url=page.data("/v1/totals", explain="true", **parameters),
                 csv_url=page.alternate_url("/totals.csv"),
                 cite=cite(

@@ -114,6 +114,11 @@ def test_outdated_conversion_is_flagged_when_it_is_repeated() -> None:
     (flag,) = raised(log)
     assert flag.rule == "implied-rate"
     assert (flag.figures["reference day"], flag.figures["off by"]) == ("2025-10-29", "0.0672")
+    # The flag also says what the rate was when the amount was announced.
+    assert (flag.figures["earlier reference day"], flag.figures["earlier reference rate"][:8]) == (
+        "2024-10-10",
+        "0.000739",
+    )
     assert flag.figures["implied rate"] == "0.00075"
 
 

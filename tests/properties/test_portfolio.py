@@ -389,22 +389,32 @@ async def assert_comparison_equals_brute_force(
     data: st.DataObject,
 ) -> None:
     chosen = selected(listed(streams, start), selection).keys() | selected(listed(streams, end), selection).keys()
+    weights = queries.weights(await queries.rates(end), (await queries.point(end)).day)
+    before, after_all = ({s: amount_of(d, weights) for s, d in listed(streams, one).items()} for one in (start, end))
+    sizes = {stream.slug: abs(after_all.get(stream.slug, 0) - before.get(stream.slug, 0)) for stream in streams}
     expected = [
         (stream.slug, change.what, change.kind, change.field, change.causes)
-        for stream in streams
+        for stream in sorted(streams, key=lambda one: (-sizes[one.slug], one.slug))
         if selection.is_all or stream.slug in chosen
         for change in portfolio_changes(compare(stream.events, start, end, DEALS))
     ]
     limit = data.draw(st.integers(1, 3))
     found: list[Any] = []
-    after: str | None = ""
+    after: PagePlace | None = None
+    is_more = True
 
     async def select(_: Point) -> Selection:
         return selection
 
-    while after is not None:
+    while is_more:
         page = await queries.changes(start, end, select, after, limit)
         found += [(c.deal, c.what, c.kind, c.field, c.causes) for c in page.changes]
-        after = page.next
+        after, is_more = page.next, page.next is not None
         assert after is None or len({change.deal for change in page.changes}) == limit
     assert found == expected
+
+
+def amount_of(deal: Deal, weights: dict[str, int]) -> int:
+    """What the pledges of a deal are worth together."""
+    stated = [p.amount for p in deal.pledges if p.status != "withdrawn" and p.amount is not None]
+    return sum(int(one.value or one.high or one.low or 0) * weights[one.currency] for one in stated)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from registry.infra.postgres import Pool
 from registry.projections.columnar import ColumnarCopy
 from registry.projections.columnar.lists import Order
 from registry.projections.columnar.selection import Selection
+from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
@@ -65,6 +67,31 @@ async def test_amounts_over_time_may_be_the_first_question_about_deals_with_rela
         amounts = await queries.trend(past, Selection(), "USD", rates, [day])
         assert amounts == await queries.trend(now, Selection(), "USD", rates, [day])
         assert amounts[0].upper > 0
+
+
+async def test_recording_times_cover_the_whole_record_and_lead_to_every_change(
+    database: ScratchDatabase, pool: Pool, tmp_path: Path
+) -> None:
+    count, steps = 30, 5
+    async with running_recorder(database.app_url) as recorder:
+        for number in range(count):
+            await recorder.record(request(f"plant-{number}", REGISTERED))
+    streams = StreamReader(pool)
+    async with ColumnarCopy(pool, tmp_path) as copy:
+        queries = PortfolioQueries(streams, OrganizationQueries(streams), copy)
+        log = [event.recorded.recorded_at for event in await LogQueries(streams).events(0, 1000)]
+        recorded = sorted(set(log))
+        every = await queries.recording_times(recorded[-1], timedelta(0), len(recorded))
+        assert every == recorded
+        for number, shown in enumerate(recorded):
+            chosen = await queries.recording_times(shown, timedelta(0), steps)
+            assert len(chosen) <= steps + 5
+            assert (chosen[0], chosen[-1]) == (recorded[0], recorded[-1])
+            assert set(recorded[max(number - 1, 0) : number + 2]) <= set(chosen)
+        # Equal steps: no long part of the record is without a choice.
+        places = [recorded.index(one) for one in await queries.recording_times(recorded[0], timedelta(0), steps)]
+        assert max(b - a for a, b in itertools.pairwise(places)) <= -(-len(recorded) // steps)
+        assert await queries.recording_times(recorded[0], timedelta(days=1), steps) == [recorded[-1]]
 
 
 FORMER = {"event": {"type": "deal_registered", "title": {"en": "Former plant"}, "sectors": ["steam-power"]}}

@@ -46,6 +46,26 @@ def test_as_of_form_stands_for_a_canonical_address(sent: dict[str, str], meant: 
     assert as_of.canonical_query({"q": "x", **sent}, calendar) == {"q": "x", **meant}
 
 
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [
+        ({"from.recorded_on": "2025-06-21"}, {"from.recorded_at": "2025-06-21T23:59:59.999999Z"}),
+        ({"from.recorded_on": "", "from.recorded_at": "2025-06-21T10:00:00Z"}, {}),
+        (
+            {"to.recorded_on": "2025-06-21", "to.recorded_at": "2025-06-21T10:00:00Z"},
+            {"to.recorded_at": "2025-06-21T10:00:00Z"},
+        ),
+        (
+            {"to.recorded_on": "2025-06-22", "to.recorded_at": "2025-06-21T10:00:00Z"},
+            {"to.recorded_at": "2025-06-22T23:59:59.999999Z"},
+        ),
+    ],
+)
+def test_form_of_two_points_stands_for_a_canonical_address(sent: dict[str, str], meant: dict[str, str]) -> None:
+    calendar = Calendar(clock=lambda: datetime(2026, 1, 6, 12, tzinfo=UTC))
+    assert as_of.canonical_query({"region": "KR", **sent}, calendar) == {"region": "KR", **meant}
+
+
 def test_day_of_the_as_of_form_ends_in_the_registry_zone() -> None:
     seoul = Calendar("Asia/Seoul", clock=lambda: datetime(2026, 1, 6, 12, tzinfo=UTC))
     query = as_of.canonical_query({"known": "recorded", "known_on": "2025-06-21"}, seoul)

@@ -112,15 +112,10 @@ def locale_words(language: str) -> set[str]:
     return {word for name in names for word in re.findall(r"[A-Za-z]{2,}", str(name))}
 
 
-KEY_NAME = "REGISTRY_ADMIN_KEY"
-
-
 async def data_words(pages: Service) -> set[str]:
-    """Every word of the recorded data, of the source of the rates, of places and of the signed-in key's name; also with
-    a first letter as at the beginning of a line.
-    """
+    """Every word of the recorded data, of the source of the rates and of places; also capitalized."""
     places = " ".join(each.name for each in pycountry.subdivisions)
-    words = set(re.findall(r"[A-Za-z]{2,}", f"{ECB} {KEY_NAME} {places}"))
+    words = set(re.findall(r"[A-Za-z]{2,}", f"{ECB} {places}"))
     recorded = ("/v1/export/events.ndjson", "/v1/organizations?limit=1000", "/v1/deals?limit=1000", "/v1/principals")
     for path in recorded:
         words |= set(re.findall(r"[A-Za-z]{2,}", (await pages.client.get(path)).text))

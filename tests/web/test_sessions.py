@@ -39,6 +39,19 @@ async def is_signed_in(client: httpx.AsyncClient) -> bool:
     return (await client.get("/sessions")).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("language", "name"),
+    [("en", "Administrator key of this installation"), ("ko", "이 서버의 관리자 인증 키")],
+)
+async def test_administrator_key_has_a_name_in_the_language_of_the_reader(
+    editor: httpx.AsyncClient, language: str, name: str
+) -> None:
+    for path in ("/", "/sessions", "/log", "/record"):
+        html = (await editor.get(path, params={"lang": language})).text
+        assert name in html
+        assert "REGISTRY_ADMIN_KEY" not in html
+
+
 async def test_cookie_holds_a_session_and_never_the_key(service: Service) -> None:
     key = await service.issue("record")
     async with visit(service, key) as client:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import date
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from typing import Any
 
 from duckdb import DuckDBPyConnection
 
 from registry.projections.columnar.kept import Kept
+from registry.projections.columnar.lists import PagePlace, weight_of
 from registry.projections.columnar.selection import Point, Selection, run
 from registry.projections.facts import FACT_TABLES
 
@@ -48,17 +49,74 @@ def publication_days(cursor: DuckDBPyConnection, limit: int) -> list[date]:
     return [day for (day,) in reversed(rows)]
 
 
+# The times at which events of deals were recorded; of those within `$apart` seconds of the next one, the last. Of many,
+# some in equal steps, with the first, the last and those on both sides of the shown time.
+_RECORDING_TIMES = """
+WITH followed AS (
+    SELECT recorded_at, lead(recorded_at) OVER (ORDER BY position) AS following
+      FROM deal_events
+),
+moments AS (
+    SELECT recorded_at,
+           row_number() OVER (ORDER BY recorded_at) - 1 AS place,
+           count(*) OVER () - 1 AS last,
+           count(*) FILTER (recorded_at <= $shown) OVER () AS until_shown
+      FROM followed
+     WHERE following IS NULL
+        OR epoch_us(following) - epoch_us(recorded_at) >= $apart * 1000000
+)
+SELECT recorded_at
+  FROM moments
+ WHERE place * $steps // greatest(last, $steps) <> (place - 1) * $steps // greatest(last, $steps)
+    OR place BETWEEN until_shown - 2 AND until_shown
+    OR place IN (0, last)
+ ORDER BY recorded_at
+"""
+
+
+def recording_times(cursor: DuckDBPyConnection, shown: datetime, apart: float, steps: int) -> list[datetime]:
+    """When events of deals were recorded, in ascending order: all times, or as many as there are steps.
+
+    Args:
+        cursor: The copy.
+        shown: The times before, at and after this one are among them.
+        apart: Times less than so many seconds apart are one, the last of them.
+        steps: How many equal steps are chosen of the times, besides the first, the last and those next to `shown`.
+    """
+    rows = run(cursor, _RECORDING_TIMES, {"shown": shown, "apart": apart, "steps": steps})
+    return [moment for (moment,) in rows]
+
+
 # Deals with an event that was recorded, took effect or was published between the points, or whose dates were corrected.
 _CHANGED = """
-SELECT DISTINCT e.deal
-  FROM deal_events AS e
- WHERE (e.position > $position_after AND e.position <= $position_until
-        OR e.effective_on > $effective_after AND e.effective_on <= $effective_until
-        OR e.published_on > $published_after AND e.published_on <= $published_until
-        OR e.redates)
-   AND e.deal > $after {selected}
- ORDER BY e.deal
+WITH changed AS (
+    SELECT DISTINCT e.deal
+      FROM deal_events AS e
+     WHERE (e.position > $position_after AND e.position <= $position_until
+            OR e.effective_on > $effective_after AND e.effective_on <= $effective_until
+            OR e.published_on > $published_after AND e.published_on <= $published_until
+            OR e.redates)
+       {selected}
+),
+sized AS (
+    SELECT c.deal, abs(coalesce(s.amount, 0) - coalesce(e.amount, 0))::DOUBLE AS size
+      FROM changed AS c
+           LEFT JOIN ({amounts_at_start}) AS s ON s.deal = c.deal
+           LEFT JOIN ({amounts_at_end}) AS e ON e.deal = c.deal
+)
+SELECT deal, size
+  FROM sized
+ WHERE $size IS NULL OR size < $size OR size = $size AND deal > $after
+ ORDER BY size DESC, deal
  LIMIT $limit
+"""
+
+# Whole numbers: their sum does not depend on the order of the rows, so each page has the same sizes.
+_AMOUNTS = """
+SELECT p.deal, sum(round(coalesce(p.value, p.high, p.low)::DOUBLE * {weight})::HUGEINT) AS amount
+  FROM pledge_facts AS p
+ WHERE {p} AND p.status <> 'withdrawn'
+ GROUP BY p.deal
 """
 
 
@@ -67,29 +125,49 @@ def changed_deals(
     points: tuple[Point, Point],
     bounds: dict[str, int | date],
     selection: Selection,
-    after: str,
+    weights: Mapping[str, float],
+    after: PagePlace | None,
     limit: int,
-) -> list[str]:
-    """The next deals that may differ between two points and that are selected at one of them.
+) -> tuple[list[str], PagePlace | None]:
+    """The next deals that may differ between two points and are selected at one of them, and where to go on.
+
+    Those whose amounts changed most come first, and those with equal changes in the order of their slugs. The amount of
+    a deal is what its pledges are worth together, parts and wholes alike.
 
     Args:
         cursor: The copy.
         points: The points.
         bounds: The least and the largest position, effective date and publication date of the two.
         selection: Which deals.
-        after: The slug of the last deal before.
+        weights: What a unit of each currency is worth.
+        after: The last deal before.
         limit: The most deals.
     """
-    parameters = {**bounds, **selection.parameters, "after": after, "limit": limit}
-    if selection.is_all:
-        return [deal for (deal,) in run(cursor, _CHANGED.format(selected=""), parameters)]
+    amounts, narrowed = {}, ""
+    parameters: dict[str, Any] = {**bounds, "limit": limit + 1, "size": None, "after": None}
+    if after is not None:
+        parameters |= {"size": after.value if isinstance(after.value, float) else 0.0, "after": after.deal}
+    for side, point in zip(("start", "end"), points, strict=True):
+        # The conditions name the parameters of one point.
+        condition = point.at("p").replace("$", f"${side}_")
+        amounts[f"amounts_at_{side}"] = _AMOUNTS.format(p=condition, weight=weight_of(weights))
+        parameters |= {f"{side}_{name}": value for name, value in point.parameters.items()}
+    if not selection.is_all:
+        parameters["selected"] = _selected(cursor, points, selection)
+        narrowed = "AND e.deal IN (SELECT unnest($selected))"
+    found = run(cursor, _CHANGED.format(selected=narrowed, **amounts), parameters)
+    following = PagePlace(found[limit - 1][1], found[limit - 1][0]) if len(found) > limit else None
+    return [deal for deal, _ in found[:limit]], following
+
+
+def _selected(cursor: DuckDBPyConnection, points: tuple[Point, Point], selection: Selection) -> list[str]:
+    """The deals that are selected at one of two points."""
     # At each point by itself: the conditions name the parameters of one point.
     selected: set[str] = set()
     for point in points:
         statement = _SELECTED.format(conditions=selection.conditions(point))
         selected |= {deal for (deal,) in run(cursor, statement, {**point.parameters, **selection.parameters})}
-    statement = _CHANGED.format(selected="AND e.deal IN (SELECT unnest($selected))")
-    return [deal for (deal,) in run(cursor, statement, {**parameters, "selected": sorted(selected)})]
+    return sorted(selected)
 
 
 _SELECTED = "SELECT d.deal FROM deal_facts AS d WHERE {conditions}"
