@@ -283,7 +283,10 @@ def _render_deal(
         max_items=MAX_ITEMS,
         charted_events=MAX_EVENTS if is_long else None,
         undated=assessment.undated,
-        inactivity=inactivity(state.stage, last_published(view.snapshot), page.times.effective_on),
+        # On a day to come, sources may still be published until then.
+        inactivity=inactivity(
+            state.stage, last_published(view.snapshot), min(page.times.effective_on, page.times.today)
+        ),
         incoming=[relation for relation in incoming if relation.deal != view.slug],
         sources=listed_sources(view.snapshot),
         history=history,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any, get_args
 from urllib.parse import parse_qs, parse_qsl, urlencode
 
 from litestar import Response
@@ -12,7 +14,12 @@ from msgspec import Struct
 from registry import errors
 from registry.api import problems
 from registry.api.responses import location
+from registry.domain.totals.measures import Quantity
+from registry.events.currencies import Currency
+from registry.events.values import MetricBasis
 from registry.i18n import LANGUAGES, Message, negotiate_language
+from registry.web.deal_list import facet_value
+from registry.web.format import shown
 from registry.web.i18n import N_, words
 from registry.web.render import HEADERS, NO_FRAME, environment
 from registry.web.request import COOKIE, CsrfError, Request
@@ -40,6 +47,36 @@ _TITLES_BY_CODE = {
 _KEPT_HEADERS = ("retry-after", "allow")
 
 
+# What is wrong with a bound that a reader typed into the filters of the overview, by the case of the error.
+_BOUND_PROBLEMS = {
+    "amount": N_("Enter the amount in digits, without separators."),
+    "quantity": N_("Enter the quantity in digits, without separators."),
+    "percent": N_("Enter a percentage from 0 to 100."),
+    "amount_currency": N_("Select a currency: the bounds are about amounts of one currency."),
+    "metric_bounds": N_("Select a quantity: the bounds are about one quantity."),
+    "metric_unit": N_("Enter a unit: capacities are compared in one unit."),
+}
+
+# The groups of filters that are only valid together.
+_BOUND_FIELDS = (
+    ("currency", "amount_min", "amount_max"),
+    ("metric", "metric_basis", "metric_min", "metric_max", "metric_unit"),
+    ("share_min", "share_max"),
+)
+
+
+_QUANTITIES = tuple(one for group in get_args(Quantity) for one in (get_args(group) or (group,)))
+
+
+class FilterField(Struct, frozen=True):
+    """A filter of the form that asks for valid bounds."""
+
+    name: str
+    value: str
+    options: Sequence[tuple[str, str]]
+    problem: str | None
+
+
 def on_error(request: Request, error: Exception) -> Response[Any]:
     """Answer an error with a page, or with a redirect to the sign-in page or to the page that replaces this one."""
     if isinstance(error, ValidationException):
@@ -50,6 +87,8 @@ def on_error(request: Request, error: Exception) -> Response[Any]:
         return Response(b"", status_code=308, headers={"Location": location(f"{path}?{query}" if query else path)})
     if isinstance(error, CsrfError):
         return error_page(request, 403, error.message)
+    if isinstance(error, errors.InvalidParameter) and request.url.path == "/" and error.case in _BOUND_PROBLEMS:
+        return _bounds_page(request, error)
     if isinstance(error, errors.RegistryError):
         answer = problems.on_registry_error(request, error)
     elif isinstance(error, HTTPException):
@@ -64,6 +103,51 @@ def on_error(request: Request, error: Exception) -> Response[Any]:
     return error_page(request, status, detail, dict(answer.headers))
 
 
+def _bounds_page(request: Request, error: errors.InvalidParameter) -> Response[bytes]:
+    """The form of the bounds that the overview cannot be filtered by, as typed, with the error at its field."""
+    query, wrong = dict(request.query_params.items()), str(error.params["parameter"])
+    names = next(group for group in _BOUND_FIELDS if wrong in group)
+    language = _language(request)
+    texts = words(language)
+    choices = {"currency": get_args(Currency), "metric": _QUANTITIES, "metric_basis": get_args(MetricBasis)}
+    options = {
+        name: sorted(((one, facet_value(shown(language), name, one, {})) for one in values), key=itemgetter(1))
+        for name, values in choices.items()
+    }
+    problem = texts.gettext(_BOUND_PROBLEMS[error.case or ""])
+    fields = [
+        FilterField(name, query.get(name, ""), options.get(name, ()), problem if name == wrong else None)
+        for name in names
+    ]
+    others = {name: value for name, value in query.items() if name not in (*names, "cursor")}
+    body = (
+        environment(language)
+        .get_template("filter_error.html")
+        .render(
+            title=texts.gettext(N_("Check the filters")),
+            fields=fields,
+            others=others,
+            cleared=f"/?{urlencode(others)}" if others else "/",
+            page=None,
+            times=None,
+            **{**NO_FRAME, "links": _links_of(request)},
+        )
+    )
+    headers = {**HEADERS, "Cache-Control": "no-store", "Vary": "Accept-Language"}
+    return Response(body.encode(), status_code=400, media_type="text/html", headers=headers)
+
+
+def _language(request: Request) -> str:
+    """The language of the page of an error."""
+    chosen = request.query_params.get("lang")
+    return chosen if chosen in LANGUAGES else negotiate_language(request.headers.get("accept-language"))
+
+
+def _links_of(request: Request) -> HeaderLinks:
+    cookie = request.headers.get("cookie", "")
+    return _links(request.app, request.method, request.url.path, request.url.query, cookie)
+
+
 def error_page(
     request: Request, status: int, detail: Message | None, headers: dict[str, str] | None = None
 ) -> Response[bytes]:
@@ -75,12 +159,9 @@ def error_page(
         detail: What is wrong; None for general advice.
         headers: The headers of the problem document for the same error.
     """
-    chosen = request.query_params.get("lang")
-    language = chosen if chosen in LANGUAGES else negotiate_language(request.headers.get("accept-language"))
-    links = _links(request.app, request.method, request.url.path, request.url.query, request.headers.get("cookie", ""))
     kept = {name: value for name, value in (headers or {}).items() if name.lower() in _KEPT_HEADERS}
     return Response(
-        _rendered(language, status, detail, links),
+        _rendered(_language(request), status, detail, _links_of(request)),
         status_code=status,
         media_type="text/html",
         headers={**HEADERS, **kept, "Cache-Control": "no-store", "Vary": "Accept-Language"},

@@ -35,6 +35,9 @@ _QUALIFIED = {
 # Pages repeat the same figures: each formatter caches this many of them.
 _CACHE_SIZE = 10_000
 
+# A figure or a date longer than this may break, because it would not fit a line of a phone.
+_LONGEST_UNBROKEN = 20
+
 _BASES = {"additional": N_("%(amount)s more"), "annual": N_("%(amount)s a year")}
 
 
@@ -67,7 +70,7 @@ class NumberFormatter:
             "symbol": f"{symbol} " if symbol[-1].isalpha() else symbol,
             "name": name,
         }
-        return self._money % parts
+        return unbroken(self._money % parts)
 
     def _in_units(self, number: Decimal) -> str:
         return self._in_each_unit(number) if self._in_all_units else self._in_one_unit(number)
@@ -129,7 +132,7 @@ class NumberFormatter:
     def qualified(self, text: str, qualifier: str | None) -> str:
         """A figure with its qualifier: "about US$5bn"."""
         pattern = _QUALIFIED.get(qualifier or "", "")
-        return self.words.gettext(pattern) % {"amount": text} if pattern else text
+        return unbroken(self.words.gettext(pattern) % {"amount": text}) if pattern else text
 
     def _marks(self, amount: Amount) -> list[str]:
         """What tells an amount from a stated one in current prices."""
@@ -171,7 +174,9 @@ class NumberFormatter:
         return self.words.gettext(N_("%(interval)s or more")) % {"interval": text} if high_open else text
 
     def _range(self, low: str, high: str) -> str:
-        return self.words.format("range") % {"low": low, "high": high}
+        text = self.words.format("range") % {"low": low, "high": high}
+        # Where nothing else may break, a long range breaks before its end (U+200B, zero width space).
+        return text if " " in text or len(text) <= _LONGEST_UNBROKEN else text.removesuffix(high) + "\u200b" + high
 
     def rate(self, rate: Rate) -> str:
         """A rate for one unit of the currency of greater value: "US$1 = ₩1,422.95"."""
@@ -209,7 +214,7 @@ class NumberFormatter:
         return self._date(value, "short-day")
 
     def _date(self, value: date, pattern: str) -> str:
-        return format_date(value, self.words.format(pattern), locale=self.locale)
+        return unbroken(format_date(value, self.words.format(pattern), locale=self.locale))
 
     def as_day(self, text: str | date) -> date:
         """Parse a day as JSON writes it."""
@@ -217,13 +222,13 @@ class NumberFormatter:
 
     def short_moment(self, value: datetime) -> str:
         """An instant in UTC in its short form."""
-        return f"{self.short_day(value.astimezone(UTC).date())} {value.astimezone(UTC):%H:%M:%S}"
+        return unbroken(f"{self.short_day(value.astimezone(UTC).date())} {value.astimezone(UTC):%H:%M:%S}")
 
     @lru_cache(_CACHE_SIZE)  # noqa: B019 - one formatter per language, for the life of the process
     def minute(self, value: datetime) -> str:
         """An instant in UTC, to the minute: for lists, whose order tells instants of one minute apart."""
         moment = value.astimezone(UTC)
-        return f"{self.day(moment.date())} {moment:%H:%M} UTC"
+        return f"{self.day(moment.date())} {moment:%H:%M}\u00a0UTC"
 
     @lru_cache(_CACHE_SIZE)  # noqa: B019 - one formatter per language, for the life of the process
     def instant(self, value: datetime | None) -> str:
@@ -231,7 +236,7 @@ class NumberFormatter:
         if value is None:
             return "–"
         moment = value.astimezone(UTC)
-        return f"{self.day(moment.date())} {moment:%H:%M:%S} UTC"
+        return f"{self.day(moment.date())} {moment:%H:%M:%S}\u00a0UTC"
 
     def edtf_date(self, edtf: str | None) -> str:
         """An EDTF date (level 0 or 1) with the precision that its source gave."""
@@ -257,7 +262,7 @@ class NumberFormatter:
             return self._date(date(int(text[:4]), int(text[5:]), 1), "month") if int(text[:4]) else text
         if quarter := re.fullmatch(r"(\d{4})-3([3-6])", text):
             first = date(int(quarter[1]), 3 * (int(quarter[2]) - 3) + 1, 1)
-            return format_skeleton("yQQQ", first, locale=self.locale)
+            return unbroken(format_skeleton("yQQQ", first, locale=self.locale))
         if re.fullmatch(r"\d{4}", text):
             return self._date(date(int(text), 1, 1), "year") if int(text) else text
         return text
@@ -288,8 +293,13 @@ class NumberFormatter:
 
     def measure(self, value: Any, qualifier: str | None, unit: str) -> str:
         """A capacity with its unit and qualifier."""
-        text = f"{self.number(value)} {self.words.label('unit', unit)}"
+        text = unbroken(f"{self.number(value)} {self.words.label('unit', unit)}")
         return self.qualified(text, qualifier)
+
+
+def unbroken(text: str) -> str:
+    """A figure or a date that no line breaks, unless it is too long for one."""
+    return text.replace(" ", "\u00a0") if len(text) <= _LONGEST_UNBROKEN else text
 
 
 @cache

@@ -60,15 +60,20 @@ MAX_SITES = 300
 
 
 class HeadlineFigure(Struct, frozen=True):
-    """One of the figures at the top: its sums, the number of pledges in them, and the query of its calculation."""
+    """One of the figures at the top: its sums, the numbers of pledges in them, and the query of its calculation."""
 
     name: str
     columns: Sequence[TotalsColumn]
     query: Mapping[str, str]
 
     @property
+    def certain(self) -> int:
+        """The number of pledges in the lower bounds."""
+        return sum(column.certain for column in self.columns)
+
+    @property
     def pledges(self) -> int:
-        """The number of pledges."""
+        """The number of pledges in the upper bounds."""
         return sum(column.pledges for column in self.columns)
 
 

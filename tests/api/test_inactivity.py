@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -32,3 +33,15 @@ async def test_source_of_the_registration_counts_as_news_in_the_api_and_on_the_p
     page = await client.get(f"/deals/{slug}", params=as_of, headers=ENGLISH)
     assert (deal["remarks"]["quiet"] is not None) == inactive
     assert ("No recent updates" in page.text) == inactive
+
+
+async def test_page_of_a_day_to_come_does_not_say_that_nothing_will_be_published(
+    client: httpx.AsyncClient, slug: str
+) -> None:
+    today = datetime.now(UTC).date()
+    announced = {**registered(), "sources": source(str(today - timedelta(days=30)))}
+    await client.post(f"/v1/deals/{slug}/events", json=announced)
+    for day in (today, today + timedelta(days=2000)):
+        page = await client.get(f"/deals/{slug}", params={"effective_on": str(day)}, headers=ENGLISH)
+        assert page.status_code == 200
+        assert "No recent updates" not in page.text

@@ -10,6 +10,7 @@ import pytest
 
 from tests.api.announcements import SOURCE, corrected, registered
 from tests.api.conftest import Service
+from tests.web.html import text_of
 
 
 def loose(date: str, **more: Any) -> dict[str, Any]:
@@ -95,5 +96,5 @@ async def test_correction_replaces_a_loose_date(service: Service, new_slug: Call
 async def test_pages_show_the_loose_date(service: Service, new_slug: Callable[[], str]) -> None:
     slug = new_slug()
     await post(service.client, slug, registered(), loose("2021-35"))
-    assert "Q3 2021" in (await service.client.get(f"/deals/{slug}", params={"lang": "en"})).text
-    assert "2021년 3분기" in (await service.client.get(f"/deals/{slug}", params={"lang": "ko"})).text
+    assert "Q3 2021" in text_of((await service.client.get(f"/deals/{slug}", params={"lang": "en"})).text)
+    assert "2021년 3분기" in text_of((await service.client.get(f"/deals/{slug}", params={"lang": "ko"})).text)

@@ -56,6 +56,20 @@ def codes(name: str, args: list[ast.expr]) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+def test_every_form_of_a_parameter_has_a_text(language: str) -> None:
+    """The title of a parameter with a pattern is the code of the error of another value."""
+    forms = {
+        str(keyword.value.value)
+        for _, _, node in calls_of("QueryParameter", "PathParameter")
+        for keyword in node.keywords
+        if keyword.arg == "title" and isinstance(keyword.value, ast.Constant)
+    }
+    assert len(forms) > 8
+    texts = catalogue_texts(language, "error")
+    assert {form for form in forms if parameters_of(texts.get(f"bad_query/{form}", "")) != {"parameter"}} == set()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_every_code_has_a_text_with_parameters_that_are_passed(language: str) -> None:
     found = list(calls())
     assert len(found) > 150

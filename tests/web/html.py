@@ -7,7 +7,12 @@ import re
 
 def text_of(html: str) -> str:
     """What a page says, without its markup."""
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))
+    return plain(re.sub(r"<[^>]*>", " ", html))
+
+
+def plain(text: str) -> str:
+    """A text without what tells where its lines may break: no-break spaces are spaces."""
+    return re.sub(r"\s+", " ", text.replace("\u200b", ""))
 
 
 def main_of(html: str) -> str:

@@ -140,6 +140,7 @@ SHOTS = {
     "overview-filtered": Shot("/", "/?region=KR-31&unit=USD"),
     "overview-won": Shot("/", "/?unit=KRW&sort=-updated"),
     "overview-no-match": Shot("/", "/?q=atlantis"),
+    "overview-bounds": Shot("/", "/?amount_min=5000&region=KR", status=400),
     "overview-many": Shot("/", "/", "many"),
     "overview-many-filtered": Shot("/", "/?stage=construction&sort=-amount&unit=stated", "many"),
     "overview-office-empty": Shot("/", "/?effective_on=1990-01-01", "many"),

@@ -391,7 +391,7 @@ async def test_editor_records_corrects_and_verifies_a_deal_by_keyboard_only(wind
     await expect(page.locator(".lead")).to_contain_text("₩7tn")
     slider = page.get_by_role("slider", name="Effective on: move between changes")
     await reach(page, slider)
-    assert await slider.get_attribute("aria-valuetext") == "20 Jun 2025"
+    assert await slider.get_attribute("aria-valuetext") == "20\u00a0Jun\u00a02025"
     await page.keyboard.press("ArrowLeft")
     await expect(page.locator(".past")).to_contain_text("16 Jun 2025")
     await expect(page.locator(".lead")).to_contain_text("US$5.1bn")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
@@ -14,8 +14,9 @@ from registry.domain.rates import Rate
 from registry.events.currencies import Currency
 from registry.events.values import Amount, Horizon, StatedAmount
 from registry.web.format import shown
-from registry.web.numbers import figures
+from registry.web.numbers import NumberFormatter, figures
 from tests.reference_rates import reference_rates
+from tests.web.html import plain
 
 KO, EN = figures("ko"), figures("en")
 
@@ -53,8 +54,31 @@ KO, EN = figures("ko"), figures("en")
     ],
 )
 def test_amount_is_written_as_stated(amount: Amount | None, basis: str | None, korean: str, english: str) -> None:
-    assert KO.money(amount, basis) == korean
-    assert EN.money(amount, basis) == english
+    assert plain(KO.money(amount, basis)) == korean
+    assert plain(EN.money(amount, basis)) == english
+
+
+@pytest.mark.parametrize("formatter", [KO, EN], ids=["ko", "en"])
+def test_no_line_breaks_within_an_amount_or_a_date(formatter: NumberFormatter) -> None:
+    amount = Amount(value="18200000000000", currency="KRW", qualifier="about")
+    moment = datetime(2025, 8, 29, 1, 2, tzinfo=UTC)
+    for text in (
+        formatter.money(amount),
+        formatter.day(date(2025, 8, 29)),
+        formatter.short_day(date(2025, 8, 29)),
+        formatter.edtf_date("2027-11"),
+        formatter.edtf_date("2025-33"),
+        formatter.measure("40", None, "MW"),
+    ):
+        assert " " not in text
+    # The date and the time may stand on two lines.
+    assert formatter.minute(moment).count(" ") == formatter.instant(moment).count(" ") == 1
+
+
+def test_long_amounts_and_ranges_may_break_where_they_would_not_fit_a_line() -> None:
+    assert " " in KO.money(Amount(value="1234567890123", currency="USD"))
+    assert "~\u200b" in KO.interval("183620000000000", "193621234567891", "KRW")
+    assert "\u200b" not in KO.interval("1000000000000", "2000000000000", "KRW")
 
 
 sums = st.integers(min_value=1, max_value=10**11).map(lambda n: str(n * 10_000))
@@ -71,8 +95,8 @@ def test_amount_in_the_other_stated_currency_follows_in_brackets() -> None:
     amount = Amount(
         value="7000000000000", currency="KRW", stated_as=(StatedAmount(value="5130000000", currency="USD"),)
     )
-    assert shown("en").value(amount) == "₩7tn (US$5.13bn)"
-    assert shown("ko").value(amount) == "7조 원 (51억 3,000만 달러)"
+    assert plain(shown("en").value(amount)) == "₩7tn (US$5.13bn)"
+    assert plain(shown("ko").value(amount)) == "7조 원 (51억 3,000만 달러)"
 
 
 @pytest.mark.parametrize(
@@ -90,34 +114,36 @@ def test_amount_in_the_other_stated_currency_follows_in_brackets() -> None:
     ],
 )
 def test_date_keeps_the_precision_of_its_source(edtf: str | None, korean: str, english: str) -> None:
-    assert (KO.edtf_date(edtf), EN.edtf_date(edtf)) == (korean, english)
+    assert (plain(KO.edtf_date(edtf)), plain(EN.edtf_date(edtf))) == (korean, english)
 
 
 def test_total_is_rounded_and_marks_an_open_bound() -> None:
-    assert EN.interval("41780112345.5", "66940000000", "USD", high_open=True) == "US$41.78bn – US$66.94bn or more"
-    assert KO.interval("20000000000000", "20000000000000", "KRW") == "20조 원"
+    assert (
+        plain(EN.interval("41780112345.5", "66940000000", "USD", high_open=True)) == "US$41.78bn – US$66.94bn or more"
+    )
+    assert plain(KO.interval("20000000000000", "20000000000000", "KRW")) == "20조 원"
     assert EN.interval("5", "5", "USD", low_open=True) == "up to US$5"
 
 
 def test_bounds_that_differ_late_are_rounded_outwards() -> None:
-    assert EN.interval("5123450001", "5123450002", "USD") == "US$5.123bn – US$5.124bn"
-    assert EN.interval("5124000000", "5124000001", "USD") == "US$5.124bn – US$5.125bn"
-    assert KO.interval("183620000000000", "183621234567891", "KRW") == "183조 6,000억 원~183조 7,000억 원"
+    assert plain(EN.interval("5123450001", "5123450002", "USD")) == "US$5.123bn – US$5.124bn"
+    assert plain(EN.interval("5124000000", "5124000001", "USD")) == "US$5.124bn – US$5.125bn"
+    assert plain(KO.interval("183620000000000", "183621234567891", "KRW")) == "183조 6,000억 원~183조 7,000억 원"
 
 
 @given(sums, sums)
 def test_rounded_bounds_differ_as_the_exact_ones_do(one: str, other: str) -> None:
     low, high = sorted((one, other), key=Decimal)
-    text = EN.interval(low, high, "USD")
+    text = plain(EN.interval(low, high, "USD"))
     assert (" – " in text) == (low != high)
     assert len(set(text.split(" – "))) == len({low, high})
 
 
 def test_rate_is_quoted_for_one_unit_of_the_currency_of_greater_value() -> None:
-    assert EN.rate(rate("USD", "KRW")) == EN.rate(rate("KRW", "USD")) == "US$1 = ₩1,422.95"
-    assert KO.rate(rate("KRW", "USD")) == "1 달러 = 1,422.95 원"
+    assert plain(EN.rate(rate("USD", "KRW"))) == plain(EN.rate(rate("KRW", "USD"))) == "US$1 = ₩1,422.95"
+    assert plain(KO.rate(rate("KRW", "USD"))) == "1 달러 = 1,422.95 원"
     assert EN.exact_rate(rate("KRW", "USD")) == "1 KRW = 0.000702767342699 USD"
-    assert EN.rate(rate("USD", "EUR")) == "€1 = US$1.1636"
+    assert plain(EN.rate(rate("USD", "EUR"))) == "€1 = US$1.1636"
 
 
 def rate(one: Currency, other: Currency) -> Rate:
@@ -130,4 +156,4 @@ def test_horizon_reads_as_the_end_of_a_sentence() -> None:
     assert EN.horizon(Horizon(until="2031")) == "by 2031"
     assert KO.horizon(Horizon(until="2031")) == "2031년까지"
     assert EN.horizon(Horizon(from_="2025")) == "from 2025"
-    assert EN.horizon(None) == ""
+    assert plain(EN.horizon(None)) == ""

@@ -33,6 +33,31 @@ async def test_headline_total_links_to_its_calculation(reader: httpx.AsyncClient
     assert "the reference rate of" in derivation
 
 
+@pytest.mark.parametrize(
+    ("query", "at"),
+    [
+        ("amount_min=5000", "currency"),
+        ("currency=KRW&amount_max=1조", "amount_max"),
+        ("metric_min=5", "metric"),
+        ("metric=capacity_per_year&metric_min=5", "metric_unit"),
+        ("share_min=120", "share_min"),
+    ],
+)
+@pytest.mark.parametrize("language", ["en", "ko"])
+async def test_bounds_that_do_not_fit_are_asked_for_again_with_the_error_at_the_field(
+    reader: httpx.AsyncClient, language: str, query: str, at: str
+) -> None:
+    answer = await reader.get(f"/?{query}&region=KR&lang={language}")
+    assert answer.status_code == 400
+    form = main_of(answer.text)
+    fields = dict(re.findall(r'<(?:input|select)[^>]* name="(\w+)"([^>]*)>', form))
+    assert [name for name, attributes in fields.items() if 'aria-invalid="true"' in attributes] == [at]
+    for name, value in (one.split("=") for one in f"{query}&region=KR".split("&")):
+        assert re.search(rf'name="{name}"[^>]* value="{value}"|<option value="{value}" selected>', form)
+    # No identifier of a parameter in what the reader reads.
+    assert "_" not in text_of(form)
+
+
 async def test_table_of_deals_sorts_and_filters_by_query_parameters(reader: httpx.AsyncClient) -> None:
     under_construction = (await reader.get("/?stage=construction")).text
     rows = re.findall(r'<th scope="row"><a href="/deals/([a-z0-9-]+)', under_construction)

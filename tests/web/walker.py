@@ -20,6 +20,7 @@ import msgspec
 from registry.domain.rates import Rate
 from registry.events.values import Amount, StatedAmount
 from registry.web.numbers import NumberFormatter, figures
+from tests.web.html import plain
 
 MONEY = {
     "en": re.compile(r"(?:US\$|[₩€¥£]|\b(?:USD|KRW|EUR|JPY|GBP|CNY) )\s?\d[\d.,]*\w*"),
@@ -47,10 +48,12 @@ class PageParser(HTMLParser):
         self._texts: list[str] = []
         self._open: list[tuple[str, Marked | None, bool]] = []
         self.feed(html[html.index("<main") : html.index("</main>")])
+        for one in self.marked:
+            one.text = plain(one.text)
 
     @property
     def text(self) -> str:
-        return re.sub(r"\s+", " ", "".join(self._texts))
+        return plain("".join(self._texts))
 
     def values(self, attribute: str) -> list[str]:
         """The values of an attribute, in the order of the page."""
@@ -104,8 +107,8 @@ def unexplained(html: str, language: str, *answers: Any, known: frozenset[str] =
 
 
 def figures_of(language: str, answer: Any) -> set[str]:
-    """Every figure of an answer as a page writes it."""
-    return set(_figures(figures(language), answer))
+    """Every figure of an answer as a page writes it, with plain spaces."""
+    return set(map(plain, _figures(figures(language), answer)))
 
 
 def _figures(formatter: NumberFormatter, answer: Any) -> Iterator[str]:
@@ -176,4 +179,4 @@ def expected_amount(language: str, amount: dict[str, Any] | None, basis: str | N
     if amount is None:
         return figures(language).money(None)
     given = {name: value for name, value in amount.items() if value is not None and value != []}
-    return figures(language).money(msgspec.convert(given, Amount), basis)
+    return plain(figures(language).money(msgspec.convert(given, Amount), basis))
