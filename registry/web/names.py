@@ -31,7 +31,7 @@ from registry.web.numbers import figures
 
 # What pages call the principals that the registry itself names, by the name that the log has for them.
 _BUILT_IN_PRINCIPALS = {
-    ADMIN_NAME: N_("Administrator key of this installation"),
+    ADMIN_NAME: N_("System administrator"),
     REGISTRY: N_("The registry itself"),
     "Demo (replayed)": N_("Demo (replayed)"),
 }

@@ -187,9 +187,8 @@ class NumberFormatter:
         if worth < 1:
             one, other, worth = other, one, 1 / worth
         places = Decimal("0.01") if worth >= 10 else Decimal("0.0001")
-        return (
-            f"{self.currency_amount('1', one)} = {self.currency_amount(worth.quantize(places, ROUND_HALF_EVEN), other)}"
-        )
+        rounded = self.currency_amount(worth.quantize(places, ROUND_HALF_EVEN), other)
+        return unbroken(f"{self.currency_amount('1', one)} = {rounded}")
 
     def exact_rate(self, rate: Rate) -> str:
         """A rate as the API states it: one unit of the first currency in the second."""

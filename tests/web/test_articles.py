@@ -10,7 +10,7 @@ import pytest
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service
 from tests.web.forms import fields, of_first, opened_article, press
-from tests.web.html import plain, text_of
+from tests.web.html import text_of
 from tests.web.test_sessions import visit
 
 SOURCE = {
@@ -260,7 +260,7 @@ async def test_pasted_article_is_proposed_with_the_sentences_that_it_rests_on(ed
     ]
     sent = fields(page.text)
     amounts = [text for name, text in sent.items() if name.endswith("/event/amount")]
-    assert list(map(plain, amounts)) == ["US$5bn", "about US$500m"]
+    assert amounts == ["US$5bn", "about US$500m"]
     # Names stand where slugs are recorded, and the registry's likely deals are offered.
     parties = [text for name, text in sent.items() if name.endswith("/event/parties/0/organization")]
     assert parties == ["Amazon Web Services", "Corning"]

@@ -41,7 +41,7 @@ async def is_signed_in(client: httpx.AsyncClient) -> bool:
 
 @pytest.mark.parametrize(
     ("language", "name"),
-    [("en", "Administrator key of this installation"), ("ko", "이 서버의 관리자 인증 키")],
+    [("en", "System administrator"), ("ko", "시스템 관리자")],
 )
 async def test_administrator_key_has_a_name_in_the_language_of_the_reader(
     editor: httpx.AsyncClient, language: str, name: str

@@ -61,11 +61,12 @@ def form_values(
 
 
 def amount_text(amount: Amount, language: str = DEFAULT_LANGUAGE) -> str:
-    """An amount in a form that `registry.domain.money` parses: as the press writes it in the language."""
+    """An amount as a reader types it, which `registry.domain.money` parses: as the press writes it in the language."""
     formatter = figures(language)
-    return formatter.money(replace(amount, figure=None, price_year=None)) + (
-        f" ({formatter.other_currencies(amount)})" if amount.stated_as else ""
-    )
+    text = formatter.money(replace(amount, figure=None, price_year=None))
+    if amount.stated_as:
+        text += f" ({formatter.other_currencies(amount)})"
+    return text.replace("\u00a0", " ").replace("\u200b", "")
 
 
 def _flatten(pointer: str, value: Mapping[str, Any]) -> dict[str, str]:
