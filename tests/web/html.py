@@ -12,7 +12,7 @@ def text_of(html: str) -> str:
 
 def plain(text: str) -> str:
     """A text without what tells where its lines may break: no-break spaces are spaces."""
-    return re.sub(r"\s+", " ", text.replace("\u200b", ""))
+    return re.sub(r"\s+", " ", re.sub("[\u200b\u2060]", "", text))
 
 
 def main_of(html: str) -> str:

@@ -68,6 +68,7 @@ def test_no_line_breaks_within_an_amount_or_a_date(formatter: NumberFormatter) -
         formatter.short_day(date(2025, 8, 29)),
         formatter.edtf_date("2027-11"),
         formatter.edtf_date("2025-33"),
+        formatter.edtf_date("2025-07/2025-09").replace("– ", ""),
         formatter.measure("40", None, "MW"),
     ):
         assert " " not in text
