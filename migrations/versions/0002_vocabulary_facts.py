@@ -1,5 +1,7 @@
 """Facts of incentives and setbacks; more columns of sites, milestones and metrics; which tables a rebuild has to fill.
 
+The index of event types becomes narrower.
+
 Revision ID: 0002
 Revises: 0001
 """
@@ -176,6 +178,12 @@ ADD_NAME = 'ALTER TABLE milestone_facts ADD COLUMN name text COLLATE "C"'
 # The last day of the date or of the horizon, by which figures of several days are ordered.
 ADD_FOR_DAY = "ALTER TABLE metric_facts ADD COLUMN for_day date"
 
+# The first bytes of a digest stand for the type, so that an entry takes 32 bytes instead of 78: where positions grow
+# within each type, Postgres fills the pages of an index to nine tenths if its key has at most 16 bytes, else to a half.
+DROP_EVENTS_TYPE_INDEX = "DROP INDEX events_type"
+
+CREATE_EVENTS_TYPE_INDEX = "CREATE INDEX events_type ON events (substr(sha256(type::bytea), 1, 7), position)"
+
 STATEMENTS = (
     CREATE_INCENTIVE_FACTS,
     CREATE_SETBACK_FACTS,
@@ -189,10 +197,12 @@ STATEMENTS = (
     ADD_DISTRICT_CODE,
     ADD_NAME,
     ADD_FOR_DAY,
+    DROP_EVENTS_TYPE_INDEX,
+    CREATE_EVENTS_TYPE_INDEX,
 )
 
 
 def upgrade() -> None:
-    """Create the tables and the types, then add the columns."""
+    """Create the tables and the types, then add the columns and replace the index."""
     for statement in STATEMENTS:
         op.execute(text(statement))

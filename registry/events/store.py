@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -80,16 +81,19 @@ SELECT e.position, e.stream, e.version, e.id, e.type, e.schema, e.effective_on, 
  ORDER BY e.position
 """
 
+# What the index of types has of a type (migration 0002). No two types have the same (tests/events/test_types.py).
+TYPE_KEY = "substr(sha256(type::bytea), 1, 7)"
+
 # Three statements instead of one with conditions, whose generic plan would read the whole log for one stream.
 FEED = _FEED.format("ORDER BY position")
-FEED_OF_TYPE = _FEED.format("AND type = $4 ORDER BY position")
+FEED_OF_TYPE = _FEED.format(f"AND {TYPE_KEY} = $4 ORDER BY position")
 FEED_OF_STREAM = _FEED.format("AND stream = $5 AND ($4::text IS NULL OR type = $4) ORDER BY version")
 
 _NEWEST = _FEED.replace("position > $1 AND position <= $2 {} LIMIT $3", "position < $1 {} LIMIT $2").replace(
     "ORDER BY e.position", "ORDER BY e.position DESC"
 )
 NEWEST = _NEWEST.format("ORDER BY position DESC")
-NEWEST_OF_TYPE = _NEWEST.format("AND type = $3 ORDER BY position DESC")
+NEWEST_OF_TYPE = _NEWEST.format(f"AND {TYPE_KEY} = $3 ORDER BY position DESC")
 NEWEST_OF_STREAM = _NEWEST.format("AND stream = $4 AND ($3::text IS NULL OR type = $3) ORDER BY version DESC")
 
 AT_POSITIONS = f"""{_COLUMNS}
@@ -170,6 +174,11 @@ class StoredEvent(Struct, frozen=True, gc=False):
     entry: bytes
     content: bytes | None
     salt: bytes | None
+
+
+def type_key(type: str) -> bytes:
+    """What the index has of an event type (TYPE_KEY)."""
+    return sha256(type.encode()).digest()[:7]
 
 
 def append(writes: WriteBatch, events: Sequence[SealedEvent | StoredEvent]) -> None:
@@ -284,7 +293,7 @@ async def feed_rows(
     if stream is not None:
         rows = await connection.fetch(FEED_OF_STREAM, after, until, limit, type, stream)
     elif type is not None:
-        rows = await connection.fetch(FEED_OF_TYPE, after, until, limit, type)
+        rows = await connection.fetch(FEED_OF_TYPE, after, until, limit, type_key(type))
     else:
         rows = await connection.fetch(FEED, after, until, limit)
     return list(rows)
@@ -302,7 +311,7 @@ async def newest(
     if stream is not None:
         rows = await connection.fetch(NEWEST_OF_STREAM, before, limit, type, stream)
     elif type is not None:
-        rows = await connection.fetch(NEWEST_OF_TYPE, before, limit, type)
+        rows = await connection.fetch(NEWEST_OF_TYPE, before, limit, type_key(type))
     else:
         rows = await connection.fetch(NEWEST, before, limit)
     return await apart(len(rows), _all_stored, rows)

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct
 
+from registry.events import store
 from registry.events.write_batch import Head
 from registry.infra.postgres import Connection, Pool
 
@@ -60,19 +61,19 @@ SELECT true, e.position, s.stream, e.version, e.leaf_hash, e.recorded_at
        ) AS e
 """
 
-HEADS_OF_STREAMS_WITH = """
+HEADS_OF_STREAMS_WITH = f"""
 SELECT DISTINCT ON (stream) stream, version, leaf_hash
   FROM events
- WHERE stream IN (SELECT stream FROM events WHERE type = ANY ($1::text[]))
+ WHERE stream IN (SELECT stream FROM events WHERE {store.TYPE_KEY} = ANY ($1::bytea[]))
  ORDER BY stream, version DESC
-"""
+"""  # noqa: S608 - put together from a constant
 
-SELECT_STREAMS_WITH_NEWER = """
+SELECT_STREAMS_WITH_NEWER = f"""
 SELECT stream, max(position) AS position
   FROM events
- WHERE type = ANY ($2::text[]) AND position > $1
+ WHERE {store.TYPE_KEY} = ANY ($2::bytea[]) AND position > $1
  GROUP BY stream
-"""
+"""  # noqa: S608 - put together from a constant
 
 SELECT_STREAMS_CHANGED = """
 SELECT DISTINCT stream
@@ -138,7 +139,7 @@ async def current_stream_heads(connection: Connection | Pool, names: Sequence[st
 
 async def streams_with_newer(connection: Connection | Pool, after: int, types: Sequence[str]) -> list[tuple[str, int]]:
     """The streams with events of these types after a position, each with the position of the last one."""
-    rows = await connection.fetch(SELECT_STREAMS_WITH_NEWER, after, list(types))
+    rows = await connection.fetch(SELECT_STREAMS_WITH_NEWER, after, list(map(store.type_key, types)))
     return [(row["stream"], row["position"]) for row in rows]
 
 
@@ -149,5 +150,5 @@ async def streams_changed(connection: Connection | Pool, after: int, until: int)
 
 async def heads_of_streams_with(connection: Connection | Pool, types: Sequence[str]) -> dict[str, tuple[int, bytes]]:
     """Version and last leaf hash of every stream that has an event of one of these types."""
-    rows = await connection.fetch(HEADS_OF_STREAMS_WITH, list(types))
+    rows = await connection.fetch(HEADS_OF_STREAMS_WITH, list(map(store.type_key, types)))
     return {row["stream"]: (row["version"], row["leaf_hash"]) for row in rows}

@@ -64,6 +64,8 @@ DROP TYPE new_incentive_facts, new_setback_facts, new_site_facts_2, new_mileston
 ALTER TABLE site_facts DROP COLUMN district_code;
 ALTER TABLE milestone_facts DROP COLUMN name;
 ALTER TABLE metric_facts DROP COLUMN for_day;
+DROP INDEX events_type;
+CREATE INDEX events_type ON events (type, position);
 UPDATE alembic_version SET version_num = '0001';
 """
 
