@@ -18,7 +18,7 @@ from msgspec import Meta, Struct
 
 from registry.errors import FieldError, Invalid, NotJson
 from registry.events import json_scan, types, validation, values
-from registry.events.codec import canonical, earliest_publication
+from registry.events.codec import earliest_publication
 from registry.events.edtf import effective_day
 from registry.events.types import (
     EVENT_TYPES,
@@ -31,6 +31,8 @@ from registry.events.types import (
 from registry.events.values import decode_hook
 
 A = TypeVar("A", bound=AnyAnnouncement)
+
+_encode = msgspec.json.Encoder().encode
 
 
 class ImportLine(Announcement, frozen=True, kw_only=True):
@@ -120,9 +122,9 @@ def decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
         raise Invalid([to_field_error(str(error))]) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _not_json(body, error) from None
-    # msgspec keeps the last of two equal keys. Without escapes, the canonical form has as many strings as the body
-    # unless a key was dropped or a default was written out, so only those bodies are scanned.
-    if b"\\" in body or body.count(b'"') != canonical(decoded).count(b'"'):
+    # msgspec keeps the last of two equal keys. Without escapes, what was decoded has as many strings as the body unless
+    # a key was dropped or a default was written out, so only those bodies are scanned.
+    if b"\\" in body or body.count(b'"') != _encode(decoded).count(b'"'):
         _refuse_duplicates(body)
     return decoded
 
