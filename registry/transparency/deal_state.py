@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, state_as_of
+from registry.domain.items import item_types
 from registry.domain.redaction import keep_redacted_effects
 from registry.errors import LogCorrupt
 from registry.events.types import Recorded
@@ -21,7 +23,7 @@ The id of a source is one too.
 
 STATED_LATER = frozenset(
     {
-        *("classifications", "identifiers", "metrics", "incentives", "setbacks"),
+        *("classifications", *item_types(Deal)),
         *("observed_on", "certainty", "share", "figure", "price_year", "address", "locality", "district_code", "quote"),
     }
 )
