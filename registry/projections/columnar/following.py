@@ -32,9 +32,10 @@ SELECT substr(stream, 6) AS deal, position, effective_on, published_on, recorded
 
 SELECT_RESET_DEALS = "SELECT DISTINCT deal FROM fact_resets WHERE id > $1"
 
-# The rows of some deals that were written since a position, as one JSON text for each table.
+# The rows of some deals that were written since a position, as one JSON text for each table; and whether the copy may
+# have an earlier state of one.
 SELECT_ROWS_SINCE = """
-SELECT '{table}' AS "table", json_agg(r)::text AS rows
+SELECT '{table}' AS "table", json_agg(r)::text AS rows, bool_or(r.recorded_from::bigint <= $3) AS replaces
   FROM (
         SELECT {columns}
           FROM unnest($1::text[], $2::bigint[]) AS touched (deal, since)
@@ -45,7 +46,7 @@ HAVING count(*) > 0
 
 # The texts of events that were written at some positions.
 SELECT_TEXTS_SINCE = """
-SELECT 'event_texts' AS "table", json_agg(r)::text AS rows
+SELECT 'event_texts' AS "table", json_agg(r)::text AS rows, bool_or(r.recorded_from::bigint <= $3) AS replaces
   FROM (SELECT {columns} FROM event_texts AS t WHERE t.changed_at > $1 AND t.changed_at <= $2) AS r
 HAVING count(*) > 0
 """
@@ -56,12 +57,12 @@ SELECT unnest($deals), unnest($positions), unnest($effective::DATE[]), unnest($p
        unnest($redates)
 """
 
+ROWS = "SELECT {columns} FROM (SELECT unnest(from_json($rows, $structure), max_depth := 2))"
+
+INSERT_ROWS = f"INSERT INTO {{table}} {ROWS}"
+
 # Staged first: a DELETE that joins is planned for the few rows that it joins.
-STAGE = """
-CREATE OR REPLACE TEMP TABLE staged_{table} AS
-SELECT {columns}
-  FROM (SELECT unnest(from_json($rows, $structure), max_depth := 2))
-"""
+STAGE = f"CREATE OR REPLACE TEMP TABLE staged_{{table}} AS {ROWS}"
 
 DELETE_DEALS = "DELETE FROM {table} WHERE list_contains($1, deal)"
 
@@ -80,11 +81,14 @@ class CopyState(Struct, frozen=True):
 
 
 class CopyChanges(Struct, frozen=True):
-    """What the copy lacks: events, rows as JSON by table, and the deals whose rows are all replaced."""
+    """What the copy lacks: events, rows as JSON by table, and the deals whose rows are all replaced.
+
+    Of `rows`, the last value says whether the copy may have an earlier state of one of them.
+    """
 
     state: CopyState
     events: list[tuple[Any, ...]]
-    rows: list[tuple[str, str]]
+    rows: list[tuple[str, str, bool]]
     replaced: list[str]
 
 
@@ -113,24 +117,26 @@ async def changes_since(
             return None
         since |= {event["deal"]: state.position for event in events if event["deal"] not in since}
         changes.events.extend(tuple(event)[:6] for event in events)
-        await _fetch_rows(connection, statement, changes, {d: p for d, p in since.items() if d not in seen})
+        await _fetch_rows(connection, statement, changes, {d: p for d, p in since.items() if d not in seen}, state)
         seen |= since.keys()
         position = events[-1]["position"]
         if len(events) < EVENTS_PER_SLICE:
             break
-    await _fetch_rows(connection, statement, changes, {d: p for d, p in since.items() if d not in seen})
+    await _fetch_rows(connection, statement, changes, {d: p for d, p in since.items() if d not in seen}, state)
     (texts,) = (SELECT_TEXTS_SINCE.format(columns=table.select) for table in tables if table.name == TEXTS)
     for first in range(state.position, new.position, EVENTS_PER_SLICE):
-        rows = await connection.fetch(texts, first, min(first + EVENTS_PER_SLICE, new.position))
-        changes.rows.extend((row["table"], row["rows"]) for row in rows)
+        rows = await connection.fetch(texts, first, min(first + EVENTS_PER_SLICE, new.position), state.position)
+        changes.rows.extend((row["table"], row["rows"], row["replaces"]) for row in rows)
     return changes
 
 
-async def _fetch_rows(connection: Connection, statement: str, changes: CopyChanges, since: Mapping[str, int]) -> None:
+async def _fetch_rows(
+    connection: Connection, statement: str, changes: CopyChanges, since: Mapping[str, int], state: CopyState
+) -> None:
     """Add the rows of some deals that were written after a position, each after its own."""
     if since:
-        rows = await connection.fetch(statement, list(since), list(since.values()))
-        changes.rows.extend((row["table"], row["rows"]) for row in rows)
+        rows = await connection.fetch(statement, list(since), list(since.values()), state.position)
+        changes.rows.extend((row["table"], row["rows"], row["replaces"]) for row in rows)
 
 
 def apply(connection: DuckDBPyConnection, tables: Sequence[CopiedTable], changes: CopyChanges) -> None:
@@ -142,11 +148,14 @@ def apply(connection: DuckDBPyConnection, tables: Sequence[CopiedTable], changes
         if changes.replaced:
             for name in by_name.keys() - {TEXTS}:
                 cursor.execute(DELETE_DEALS.format(table=name), [changes.replaced])
-        for name, rows in changes.rows:
+        for name, rows, replaces in changes.rows:
             table = by_name[name]
             structure = msgspec.json.encode([dict.fromkeys(table.sent, "VARCHAR")]).decode()
-            staged = STAGE.format(table=name, columns=table.typed)
-            cursor.execute(staged, {"rows": rows, "structure": structure})
+            statement = STAGE if replaces else INSERT_ROWS
+            given = {"rows": rows, "structure": structure}
+            cursor.execute(statement.format(table=name, columns=table.typed), given)
+            if not replaces:
+                continue
             same = " AND ".join(f"t.{column} = s.{column}" for column in table.key)
             cursor.execute(DELETE_STAGED.format(table=name, same=same))
             cursor.execute(INSERT_STAGED.format(table=name))

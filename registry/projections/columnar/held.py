@@ -192,7 +192,6 @@ class HeldFacts:
             return state
 
     def _followed(self, own: DuckDBPyConnection, old: HeldState, position: int, merged: Mapping[str, str]) -> HeldState:
-        related = {*old.related, *merged.values(), *_related_since(own, old.position, merged)}
         changed_in: dict[str, set[str]] = {table: set() for table in (*TABLES, TEXTS)}
         changed: dict[str, int] = {}
         written: list[Written] = []
@@ -206,6 +205,9 @@ class HeldFacts:
                 changed[deal] = max(at, changed.get(deal, 0))
             if is_known:
                 written.append(Written(*row))
+        related = {*old.related, *merged.values()}
+        if changed_in["relation_facts"]:
+            related |= _related_since(own, old.position, merged)
         all_written = (*old.written, *written)
         written_since = old.written_since
         if not is_known or len(all_written) > MAX_WRITTEN:

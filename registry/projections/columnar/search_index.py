@@ -9,7 +9,6 @@ new process continues where the last one ended.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 from duckdb import DuckDBPyConnection
@@ -35,8 +34,9 @@ CREATE TABLE search_words (word VARCHAR NOT NULL);
 CREATE TABLE search_state (position BIGINT NOT NULL, reset BIGINT NOT NULL, ordered BIGINT NOT NULL);
 """
 
-_COPIED = "SELECT position, reset FROM copied"
-_INDEXED = "SELECT position, reset, ordered FROM search_state"
+_STATES = """
+SELECT c.position, c.reset, s.position, s.reset, s.ordered FROM copied AS c LEFT JOIN search_state AS s ON true
+"""
 _INSERT_STATE = "INSERT INTO search_state VALUES ($1, $2, $3)"
 
 # Rows of deals that a rebuild replaced have old positions, so after one all texts are looked at.
@@ -48,14 +48,20 @@ _WRITTEN = " UNION ALL ".join(
         f" UNION ALL SELECT participant, changed_at FROM {TEXTS} WHERE participant IS NOT NULL)",
     ]
 )
+_TEXTS = f"""
+SELECT text_id, kind, any_value(text) AS text FROM ({_WRITTEN}) WHERE changed_at > $since GROUP BY text_id, kind
+"""
 _NEW_TEXTS = f"""
-WITH written AS (
-    SELECT text_id, kind, any_value(text) AS text FROM ({_WRITTEN}) WHERE changed_at > $since GROUP BY text_id, kind
-)
+WITH written AS ({_TEXTS})
 SELECT text_id, kind, text
   FROM written ANTI JOIN search_texts AS s ON s.text = written.text_id AND s.kind = written.kind
  LIMIT $limit
 """
+_KNOWN_TEXTS = "SELECT text, kind FROM search_texts WHERE list_contains($texts, text)"
+
+FEW_TEXTS = 100
+"""Of so many written texts, those that are known are looked up: in 200,000, this takes 4 ms of processor time, and a
+join 10."""
 
 _INSERT_TERMS = """
 INSERT INTO search_terms
@@ -83,16 +89,16 @@ def index_some(connection: DuckDBPyConnection) -> tuple[int, int] | None:
     cursor = connection.cursor()
     try:
         cursor.execute("BEGIN")
-        (position, reset), indexed = _state(cursor)
-        if indexed is not None and indexed[:2] == (position, reset):
+        ((position, reset, indexed, indexed_reset, ordered),) = run(cursor, _STATES, {})
+        if (indexed, indexed_reset) == (position, reset):
             return position, reset
-        since = indexed[0] if indexed is not None and indexed[1] == reset else -1
-        texts = run(cursor, _NEW_TEXTS, {"since": since, "limit": TEXTS_PER_STEP})
+        since = indexed if indexed is not None and indexed_reset == reset else -1
+        texts = _new_texts(cursor, since)
         if texts:
             _write(cursor, texts)
         is_complete = len(texts) < TEXTS_PER_STEP
         if is_complete:
-            ordered = _ordered(cursor, indexed[2] if indexed is not None else 0)
+            ordered = _ordered(cursor, ordered or 0)
             cursor.execute("DELETE FROM search_state")
             cursor.execute(_INSERT_STATE, [position, reset, ordered])
         cursor.execute("COMMIT")
@@ -101,9 +107,16 @@ def index_some(connection: DuckDBPyConnection) -> tuple[int, int] | None:
         cursor.close()
 
 
-def _state(cursor: DuckDBPyConnection) -> tuple[Any, Any]:
-    """What the copy holds, and what the index: None before its first end."""
-    return cursor.execute(_COPIED).fetchone(), cursor.execute(_INDEXED).fetchone()
+def _new_texts(cursor: DuckDBPyConnection, since: int) -> list[tuple[int, int, str]]:
+    """Some texts, with their ids and kinds, that were written after a position and that the index lacks."""
+    if since >= 0:
+        written = run(cursor, f"{_TEXTS} LIMIT {FEW_TEXTS + 1}", {"since": since})
+        if not written:
+            return []
+        if len(written) <= FEW_TEXTS:
+            known = set(run(cursor, _KNOWN_TEXTS, {"texts": [id for id, _, _ in written]}))
+            return [(id, kind, text) for id, kind, text in written if (id, kind) not in known]
+    return run(cursor, _NEW_TEXTS, {"since": since, "limit": TEXTS_PER_STEP})
 
 
 def _ordered(cursor: DuckDBPyConnection, ordered: int) -> int:
