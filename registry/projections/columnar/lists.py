@@ -100,13 +100,14 @@ def page(
         if not selection.is_search:
             source = f"(SELECT * FROM {source} WHERE deal IN ({selection.slugs(point)}))"
         return _page(cursor, point, selection, order, after, limit, source)
+    if selection.is_all and order.key != "deal":
+        with _values(cursor, kept, point, order) as source:
+            return _page(cursor, point, selection, order, after, limit, source)
     with _selected(cursor, kept, point, selection) as (selected, tables):
         if order.key == "deal":
             source = f"(SELECT deal, deal AS value FROM ({selected}))"
             return _page(cursor, point, selection, order, after, limit, source)
         with _values(cursor, kept, point, order) as source:
-            if selection.is_all:
-                return _page(cursor, point, selection, order, after, limit, source)
             counts = ", ".join(f"(SELECT count(*) FROM {table})" for table in (source, *tables))
             ((total, *most),) = run(cursor, f"SELECT {counts}", {})
             if _FIRST * min(most) >= 2 * limit * total:
