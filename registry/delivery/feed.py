@@ -287,11 +287,12 @@ class Feed:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _listen_on(self, connection: Connection) -> None:
-        """Wake the feed on every NOTIFY until the connection ends."""
+        """Wake the feed on every NOTIFY, if anybody listens, until the connection ends."""
         ended = asyncio.Event()
 
         def wake(_connection: object, _pid: int, _channel: str, payload: object) -> None:
-            self._wake.set()
+            if self._listeners:
+                self._wake.set()
             for listener in self.notify_listeners:
                 listener(str(payload))
 

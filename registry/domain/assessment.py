@@ -104,7 +104,7 @@ def _flags_of(
     if neighbours or timeline.has_any("relations"):
         before, after = timeline.states_around(step)
     else:
-        before, after = timeline.slices(step)
+        before, after = timeline.facts_around(step)
     return event_flags(before, after, step.applied, FlagContext(rates, earlier, neighbours))
 
 

@@ -200,20 +200,23 @@ class Timeline(Generic[S]):
 
     def slices(self, step: OrderedEvent) -> tuple[S, S]:
         """The facts that an event of the fold touches, and the stage, before and after it."""
-        key = step.key
-        if key in self._slices:
-            before, after = self._slices[key]
-        else:
-            touched = self.touched(step)
-            facts = (*touched.writes, *touched.reads)
-            before = self.slice({fact: self.fact(fact).before(key) for fact in facts})
-            after = self.slice({fact: self.fact(fact).after(key) for fact in facts})
+        before, after = self.facts_around(step)
         if not self.stages.changes:
             return before, after
         return (
-            replace(before, stage=self.stages.before(key)),
-            replace(after, stage=self.stages.at(key)),
+            replace(before, stage=self.stages.before(step.key)),
+            replace(after, stage=self.stages.at(step.key)),
         )
+
+    def facts_around(self, step: OrderedEvent) -> tuple[S, S]:
+        """The facts that an event of the fold touches, before and after it."""
+        key = step.key
+        if key in self._slices:
+            return self._slices[key]
+        touched = self.touched(step)
+        facts = (*touched.writes, *touched.reads)
+        before = self.slice({fact: self.fact(fact).before(key) for fact in facts})
+        return before, self.slice({fact: self.fact(fact).after(key) for fact in facts})
 
     def final(self, keys: Iterable[FactKey]) -> S:
         """Some facts after all events."""

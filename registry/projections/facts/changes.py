@@ -146,11 +146,11 @@ def _appended(before: FoldedStream[Deal], after: FoldedStream[Deal], step: Order
         stated: Checks = {}
         if fact[0] == "pledges":
             checks, stated = _checks(timeline, fact, key), checks_after({}, timeline.slice({fact: was}), step.applied)
-        present = _rows(timeline, fact, now, {**checks, **stated})
-        if not stated and _rows(timeline, fact, was, checks) == present:
+        present, previous = _rows(timeline, fact, now, {**checks, **stated}), _rows(timeline, fact, was, checks)
+        if not stated and previous == present:
             continue
         values = ((at[0], value) for at, (_, value) in history.values.entries_before(key))
-        rows = ((day, _rows(timeline, fact, value, checks)) for day, value in values)
+        rows = ((day, previous if value is was else _rows(timeline, fact, value, checks)) for day, value in values)
         _add_runs(old, new, step, rows, present)
     if timeline.stages.changes is not before.timeline.stages.changes:
         signaled = before.timeline.stages.signals.last_before(key)
