@@ -11,6 +11,7 @@ import pytest
 
 from tests.api.announcements import announced, pledged, registered, voided
 from tests.api.conftest import ADMIN_KEY, Service
+from tests.web.html import plain
 
 CLAIM = {"type": "claim_reported", "claim": "herald", "field": "/pledges/total/amount"}
 
@@ -44,6 +45,13 @@ async def test_comparison_names_selected_values_and_events_recorded_again(
         page = await client.get(f"/deals/{deal}/compare?from.position={wrong['position']}")
         assert recorded_again in page.text
         assert chosen["position"] < wrong["position"]
+
+
+async def test_form_with_a_day_of_recording_leads_to_the_address_with_its_end(demo_reader: httpx.AsyncClient) -> None:
+    answer = await demo_reader.get("/compare?from.recorded_on=2025-06-21&from.effective_on=&lang=en")
+    assert answer.status_code == 303
+    assert unescape(answer.headers["location"]) == "/compare?lang=en&from.recorded_at=2025-06-21T23%3A59%3A59.999999Z"
+    assert "recorded by 21 Jun 2025" in plain((await demo_reader.get(answer.headers["location"])).text)
 
 
 async def test_compared_deals_are_in_the_order_of_the_change_of_their_amounts(pages: Service) -> None:
