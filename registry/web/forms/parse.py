@@ -66,7 +66,7 @@ def amount_text(amount: Amount, language: str = DEFAULT_LANGUAGE) -> str:
     text = formatter.money(replace(amount, figure=None, price_year=None))
     if amount.stated_as:
         text += f" ({formatter.other_currencies(amount)})"
-    return text.translate({0xA0: " ", 0x200B: None, 0x2060: None})
+    return re.sub("[\u200b\u2060]", "", text).replace("\u00a0", " ")
 
 
 def _flatten(pointer: str, value: Mapping[str, Any]) -> dict[str, str]:
