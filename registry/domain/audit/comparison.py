@@ -386,7 +386,10 @@ class _DiffBuilder(Generic[S]):
         self.b = b
         self.known = a.state is not None
         self.preferred = dict(a.preferred)
-        self.timeline = Timeline(rules, a.base if self.known else b.base).extend(a.steps)
+        if self.known and a.timeline.count(None) == a.count:
+            self.timeline = a.timeline.copy()
+        else:
+            self.timeline = Timeline(rules, a.base if self.known else b.base).extend(a.steps)
         self.steps = {step.applied.id: step for step in a.steps}
         self.effective = {event: step.effective for event, step in self.steps.items()}
         self.changes: dict[str, list[_FieldChange]] = {}

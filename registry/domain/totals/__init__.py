@@ -28,11 +28,12 @@ from registry.domain.totals.rows import (
     row_of,
 )
 from registry.domain.totals.rules import Rule
-from registry.domain.totals.sums import AmountSum, GroupKey, Sums
+from registry.domain.totals.sums import NO_COLUMN, AmountSum, GroupKey, RunningSums, Sums
 
 __all__ = [
     "GROUPINGS",
     "MEASURES",
+    "NO_COLUMN",
     "AmountSum",
     "DealRow",
     "DerivationNode",
@@ -45,6 +46,7 @@ __all__ = [
     "PledgeRow",
     "RelationRow",
     "Rule",
+    "RunningSums",
     "SiteRow",
     "Sums",
     "Totals",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal, localcontext
 from itertools import product
@@ -24,7 +24,7 @@ from registry.domain.totals.overlap import Key, Relations
 from registry.domain.totals.results import Group, Totals, TotalsLine, TotalsQuery
 from registry.domain.totals.rows import EXACT, DealRow, PledgeRow
 from registry.domain.totals.rules import Rule
-from registry.domain.totals.sums import GroupKey, Sums
+from registry.domain.totals.sums import NO_COLUMN, AmountSum, GroupKey, PledgeSum, Sums
 from registry.events.currencies import Currency
 from registry.events.values import Relation
 
@@ -88,7 +88,7 @@ class TotalsBuilder:
         self.rates = rates
         self.is_money = query.measure == "amount"
         self.relations = Relations()
-        self.overall = GroupBuilder((), query.lines)
+        self.overall = GroupBuilder((), query.lines, has_share=False)
         self.groups: dict[GroupKey, GroupBuilder] = {}
         # How many pledges all groups together can still list.
         self.unlisted = query.lines
@@ -123,8 +123,26 @@ class TotalsBuilder:
         made.query, made.unlisted = query, query.lines
         made.used_rates = dict(self.used_rates)
         made.overall = self.overall.copy()
-        made.groups = {key: group.copy() for key, group in self.groups.items()}
+        made.groups = dict(self.groups)
         return made
+
+    def sums_of(self, row: DealRow) -> Iterator[PledgeSum]:
+        """What each pledge of a deal without relations adds; nothing is added here."""
+        for pledge in row.pledges:
+            keys = self._group_keys(row, pledge) if self.query.group_by else ()
+            item = self._amount_or_exclusion(row, pledge, related=False)
+            if isinstance(item, TotalsLine):
+                has_column = item.rule is Rule.NO_RATE and self.query.currency is not None
+                column = (self.query.currency or "", *nature_and_basis(pledge)) if has_column else NO_COLUMN
+                one = AmountSum(column, item.rule, None, _ZERO, _ZERO, False, False, 1)
+                yield PledgeSum(keys, one, one, None)
+                continue
+            is_open = pledge.value is None
+            low_open, high_open = is_open and pledge.low is None, is_open and pledge.high is None
+            rule = item.unrelated_rule
+            one = AmountSum(item.column, rule, pledge.qualifier, item.low, item.high, low_open, high_open, 1)
+            shared = replace(one, rule=_uncertain(item).unrelated_rule) if len(keys) > 1 else one
+            yield PledgeSum(keys, one, shared, (item.rate.from_, item.rate.asked) if item.rate is not None else None)
 
     def sizes(self) -> dict[GroupKey, int]:
         """The size of each group, by which groups are ordered."""
@@ -144,7 +162,8 @@ class TotalsBuilder:
             for one in sums.overall:
                 self.overall.add_sum(one)
             for key in groups:
-                group = self._group(key)
+                # The copied totals have the same groups.
+                group = self.groups[key] = self._group(key).copy()
                 for one in sums.groups.get(key, ()):
                     group.add_sum(one)
         self._list(self.overall, sums.overall_lines)
@@ -326,7 +345,8 @@ class TotalsBuilder:
     def _group(self, key: GroupKey) -> GroupBuilder:
         group = self.groups.get(key)
         if group is None:
-            group = self.groups[key] = GroupBuilder(key, self.query.lines)
+            has_share = SINGLE_VALUED.issuperset(self.query.group_by)
+            group = self.groups[key] = GroupBuilder(key, self.query.lines, has_share=has_share)
         return group
 
     def _group_keys(self, row: DealRow, pledge: PledgeRow) -> tuple[GroupKey, ...]:
@@ -367,10 +387,9 @@ class TotalsBuilder:
         lines = lines[: group.limit if group is self.overall else max(0, self.unlisted)]
         self.unlisted -= 0 if group is self.overall else len(lines)
         columns = tuple(total.result(key, is_money=self.is_money) for key, total in sorted(group.sums.items()))
-        has_share = group is not self.overall and SINGLE_VALUED.issuperset(self.query.group_by)
         of_total = (
             tuple(total.result(key, is_money=self.is_money) for key, total in sorted(group.share.items()))
-            if has_share
+            if group.has_share
             else None
         )
         more = sum(group.rules.values()) - len(lines)

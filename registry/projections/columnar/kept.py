@@ -28,13 +28,14 @@ from registry.projections.columnar.held import HeldFacts, Written, asking_held
 from registry.projections.columnar.selection import Point, run
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 MAX_TABLES = 48
 MAX_ROWS = 1_500_000
 """Rows of all tables together: about 60 MB."""
 MAX_CARRIED = 10_000
 """A table to which more rows were added than this, and than it had at first, is made again."""
-MAX_VALUES = 16
+MAX_VALUES = 32
 MAX_LASTING = 256
 
 # The events of the held deals by each of two positions, as a digest.
@@ -64,6 +65,8 @@ class _Table:
         self.position = -1
         self.reset = -1
         self.left_out: Sequence[str] = ()
+        # What was made of it (`Kept.followed`).
+        self.value: Any = None
         self.rows = 0
         self.added = 0
         self.is_dropped = False
@@ -190,6 +193,35 @@ class Kept:
             yield table.name
 
     @contextmanager
+    def followed(
+        self,
+        cursor: DuckDBPyConnection,
+        point: Point,
+        asked: Any,
+        select: Select,
+        make: Callable[[str], V],
+        follow: Callable[[V, int], None],
+    ) -> Iterator[V]:
+        """A value that is made of a table once, and then follows the log by itself. Otherwise as `sums`.
+
+        Args:
+            cursor: The copy.
+            point: The point.
+            asked: All that the value depends on, beside the position; None: it is not kept.
+            select: Makes the statement of the table.
+            make: Makes the value of the table.
+            follow: Brings the value from a position to the point, by the facts in memory.
+        """
+
+        @asking_held(cursor)
+        def carry(table: _Table) -> tuple[int, Any]:
+            follow(table.value, table.position)
+            return 0, None
+
+        with self._at(cursor, point, asked, select, (), carry, make) as table:
+            yield table.value
+
+    @contextmanager
     def values(self, cursor: DuckDBPyConnection, point: Point, asked: Any, select: Select) -> Iterator[str]:
         """The table of the values of deals; its column `deal` says whose they are. Otherwise as `sums`."""
 
@@ -254,13 +286,14 @@ class Kept:
         select: Select,
         left_out: Sequence[str],
         carry: Callable[[_Table], tuple[int, Any]],
+        make: Callable[[str], Any] = str,
     ) -> Iterator[_Table]:
         """The table at a point: as it is kept, or carried forward from an earlier position, or made.
 
         `carry` returns how many rows it added, and which events of the held deals are in the table.
         """
         if asked is None or not point.is_present:
-            yield _made_once(cursor, point, select, left_out)
+            yield _made_once(cursor, point, select, left_out, make)
             return
         key = msgspec.msgpack.encode((asked, point.day))
         with self._locked(key) as table:
@@ -270,7 +303,7 @@ class Kept:
             cursor.execute("BEGIN")
             is_valid = table.reset == held.reset
             if is_valid and table.position > point.position:
-                yield _made_once(cursor, point, select, left_out)
+                yield _made_once(cursor, point, select, left_out, make)
                 return
             held_events, added = table.held_events, 0
             if is_valid and held.since <= table.position < point.position and not table.is_long:
@@ -278,7 +311,7 @@ class Kept:
             elif not is_valid or table.position != point.position:
                 statement, parameters = select(point, left_out)
                 ((table.rows,),) = run(cursor, f"CREATE OR REPLACE TABLE {table.name} AS {statement}", parameters)
-                table.added, held_events = 0, None
+                table.added, held_events, table.value = 0, None, make(table.name)
             cursor.execute("COMMIT")
             table.position, table.reset, table.left_out = point.position, held.reset, left_out
             table.held_events = held_events
@@ -317,10 +350,13 @@ class Kept:
                     del self._tables[key]
 
 
-def _made_once(cursor: DuckDBPyConnection, point: Point, select: Select, left_out: Sequence[str]) -> _Table:
+def _made_once(
+    cursor: DuckDBPyConnection, point: Point, select: Select, left_out: Sequence[str], make: Callable[[str], Any]
+) -> _Table:
     """The table of a question that is not kept, for this cursor alone."""
     statement, parameters = select(point, left_out)
     # A question may ask for several.
     table = _Table(f"asked_once_{next(_once)}", "temp.main")
     ((table.rows,),) = run(cursor, f"CREATE TEMP TABLE {table.name} AS {statement}", parameters)
+    table.value = make(table.name)
     return table

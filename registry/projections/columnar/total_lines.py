@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from duckdb import DuckDBPyConnection
 
 from registry.domain.totals import DealRow, GroupKey, PledgeRow
 from registry.projections.columnar.deal_rows import PLEDGE_COLUMNS, deal_rows, pledge_row
+from registry.projections.columnar.running_totals import keys_of, same_group
 from registry.projections.columnar.scan import Scan
 from registry.projections.columnar.selection import run
 
@@ -39,8 +41,14 @@ def overall_lines(cursor: DuckDBPyConnection, scan: Scan) -> list[tuple[DealRow,
     return [_line(scan, *row) for row in run(cursor, statement, scan.parameters)]
 
 
-def group_lines(cursor: DuckDBPyConnection, scan: Scan, same: str) -> dict[GroupKey, list[tuple[DealRow, PledgeRow]]]:
-    """The first pledges of each group on the page, which the temporary table `shown` has."""
+def group_lines(
+    cursor: DuckDBPyConnection, scan: Scan, groups: Sequence[GroupKey]
+) -> dict[GroupKey, list[tuple[DealRow, PledgeRow]]]:
+    """The first pledges of some groups."""
+    keys = ", ".join(f"unnest($page_{name}::VARCHAR[]) AS {name}" for name in scan.names)
+    shown = f"SELECT unnest(range(len($page_key1))) AS rank, {keys}"
+    run(cursor, f"CREATE OR REPLACE TEMP TABLE shown AS {shown}", keys_of(scan, groups))
+    same = same_group(scan, "s", "t")
     source = f"(SELECT t.*, s.rank FROM {scan.unnested(f'({scan.listed()})')} AS t JOIN shown AS s ON {same})"
     names = "".join(f"l.{name}, " for name in scan.names)
     if not scan.is_money:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import date
-from decimal import Decimal
 from itertools import chain
 from typing import Any
 
@@ -20,8 +19,6 @@ from registry.domain.totals import (
     DealRow,
     Estimates,
     GroupKey,
-    PledgeRow,
-    Rule,
     Sums,
     Totals,
     TotalsBuilder,
@@ -29,12 +26,13 @@ from registry.domain.totals import (
     with_both_sums,
     without_estimates,
 )
-from registry.projections.columnar.conversion import Conversion, prepare
+from registry.projections.columnar.conversion import prepare
 from registry.projections.columnar.deal_rows import deal_rows
 from registry.projections.columnar.doubts import Doubts, prepare_doubts
 from registry.projections.columnar.held import HeldState, asking_held
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.measures import containing
+from registry.projections.columnar.running_totals import RunningTotals
 from registry.projections.columnar.scan import Scan
 from registry.projections.columnar.search_texts import naming_deals
 from registry.projections.columnar.selection import Point, Selection, run
@@ -55,58 +53,6 @@ SELECT DISTINCT p.deal
   FROM pledge_facts AS p {join}
  WHERE {p} AND r.available AND r.multiplier IS NULL
 """
-
-_OVERALL = """
-SELECT rule, currency, nature, basis, qualifier, low_open, high_open, sum(low), sum(high), sum(pledges)::BIGINT
-  FROM {source}
- GROUP BY ALL
-HAVING sum(pledges) > 0
-"""
-
-_RATES_USED = """
-SELECT stated, day
-  FROM {source}
- WHERE rule IN ('counted', 'additional', 'flagged') AND stated <> $target
- GROUP BY ALL
-HAVING sum(pledges) > 0
-"""
-
-# The number of groups, those of the page in their order, and their sums, split by rule, currency and the other columns
-# of the result. The size of a group includes the deals that are examined one by one.
-_GROUPS = """
-WITH summed AS MATERIALIZED (
-    SELECT {names}, rule, currency, nature, basis, qualifier, low_open, high_open, {shared} AS shared,
-           sum(low) AS low, sum(high) AS high, sum(pledges)::BIGINT AS pledges
-      FROM {source}
-     GROUP BY ALL
-    HAVING sum(pledges) > 0
-), sizes AS (
-    SELECT {names}, sum(CASE WHEN rule IN ('counted', 'additional', 'flagged') THEN {millionths} END * weight) AS size
-      FROM summed AS s
-           LEFT JOIN (SELECT unnest($currencies) AS currency, unnest($weights)::HUGEINT AS weight) AS w
-                  ON w.currency = s.currency
-     GROUP BY {names}
-    UNION ALL
-    SELECT {examined_names}, unnest($sizes)::HUGEINT
-), ranked AS (
-    SELECT {names}, row_number() OVER (ORDER BY coalesce(sum(size), 0) DESC, {order}) AS rank
-      FROM sizes
-     GROUP BY {names}
-), page AS ({page}
-)
-SELECT n.number, p.rank, {page_names}, rule, currency, nature, basis, qualifier, low_open, high_open, shared,
-       low, high, pledges
-  FROM (SELECT count(*) AS number FROM ranked) AS n
-       LEFT JOIN page AS p ON true
-       LEFT JOIN summed AS t ON {same}
- ORDER BY p.rank
-"""
-
-_PAGE = "SELECT * FROM ranked WHERE rank > $skip AND rank <= $skip + $groups"
-
-_SHOWN = "SELECT unnest(range(len($page_key1))) AS rank, {keys}"
-
-_SUMS = ("low", "high", "pledges")
 
 
 def totals(
@@ -131,64 +77,118 @@ def totals(
 def _totals(
     cursor: DuckDBPyConnection, kept: Kept, point: Point, selection: Selection, query: TotalsQuery, rates: Rates
 ) -> Totals:
-    conversion = None
-    if query.currency is not None:
-        conversion = prepare(cursor, kept, query.currency, rates, query.rates_of, query.effective_on or date.max)
-    doubts = Doubts("", any=False)
-    if query.measure == "amount":
-        doubts = conversion.doubts if conversion is not None else prepare_doubts(cursor, kept, rates)
-    examined, added = _examined(cursor, kept, point, selection, query, rates, conversion)
+    held = kept.held.prepare(cursor, query.merged)
+    scan = Scan(point, selection, query, rates, None, Doubts("", any=False), ())
+    if query.lines or not point.is_present or selection.search is not None:
+        # DuckDB adds up all deals, so it needs the tables in memory: before its transaction reads there.
+        scan = _prepared(cursor, kept, scan)
+    examined, added = _examined(cursor, kept, held, point, selection, query, rates)
     builder = added.copy(query)
-    scan = Scan(point, selection, query, rates, conversion, doubts, examined)
-    with _summed(cursor, kept, scan) as source:
-        overall = [_amount_sum(row, conversion) for row in run(cursor, _OVERALL.format(source=source), {})]
+    scan = replace(scan, examined=examined)
+    groups: list[GroupKey] = []
+    number = 0
+    of_groups: dict[GroupKey, list[AmountSum]] = {}
+    with _running(cursor, kept, held, scan) as running:
+        overall, used = list(running.overall), list(running.rates)
         if query.group_by:
-            groups, number, sums, lines_of_groups = _groups(cursor, scan, builder, source)
-        else:
-            groups, number, sums, lines_of_groups = [], 0, {}, {}
-        used = _rates_used(cursor, scan, source)
-    if conversion is not None and query.group_by and query.with_rates:
-        alone = replace(scan, query=replace(query, group_by=()))
-        with _summed(cursor, kept, alone) as source:
-            used = _rates_used(cursor, alone, source)
-    lines = overall_lines(cursor, scan) if query.lines else []
-    builder.add_sums(Sums(overall, sums, lines, lines_of_groups), groups)
-    return builder.result(groups, number, used)
+            groups, number, of_groups = running.page(cursor, scan, builder.sizes())
+    if query.currency is not None and query.group_by and query.with_rates:
+        with _running(cursor, kept, held, replace(scan, query=replace(query, group_by=()))) as running:
+            used = list(running.rates)
+    lines, lines_of_groups = [], {}
+    if query.lines:
+        lines = overall_lines(cursor, scan)
+        lines_of_groups = group_lines(cursor, scan, groups) if groups else {}
+    builder.add_sums(Sums(overall, of_groups, lines, lines_of_groups), groups)
+    return builder.result(groups, number, used if query.with_rates else ())
 
 
-def _summed(cursor: DuckDBPyConnection, kept: Kept, scan: Scan) -> AbstractContextManager[str]:
-    """The table of the sums of a question, by the rule of a pledge and what else the result tells apart."""
+def _prepared(cursor: DuckDBPyConnection, kept: Kept, scan: Scan) -> Scan:
+    """The question with the tables of exchange rates and of doubted amounts that DuckDB needs for it."""
+    query = scan.query
+    if query.currency is not None:
+        last_day = query.effective_on or date.max
+        conversion = prepare(cursor, kept, query.currency, scan.rates, query.rates_of, last_day)
+        return replace(scan, conversion=conversion, doubts=conversion.doubts)
+    return replace(scan, doubts=prepare_doubts(cursor, kept, scan.rates)) if scan.is_money else scan
 
-    def select(point: Point, left_out: Sequence[str]) -> tuple[str, dict[str, Any]]:
-        at_point = replace(scan, point=point, examined=left_out)
-        return at_point.add_up(), at_point.parameters
+
+def _running(
+    cursor: DuckDBPyConnection, kept: Kept, held: HeldState, scan: Scan
+) -> AbstractContextManager[RunningTotals]:
+    """The sums of a question, but for the deals that are examined one by one because of their relations."""
+    point = scan.point
+    odd: list[str] = []
+
+    def select(_: Point, __: Sequence[str]) -> tuple[str, dict[str, Any]]:
+        nonlocal scan
+        scan = _prepared(cursor, kept, scan)
+        odd[:] = _odd(cursor, scan)
+        adding = replace(scan, query=sums_of(scan.query), examined=[*scan.examined, *odd])
+        return adding.add_up(), adding.parameters
+
+    def rows(at: Point, deals: Sequence[str]) -> dict[str, DealRow | None]:
+        """What selected deals add at a point."""
+        if not deals:
+            return {}
+        key = (held.reset, at.axis, at.known, at.day, scan.query.measure, scan.rates.imports)
+        kept_rows: dict[str, DealRow | None] = kept.value(("rows", key), dict)
+        if missing := [deal for deal in deals if deal not in kept_rows]:
+            found = {row.deal: row for row in deal_rows(cursor, at, missing, scan.rates, scan.query.measure)}
+            kept_rows |= {deal: found.get(deal) for deal in missing}
+        selected = set(deals) if scan.selection.is_all else selected_among(cursor, at, scan.selection, deals)
+        return {deal: kept_rows[deal] if deal in selected else None for deal in deals}
+
+    def make(table: str) -> RunningTotals:
+        adding = replace(scan, query=sums_of(scan.query))
+        running = RunningTotals(cursor, adding, table, scan.examined)
+        running.change(dict.fromkeys(odd), rows(point, odd))
+        if not scan.query.group_by:
+            run(cursor, f"DROP TABLE {table}", {})
+        return running
+
+    def follow(running: RunningTotals, position: int) -> None:
+        examined = frozenset(scan.examined)
+        changed = {*held.changed_after(position), *(examined ^ running.examined)}
+        new = sorted(deal for deal in changed if not running.has_row(deal))
+        before = rows(replace(point, known=position), new)
+        now = rows(point, sorted(changed - examined)) | dict.fromkeys(changed & examined)
+        running.change(before, now)
+        running.examined = examined
 
     asked = scan.selection.kept_as("totals", sums_of(scan.query), scan.rates.imports)
-    return kept.sums(cursor, scan.point, asked, select, _SUMS, scan.examined)
+    return kept.followed(cursor, point, asked, select, make, follow)
+
+
+def _odd(cursor: DuckDBPyConnection, scan: Scan) -> list[str]:
+    """The deals with an amount whose rate has too many digits for DuckDB, but for those that are examined anyway."""
+    if scan.conversion is None or scan.conversion.exact:
+        return []
+    statement = _ODD.format(join=scan.conversion.join, p=scan.point.at("p"))
+    odd = {deal for (deal,) in run(cursor, statement, {**scan.point.parameters, **scan.conversion.parameters})}
+    return sorted(odd.difference(scan.examined))
 
 
 def _examined(
     cursor: DuckDBPyConnection,
     kept: Kept,
+    held: HeldState,
     point: Point,
     selection: Selection,
     query: TotalsQuery,
     rates: Rates,
-    conversion: Conversion | None,
 ) -> tuple[list[str], TotalsBuilder]:
     """The deals that are examined one by one, and the totals of those of them that are selected.
 
     They are kept until one of these deals changes.
     """
-    held = kept.held.prepare(cursor, query.merged)
-    are_related = query.measure == "amount" and (conversion is None or conversion.exact)
     # What a search finds may also change with an organization's names.
-    at = held.unchanged(point) if are_related and selection.search is None else point
+    at = held.unchanged(point) if query.measure == "amount" and selection.search is None else point
     added = replace(sums_of(query), lines=query.lines)
     key = msgspec.msgpack.encode((held.reset, at, selection, added, rates.imports))
 
     def make() -> tuple[list[str], TotalsBuilder]:
-        examined, chosen, others = _examine(cursor, held, point, selection, query, rates, conversion)
+        examined, chosen, others = _examine(cursor, held, point, selection, query, rates)
         builder = TotalsBuilder(query, rates)
         builder.add(chosen, others)
         return examined, builder
@@ -205,15 +205,9 @@ def sums_of(query: TotalsQuery) -> TotalsQuery:
 
 
 def _examine(
-    cursor: DuckDBPyConnection,
-    held: HeldState,
-    point: Point,
-    selection: Selection,
-    query: TotalsQuery,
-    rates: Rates,
-    conversion: Conversion | None,
+    cursor: DuckDBPyConnection, held: HeldState, point: Point, selection: Selection, query: TotalsQuery, rates: Rates
 ) -> tuple[list[str], list[DealRow], list[DealRow]]:
-    """The deals that DuckDB cannot add up: those with relations, and those whose rates have too many digits.
+    """The deals whose relations, or figures that contain each other, DuckDB does not know.
 
     Returns:
         The slugs of these deals, the rows of those that are selected, and the rows of the others, whose relations
@@ -222,18 +216,14 @@ def _examine(
     related = related_deals(cursor, point, query.merged)
     if query.measure != "amount":
         related |= {deal for (deal,) in run(cursor, containing(query.measure, point), point.parameters)}
-    odd: set[str] = set()
-    if conversion is not None and not conversion.exact:
-        statement = _ODD.format(join=conversion.join, p=point.at("p"))
-        odd = {deal for (deal,) in run(cursor, statement, {**point.parameters, **conversion.parameters})}
-    examined = sorted(related | odd)
+    examined = sorted(related)
     if not examined:
         return [], [], []
     with asking_held(cursor) if held.deals.issuperset(examined) else nullcontext():
         rows = deal_rows(cursor, point, examined, rates, query.measure)
         selected = set(examined) if selection.is_all else selected_among(cursor, point, selection, examined)
     chosen = [row for row in rows if row.deal in selected]
-    return examined, chosen, [row for row in rows if row.deal in related and row.deal not in selected]
+    return examined, chosen, [row for row in rows if row.deal not in selected]
 
 
 def related_deals(cursor: DuckDBPyConnection, point: Point, merged: Mapping[str, str]) -> set[str]:
@@ -252,91 +242,6 @@ def selected_among(cursor: DuckDBPyConnection, point: Point, selection: Selectio
     statement = _SELECTED.format(conditions=selection.conditions(point))
     parameters = {**point.parameters, **selection.parameters, "deals": list(deals)}
     return {deal for (deal,) in run(cursor, statement, parameters)}
-
-
-def _rates_used(cursor: DuckDBPyConnection, scan: Scan, source: str) -> list[tuple[str, date]]:
-    """The currencies and days whose rates convert amounts that count, from the sums without groups."""
-    if scan.conversion is None or scan.query.group_by or not scan.query.with_rates:
-        return []
-    rows = run(cursor, _RATES_USED.format(source=source), scan.parameters)
-    return [(currency, day) for currency, day in rows]
-
-
-# --- sums -------------------------------------------------------------------------------------------------------------
-
-
-_RULES = {rule.value: rule for rule in Rule}
-
-
-def _amount_sum(row: tuple[Any, ...], conversion: Conversion | None, *, shared: bool = False) -> AmountSum:
-    rule, currency, nature, basis, qualifier, low_open, high_open, low, high, pledges = row
-    counts = _RULES[rule].counts
-    return AmountSum(
-        (currency or "", nature, basis),
-        Rule.SHARED if shared and _RULES[rule].counts_low else _RULES[rule],
-        qualifier,
-        _decimal(low, conversion),
-        _decimal(high, conversion),
-        low_open and counts,
-        high_open and counts,
-        pledges,
-    )
-
-
-def _decimal(total: Any, conversion: Conversion | None) -> Decimal:
-    """A sum: DuckDB returns numbers as they were stated, and converted ones in millionths."""
-    if total is None:
-        return Decimal(0)
-    return Decimal(total) if conversion is None else Decimal(total).scaleb(-6)
-
-
-def _groups(
-    cursor: DuckDBPyConnection, scan: Scan, builder: TotalsBuilder, source: str
-) -> tuple[list[GroupKey], int, dict[GroupKey, list[AmountSum]], dict[GroupKey, list[tuple[DealRow, PledgeRow]]]]:
-    """The keys of the page, the number of groups, and the sums and first lines of those on the page."""
-    examined = builder.sizes()
-    parameters = {**scan.parameters, "sizes": list(examined.values())}
-    for place, name in enumerate(scan.names):
-        parameters[f"of_{name}"] = [key[place] for key in examined]
-    shown = _SHOWN.format(keys=", ".join(f"unnest($page_{name}::VARCHAR[]) AS {name}" for name in scan.names))
-    statement = _GROUPS.format(
-        names=", ".join(scan.names),
-        shared=" * ".join(f"len(keys{number})" for number in range(1, len(scan.names) + 1)) + " > 1",
-        source=scan.unnested(source),
-        millionths="high" if scan.conversion else "(high * 1000000)::HUGEINT",
-        examined_names=", ".join(f"unnest($of_{name}::VARCHAR[])" for name in scan.names),
-        order=", ".join(f"{name} NULLS LAST" for name in scan.names),
-        page=_PAGE if scan.query.keys is None else shown,
-        page_names=", ".join(f"p.{name}" for name in scan.names),
-        same=_same(scan, "p"),
-    )
-    rows = run(cursor, statement, {**parameters, **_keys_of(scan, scan.query.keys or ())})
-    count = len(scan.names)
-    keys: dict[GroupKey, None] = {}
-    sums: dict[GroupKey, list[AmountSum]] = {}
-    for _, rank, *values in rows:
-        if rank is None:
-            continue
-        key, (*columns, is_shared, low, high, pledges) = tuple(values[:count]), values[count:]
-        keys[key] = None
-        if pledges is not None:
-            one = _amount_sum((*columns, low, high, pledges), scan.conversion, shared=is_shared)
-            sums.setdefault(key, []).append(one)
-    lines: dict[GroupKey, list[tuple[DealRow, PledgeRow]]] = {}
-    if scan.query.lines and keys:
-        run(cursor, f"CREATE OR REPLACE TEMP TABLE shown AS {shown}", _keys_of(scan, list(keys)))
-        lines = group_lines(cursor, scan, _same(scan, "s"))
-    return list(keys), rows[0][0], sums, lines
-
-
-def _keys_of(scan: Scan, keys: Sequence[GroupKey]) -> dict[str, Any]:
-    """The parameters of `_SHOWN`."""
-    return {f"page_{name}": [key[place] for key in keys] for place, name in enumerate(scan.names)}
-
-
-def _same(scan: Scan, page: str) -> str:
-    """The condition that a row of the sums, or a line, is of a group on the page."""
-    return " AND ".join(f"{page}.{name} IS NOT DISTINCT FROM t.{name}" for name in scan.names)
 
 
 # --- certificates -----------------------------------------------------------------------------------------------------
