@@ -32,18 +32,30 @@ from registry.projections.columnar.totals import related_deals, selected_among
 from registry.projections.facts import TABLE_OF, FactTable
 
 DEALS_PER_QUERY = 50_000
-"""A query holds the rows of so many deals in memory, because it sorts them."""
+"""A query holds the rows of about so many deals in memory, because it sorts them."""
 
 ROWS_PER_READ = 2_000
 
-# The last values of rows, in the order of the rows. They are sorted in their list: an aggregate with an order takes
-# DuckDB twice as long.
-_SORTED = "list_transform(list_sort(list(row({0}))), lambda one: one[{1}])"
+# The parts of a text that a list is sorted by. No text has this character.
+_PART = "split_part(one, chr(0), {0})"
+
+# A list of rows, each as one text, in their order. With 200,000 rows, DuckDB takes 80 ms for texts where it takes 200
+# for rows of columns, or for an aggregate with an order.
+_ROWS = "CASE count(*) WHEN 1 THEN list({0}) ELSE list_sort(list({0})) END"
+
+
+def _sorted(day: str, item: str, value: str) -> str:
+    """The values of the items of a deal, by day and id."""
+    rows = _ROWS.format(f"concat_ws(chr(0), p.{day}, p.{item}, {value})")
+    return f"list_transform({rows}, lambda one: {_PART.format(3)})"
+
+
+_ROLE = "CASE p.role WHEN '' THEN '' ELSE p.organization || ': ' || p.role END"
 
 _LISTS = {
-    "parties": f"list_sort(list(row(p.joined_on, p.organization, p.role, {SHARE})))",
-    "places": _SORTED.format("p.announced_on, p.site, p.place", 3),
-    "amounts": _SORTED.format(f"p.announced_on, p.pledge, {AMOUNT}", 3),
+    "parties": _ROWS.format(f"concat_ws(chr(0), p.joined_on, p.organization, {_ROLE}, {SHARE})"),
+    "places": _sorted("announced_on", "site", "p.place"),
+    "amounts": _sorted("announced_on", "pledge", AMOUNT),
 }
 
 # The items that a filter is about and that have not ended, in a cell each.
@@ -54,6 +66,9 @@ _ITEMS_OF_DEALS = """
                    GROUP BY p.deal) AS {table.of} ON {table.of}.deal = d.deal
 """
 
+# Their last columns, in the order of all of them. They are few: their rows need not be texts.
+_SORTED = "list_transform(list_sort(list(row({0}))), lambda one: one[{1}])"
+
 
 def _items_of_deals(table: FactTable) -> str:
     has_amount = any(column.name == "currency" for column in table.values)
@@ -63,25 +78,25 @@ def _items_of_deals(table: FactTable) -> str:
     return _ITEMS_OF_DEALS.format(cells=cells, table=table, stands=table.stands("p"))
 
 
-_FROM_DEALS = """
+_FROM_DEALS = f"""
   FROM chosen AS d
-       LEFT JOIN stage_facts AS s ON s.deal = d.deal AND {s}
-       LEFT JOIN (SELECT deal, list_transform(parties, lambda one: one[2]) AS organizations,
-                         list_transform(list_filter(parties, lambda one: one[3] <> ''),
-                                        lambda one: one[2] || ': ' || one[3]) AS roles,
-                         list_transform(list_filter(parties, lambda one: one[4] IS NOT NULL),
-                                        lambda one: one[4]) AS shares
-                    FROM (SELECT p.deal, {parties} AS parties
+       LEFT JOIN stage_facts AS s ON s.deal = d.deal AND {{s}}
+       LEFT JOIN (SELECT deal, list_transform(parties, lambda one: {_PART.format(2)}) AS organizations,
+                         list_filter(list_transform(parties, lambda one: {_PART.format(3)}),
+                                     lambda one: one <> '') AS roles,
+                         list_filter(list_transform(parties, lambda one: {_PART.format(4)}),
+                                     lambda one: one <> '') AS shares
+                    FROM (SELECT p.deal, {{parties}} AS parties
                             FROM party_facts AS p
-                           WHERE {p} AND {among} AND p.left_on IS NULL
+                           WHERE {{p}} AND {{among}} AND p.left_on IS NULL
                            GROUP BY p.deal)) AS o ON o.deal = d.deal
-       LEFT JOIN (SELECT p.deal, {places} AS places
+       LEFT JOIN (SELECT p.deal, {{places}} AS places
                     FROM site_facts AS p
-                   WHERE {p} AND {among} AND p.status <> 'dropped' AND p.place IS NOT NULL
+                   WHERE {{p}} AND {{among}} AND p.status <> 'dropped' AND p.place IS NOT NULL
                    GROUP BY p.deal) AS l ON l.deal = d.deal
-       LEFT JOIN (SELECT p.deal, {amounts} AS amounts
+       LEFT JOIN (SELECT p.deal, {{amounts}} AS amounts
                     FROM pledge_facts AS p
-                   WHERE {p} AND {among} AND p.currency IS NOT NULL
+                   WHERE {{p}} AND {{among}} AND p.currency IS NOT NULL
                    GROUP BY p.deal) AS a ON a.deal = d.deal
        LEFT JOIN (SELECT deal, list(pledge || ': ' || array_to_string(flags, ', ') ORDER BY pledge) AS flags
                     FROM marked
@@ -90,7 +105,7 @@ _FROM_DEALS = """
        LEFT JOIN (SELECT p.deal, list(p.relation || ' ' || p.other_deal ORDER BY
                                       p.since, p.relation, p.other_deal, p.pledge, p.other_pledge) AS relations
                     FROM relation_facts AS p
-                   WHERE {p} AND {among}
+                   WHERE {{p}} AND {{among}}
                    GROUP BY p.deal) AS r ON r.deal = d.deal
 """ + "".join(map(_items_of_deals, ITEM_TABLES.values()))
 
@@ -106,11 +121,13 @@ def _items(table: str) -> str:
 
 _FROM_PLEDGES = _items("pledge_facts") + "LEFT JOIN marked AS m ON m.deal = p.deal AND m.pledge = p.pledge"
 
-# The last of each so many deals.
+# The last deal of each part. The parts are of one size, about that of a query.
 _LIMITS = """
 SELECT max(deal)
-  FROM (SELECT d.deal, row_number() OVER (ORDER BY d.deal) - 1 AS number FROM deal_facts AS d WHERE {conditions})
- GROUP BY number // {size}
+  FROM (SELECT d.deal, row_number() OVER (ORDER BY d.deal) - 1 AS number, count(*) OVER () AS deals
+          FROM deal_facts AS d
+         WHERE {conditions})
+ GROUP BY number * greatest(round(deals / {size}), 1)::BIGINT // deals
  ORDER BY 1
 """
 
