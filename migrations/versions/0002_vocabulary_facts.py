@@ -62,6 +62,11 @@ CREATE TABLE setback_facts (
 )
 """
 
+# The names that deals gave to an organization, the last one first.
+CREATE_PARTY_NAMES_INDEX = """
+CREATE INDEX party_facts_name ON party_facts (organization, joined_on DESC, deal) WHERE name IS NOT NULL
+"""
+
 # Tables of projections whose rows are those of an earlier schema until `registry rebuild` replaces them.
 CREATE_OUTDATED_TABLES = 'CREATE TABLE outdated_tables (name text COLLATE "C" PRIMARY KEY)'
 
@@ -194,6 +199,7 @@ STATEMENTS = (
     CREATE_NEW_SITE_FACTS,
     CREATE_NEW_MILESTONE_FACTS,
     CREATE_NEW_METRIC_FACTS,
+    CREATE_PARTY_NAMES_INDEX,
     ADD_DISTRICT_CODE,
     ADD_NAME,
     ADD_FOR_DAY,

@@ -61,6 +61,7 @@ async def test_newer_schema_is_left_alone_and_refused_where_this_release_does_no
 OF_0002 = """
 DROP TABLE incentive_facts, setback_facts, outdated_tables;
 DROP TYPE new_incentive_facts, new_setback_facts, new_site_facts_2, new_milestone_facts_2, new_metric_facts_2;
+DROP INDEX party_facts_name;
 ALTER TABLE site_facts DROP COLUMN district_code;
 ALTER TABLE milestone_facts DROP COLUMN name;
 ALTER TABLE metric_facts DROP COLUMN for_day;
