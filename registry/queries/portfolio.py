@@ -304,7 +304,9 @@ class PortfolioQueries:
 
     async def publication_days(self, point: Point, limit: int) -> list[date]:
         """Return the latest days on which a change was published, in ascending order."""
-        return await self._ask(point, lambda cursor, _: timeline.publication_days(cursor, limit), "published", limit)
+        return await self._ask(
+            point, lambda cursor, kept: timeline.publication_days(cursor, kept, point, limit), "published", limit
+        )
 
     async def recording_times(self, shown: datetime, apart: timedelta, steps: int) -> list[datetime]:
         """Return when events of deals were recorded: all times, or so many in equal steps and those next to `shown`.

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 from itertools import count
 from threading import Lock
 from typing import Any, TypeVar
@@ -88,6 +89,7 @@ class Kept:
         doubts: For each state of the exchange rates: up to which position and after which reset amounts were examined,
             and whether any is doubted.
         places: Up to which position and after which reset the places of sites are known, and these places.
+        published: The same of the days on which events were published.
     """
 
     def __init__(self) -> None:
@@ -96,6 +98,7 @@ class Kept:
         self.inexact: set[str] = set()
         self.doubts: dict[int, tuple[int, int, bool]] = {}
         self.places: tuple[int, int, frozenset[str]] = (-1, -1, frozenset())
+        self.published: tuple[int, int, frozenset[date]] = (-1, -1, frozenset())
         self._lock = Lock()
         self._tables: OrderedDict[bytes, _Table] = OrderedDict()
         self._values: OrderedDict[Hashable, Any] = OrderedDict()
