@@ -217,7 +217,9 @@ class PortfolioQueries:
 
     async def count(self, point: Point, selection: Selection) -> int:
         """Count the deals of a list."""
-        return await self._ask(point, lambda cursor, _: lists.count(cursor, point, selection), "count", selection)
+        return await self._ask(
+            point, lambda cursor, kept: lists.count(cursor, kept, point, selection), "count", selection
+        )
 
     async def updates(self, point: Point, skip: int, limit: int) -> list[tuple[str, datetime]]:
         """Return the deals of a point in order, each with the time at which its latest event was recorded."""

@@ -249,10 +249,10 @@ def event_positions(
     return [position for (position,) in run(cursor, statement, {**point.parameters, **selection.parameters, **given})]
 
 
-def count(cursor: DuckDBPyConnection, point: Point, selection: Selection) -> int:
+def count(cursor: DuckDBPyConnection, kept: Kept, point: Point, selection: Selection) -> int:
     """The number of selected deals."""
-    statement = _COUNT.format(slugs=selection.slugs(point))
-    ((deals,),) = run(cursor, statement, {**point.parameters, **selection.parameters})
+    with _selected(cursor, kept, point, selection) as (selected, _):
+        ((deals,),) = run(cursor, _COUNT.format(slugs=selected), {})
     return int(deals)
 
 
