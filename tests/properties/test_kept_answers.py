@@ -26,6 +26,7 @@ QUERIES = (
     TotalsQuery(group_by=("organization",), effective_on=DAY, lines=20),
     TotalsQuery(currency="USD", group_by=("stage",), effective_on=DAY, lines=0, estimates="both"),
     TotalsQuery(currency="KRW", group_by=("region", "year"), effective_on=DAY, lines=0),
+    TotalsQuery(group_by=("organization",), effective_on=DAY, lines=0, groups=1, skip=1),
 )
 ORDERS = (
     Order("amount", descending=True, weights={"USD": 1000, "KRW": 1}),
