@@ -7,11 +7,9 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +22,7 @@ from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service, bearer
 from tests.conftest import PATIENCE, Server
 from tests.delivery.test_webhooks import Admin, post, serving, signed_by
+from tests.preloaded import COMMAND, preloaded
 from tests.web.forms import FormParser
 from tests.web.test_sessions import visit
 
@@ -256,10 +255,10 @@ async def test_reader_watches_a_deal_at_a_receiver_on_pages(service: Service, pr
 
 async def test_command_makes_confirms_and_ends_a_watch(service: Service, program: Program) -> None:
     key = await service.issue("read")
-    environment = {**os.environ, "REGISTRY_URL": service.url, "REGISTRY_KEY": key.secret}
+    environment = {**os.environ, **preloaded(), "REGISTRY_URL": service.url, "REGISTRY_KEY": key.secret}
 
     async def run(*arguments: str) -> Any:
-        command = [str(Path(sys.executable).with_name("registry")), "watches", *arguments]
+        command = [COMMAND, "watches", *arguments]
         done = await asyncio.to_thread(
             lambda: subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         )

@@ -131,14 +131,14 @@ async def test_deal_dated_in_1800_or_2999_has_pages_as_of_any_day(
 async def test_every_demo_page_with_assets_is_sent_in_under_60_kilobytes(
     demo_reader: httpx.AsyncClient,
 ) -> None:
-    """Every deal, organization and event, compressed as browsers receive them."""
+    """Deals, organizations and events, compressed as browsers receive them."""
     kinds = [("deals", "deal"), ("organizations", "organization"), ("events", "id")]
     every = list(PAGES)
     for name, key in kinds:
         items = (await demo_reader.get(f"/v1/{name}", params={"limit": 1000} if name != "deals" else {})).json()[name]
         every += [f"/{name}/{each[key]}" for each in items[:: 1 if name == "deals" else 9]]
         if name == "deals":
-            every += [f"/deals/{each[key]}/{part}" for each in items for part in ("blame", "compare")]
+            every += [f"/deals/{each[key]}/{part}" for each in items[::4] for part in ("blame", "compare")]
     sizes: dict[str, int] = {}
 
     async def measure(path: str) -> str:
