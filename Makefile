@@ -39,7 +39,9 @@ shots: .venv/dev ## take pictures of every page in both languages, two widths, l
 mirror: .venv/dev ## follow a registry of 10,000 deals and compare the mirror's answers with its own (DEALS=1000 for fewer)
 	REGISTRY_MIRROR_DEALS=$(or $(DEALS),10000) .venv/bin/python -m pytest -q -o faulthandler_timeout=3600 tests/mirror/test_many_deals.py $(ARGS)
 
-check: lint types test ## check style, formatting, import contracts and types, and run the tests
+# mypy works on one processor, and the tests wait for servers part of the time: they run side by side.
+check: lint ## check style, formatting, import contracts and types, and run the tests
+	@$(MAKE) --no-print-directory -j2 types test
 
 lint: .venv/dev
 	.venv/bin/ruff check
