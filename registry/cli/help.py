@@ -1,4 +1,4 @@
-"""The help of the command, in the language of `--lang` or REGISTRY_LANG.
+"""The help of the command and its errors of usage, in the language of `--lang` or REGISTRY_LANG.
 
 The help is written in English where the commands are. Each paragraph of it is the message id of its translation in
 `i18n/locale/LANGUAGE/help.po`, as gettext does it by default.
@@ -7,14 +7,19 @@ The help is written in English where the commands are. Each paragraph of it is t
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
 import typer
 from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
+from typer.exceptions import TyperException
 
 from registry.cli import texts
+from registry.cli.usage_errors import NO_COMMAND, SIMILAR, TOO_MANY, usage_errors_translated
 from registry.i18n import DEFAULT_LANGUAGE, translations
 
 CONTEXT = "help"
@@ -54,6 +59,13 @@ def translated(text: str) -> str:
 class Command(TyperCommand):
     """A command whose help is in the command's language."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.allow_extra_args = True
+        more = super().parse_args(ctx, args)
+        if more and not ctx.resilient_parsing:
+            ctx.fail(translated(TOO_MANY).format(arguments=" ".join(more)))
+        return more
+
     def format_usage(self, ctx: Any, formatter: Any) -> None:
         _write_usage(self, ctx, formatter)
 
@@ -65,6 +77,15 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """A group of commands whose help is in the command's language."""
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name = args[0]
+        if name not in self.commands and not name.startswith("-") and not ctx.resilient_parsing:
+            sentence = translated(NO_COMMAND).format(name=name)
+            if similar := get_close_matches(name, self.commands):
+                sentence += " " + translated(SIMILAR).format(names=", ".join(similar))
+            ctx.fail(sentence)
+        return super().resolve_command(ctx, args)
+
     def format_usage(self, ctx: Any, formatter: Any) -> None:
         _write_usage(self, ctx, formatter)
 
@@ -75,6 +96,14 @@ class Group(TyperGroup):
 
 class Root(Group):
     """The command itself, which takes `--lang` anywhere."""
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        with _errors_translated():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _errors_translated():
+            return super().invoke(ctx)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         args = _language_first(args)
@@ -129,12 +158,28 @@ def fixed_texts() -> dict[str, str]:
     return {name: text for name, text in vars(rich_utils).items() if name in FIXED}
 
 
-def _write_usage(command: Command | Group, ctx: Any, formatter: Any) -> None:
-    """Write the line of usage. Typer does so first, in help and in errors, so its other texts are set here too."""
+def _translate_fixed_texts() -> None:
+    """Give Typer its own texts in the command's language."""
     from typer import rich_utils
 
     texts_of_typer = {name: translated(english) for name, english in fixed_texts().items()}
     vars(rich_utils).update(texts_of_typer, Text=_FoldedText)
+
+
+@contextmanager
+def _errors_translated() -> Iterator[None]:
+    """Translate the errors of usage, also those that come without a line of usage."""
+    try:
+        with usage_errors_translated(translated):
+            yield
+    except TyperException:
+        _translate_fixed_texts()
+        raise
+
+
+def _write_usage(command: Command | Group, ctx: Any, formatter: Any) -> None:
+    """Write the line of usage. Typer does so first in help, so its other texts are set here too."""
+    _translate_fixed_texts()
     pieces = map(translated, command.collect_usage_pieces(ctx))
     formatter.write_usage(ctx.command_path, " ".join(pieces), prefix=f"{translated(USAGE)} ")
 

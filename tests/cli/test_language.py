@@ -87,6 +87,25 @@ def test_help_is_printed_in_the_language_of_the_environment() -> None:
         assert joined(korean) in joined(done.stdout + done.stderr), words
 
 
+@pytest.mark.parametrize(
+    ("words", "text", "values"),
+    [
+        (("nothing",), "There is no command '{name}'.", {"name": "nothing"}),
+        (("log", "nothing"), "There is no command '{name}'.", {"name": "nothing"}),
+        (("totals", "--bad"), "There is no option {name}.", {"name": "--bad"}),
+        (("totals", "--curency", "USD"), "Similar: {names}", {"names": "--currency"}),
+        (("show",), "The argument {name} is missing.", {"name": "'deal'"}),
+        (("list", "--limit"), "The option {name} needs a value.", {"name": "--limit"}),
+        (("list", "--limit", "x"), "not a whole number", {}),
+        (("show", "a", "b", "c"), "Too many arguments: {arguments}", {"arguments": "b c"}),
+    ],
+)
+def test_error_of_usage_is_printed_in_the_language(words: tuple[str, ...], text: str, values: dict[str, str]) -> None:
+    done = run("--lang", "ko", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert joined(translations("ko").pgettext("help", text).format(**values)) in joined(done.stderr)
+
+
 def test_help_loses_no_word_of_lines_with_wide_characters() -> None:
     printed = [run("log", "--help", REGISTRY_LANG="ko", COLUMNS=str(width)).stdout for width in range(50, 60)]
     assert len(set(map(joined, printed))) == 1

@@ -1,4 +1,4 @@
-"""Help of the command: each catalogue has every text of it, and no others."""
+"""Help of the command and errors of usage: each catalogue has every text of it, and no others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import typer
 from babel.messages.pofile import read_po
 from typer.core import TyperGroup
 
-from registry.cli import command
+from registry.cli import command, usage_errors
 from registry.cli.help import CONTEXT, FIXED, USAGE, fixed_texts, message_ids
 from registry.i18n import DEFAULT_LANGUAGE, LANGUAGES
 
@@ -24,7 +24,7 @@ OTHERS = [language for language in LANGUAGES if language != DEFAULT_LANGUAGE]
 @cache
 def help_texts() -> frozenset[str]:
     """Every text of the help, as a message id."""
-    found = {USAGE, *fixed_texts().values(), *shown(typer.main.get_command(command()))}
+    found = {USAGE, *fixed_texts().values(), *usage_errors.TEXTS, *shown(typer.main.get_command(command()))}
     return frozenset(identifier for text in found for identifier in message_ids(text))
 
 
