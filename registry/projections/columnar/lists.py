@@ -97,9 +97,11 @@ def page(
     """A page of the selected deals."""
     if order.key == "relevance":
         source = f"(SELECT id AS deal, score AS value FROM {point.found_deals})"
-        if not selection.is_search:
-            source = f"(SELECT * FROM {source} WHERE deal IN ({selection.slugs(point)}))"
-        return _page(cursor, point, selection, order, after, limit, source)
+        if selection.is_search:
+            return _page(cursor, point, selection, order, after, limit, source)
+        with _selected(cursor, kept, point, selection) as (selected, _):
+            source = f"(SELECT * FROM {source} WHERE deal IN ({selected}))"
+            return _page(cursor, point, selection, order, after, limit, source)
     if selection.is_all and order.key != "deal":
         with _values(cursor, kept, point, order) as source:
             return _page(cursor, point, selection, order, after, limit, source)
@@ -111,9 +113,9 @@ def page(
             counts = ", ".join(f"(SELECT count(*) FROM {table})" for table in (source, *tables))
             ((total, *most),) = run(cursor, f"SELECT {counts}", {})
             if _FIRST * min(most) >= 2 * limit * total:
-                page = _page(cursor, point, selection, order, after, limit, source, selected)
-                if page.next is not None:
-                    return page
+                found = _page(cursor, point, selection, order, after, limit, source, selected)
+                if found.next is not None:
+                    return found
             source = f"(SELECT * FROM {source} WHERE deal IN ({selected}))"
             return _page(cursor, point, selection, order, after, limit, source)
 
