@@ -48,6 +48,7 @@ from registry.errors import (
 )
 from registry.events import store
 from registry.events.codec import Content, canonical, published_on, stream_name
+from registry.events.log_lock import write_seconds
 from registry.events.store import SealedEvent
 from registry.events.types import (
     BOOKKEEPING_TYPES,
@@ -140,10 +141,10 @@ class Batch:
         for index, change in enumerate(self._changes):
             if isinstance(change.recorded.event, EventRedacted):
                 # redact_event() erases content only if the log has its redaction, so the events are written first.
-                await statement.execute(connection)
+                await statement.execute(connection, write_seconds(len(self.events)))
                 self._changes[index] = await _redact(connection, change, change.recorded.event)
         await self._add_projections(statement)
-        await statement.execute(connection)
+        await statement.execute(connection, write_seconds(len(self.events)))
 
     async def as_one_statement(self) -> WriteBatch:
         """Everything that the batch writes. Not for redactions, which need several statements."""

@@ -92,8 +92,12 @@ class ClockGuard:
         return reading
 
     def database_range(self, reading: Reading) -> tuple[datetime, datetime]:
-        """The earliest and the latest time of the database's clock at which this reading is safe."""
-        return reading.now - min(MAX_AHEAD, self._tolerance), reading.now + self._tolerance
+        """The earliest and the latest time that the database's clock may show now for this reading to be safe.
+
+        A large batch is validated for some time after the reading.
+        """
+        now = reading.now + timedelta(seconds=self._monotonic() - reading.monotonic)
+        return now - min(MAX_AHEAD, self._tolerance), now + self._tolerance
 
     def read_beside(self, database_now: datetime) -> Reading:
         """Read the clock, and compare it with what the database's clock has just shown.

@@ -42,7 +42,7 @@ from registry.errors import (
 )
 from registry.events import continuity, log_lock, mirror_state, store, stream_heads
 from registry.events.continuity import ContinuityGuard
-from registry.events.log_lock import LOCK_TIMEOUT_SECONDS, log_transaction
+from registry.events.log_lock import LOCK_TIMEOUT_SECONDS, SECONDS_PER_EVENT, log_transaction
 from registry.events.notifications import NOTIFY_CHANNEL, NOTIFY_RIGHTS
 from registry.events.write_batch import Head, HeadMoved
 from registry.infra import postgres, tasks
@@ -70,7 +70,7 @@ NOTIFY_INTERVAL_SECONDS = 0.05
 # After this many events by other processes, the frontier is read from the database instead of being extended.
 MAX_INCREMENTAL_EVENTS = 10_000
 
-# Seconds after which a batch counts as stuck, once the database is known to be lost.
+# Seconds after which a batch of few events counts as stuck, once the database is known to be lost.
 STUCK_SECONDS = 3.0
 
 # Seconds for which a service counts as not ready after it could not write.
@@ -147,6 +147,7 @@ class Recorder:
         self.last_batch_seconds = 0.0
         self.last_projection_seconds = 0.0
         self._batch_began = 0.0
+        self._batch_events = 0
         self._is_committing = False
         self.changed_rights = False
         self._rights_to_notify = False
@@ -227,6 +228,7 @@ class Recorder:
 
     async def _process(self, submissions: Sequence[_QueuedSubmission]) -> None:
         self._batch_began = time.perf_counter()
+        self._batch_events = sum(submission.events for submission in submissions)
         self._is_committing = True
         try:
             with self.batch_span([submission.context for submission in submissions]):
@@ -341,8 +343,9 @@ class Recorder:
         idempotency keys or ids is in the log, or the clocks differ too much, which is then examined under the lock.
         """
         statement = await batch.as_one_statement()
+        clocks = self.clock_guard.database_range(reading)
         try:
-            await statement.execute_if_head_is(batch.head, self._pool, self.clock_guard.database_range(reading))
+            await statement.execute_if_head_is(batch.head, self._pool, clocks, len(batch.events))
         except HeadMoved:
             return False
         return True
@@ -397,11 +400,12 @@ class Recorder:
         self._head = head
 
     async def abandon_stuck_batch(self) -> None:
-        """End the connection of a batch that has not been committed for STUCK_SECONDS: the database is lost.
+        """End the connection of a batch that has not been committed in STUCK_SECONDS and more: the database is lost.
 
         Its requests get an answer then, and the next batch finds the new primary.
         """
-        if self._is_committing and time.perf_counter() - self._batch_began > STUCK_SECONDS:
+        limit = STUCK_SECONDS + self._batch_events * SECONDS_PER_EVENT
+        if self._is_committing and time.perf_counter() - self._batch_began > limit:
             self._pool.abandon()
 
     def _invalidate_cache(self) -> None:
@@ -530,7 +534,7 @@ async def _transaction(pool: Pool, submissions: Sequence[_QueuedSubmission]) -> 
     For dry runs it is a snapshot: they write nothing, may be long, and do not keep other processes from recording.
     """
     if not all(submission.writes_nothing for submission in submissions):
-        async with log_transaction(pool) as connection:
+        async with log_transaction(pool, sum(submission.events for submission in submissions)) as connection:
             yield connection
         return
     async with (

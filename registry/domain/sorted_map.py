@@ -19,6 +19,9 @@ K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
 
+# Of a map of one chunk, whose values are looked at one by one.
+_NOT_ASKED: tuple[list[date]] = ([],)
+
 # Entries of a chunk: a chunk beyond the limit is split in two.
 _CHUNK_LIMIT = 96
 
@@ -26,7 +29,9 @@ _CHUNK_LIMIT = 96
 class SortedMap(Mapping[K, V]):
     """An immutable map in the order of its keys, as a tuple of chunks of keys and of values.
 
-    `_known` has the first day on which a value of each chunk is known, as far as it was asked for (`first_known`).
+    `_known` has for each chunk, where there are several, a list that gets the first day on which one of its values is
+    known when that is first asked for (`first_known`). Maps share it with the chunk: of a batch that adds thousands of
+    entries, each map is asked after all of them were made, and would otherwise examine all chunks again.
     """
 
     __slots__ = ("_firsts", "_keys", "_known", "_values")
@@ -38,19 +43,17 @@ class SortedMap(Mapping[K, V]):
         self._keys: tuple[tuple[Any, ...], ...] = tuple(tuple(key for key, _ in part) for part in parts)
         self._values: tuple[tuple[V, ...], ...] = tuple(tuple(value for _, value in part) for part in parts)
         self._firsts: tuple[Any, ...] = tuple(keys[0] for keys in self._keys[1:])
-        self._known: list[date | None] | None = None
+        self._known: tuple[list[date], ...] = tuple([] for _ in parts)
 
     def _with_chunk(self, index: int, *chunks: tuple[tuple[K, ...], tuple[V, ...]]) -> SortedMap[K, V]:
         """The map with other chunks in the place of one. Empty chunks are dropped, but for the only one."""
         new: SortedMap[K, V] = object.__new__(SortedMap)
         old_keys, old_values = self._keys, self._values
-        new._known = None
         if len(old_keys) == len(chunks) == 1:
-            new._keys, new._values, new._firsts = (chunks[0][0],), (chunks[0][1],), ()
+            new._keys, new._values, new._firsts, new._known = (chunks[0][0],), (chunks[0][1],), (), _NOT_ASKED
             return new
         parts = [chunk for chunk in chunks if chunk[0]]
-        if self._known is not None:
-            new._known = [*self._known[:index], *[None] * len(parts), *self._known[index + 1 :]]
+        new._known = (*self._known[:index], *([] for _ in parts), *self._known[index + 1 :])
         new._keys = (*old_keys[:index], *(keys for keys, _ in parts), *old_keys[index + 1 :])
         new._values = (*old_values[:index], *(values for _, values in parts), *old_values[index + 1 :])
         if len(parts) == 1 and index and parts[0][0][0] == self._firsts[index - 1]:
@@ -72,7 +75,7 @@ class SortedMap(Mapping[K, V]):
             if self._firsts:
                 return self._with_chunk(index, (keys, values))
             new: SortedMap[K, V] = object.__new__(SortedMap)
-            new._keys, new._values, new._firsts, new._known = (keys,), (values,), (), None
+            new._keys, new._values, new._firsts, new._known = (keys,), (values,), (), _NOT_ASKED
             return new
         half = len(keys) // 2
         return self._with_chunk(index, (keys[:half], values[:half]), (keys[half:], values[half:]))
@@ -134,13 +137,11 @@ class SortedMap(Mapping[K, V]):
                 if known_from(value) < known_before:
                     return key, value
             return None
-        if self._known is None:
-            self._known = [None] * len(self._keys)
         for number in range(index, len(self._keys)):
-            first, values = self._known[number], self._values[number]
-            if first is None:
-                first = self._known[number] = min(map(known_from, values))
-            if first < known_before:
+            known, values = self._known[number], self._values[number]
+            if not known:
+                known.append(min(map(known_from, values)))
+            if known[0] < known_before:
                 for offset in range(at, len(values)):
                     if known_from(values[offset]) < known_before:
                         return self._keys[number][offset], values[offset]

@@ -75,20 +75,24 @@ class WriteBatch:
         self._parts.append(_numbered(part, len(self._arguments)))
         self._arguments += arguments
 
-    async def execute(self, connection: Connection) -> None:
-        """Write everything in the caller's transaction."""
+    async def execute(self, connection: Connection, seconds: float | None = None) -> None:
+        """Write everything in the caller's transaction, in at most so many seconds; None: as the connection limits."""
         for statement, arguments in self._first:
             await connection.execute(statement, *arguments)
         if self._parts:
             # SELECT a column: asyncpg 0.32 writes 8 bytes past the end of a record without columns.
-            await connection.execute(f"WITH {', '.join(self._parts)} SELECT 1", *self._arguments)
+            statement = f"WITH {', '.join(self._parts)} SELECT 1"
+            await connection.execute(statement, *self._arguments, timeout=seconds)
         self._first, self._parts, self._arguments = [], [], []
 
-    async def execute_if_head_is(self, expected: Head, pool: Pool, database_range: tuple[datetime, datetime]) -> None:
+    async def execute_if_head_is(
+        self, expected: Head, pool: Pool, database_range: tuple[datetime, datetime], events: int
+    ) -> None:
         """Write and commit everything if the log has this head: in one round trip, if one statement is enough.
 
         Args:
             expected: The head.
+            events: How many events are written.
             database_range: The earliest and the latest time that the database's clock may show.
 
         Raises:
@@ -100,14 +104,14 @@ class WriteBatch:
             if self._first:
                 async with log_transaction(pool) as connection:
                     await connection.execute(ASSERT_HEAD, *assertion)
-                    await self.execute(connection)
+                    await self.execute(connection, log_lock.write_seconds(events))
             else:
                 assert_head = _numbered(ASSERT_HEAD, len(self._arguments))
                 statement = f"WITH {', '.join(self._parts)} {assert_head}"
                 async with pool.acquire(timeout=log_lock.LOCK_TIMEOUT_SECONDS) as connection:
                     with terminate_on_timeout(connection):
                         arguments = (*self._arguments, *assertion)
-                        await connection.execute(statement, *arguments, timeout=log_lock.LOCK_TIMEOUT_SECONDS)
+                        await connection.execute(statement, *arguments, timeout=log_lock.write_seconds(events))
         except (asyncpg.DivisionByZeroError, asyncpg.UniqueViolationError) as error:
             raise HeadMoved from error
 

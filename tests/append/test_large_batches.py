@@ -1,0 +1,114 @@
+"""A large batch has as much more time as it has events: it is recorded where a small one would count as stuck."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import date, timedelta
+
+import pytest
+
+from registry.append import clock, recorder
+from registry.append.clock import ClockGuard
+from registry.append.requests import AppendRequest
+from registry.domain.calendar import Calendar
+from registry.errors import DatabaseUnavailable
+from registry.events import log_lock
+from tests.append.conftest import Owner, Pool
+from tests.append_helpers import REGISTERED, pledged, positions, request, running_recorder
+from tests.conftest import ScratchDatabase
+
+EVENTS = 2_000
+"""They have ten seconds more."""
+
+SLOW_INSERT = """
+CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_sleep(3);
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER slow AFTER INSERT ON events FOR EACH STATEMENT EXECUTE FUNCTION slow();
+"""
+
+
+def large(deal: str) -> AppendRequest:
+    return request(deal, REGISTERED, *(pledged(f"p-{n}") for n in range(EVENTS - 1)))
+
+
+class SlowCalendar(Calendar):
+    """Validation asks for the day between the statements of a transaction that holds the log's lock."""
+
+    seconds = 2.0
+
+    def today(self) -> date:
+        time.sleep(self.seconds)
+        return super().today()
+
+
+async def test_validation_under_the_lock(
+    database: ScratchDatabase, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_lock, "IDLE_SECONDS", 1)
+    # A recorder validates its first batch under the lock.
+    async with running_recorder(database.app_url, calendar=SlowCalendar()) as first:
+        with pytest.raises(DatabaseUnavailable):
+            await first.record(request("small", REGISTERED))
+        assert (await first.record(large("large"))).version == EVENTS
+    assert len(await positions(pool)) == EVENTS
+
+
+async def test_statement_that_writes(
+    database: ScratchDatabase, owner: Owner, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_recorder(database.app_url) as recorder:
+        await recorder.record(request("before", REGISTERED))
+        await owner.execute(SLOW_INSERT)
+        monkeypatch.setattr(log_lock, "LOCK_TIMEOUT_SECONDS", 1.0)
+        with pytest.raises(DatabaseUnavailable):
+            await recorder.record(request("small", REGISTERED))
+        await wait_for(lambda: is_quiet(owner))
+        before = len(await positions(pool))
+        assert (await recorder.record(large("large"))).version == EVENTS
+    assert len(await positions(pool)) == before + EVENTS
+
+
+async def test_a_look_at_the_log_that_fails(
+    database: ScratchDatabase, owner: Owner, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look may fail on a machine that is overloaded: it must not end a large batch that goes on."""
+    monkeypatch.setattr(recorder, "STUCK_SECONDS", 0.0)
+    async with running_recorder(database.app_url) as running:
+        await running.record(request("before", REGISTERED))
+        await owner.execute(SLOW_INSERT)
+        recording = asyncio.create_task(running.record(large("large")))
+        await wait_for(lambda: is_writing(owner))
+        await running.abandon_stuck_batch()
+        assert (await recording).version == EVENTS
+    assert len(await positions(pool)) == EVENTS + 1
+
+
+def test_clock_of_the_database_may_go_on_while_a_batch_is_validated() -> None:
+    now = clock.utc_now()
+    seconds = 0.0
+    guard = ClockGuard(timedelta(seconds=10), clock=lambda: now, monotonic=lambda: seconds)
+    reading = guard.read()
+    seconds = 120.0
+    earliest, latest = guard.database_range(reading)
+    assert earliest <= now + timedelta(seconds=120) <= latest
+    assert not earliest <= now + timedelta(seconds=140) <= latest
+    assert not earliest <= now + timedelta(seconds=100) <= latest
+
+
+async def is_writing(owner: Owner) -> bool:
+    return bool(await owner.fetchval("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep')"))
+
+
+async def is_quiet(owner: Owner) -> bool:
+    return not await is_writing(owner)
+
+
+async def wait_for(condition: Callable[[], Awaitable[bool]]) -> None:
+    while not await condition():  # noqa: ASYNC110 - Postgres has no notification for it
+        await asyncio.sleep(0.02)
