@@ -392,6 +392,11 @@ class Provider:
         if not (subject.isascii() and subject.isprintable() and 0 < len(subject.strip()) <= len(subject) <= 255):
             log.warning("the provider names a subject that is not up to 255 visible ASCII characters")
             raise Unauthorized("unknown_token")
+        try:
+            issued_at = datetime.fromtimestamp(int(claims["iat"]), UTC)
+        except (ValueError, OverflowError, OSError):
+            log.warning("the provider names a time of issue that is none")
+            raise Unauthorized("unknown_token") from None
         names = (_line(claims.get(name)) for name in ("name", "preferred_username"))
         return Identity(
             issuer=self.settings.issuer,
@@ -399,7 +404,7 @@ class Provider:
             name=next(filter(None, names), None),
             is_person=claims["sub"] != claims.get("client_id"),
             values=frozenset(value for path in self.settings.claims for value in _values(claims, path)),
-            issued_at=datetime.fromtimestamp(int(claims["iat"]), UTC),
+            issued_at=issued_at,
         )
 
 

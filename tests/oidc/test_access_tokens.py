@@ -97,6 +97,11 @@ async def test_token_signed_as_the_provider_signs_is_accepted(federated: Federat
         ({"exp": None}, {}),
         ({"iat": 4_000_000_000}, {}),
         ({"iat": None}, {}),
+        # JSON of Python reads and writes numbers that no time is.
+        ({"exp": float("inf")}, {}),
+        ({"iat": float("-inf")}, {}),
+        ({"iat": -(10**18)}, {}),
+        ({"nbf": float("nan")}, {}),
         ({"nbf": 4_000_000_000}, {}),
         ({"sub": None}, {}),
         ({"sub": "line\nbreak"}, {}),
@@ -167,6 +172,37 @@ def nested(federated: Federated) -> str:
     return "eyJ" + "." * 2 + "A" * 20_000
 
 
+def with_certificates_of_its_own(federated: Federated) -> str:
+    """The header names certificates that the service must not read (`x5u`), and brings one (`x5c`)."""
+    headers = {"typ": "at+jwt", "x5u": "http://127.0.0.1:9/key.pem", "x5c": ["MIIB"]}
+    return jwt.encode(claims(federated), jwt.PyJWK.from_dict(new_keys()[0]).key, algorithm="RS256", headers=headers)
+
+
+def with_repeated_claims(federated: Federated) -> str:
+    """A signed token whose payload is replaced by one that also has the signed claims."""
+    head, payload, signature = signed(federated, claims(federated)).split(".")
+    own = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
+    both = own.removesuffix(b"}") + b', "groups": ["board"]}'
+    return f"{head}.{base64url(both)}.{signature}"
+
+
+def headed(head: bytes) -> Callable[[Federated], str]:
+    return lambda federated: f"{base64url(head)}.{base64url(claims(federated))}.AAAA"
+
+
+HEADS = [
+    b'{"a":' * 2_000 + b"1" + b"}" * 2_000,
+    b"[" * 10_000,
+    b'{"alg": ["RS256"], "typ": "at+jwt"}',
+    b'{"alg": "RS256", "typ": {"at": "jwt"}}',
+    b'{"alg": "RS256", "typ": "at+jwt", "kid": "\\ud800"}',
+    b'{"alg": "RS256", "typ": "at+jwt", "kid": 1e999}',
+    b'{"alg": "RS256", "typ": "at+jwt", "kid": null, "b64": false}',
+    b'{"alg": "RS256", "typ": "at+jwt", "n": ' + b"9" * 9_000 + b"}",
+    b"\xff\xfe",
+]
+
+
 @pytest.mark.parametrize(
     "forge",
     [
@@ -177,6 +213,9 @@ def nested(federated: Federated) -> str:
         with_another_algorithm,
         tampered,
         nested,
+        with_certificates_of_its_own,
+        with_repeated_claims,
+        *map(headed, HEADS),
     ],
 )
 async def test_forged_token_is_refused(federated: Federated, slug: str, forge: Callable[[Federated], str]) -> None:
