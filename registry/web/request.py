@@ -332,6 +332,17 @@ def csrf_token(token: str) -> str:
     return hmac.new(token.encode(), b"registry csrf", hashlib.sha256).hexdigest()
 
 
+def _is_own(origin: str, request: Request) -> bool:
+    """Whether an Origin is this site.
+
+    Over TLS a page without TLS is another site: anyone between a browser and the service can write it. Without TLS both
+    are accepted, because a proxy that ends TLS may not say so.
+    """
+    scheme, _, host = origin.partition("://")
+    schemes = ("https",) if request.scope["scheme"] == "https" else ("http", "https")
+    return scheme in schemes and host == request.headers.get("host")
+
+
 def check_csrf(request: Request, token: str | None, sent: str) -> None:
     """Check that a form was made for this session and sent from this site.
 
@@ -344,7 +355,7 @@ def check_csrf(request: Request, token: str | None, sent: str) -> None:
         CsrfError: It was not.
     """
     origin = request.headers.get("origin")
-    foreign = origin is not None and origin.partition("//")[2] != request.headers.get("host")
+    foreign = origin is not None and not _is_own(origin, request)
     if foreign or request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise CsrfError
     if token is not None and not hmac.compare_digest(csrf_token(token).encode(), sent.encode()):

@@ -117,6 +117,28 @@ async def test_form_of_another_site_or_session_is_refused(editor: httpx.AsyncCli
     assert await pages.size() == size
 
 
+@pytest.mark.parametrize(
+    ("proxy", "scheme", "status"),
+    [
+        # Whoever is between the browser and the service can write a page without TLS.
+        ("https", "http", 403),
+        ("https", "https", 303),
+        ("http", "http", 303),
+        # A proxy that ends TLS may not say so.
+        (None, "https", 303),
+        (None, "ftp", 403),
+    ],
+)
+async def test_page_without_tls_is_another_site_for_one_with_tls(
+    reader: httpx.AsyncClient, proxy: str | None, scheme: str, status: int
+) -> None:
+    headers = {"Origin": f"{scheme}://{reader.base_url.netloc.decode()}"}
+    if proxy is not None:
+        headers["X-Forwarded-Proto"] = proxy
+    answer = await reader.post("/sign-in", data={"key": ADMIN_KEY, "then": "/"}, headers=headers)
+    assert answer.status_code == status
+
+
 async def test_form_needs_the_scope_of_its_event(pages: Service, reader: httpx.AsyncClient) -> None:
     token = (await pages.key("record"))["Authorization"].removeprefix("Bearer ")
     await reader.post("/sign-in", data={"key": token, "then": "/"})
