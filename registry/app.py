@@ -20,6 +20,7 @@ from msgspec import Struct, field
 
 from registry import api, web
 from registry.api.compression import compression
+from registry.api.hosts import HostNames
 from registry.api.metrics import Parts, ServiceGauges
 from registry.api.middleware import AccessLogWriter, Metrics, RequestMiddleware, cors_config
 from registry.api.openapi import MsgspecSchemas, openapi_config
@@ -371,7 +372,13 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     async with tracing.running() if tracing else nullcontext(), open_services(settings, metrics) as services:
         limiter = RateLimiter(settings.rate_limits, services.identities.find)
         app.asgi_handler = RequestMiddleware(
-            app.state.routes, metrics, access_log, limiter, web.page_before_routes, settings.data_licence
+            app.state.routes,
+            metrics,
+            access_log,
+            limiter,
+            web.page_before_routes,
+            HostNames(settings.host, settings.site, settings.allowed_hosts),
+            settings.data_licence,
         )
         app.state.update(services=services, access_log=access_log)
         recorder = services.recorder

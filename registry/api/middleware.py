@@ -28,6 +28,7 @@ from prometheus_client.utils import floatToGoString
 
 from registry.api import deadline as deadlines
 from registry.api.deadline import Deadline
+from registry.api.hosts import HostNames
 from registry.api.problems import PROBLEMS, code_of, document
 from registry.api.rate_limits import OPEN, Admission, Headers, RateLimiter, client_address
 from registry.errors import BadRequest, NotFound, RegistryError
@@ -221,9 +222,11 @@ class RequestMiddleware:
         writer: AccessLogWriter,
         limiter: RateLimiter,
         page_of: PageOfError,
+        hosts: HostNames,
         licence: DataLicence | None = None,
     ) -> None:
         self._app = app
+        self._hosts = hosts
         self._page_of = page_of
         self._metrics = metrics
         self._writer = writer
@@ -233,7 +236,7 @@ class RequestMiddleware:
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         begin = perf_counter()
         metrics = self._metrics
-        request_id, has_host = _request_id(scope)
+        request_id, host = _request_id(scope)
         scope["state"]["request_id"] = request_id
         admission = OPEN
         status = 0
@@ -262,13 +265,13 @@ class RequestMiddleware:
 
         metrics.in_flight += 1
         try:
-            if not has_host:
-                await self._send_error(scope, send_with_headers, BadRequest("host"))
+            if (misdirected := self._misdirected(host)) is not None:
+                await self._send_error(scope, send_with_headers, misdirected)
                 return
             admission = await self._limiter.admit(scope)
             scope["state"]["principal"] = admission.principal
-            if (error := _refusal(scope, admission)) is not None:
-                await self._send_error(scope, send_with_headers, error)
+            if (refusal := _refusal(scope, admission)) is not None:
+                await self._send_error(scope, send_with_headers, refusal)
             elif scope["method"] in READS and scope["path"] != METRICS_PATH:
                 deadline = Deadline(receive, deadlines.seconds_for(admission.principal), refuse)
                 with deadline:
@@ -282,6 +285,14 @@ class RequestMiddleware:
             deadline = None
             metrics.in_flight -= 1
             self._count(scope, admission, status, perf_counter() - begin)
+
+    def _misdirected(self, host: bytes | None) -> RegistryError | None:
+        """Why a request with this Host is not one for the service."""
+        if host is None:
+            return BadRequest("host")
+        if host and not self._hosts.accepts(host):
+            return BadRequest("host_unknown", host=host.decode("latin-1")[:200])
+        return None
 
     def _count(self, scope: Any, admission: Admission, status: int, seconds: float) -> None:
         """Put an answered request into the metrics and the access log."""
@@ -355,20 +366,20 @@ def _principal(scope: Any, admission: Admission) -> str | None:
     return auth.id if auth is not None else admission.principal
 
 
-def _request_id(scope: Any) -> tuple[str, bool]:
-    """Return the id that a proxy gave a request, or a new one, and whether the request has one valid Host.
+def _request_id(scope: Any) -> tuple[str, bytes | None]:
+    """Return the id that a proxy gave a request, or a new one, and the request's Host; None if it has no valid one.
 
-    Host: RFC 9112 §3.2. HTTP/1.0 may have none.
+    Host: RFC 9112 §3.2. HTTP/1.0 may have none, which is empty here.
     """
-    request_id, hosts, is_valid = None, 0, True
+    request_id, hosts, is_valid, host = None, 0, True, b""
     for name, value in scope["headers"]:
         if name == b"host":
             hosts += 1
-            is_valid = _HOST.match(value) is not None
+            is_valid, host = _HOST.match(value) is not None, value
         elif name == b"x-request-id" and _REQUEST_ID.match(value):
             request_id = str(value.decode())
     has_host = is_valid and (hosts == 1 or (hosts == 0 and scope["http_version"] == "1.0"))
-    return request_id or random_bytes(16).hex(), has_host
+    return request_id or random_bytes(16).hex(), host if has_host else None
 
 
 def _with_headers(headers: Iterable[tuple[bytes, bytes]], request_id: str, scope: Any, more: Headers) -> Any:

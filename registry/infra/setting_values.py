@@ -217,6 +217,14 @@ def cors_origins(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
+def hosts(text: str) -> tuple[str, ...]:
+    """Names of hosts, without ports, separated by spaces, or `*`."""
+    for name in text.split():
+        if not re.fullmatch(r"\*|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", name):
+            raise InvalidValue(SettingProblem("host_name", value=name))
+    return tuple(text.split())
+
+
 def admin_key(text: str) -> str:
     """An API key of at least 32 visible characters."""
     if len(text) < ADMIN_KEY_LENGTH:

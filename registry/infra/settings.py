@@ -61,6 +61,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     smtp_url: str | None = None
     smtp_from: str | None = None
     cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = LOOPBACK
     four_eyes: tuple[str, ...] = ()
     rate_limits: Mapping[str, RateLimit] = field(default_factory=lambda: DEFAULT_RATE_LIMITS)
@@ -281,6 +282,11 @@ SETTINGS = {
     "cors_origins": Setting(
         values.cors_origins,
         "Origins of web pages that may call the API, separated by spaces; * for any. Default: none.",
+    ),
+    "allowed_hosts": Setting(
+        values.hosts,
+        "Names under which the service answers, separated by spaces, beside localhost, IP addresses and the name in "
+        "REGISTRY_SITE; * for any. Default: no others if it listens on a loopback address, else any.",
     ),
     "trusted_proxies": Setting(
         values.proxies,

@@ -74,6 +74,8 @@ def test_flag_overrides_environment_and_empty_variable_counts_as_unset() -> None
         ("replica_urls", "postgresql://db/registry http://db"),
         ("webhook_networks", "10.0.0.0/33"),
         ("cors_origins", "https://pages.example/path"),
+        ("allowed_hosts", "https://registry.example"),
+        ("allowed_hosts", "registry.example:8000"),
         ("trusted_proxies", "proxy.example"),
         ("rate_limits", "key=fast"),
         ("data_licence", "CC-BY-4.0"),

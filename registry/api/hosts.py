@@ -1,0 +1,58 @@
+"""Under which names the service answers.
+
+A page of another site can make a browser resolve the site's name to the service's address (DNS rebinding), and then
+reads its answers as those of the site. The request names the site in Host, so such names are refused.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+ANY = "*"
+
+
+class HostNames:
+    """The names that a Host header may have. Addresses and `localhost` are always accepted: they cannot be rebound.
+
+    Not Litestar's AllowedHostsConfig: it sees only requests with a route, and answers without a problem document.
+
+    Args:
+        listens_on: The address that the service listens on.
+        site: The service's public address.
+        allowed: Further names. Without any, a service that only its own machine can reach accepts no others, and one
+            that other machines reach under names which it does not know accepts all.
+    """
+
+    def __init__(self, listens_on: str, site: str | None, allowed: Sequence[str]) -> None:
+        names = {name.lower() for name in allowed}
+        self._any = ANY in names or (not names and not is_loopback(listens_on))
+        if site is not None and (name := urlsplit(site).hostname):
+            names.add(name)
+        self._names = frozenset(names)
+        self.accepts = lru_cache(maxsize=256)(self._accepts)
+
+    def _accepts(self, host: bytes) -> bool:
+        """Whether the service answers under the name in a valid Host header."""
+        if self._any:
+            return True
+        name = host.decode("latin-1").lower()
+        if name.startswith("["):
+            return True
+        name = name.partition(":")[0].removesuffix(".")
+        return name in self._names or name == "localhost" or name.endswith(".localhost") or _is_address(name)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only the same machine reaches an address to listen on."""
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
