@@ -16,10 +16,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context, copy_context
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -44,6 +45,7 @@ from registry.events import continuity, log_lock, mirror_state, store, stream_he
 from registry.events.continuity import ContinuityGuard
 from registry.events.log_lock import LOCK_TIMEOUT_SECONDS, SECONDS_PER_EVENT, log_transaction
 from registry.events.notifications import NOTIFY_CHANNEL, NOTIFY_RIGHTS
+from registry.events.types import Recorded
 from registry.events.write_batch import Head, HeadMoved
 from registry.infra import postgres, tasks
 from registry.infra.postgres import Connection, Pool
@@ -126,8 +128,10 @@ class Recorder:
         self.continuity = continuity or ContinuityGuard()
         self._queue: deque[_QueuedSubmission] = deque()
         self._import_queue: deque[_QueuedSubmission] = deque()
+        self._dry_runs: deque[_QueuedSubmission] = deque()
         self._queued_bytes = 0
         self._work_available = asyncio.Event()
+        self._dry_run_available = asyncio.Event()
         self._closing = False
         self._cache = StreamCache()
         self._rates = rates or RateCache()
@@ -138,6 +142,7 @@ class Recorder:
         self._frontier = Frontier()
         self._is_sole_writer = False
         self._task: asyncio.Task[None] | None = None
+        self._dry_run_task: asyncio.Task[None] | None = None
         self._keys_deleted_at = datetime.min.replace(tzinfo=UTC)
         self._notify_requested = asyncio.Event()
         self._notify_task: asyncio.Task[None] | None = None
@@ -156,6 +161,7 @@ class Recorder:
 
     async def __aenter__(self) -> Recorder:
         self._task = asyncio.create_task(self._commit_loop(), name="recorder")
+        self._dry_run_task = asyncio.create_task(self._dry_run_loop(), name="recorder dry runs")
         self._notify_task = asyncio.create_task(self._notify_loop(), name="recorder notify")
         return self
 
@@ -163,14 +169,15 @@ class Recorder:
         """Commit what is queued, then stop."""
         self._closing = True
         self._work_available.set()
-        if self._task is not None:
-            await self._task
+        self._dry_run_available.set()
+        for task in filter(None, (self._task, self._dry_run_task)):
+            await task
         await tasks.end(self._notify_task)
 
     @property
     def queue_length(self) -> int:
         """Number of submissions that wait."""
-        return len(self._queue) + len(self._import_queue)
+        return len(self._queue) + len(self._import_queue) + len(self._dry_runs)
 
     @property
     def is_running(self) -> bool:
@@ -212,19 +219,58 @@ class Recorder:
         queued_bytes = self._queued_bytes + submission.size
         if self.queue_length >= MAX_QUEUED_REQUESTS or (self._queued_bytes > 0 and queued_bytes > MAX_QUEUED_BYTES):
             raise Overloaded
-        (self._import_queue if submission.low_priority else self._queue).append(submission)
         self._queued_bytes = queued_bytes
-        self._work_available.set()
+        if submission.writes_nothing:
+            self._dry_runs.append(submission)
+            self._dry_run_available.set()
+        else:
+            (self._import_queue if submission.low_priority else self._queue).append(submission)
+            self._work_available.set()
         return submission.done
 
     async def _commit_loop(self) -> None:
-        while await self._wait_for_work():
-            submissions = self._dequeue()
-            # Dry runs by themselves: they need no lock.
-            for writes_nothing in (False, True):
-                batch = [one for one in submissions if one.writes_nothing == writes_nothing]
-                if batch:
-                    await self._process(batch)
+        while await self._wait_for(self._work_available, self._queue, self._import_queue):
+            if batch := self._dequeue():
+                await self._process(batch)
+
+    async def _dry_run_loop(self) -> None:
+        """Validate dry runs one after another, while requests that write are recorded."""
+        while await self._wait_for(self._dry_run_available, self._dry_runs):
+            submission = self._dry_runs.popleft()
+            self._queued_bytes -= submission.size
+            if submission.done.done():
+                continue
+            try:
+                batch = await self._dry_run(submission)
+            except RegistryError as error:
+                _reject_futures([submission], error)
+            except Exception as error:
+                is_transient = _is_transient(error)
+                if not is_transient:
+                    log.error("dry run failed", exc_info=error)
+                _reject_futures([submission], DatabaseUnavailable() if is_transient else error)
+            else:
+                _resolve_futures([submission], batch.outcomes)
+
+    async def _dry_run(self, submission: Submission) -> Batch:
+        """Validate a submission on a snapshot of the log, without its lock and without a change of the caches."""
+        if submission.has_redaction and self._owner is None:
+            raise RedactionUnavailable
+        idle = log_lock.IDLE_SECONDS + submission.events * SECONDS_PER_EVENT
+        async with (
+            self._pool.acquire(timeout=LOCK_TIMEOUT_SECONDS) as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            await connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{idle:.0f}s'")
+            database_now, head, known = await _load_known(connection, [submission])
+            reading = self.clock_guard.read_beside(database_now)
+            # The cached streams belong to the cached head. A commit meanwhile makes some of them newer.
+            cache = self._cache if head == self._head else StreamCache()
+            rates = await self._rates.latest(connection)
+            batch = Batch(head, Frontier(), cache, self.calendar, rates, self.four_eyes)
+            batch.stored_responses, batch.known_events = known
+            await batch.validate(connection, [submission], reading.now)
+            return batch
 
     async def _process(self, submissions: Sequence[_QueuedSubmission]) -> None:
         self._batch_began = time.perf_counter()
@@ -240,13 +286,13 @@ class Recorder:
         finally:
             self._is_committing = False
 
-    async def _wait_for_work(self) -> bool:
-        """Wait for a queued submission; False once the recorder closes and the queue is empty."""
-        while not self.queue_length:
+    async def _wait_for(self, available: asyncio.Event, *queues: deque[_QueuedSubmission]) -> bool:
+        """Wait for a queued submission; False once the recorder closes and the queues are empty."""
+        while not any(queues):
             if self._closing:
                 return False
-            self._work_available.clear()
-            await self._work_available.wait()
+            available.clear()
+            await available.wait()
         return True
 
     def _dequeue(self) -> list[_QueuedSubmission]:
@@ -287,7 +333,8 @@ class Recorder:
             reading = self.clock_guard.read()
             batch = await self._validate_without_lock(submissions, reading)
             if batch is None or not await self._commit_if_head_unchanged(batch, reading):
-                async with _transaction(pool, submissions) as connection:
+                events = sum(submission.events for submission in submissions)
+                async with log_transaction(pool, events) as connection:
                     batch, reading = await self._begin_under_lock(connection, submissions)
                     await batch.validate(connection, submissions, reading.now)
                     if batch.events:
@@ -323,7 +370,7 @@ class Recorder:
         """
         if self._head is None or not self._is_sole_writer or self._head.position == 0:
             return None
-        if any(submission.writes_nothing or submission.has_redaction for submission in submissions):
+        if any(submission.has_redaction for submission in submissions):
             return None
         batch = self._batch(self._head, await self._rates.latest(self._pool))
         await batch.validate(self._pool, submissions, reading.now)
@@ -358,18 +405,13 @@ class Recorder:
         Raises:
             ClockUnsafe: The clock differs too much from the database's.
         """
-        requests = [request for submission in submissions for request in submission.requests]
-        keys = [(r.by, r.idempotency_key) for r in requests if r.idempotency_key is not None]
-        database_now, head, stored_responses = await idempotency.load_head_and_responses(connection, keys)
+        database_now, head, known = await _load_known(connection, submissions)
         reading = self.clock_guard.read_beside(database_now)
         self._is_sole_writer = head == self._head
         if not self._is_sole_writer:
             await self._refresh_from_log(connection, head)
         batch = self._batch(head, await self._rates.latest(connection))
-        batch.stored_responses = stored_responses
-        ids = [announcement.id for r in requests for announcement in r.announcements if announcement.id is not None]
-        if ids:
-            batch.known_events = {id: s.recorded for id, s in (await store.by_ids(connection, ids)).items()}
+        batch.stored_responses, batch.known_events = known
         return batch, reading
 
     @property
@@ -527,21 +569,16 @@ def _is_transient(error: Exception) -> bool:
     return postgres.is_connection_lost(error) or state[:2] in ("40", "55") or state in ("25P03", "57014")
 
 
-@asynccontextmanager
-async def _transaction(pool: Pool, submissions: Sequence[_QueuedSubmission]) -> AsyncIterator[Connection]:
-    """The transaction of a batch: one that holds the log's lock.
-
-    For dry runs it is a snapshot: they write nothing, may be long, and do not keep other processes from recording.
-    """
-    if not all(submission.writes_nothing for submission in submissions):
-        async with log_transaction(pool, sum(submission.events for submission in submissions)) as connection:
-            yield connection
-        return
-    async with (
-        pool.acquire(timeout=LOCK_TIMEOUT_SECONDS) as connection,
-        connection.transaction(isolation="repeatable_read"),
-    ):
-        yield connection
+async def _load_known(
+    connection: Connection, submissions: Sequence[Submission]
+) -> tuple[datetime, Head, tuple[idempotency.StoredResponses, dict[UUID, Recorded]]]:
+    """The database's time, the log's head, and the log's records of the submissions' keys and ids."""
+    requests = [request for submission in submissions for request in submission.requests]
+    keys = [(r.by, r.idempotency_key) for r in requests if r.idempotency_key is not None]
+    database_now, head, responses = await idempotency.load_head_and_responses(connection, keys)
+    ids = [announcement.id for r in requests for announcement in r.announcements if announcement.id is not None]
+    events = {id: stored.recorded for id, stored in (await store.by_ids(connection, ids)).items()} if ids else {}
+    return database_now, head, (responses, events)
 
 
 def _has_replay(

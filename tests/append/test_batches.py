@@ -14,9 +14,12 @@ from msgspec.structs import replace
 
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest, AppendResult, SubmissionError
+from registry.domain.rates import Rates
 from registry.errors import RuleBroken, VersionConflict
 from registry.events import store
 from registry.events.types import PledgeAnnounced
+from registry.infra import postgres
+from registry.projections.exchange_rates import RateCache
 from tests.append.conftest import BREAK_LATE, Owner, Pool, hold_appends, wait_until_append_is_held
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, positions, request, running_recorder
 from tests.conftest import ScratchDatabase
@@ -77,6 +80,39 @@ async def test_dry_run_records_nothing(database: ScratchDatabase, pool: Pool, re
     assert (dry.version, dry.new) == (2, False)
     assert await positions(pool) == []
     assert (await recorder.record(request("plant", REGISTERED, idempotency_key="k1"))).version == 1
+    await assert_projections_match_log(database)
+
+
+class HeldRates(RateCache):
+    """The first batch waits for its exchange rates."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.released = asyncio.Event(), asyncio.Event()
+
+    async def latest(self, connection: postgres.Connection | postgres.Pool) -> Rates:
+        if not self.asked.is_set():
+            self.asked.set()
+            await self.released.wait()
+        return await super().latest(connection)
+
+
+async def test_dry_run_delays_no_request_that_writes(database: ScratchDatabase, pool: Pool) -> None:
+    rates = HeldRates()
+    async with running_recorder(database.app_url, rates=rates) as recorder:
+        dry = asyncio.ensure_future(recorder.record(request("plant", REGISTERED, pledged(), dry_run=True)))
+        await rates.asked.wait()
+        async with asyncio.timeout(60):
+            assert (await recorder.record(request("plant", REGISTERED))).position == 1
+            assert (await recorder.record(request("other", REGISTERED))).position == 2
+        assert not dry.done()
+        rates.released.set()
+        # It is validated on the log as it was when it began.
+        assert ((await dry).version, (await dry).position, (await dry).new) == (2, 2, False)
+        with pytest.raises(RuleBroken):
+            await recorder.record(request("plant", REGISTERED, dry_run=True))
+        assert (await recorder.record(request("plant", pledged(), dry_run=True))).version == 2
+    assert await positions(pool) == [1, 2]
     await assert_projections_match_log(database)
 
 
