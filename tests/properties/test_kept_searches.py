@@ -53,3 +53,34 @@ async def test_search_that_is_carried_forward_finds_what_a_search_of_all_deals_d
             past = replace(point, head=(await registry.portfolio.point(AsOf())).head)
             assert past.head > point.head
             assert carried == [await answers(registry.portfolio, past, one) for one in words]
+
+
+# Each writes a row of another kind that decides what a word finds. Between them, other deals are registered.
+STEPS: list[tuple[str, str, dict[str, Any]]] = [
+    ("deal", "anode", {"type": "deal_registered", "title": {"en": "Anode"}}),
+    ("deal", "boiler", {"type": "deal_registered", "title": {"en": "Boiler plant"}}),
+    ("deal", "boiler", {"type": "site_announced", "site": "st", "place": "KR-31"}),
+    ("deal", "anode", {"type": "pledge_announced", "pledge": "p", "by": ["acme"]}),
+    ("deal", "boiler", {"type": "parties_joined", "parties": [{"organization": "acme", "name": {"en": "Data works"}}]}),
+    ("organization", "acme", {"type": "organization_registered", "name": {"en": "Marsupial Energy"}}),
+    ("deal", "boiler", {"type": "deal_revised", "title": {"en": "Boilers"}}),
+    ("deal", "boiler", {"type": "site_dropped", "site": "st"}),
+    ("deal", "boiler", {"type": "party_left", "organization": "acme"}),
+    ("deal", "anode", {"type": "pledge_withdrawn", "pledge": "p"}),
+]
+WORDS = ("plant", "ulsan", "acme", "data works", "marsupail", "gazette", "nothing")
+
+
+async def test_kept_search_finds_what_each_kind_of_row_changes(server: Server, admin: Any) -> None:
+    async with random_registry(server, admin) as registry:
+        for number, (kind, slug, event) in enumerate(STEPS):
+            source = {"publisher": "Gazette", "title": "News"} if number == 3 else {"publisher": "Melon"}
+            announcement = {"event": event, "effective_on": DAYS[0].isoformat(), "sources": [source]}
+            await registry.append(slug, announcement, kind)
+            assert len(registry.recorded[slug]) == sum(1 for _, other, _ in STEPS[: number + 1] if other == slug)
+            point = await registry.portfolio.point(AsOf(effective_on=DAYS[-1]))
+            kept = [await answers(registry.portfolio, point, words) for words in WORDS]
+            await registry.append(f"another-{point.head}", {"event": {"type": "deal_registered", "title": {"en": "X"}}})
+            past = replace(point, head=(await registry.portfolio.point(AsOf())).head)
+            assert past.head > point.head
+            assert kept == [await answers(registry.portfolio, past, words) for words in WORDS]
