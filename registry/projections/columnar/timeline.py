@@ -67,17 +67,17 @@ WITH followed AS (
     SELECT recorded_at, lead(recorded_at) OVER (ORDER BY position) AS following
       FROM deal_events
 ),
-moments AS (
-    SELECT recorded_at,
-           row_number() OVER (ORDER BY recorded_at) - 1 AS place,
-           count(*) OVER () - 1 AS last,
-           count(*) FILTER (recorded_at <= $shown) OVER () AS until_shown
+moments AS MATERIALIZED (
+    SELECT recorded_at, row_number() OVER (ORDER BY recorded_at) - 1 AS place
       FROM followed
      WHERE following IS NULL
         OR epoch_us(following) - epoch_us(recorded_at) >= $apart * 1000000
+),
+counted AS (
+    SELECT count(*) - 1 AS last, count(*) FILTER (recorded_at <= $shown) AS until_shown FROM moments
 )
 SELECT recorded_at
-  FROM moments
+  FROM moments, counted
  WHERE place * $steps // greatest(last, $steps) <> (place - 1) * $steps // greatest(last, $steps)
     OR place BETWEEN until_shown - 2 AND until_shown
     OR place IN (0, last)
