@@ -34,7 +34,7 @@ ROUNDS = 4
 SECONDS = 3.0
 
 QUESTION = "/v1/deals?limit=5"
-POST = "POST /v1/deals/plant/events HTTP/1.1\r\nHost: registry\r\nContent-Type: application/json\r\n"
+POST = "POST /v1/deals/plant/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 BODY = 8 * 2**20
 
 Attack = Callable[[str, int, str], Awaitable[None]]
@@ -58,14 +58,14 @@ async def many_fields(host: str, port: int, key: str) -> None:
     """Headers of 100,000 fields, one after another."""
     fields = b"".join(b"x-field-%d: 1\r\n" % number for number in range(100_000))
     while True:
-        await _send(host, port, b"GET / HTTP/1.1\r\nHost: registry\r\n", fields, b"\r\n")
+        await _send(host, port, b"GET / HTTP/1.1\r\nHost: localhost\r\n", fields, b"\r\n")
 
 
 async def long_header(host: str, port: int, key: str) -> None:
     """A field of 50 MB, one after another."""
     part = b"x" * 2**20
     while True:
-        await _send(host, port, b"GET / HTTP/1.1\r\nHost: registry\r\nX-Long: ", *[part] * 50)
+        await _send(host, port, b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: ", *[part] * 50)
 
 
 async def slow_connections(host: str, port: int, key: str) -> None:
@@ -107,7 +107,7 @@ async def slow_readers(host: str, port: int, key: str) -> None:
             with contextlib.suppress(OSError):
                 reader, writer = await asyncio.open_connection(host, port, limit=1)
                 with contextlib.closing(writer):
-                    writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: registry\r\n\r\n" * 50)
+                    writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 50)
                     for _ in range(600):
                         await reader.read(1)
                         await asyncio.sleep(1)

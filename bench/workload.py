@@ -151,7 +151,7 @@ def lines(deals: int, first: int = 0) -> Iterator[bytes]:
 
 def http(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
     """The bytes of an HTTP request."""
-    head = [f"{method} {path} HTTP/1.1", "Host: registry"]
+    head = [f"{method} {path} HTTP/1.1", "Host: localhost"]
     head += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     if body:
         head += ["Content-Type: application/json", f"Content-Length: {len(body)}"]

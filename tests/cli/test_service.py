@@ -160,7 +160,7 @@ def test_serve_reports_a_port_in_use(tmp_path: Path) -> None:
 def test_service_that_a_signal_stops_ends_streams_imports_and_its_postgres(tmp_path: Path) -> None:
     line = msgspec.json.encode({"deal": "first-line", **registered()}) + b"\n"
     head = (
-        f"POST /v1/import HTTP/1.1\r\nHost: registry\r\nAuthorization: Bearer {ADMIN_KEY}\r\n"
+        f"POST /v1/import HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_KEY}\r\n"
         f"Content-Type: application/x-ndjson\r\nContent-Length: {2 * len(line)}\r\n\r\n"
     )
     with started("serve", "--data-dir", tmp_path / "data", REGISTRY_PORT="0", REGISTRY_ADMIN_KEY=ADMIN_KEY) as running:
