@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TypeVar
 
 import httpx
@@ -22,6 +23,9 @@ T = TypeVar("T")
 # Bytes of an answer. A page of entries ends soon after 8 MiB of content.
 MAX_ANSWER_BYTES = 64 * 2**20
 
+# Seconds that a whole answer may take.
+ANSWER_SECONDS = 600.0
+
 # Characters of what an origin answers that are logged and kept as the status.
 MAX_PROBLEM = 500
 
@@ -33,8 +37,15 @@ class Origin:
     """The registry that is followed. Close it, or use it in an `async with` statement."""
 
     def __init__(self, url: str) -> None:
-        # The follower asks again by itself.
-        self._client = AsyncClient(url, retries=Retries(attempts=1))
+        self._client = AsyncClient(
+            url,
+            # The follower asks again by itself.
+            retries=Retries(attempts=1),
+            # A redirect could lead into the mirror's own network.
+            follow_redirects=False,
+            headers={"Accept-Encoding": "gzip"},
+            event_hooks={"response": [_refuse_other_encodings]},
+        )
 
     async def __aenter__(self) -> Origin:
         return self
@@ -84,12 +95,18 @@ class Origin:
         """
         content = bytearray()
         try:
-            async with self._client.stream(call) as response:
+            async with asyncio.timeout(ANSWER_SECONDS), self._client.stream(call) as response:
                 async for chunk in response.aiter_bytes():
                     content += chunk
                     if len(content) > MAX_ANSWER_BYTES:
                         raise OriginUnreadable(problem=f"{call.path}: over {MAX_ANSWER_BYTES} bytes")
             return call.read(bytes(content))
-        except (ApiError, httpx.HTTPError, httpx.InvalidURL, msgspec.MsgspecError, ValueError) as error:
+        except (ApiError, httpx.HTTPError, httpx.InvalidURL, msgspec.MsgspecError, TimeoutError, ValueError) as error:
             problem = f"{call.path}: {(str(error) or type(error).__name__)[:MAX_PROBLEM]}"
             raise OriginUnreadable(problem=problem) from None
+
+
+async def _refuse_other_encodings(response: httpx.Response) -> None:
+    """Refuse what was not asked for, before it is read: 64 KiB that were compressed twice unpack to gigabytes."""
+    if response.headers.get("content-encoding", "gzip") != "gzip":
+        raise httpx.DecodingError("an encoding that was not asked for", request=response.request)

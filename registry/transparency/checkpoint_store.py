@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from registry.infra.files import write_durably
 from registry.infra.postgres import Connection, Pool
+from registry.transparency.checkpoint import MAX_NOTE, MAX_SIGNATURES
 from registry.transparency.cosignatures import name_of
 
 INSERT_CHECKPOINT = """
@@ -53,9 +54,15 @@ SELECT {_COSIGNED}
 
 INSERT_COSIGNATURE = """
 INSERT INTO cosignatures (size, verifier, witness, line)
-VALUES ($1, $2, $3, $4)
+SELECT $1, $2, $3, $4
+ WHERE (SELECT count(*) FROM cosignatures WHERE size = $1 AND verifier = $2) < $5
 ON CONFLICT DO NOTHING
 """
+
+# A mirror stores lines of witnesses whose keys it does not know. With all of them, a checkpoint must be a note that can
+# be read: one signature of the log, and lines of at most this many bytes.
+MAX_COSIGNATURES = MAX_SIGNATURES - 1
+MAX_LINE = MAX_NOTE // (2 * MAX_SIGNATURES)
 
 SELECT_VERIFIERS = """
 SELECT verifier
@@ -122,9 +129,10 @@ async def insert_checkpoint(connection: Connection, verifier: str, checkpoint: S
 
 
 async def insert_cosignatures(connection: Connection | Pool, size: int, verifier: str, lines: Iterable[str]) -> None:
-    """Add the signature lines of witnesses to the checkpoint of a size and a key."""
+    """Add the signature lines of witnesses to the checkpoint of a size and a key, as far as there is room."""
     for line in lines:
-        await connection.execute(INSERT_COSIGNATURE, size, verifier, name_of(line), line)
+        if len(line.encode()) <= MAX_LINE:
+            await connection.execute(INSERT_COSIGNATURE, size, verifier, name_of(line), line, MAX_COSIGNATURES)
 
 
 async def load_verifiers(connection: Connection | Pool, origin: str) -> list[str]:
