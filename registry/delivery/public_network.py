@@ -67,10 +67,6 @@ SPECIAL_IPV6 = tuple(
 )
 
 
-# Of their own: a receiver's name servers may be as slow as they like, and other work must not wait for threads.
-_resolving = ThreadPoolExecutor(4, thread_name_prefix="resolve")
-
-
 class PrivateAddress(OSError):
     """The host resolves to an address that is neither public nor allowed."""
 
@@ -83,10 +79,17 @@ def is_public(ip: Address) -> bool:
 
 
 class PublicOnlyBackend(httpcore.AnyIOBackend):
-    """Network backend of httpcore that connects to public addresses and to the operator's allowed networks only."""
+    """Network backend of httpcore that connects to public addresses and to the operator's allowed networks only.
 
-    def __init__(self, allowed: Iterable[Network]) -> None:
+    Args:
+        allowed: Networks of the operator.
+        lookups: Names that are looked up at the same time. Name servers may be as slow as their owners like, so this
+            is as many as there are receivers at a time, in threads that no other work waits for.
+    """
+
+    def __init__(self, allowed: Iterable[Network], lookups: int = 4) -> None:
         self._allowed = tuple(allowed)
+        self._resolving = ThreadPoolExecutor(lookups, thread_name_prefix="resolve")
 
     def is_allowed(self, address: str) -> bool:
         """Whether messages may be sent to an IP address."""
@@ -106,7 +109,9 @@ class PublicOnlyBackend(httpcore.AnyIOBackend):
     ) -> httpcore.AsyncNetworkStream:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(timeout):
-            resolved = await loop.run_in_executor(_resolving, socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM)
+            resolved = await loop.run_in_executor(
+                self._resolving, socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM
+            )
         addresses = list(dict.fromkeys(str(address[0]) for *_, address in resolved))
         # Check every address: a name with one private address among public ones is refused as well.
         if not addresses or not all(self.is_allowed(address) for address in addresses):

@@ -59,6 +59,7 @@ class WebhookDelivery:
         pool: Pool,
         events: MatchingEvents,
         sender: WebhookSender,
+        watch_sender: WebhookSender,
         box: SecretBox,
         principals: Principals,
         source: str,
@@ -66,7 +67,9 @@ class WebhookDelivery:
         self._pool = pool
         self._principals = principals
         self._source = source
+        # Whoever may read makes watches: their receivers wait for each other only.
         self._sender = sender
+        self._watch_sender = watch_sender
         # Attempts since the start, by outcome.
         self.outcomes = {"succeeded": 0, "failed": 0}
         self._box = box
@@ -142,7 +145,8 @@ class WebhookDelivery:
     ) -> Delivery:
         """Send a message once and store the attempt."""
         sent = webhook.url, signing_secrets, message, position, content, attempt, challenge
-        delivery = await self._sender.send(*sent)
+        sender = self._sender if webhook.owner is None else self._watch_sender
+        delivery = await sender.send(*sent)
         self.outcomes["succeeded" if delivery.succeeded else "failed"] += 1
         await webhook_store.insert_delivery(self._pool, webhook.id, delivery)
         return delivery

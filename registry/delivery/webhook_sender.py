@@ -7,12 +7,13 @@ import base64
 import hashlib
 import hmac
 import ssl
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache
 
 import httpcore
 
-from registry.delivery.public_network import PublicOnlyBackend
+from registry.delivery.public_network import Network, PublicOnlyBackend
 from registry.delivery.webhook_content import WebhookContent
 from registry.delivery.webhook_store import Delivery
 
@@ -24,6 +25,9 @@ MAX_CONCURRENT_RECEIVERS = 50
 
 # The same for receivers of watches, which wait for each other only.
 MAX_CONCURRENT_WATCHES = 20
+
+# Bytes of an answer that are read. A challenge, with the spaces around it, is shorter.
+MAX_ANSWER_BYTES = 4096
 
 
 def sign(secret: bytes, message: str, timestamp: int, body: bytes) -> str:
@@ -44,13 +48,13 @@ def _trusted_authorities() -> ssl.SSLContext:
 
 
 class WebhookSender:
-    """Sends messages over connections that it keeps open."""
+    """Sends messages over connections that it keeps open, to a limited number of receivers at the same time."""
 
-    def __init__(self, network: PublicOnlyBackend) -> None:
+    def __init__(self, allowed: Iterable[Network], receivers: int) -> None:
         self._client = httpcore.AsyncConnectionPool(
             ssl_context=_trusted_authorities(),
-            network_backend=network,
-            max_connections=MAX_CONCURRENT_RECEIVERS + MAX_CONCURRENT_WATCHES,
+            network_backend=PublicOnlyBackend(allowed, lookups=receivers),
+            max_connections=receivers,
         )
 
     async def close(self) -> None:
@@ -94,7 +98,7 @@ class WebhookSender:
                 request = self._client.stream("POST", url, headers=[*headers.items()], content=body)
                 async with request as response:
                     status = response.status
-                    answered = await _beginning(response, len(challenge)) if challenge is not None else None
+                    answered = await _beginning(response) if challenge is not None else None
             # Redirects are not followed: events are sent to the registered address only.
             error = None if 200 <= status < 300 else f"answered {status}"
             if error is None and answered != challenge:
@@ -110,11 +114,11 @@ class WebhookSender:
         return Delivery(at=now, message=message, position=position, attempt=attempt, status=status, error=error)
 
 
-async def _beginning(response: httpcore.Response, size: int) -> str:
-    """A body, or of a longer one its beginning: more than `size` characters, without spaces around them."""
+async def _beginning(response: httpcore.Response) -> str:
+    """A body, or the beginning of one that is too long, without spaces around it."""
     body = b""
     async for chunk in response.aiter_stream():
-        body += chunk
-        if len(body.strip()) > size:
+        body += chunk[: MAX_ANSWER_BYTES - len(body)]
+        if len(body) == MAX_ANSWER_BYTES:
             break
-    return body.strip()[: size + 1].decode("ascii", "replace")
+    return body.strip().decode("ascii", "replace")

@@ -22,7 +22,12 @@ from registry.delivery import webhook_store
 from registry.delivery.confirmation import CONFIRM_WITHIN, ConfirmationLimit
 from registry.delivery.public_network import Network, PublicOnlyBackend, is_ip_address
 from registry.delivery.webhook_delivery import WebhookDelivery
-from registry.delivery.webhook_sender import WebhookSender, format_secret
+from registry.delivery.webhook_sender import (
+    MAX_CONCURRENT_RECEIVERS,
+    MAX_CONCURRENT_WATCHES,
+    WebhookSender,
+    format_secret,
+)
 from registry.delivery.webhook_store import Delivery, EncryptedSecrets, Format, Webhook
 from registry.errors import FieldError, Invalid, NotFound, RegistryError
 from registry.events import store, write_batch
@@ -66,8 +71,9 @@ class Webhooks:
         self._box = box
         self._allowed = tuple(allowed)
         self._network = PublicOnlyBackend(allowed)
-        self._sender = WebhookSender(self._network)
-        self._delivery = WebhookDelivery(pool, events, self._sender, box, principals, source)
+        self._sender = WebhookSender(allowed, MAX_CONCURRENT_RECEIVERS)
+        self._watch_sender = WebhookSender(allowed, MAX_CONCURRENT_WATCHES)
+        self._delivery = WebhookDelivery(pool, events, self._sender, self._watch_sender, box, principals, source)
         self._confirmations = ConfirmationLimit()
 
     async def __aenter__(self) -> Webhooks:
@@ -77,6 +83,7 @@ class Webhooks:
     async def __aexit__(self, *exc: object) -> None:
         await self._delivery.stop()
         await self._sender.close()
+        await self._watch_sender.close()
 
     @property
     def outcomes(self) -> dict[str, int]:

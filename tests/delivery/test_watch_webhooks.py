@@ -6,7 +6,9 @@ import asyncio
 import json
 import os
 import re
+import socket
 import subprocess
+import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
@@ -220,6 +222,57 @@ async def test_receivers_of_watches_that_hang_do_not_hold_back_webhooks(
         await post(service, "plant", registered())
         await quick.has(1)
         server.close()
+
+
+async def test_names_of_watches_that_are_looked_up_without_end_do_not_hold_back_webhooks(
+    service: Service, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end, real = threading.Event(), socket.getaddrinfo
+
+    def look_up(host: Any, *more: Any, **options: Any) -> Any:
+        if host == "slow.example":
+            may_end.wait()
+            raise socket.gaierror
+        return real(host, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    kim = await service.issue("read")
+    created = await service.client.post("/v1/webhooks", json={"url": program.url})
+    assert created.status_code == 201
+    slow = Program()
+    slow.url = "http://slow.example/"
+    try:
+        confirming = [asyncio.create_task(confirm(service, kim, await watch(service, kim, slow))) for _ in range(8)]
+        await asyncio.sleep(0.2)
+        await post(service, "plant", registered())
+        await program.has(1)
+        assert not may_end.is_set()
+    finally:
+        may_end.set()
+    assert {status for status, _ in await asyncio.gather(*confirming)} == {409}
+
+
+async def test_answer_without_an_end_is_left(service: Service) -> None:
+    sent = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        with suppress(OSError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 X\r\nConnection: close\r\n\r\n")
+            while True:
+                writer.write(b" " * 65_536)
+                await writer.drain()
+                sent += 65_536
+        writer.close()
+
+    kim = await service.issue("read")
+    endless = Program()
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        endless.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        assert (await confirm(service, kim, await watch(service, kim, endless)))[0] == 409
+        # Only what was on its way.
+        assert sent < 32 * 2**20
 
 
 @pytest.mark.parametrize("language", ["en", "ko"])
