@@ -7,6 +7,7 @@ reads its answers as those of the site. The request names the site in Host, so s
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Sequence
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -46,8 +47,12 @@ class HostNames:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only the same machine reaches an address to listen on."""
-    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+    """Whether only the same machine reaches an address, or the addresses of a name, to listen on."""
+    try:
+        found = {str(address[0]) for *_, address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError):
+        return False
+    return all(ipaddress.ip_address(address).is_loopback for address in found)
 
 
 def _is_address(name: str) -> bool:

@@ -18,6 +18,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -43,6 +44,9 @@ from registry.transparency.tree import add_tiles, load_frontier
 FORMAT = "investment-registry-backup@v1"
 
 BATCH_SIZE = 1_000
+
+# Bytes of a line: a body of 8 MiB, escaped, is shorter. A file is read before its signature, its last line, is checked.
+MAX_LINE = 64 * 2**20
 
 # Tables that the log determines, the schema's own, and who was signed in. A restore rebuilds the projections.
 DERIVED = {
@@ -296,7 +300,7 @@ class _Lines:
         self._digest.update(line)
         try:
             return decoder.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidBackup(file=str(self._file), reason=str(error)) from None
 
     def verify(self, header: Header, keys: Sequence[VerifierKey]) -> None:
@@ -307,7 +311,7 @@ class _Lines:
             raise self._invalid(BackupProblem("unsigned"))
         try:
             note, _ = verify_note(_signature.decode(line).signature, keys)
-        except (msgspec.DecodeError, CheckpointError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, CheckpointError) as error:
             raise InvalidBackup(file=str(self._file), reason=BackupProblem("signature", problem=str(error))) from None
         if note.text != signed or self._read() is not None:
             raise self._invalid(BackupProblem("changed"))
@@ -333,7 +337,8 @@ def _lines(file: Path, passphrase: str | None) -> Iterator[_Lines]:
             raise InvalidBackup(file=str(file), reason=BackupProblem("encrypted"))
         source: Any = io.BufferedReader(DecryptingReader(raw, passphrase or "")) if is_encrypted(start) else raw
         with gzip.open(source, "rb") as lines:
-            yield _Lines(file, iter(lines))
+            # The rest of a longer line is no line.
+            yield _Lines(file, iter(partial(lines.readline, MAX_LINE), b""))
 
 
 async def _restore(connection: Connection, file: Path, lines: _Lines, progress: Progress) -> Restored:

@@ -38,6 +38,7 @@ async def test_page_says_which_setting_allows_a_name(visitor: httpx.AsyncClient)
         (LOOPBACK, None, "", "[2001:db8::1]:80", True),
         (LOOPBACK, None, "", "registry.example", False),
         ("localhost", None, "", "registry.example", False),
+        ("LOCALHOST", None, "", "registry.example", False),
         ("::1", None, "", "registry.example", False),
         (LOOPBACK, "https://Registry.example/", "", "registry.EXAMPLE.:443", True),
         (LOOPBACK, "https://registry.example", "", "other.example", False),

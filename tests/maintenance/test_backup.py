@@ -8,6 +8,7 @@ import io
 import secrets
 import shutil
 import stat
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import date
@@ -28,6 +29,7 @@ from registry.domain.principal import Rights
 from registry.domain.quotes import RateRow
 from registry.errors import LogCorrupt
 from registry.infra import postgres
+from registry.maintenance import backup as module
 from registry.maintenance import encryption
 from registry.maintenance.backup import BackupProblem, InvalidBackup, RegistryNotEmpty, backup, restore
 from registry.maintenance.encryption import CHUNK_SIZE, MAGIC, DecryptingReader, EncryptingWriter, WrongPassphrase
@@ -311,6 +313,45 @@ async def test_backup_with_lines_that_were_not_signed_restores_nothing(
     pool = await postgres.pool(another.app_url)
     async with pool:
         assert await positions(pool) == []
+
+
+async def test_line_without_an_end_is_refused_in_bounded_memory(
+    signed: Path, another: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_LINE", 2**20)
+    with gzip.open(signed, "wb") as packed:
+        for _ in range(64):
+            packed.write(b" " * 2**20)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidBackup):
+            await restore(another.owner_url, signed, keys=[KEY.verifier])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * 2**20
+
+
+async def test_row_that_is_nested_without_an_end_is_refused(signed: Path, another: ScratchDatabase) -> None:
+    changed = lines(signed)
+    at = next(number for number, line in enumerate(changed) if line.startswith(b'{"table"'))
+    changed[at] = b'{"table":"keys","row":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n"
+    await asyncio.to_thread(signed.write_bytes, gzip.compress(b"".join(changed)))
+    with pytest.raises(InvalidBackup):
+        await restore(another.owner_url, signed, keys=[KEY.verifier])
+
+
+async def test_links_at_the_place_of_a_backup_lead_nowhere(signed_original: Original, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("of another")
+    file, aside = tmp_path / "backup", tmp_path / "backup.part"
+    file.symlink_to(other)
+    aside.symlink_to(other)
+    await backup(signed_original.owner_url, file, key=KEY)
+    assert other.read_text() == "of another"
+    assert not file.is_symlink()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert not aside.is_symlink()
 
 
 async def test_encrypted_backup_is_restored_with_its_passphrase_only(
