@@ -41,7 +41,7 @@ class HostNames:
             return True
         name = host.decode("latin-1").lower()
         if name.startswith("["):
-            return True
+            return _is_address(name[1:].partition("]")[0])
         name = name.partition(":")[0].removesuffix(".")
         return name in self._names or name == "localhost" or name.endswith(".localhost") or _is_address(name)
 

@@ -45,8 +45,9 @@ FLUSH_INTERVAL = 0.1
 # The form of an X-Request-Id that a proxy may give.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}\Z")
 
-# A name or an address, and a port (RFC 9110 §7.2, RFC 3986 §3.2.2).
-_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(:[0-9]*)?\Z")
+# A name or an address, and a port (RFC 9110 §7.2, RFC 3986 §3.2.2). Libraries raise ValueError for a port over 65535.
+_PORT = rb"[0-9]{0,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(:(" + _PORT + rb"))?\Z")
 
 # For data. Pages send a policy of their own.
 POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")

@@ -12,9 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+import structlog
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from registry.errors import SecretUnreadable
+
+log = structlog.get_logger(__name__)
 
 
 class Key(Fernet):
@@ -82,8 +85,9 @@ class SecretBox:
                 if create and not self._path.exists():
                     self._create()
                 self._loaded = [Key(line) for line in self._path.read_text().split()]
-            except (OSError, ValueError):
-                self._loaded = []
+            except (OSError, ValueError) as error:
+                # The client is told to come back, and the operator why.
+                log.error("the key file cannot be used", file=str(self._path), reason=str(error))
             if not self._loaded:
                 raise SecretUnreadable("file", file=str(self._path)) from None
         return self._loaded

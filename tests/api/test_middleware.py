@@ -45,8 +45,12 @@ async def test_hsts_is_sent_when_a_trusted_proxy_speaks_tls(visitor: httpx.Async
 
 
 @pytest.mark.parametrize(
-    "hosts", ["", "Host: a\r\nHost: a\r\n", "Host: a b\r\n", "Host: a/b\r\n", "Host:\r\n", "Host: [::\r\n"]
-)
+    "hosts",
+    [
+        "", "Host: a\r\nHost: a\r\n", "Host: a b\r\n", "Host: a/b\r\n", "Host:\r\n", "Host: [::\r\n", "Host: [.]\r\n",
+        "Host: localhost:65536\r\n", "Host: localhost:99999\r\n", "Host: localhost:100000\r\n",
+    ],
+)  # fmt: skip
 async def test_request_without_one_valid_host_is_refused(service: Service, hosts: str) -> None:
     async with connected(service) as client:
         await client.send(f"GET /v1/deals HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n".encode())
@@ -56,7 +60,9 @@ async def test_request_without_one_valid_host_is_refused(service: Service, hosts
     assert b"x-request-id" in answer
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1", "[::1]:8000", "localhost."])
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8000", "127.0.0.1", "[::1]:65535", "localhost.", "a.localhost:"]
+)
 async def test_valid_host_is_accepted(visitor: httpx.AsyncClient, host: str) -> None:
     assert (await visitor.get("/v1/deals", headers={"Host": host})).status_code == 200
 
