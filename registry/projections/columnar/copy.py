@@ -38,7 +38,7 @@ T = TypeVar("T")
 Question = Callable[[DuckDBPyConnection, Kept], T]
 
 FOLLOW_SECONDS = 0.2
-"""How long after an event the copy follows without a question: all events until then in one transaction."""
+"""How often the copy follows without a question: all events that come until then in one transaction."""
 QUIET_SECONDS = 60.0
 """After so long without a question, the copy follows only when there is a question."""
 
@@ -203,14 +203,15 @@ class ColumnarCopy:
             self._start_index()
 
     def follow_soon(self) -> None:
-        """Follow the log soon after it has grown, if there were questions lately: the next one then need not wait.
+        """Follow the log when it has grown, if there were questions lately: the next one then need not wait.
 
-        No question relies on this: each first follows to its own position.
+        At once, if the copy has not followed lately. No question relies on this: each first follows to its own
+        position.
         """
         loop = asyncio.get_running_loop()
         if self._state is None or loop.time() - self._asked_at > QUIET_SECONDS or self._timer is not None:
             return
-        self._timer = loop.call_later(FOLLOW_SECONDS, self._follow_now)
+        self._timer = loop.call_at(self._followed_at + FOLLOW_SECONDS, self._follow_now)
 
     def _follow_now(self) -> None:
         self._timer = None
