@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
+from threading import get_native_id
 from typing import Any
 from uuid import uuid4
 
@@ -21,7 +23,7 @@ from registry.infra import postgres
 from registry.infra.postgres import Pool
 from registry.projections.columnar import ColumnarCopy, following, search_index
 from registry.projections.columnar import copy as columnar_copy
-from registry.projections.columnar.files import CopyDirectory
+from registry.projections.columnar.files import NICE, CopyDirectory
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.tables import DERIVED
 from registry.projections.facts import FACT_TABLES
@@ -204,6 +206,20 @@ def test_directory_that_is_forgotten_is_free_again(tmp_path: Path) -> None:
     third.close()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Only Linux gives threads priorities of their own.")
+def test_threads_of_the_copy_give_way_to_those_of_the_service(tmp_path: Path) -> None:
+    before = {int(task.name) for task in Path("/proc/self/task").iterdir()}
+    directory = CopyDirectory(tmp_path)
+    with directory.create() as connection:
+        connection.execute("SELECT sum(hash(range)) FROM range(1000000)")
+        started = {int(task.name) for task in Path("/proc/self/task").iterdir()} - before
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        assert started
+        assert {os.getpriority(os.PRIO_PROCESS, task) for task in started} == {min(19, own + NICE)}
+        assert os.getpriority(os.PRIO_PROCESS, get_native_id()) == own
+    directory.close()
+
+
 async def test_redaction_leaves_no_bytes_in_the_copy(recorder: Any, pool: Pool, tmp_path: Path) -> None:
     secret = {"event": {"type": "deal_registered", "title": {"en": "Unmistakable"}}}
     async with ColumnarCopy(pool, tmp_path) as copy:
@@ -231,6 +247,7 @@ async def test_rows_that_are_written_again_are_copied_again(recorder: Any, pool:
 KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
+from threading import get_native_id
 from registry.errors import Overloaded
 from registry.infra import postgres
 from registry.projections.columnar import ColumnarCopy
