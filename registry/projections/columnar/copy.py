@@ -122,7 +122,8 @@ class ColumnarCopy:
             for threads in (self._threads, self._long):
                 await asyncio.to_thread(threads.shutdown, cancel_futures=True)
             if self._connection is not None:
-                self._connection.close()
+                # It frees what is kept, which takes 270 ms with 100,000 deals.
+                await asyncio.to_thread(self._connection.close)
                 self._connection = None
             if self._directory is not None:
                 self._directory.close()
