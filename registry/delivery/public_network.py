@@ -16,6 +16,8 @@ from typing import Any
 
 import httpcore
 
+from registry.delivery.bounded_stream import BoundedStream
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -116,7 +118,7 @@ class PublicOnlyBackend(httpcore.AnyIOBackend):
         # Check every address: a name with one private address among public ones is refused as well.
         if not addresses or not all(self.is_allowed(address) for address in addresses):
             raise PrivateAddress(f"'{host}' is not a public address")
-        return await super().connect_tcp(addresses[0], port, timeout, local_address, socket_options)
+        return BoundedStream(await super().connect_tcp(addresses[0], port, timeout, local_address, socket_options))
 
     async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
         raise PrivateAddress("a Unix socket is not a public address")
