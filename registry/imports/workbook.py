@@ -34,6 +34,9 @@ MAX_COLUMNS = 2000
 """A wider row is not a row of a table: some programs write thousands of empty formatted cells."""
 
 MAX_ROW_NUMBER = 2**20
+
+# Cells of a sheet, with the empty ones before the last of each row: a file of 100 kB can have 300 million.
+MAX_CELLS = 2**28
 """The most rows that a sheet of an XLSX file can have."""
 
 MAX_PREAMBLE_ROWS = 50
@@ -271,15 +274,19 @@ def _reader_of_xlsx(sheet: Any) -> Callable[[], Iterator[SheetRow]]:
     def rows() -> Iterator[SheetRow]:
         # The dimensions that some programs write are wrong.
         sheet.reset_dimensions()
+        cells_read = 0
         try:
             for number, values in enumerate(sheet.iter_rows(values_only=True), 1):
                 # openpyxl makes an empty row of each number that a file leaves out.
                 if number > MAX_ROW_NUMBER:
                     raise ValueError(f"a row has a number over {MAX_ROW_NUMBER}")
+                cells_read += len(values)
+                if cells_read > MAX_CELLS:
+                    raise ValueError(f"the sheet has over {MAX_CELLS} cells")
                 cells = values[:MAX_COLUMNS]
                 if texts := _texts([value if type(value) is str else _text(value) for value in cells]):
                     yield SheetRow(number, texts)
-        except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except (ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
             why = ImportText("xlsx-unreadable", reason=str(error) or type(error).__name__)
             raise UnreadableSheet(file=sheet.title, why=why) from None
 

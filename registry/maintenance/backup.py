@@ -259,6 +259,10 @@ def _written(file: Path, passphrase: str | None) -> Iterator[BinaryIO]:
             plain.flush()
             os.fsync(fd)
         aside.replace(file)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        # An error of writing, as on a full disk, does not name the file.
+        raise OSError(error.errno, error.strerror, error.filename or str(aside)) from None
     except BaseException:
         aside.unlink(missing_ok=True)
         raise

@@ -187,6 +187,30 @@ def test_row_with_a_number_beyond_a_sheet_is_refused(tmp_path: Path, monkeypatch
     assert problem_of(error.value) == "xlsx-unreadable"
 
 
+def test_row_that_refers_to_a_missing_text_is_refused(tmp_path: Path) -> None:
+    row = b'<row r="1"><c r="A1" t="s"><v>99999999</v></c></row>'
+    assert problem_of_sheet(tmp_path, row) == "xlsx-unreadable"
+
+
+def test_sheet_with_more_empty_cells_than_a_sheet_has_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader makes an empty cell of each column before the last of a row."""
+    monkeypatch.setattr(workbook, "MAX_CELLS", 100_000)
+    rows = b"".join(b'<row r="%d"><c r="XFD%d"><v>1</v></c></row>' % (n, n) for n in range(1, 9))
+    assert problem_of_sheet(tmp_path, rows) == "xlsx-unreadable"
+
+
+def problem_of_sheet(folder: Path, rows: bytes) -> str:
+    """Why a sheet with these rows is refused while it is read."""
+    start = b'<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
+    file = folder / "a.xlsx"
+    file.write_bytes(repacked(xlsx(["a"]), sheet1=start + rows + b"</sheetData></worksheet>"))
+    with workbook.open_sheets([file]) as [found], pytest.raises(UnreadableSheet) as error:
+        list(found.rows())
+    return problem_of(error.value)
+
+
 KOREAN = "사업명,지역\r\n똠방각하 공장,울산\r\n"
 WESTERN = "Project,City\r\nMicron’s plant,Münster\r\nCafé Ärzte,Łódź\r\n"
 

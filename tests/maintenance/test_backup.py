@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import io
+import os
 import secrets
 import shutil
 import stat
@@ -339,6 +340,19 @@ async def test_row_that_is_nested_without_an_end_is_refused(signed: Path, anothe
     await asyncio.to_thread(signed.write_bytes, gzip.compress(b"".join(changed)))
     with pytest.raises(InvalidBackup):
         await restore(another.owner_url, signed, keys=[KEY.verifier])
+
+
+async def test_full_disk_is_reported_with_the_file(
+    signed_original: Original, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not taken for a fault of the database, whose errors have no file name."""
+    file = tmp_path / "backup"
+    real = os.open
+    # Without a file system that is full: every write to the device fails as on one.
+    monkeypatch.setattr(os, "open", lambda path, flags, mode=0o777: real("/dev/full", os.O_WRONLY))
+    with pytest.raises(OSError, match="No space left") as error:
+        await backup(signed_original.owner_url, file, key=KEY)
+    assert error.value.filename == f"{file}.part"
 
 
 async def test_links_at_the_place_of_a_backup_lead_nowhere(signed_original: Original, tmp_path: Path) -> None:
