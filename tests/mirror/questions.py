@@ -78,7 +78,7 @@ def comparable(answer: httpx.Response) -> tuple[int, dict[str, str | None], byte
 @asynccontextmanager
 async def asking(service: Service) -> AsyncIterator[httpx.AsyncClient]:
     """A client that names the same host to every service, because links in answers have it."""
-    headers = {"Host": "registry.example"}
+    headers = {"Host": "registry.localhost"}
     async with httpx.AsyncClient(base_url=service.url, headers=headers, timeout=10 * PATIENCE, verify=NO_TLS) as client:
         yield client
 
