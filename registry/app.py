@@ -43,7 +43,7 @@ from registry.events.mirror_state import MirrorStatus
 from registry.events.notifications import NOTIFY_RIGHTS
 from registry.events.types import EVENT_TYPES
 from registry.events.write_batch import Head
-from registry.infra import postgres
+from registry.infra import postgres, tasks
 from registry.infra.postgres import Pool
 from registry.infra.problems import SettingProblem
 from registry.infra.secret_box import SecretBox
@@ -259,6 +259,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             follower.commit_listeners += [feed.on_commit, lambda _: copy.follow_soon()]
             await stack.enter_async_context(follower)
         portfolio = PortfolioQueries(streams, organizations, copy)
+        stack.push_async_callback(tasks.end, asyncio.create_task(portfolio.prepare(), name="prepare questions"))
         yield Services(
             settings=settings,
             calendar=calendar,

@@ -1,4 +1,7 @@
-"""Questions about all deals while the service makes its copy of them: 503, and the answer as soon as there is one."""
+"""Questions about all deals while the service makes its copy of them: 503, and the answer as soon as there is one.
+
+A service that starts with a copy prepares what the first question needs.
+"""
 
 from __future__ import annotations
 
@@ -78,3 +81,17 @@ async def test_searches_are_refused_while_the_index_of_texts_is_made(
         finally:
             may_go_on.set()
         assert (await answer(service, "/v1/search?q=a")).json()["counts"]["deal"] == 1
+
+
+async def test_service_that_starts_prepares_the_first_question_about_amounts(
+    server: Server, admin: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    async with cloned(server, admin, "prepares") as settings:
+        async with running(settings) as service:
+            assert (await service.client.post("/v1/deals/a/events", json=registered())).status_code == 201
+            assert (await answer(service, "/v1/deals")).status_code == 200
+        async with running(settings) as service:
+            kept = service.app.state.services.parts.copy._kept
+            async with asyncio.timeout(PATIENCE):
+                while kept.held.state is None or not kept.doubts:  # noqa: ASYNC110 - there is no event for it
+                    await asyncio.sleep(0.01)
