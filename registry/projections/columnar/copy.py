@@ -245,10 +245,7 @@ class ColumnarCopy:
                 return
 
     async def _index(self) -> None:
-        """Bring the index of texts to where the copy is."""
-        if self._indexing is not None and not self._indexing.done():
-            # It may have begun before the copy followed.
-            await asyncio.shield(self._indexing)
+        """Bring the index of texts to where the copy is, or was when the work that goes on now began."""
         await asyncio.shield(self._start_index())
 
     # --- questions ----------------------------------------------------------------------------------------------------

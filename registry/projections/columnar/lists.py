@@ -127,7 +127,11 @@ def _values(cursor: DuckDBPyConnection, kept: Kept, point: Point, order: Order) 
         weight = weight_of(order.weights)
         conditions = {"p": at.at("p"), "s": at.at("s"), "t": at.at("t"), "e": at.was_known("e")}
         table = _ORDERS[order.key].format(**conditions, weight=weight, language=order.language)
-        return _VALUES.format(order=table, d=at.at("d")), {**at.parameters, "ladder": list(LADDER)}
+        statement = _VALUES.format(order=table, d=at.at("d"))
+        if order.key == "updated":
+            # As the rows are stored, each deal is one of the latest so far: a page takes 5 ms, and 2 of mixed rows.
+            statement += " ORDER BY hash(d.deal)"
+        return statement, {**at.parameters, "ladder": list(LADDER)}
 
     language = order.language if order.key == "title" else None
     return kept.values(cursor, point, ("order", order.key, language, order.weights), select)
