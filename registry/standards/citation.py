@@ -88,7 +88,10 @@ class Citation(Struct, frozen=True, kw_only=True):
             "note": self._note.translate(_TEX),
             "url": self.url,
         }
-        lines = "".join(f"  {name} = {{{value}}},\n" for name, value in fields.items() if value)
+        values = {name: f"{{{value}}}" for name, value in fields.items() if value}
+        if self.on:
+            values["month"] = fields["month"]  # BibTeX's own name of the month, which takes no braces
+        lines = "".join(f"  {name} = {value},\n" for name, value in values.items())
         return f"@misc{{{self.key},\n{lines}}}\n"
 
     @property

@@ -52,8 +52,8 @@ _BOUND_PROBLEMS = {
     "amount": N_("Enter the amount in digits, without separators."),
     "quantity": N_("Enter the quantity in digits, without separators."),
     "percent": N_("Enter a percentage from 0 to 100."),
-    "amount_currency": N_("Select a currency: the bounds are about amounts of one currency."),
-    "metric_bounds": N_("Select a quantity: the bounds are about one quantity."),
+    "amount_currency": N_("Select a currency: limits apply to amounts in one currency."),
+    "metric_bounds": N_("Select a quantity: limits apply to one quantity."),
     "metric_unit": N_("Enter a unit: capacities are compared in one unit."),
 }
 

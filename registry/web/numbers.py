@@ -164,14 +164,18 @@ class NumberFormatter:
             text = self.currency_amount(low, currency, 4)
             mark = "at_least" if high_open else "up_to" if low_open else None
             return self.words.gettext(_QUALIFIED[mark]) % {"amount": text} if mark else text
-        bounds = self.currency_amount(low, currency, 4), self.currency_amount(high, currency, 4)
-        if bounds[0] == bounds[1]:
-            bounds = (
-                self.currency_amount(low, currency, 4, ROUND_FLOOR),
-                self.currency_amount(high, currency, 4, ROUND_CEILING),
-            )
-        text = self._range(*bounds)
+        text = self._range(*self.bounds(low, high, currency))
         return self.words.gettext(N_("%(interval)s or more")) % {"interval": text} if high_open else text
+
+    def bounds(self, low: str | Decimal, high: str | Decimal, currency: str) -> tuple[str, str]:
+        """The two bounds of a total, rounded as in an interval."""
+        texts = self.currency_amount(low, currency, 4), self.currency_amount(high, currency, 4)
+        if texts[0] != texts[1] or low == high:
+            return texts
+        return (
+            self.currency_amount(low, currency, 4, ROUND_FLOOR),
+            self.currency_amount(high, currency, 4, ROUND_CEILING),
+        )
 
     def _range(self, low: str, high: str) -> str:
         text = self.words.format("range") % {"low": low, "high": high}

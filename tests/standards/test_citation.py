@@ -56,7 +56,7 @@ def test_bibtex_escapes_what_tex_would_run() -> None:
     [title] = [line for line in entry.splitlines() if line.startswith("  title")]
     assert title == (r"  title = {{R\&D at 100\% \{of\} \textbackslash{}input\{x\} \#1 \$5\_000 \textasciicircum{}}},")
     assert f"  url = {{{URL}}},\n" in entry
-    assert "  year = {2025},\n  month = {oct},\n  day = {29},\n" in entry
+    assert "  year = {2025},\n  month = oct,\n  day = {29},\n" in entry
 
 
 def test_csl_has_the_fields_that_reference_managers_read() -> None:

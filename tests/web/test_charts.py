@@ -174,8 +174,9 @@ def test_amounts_of_any_size_stay_inside_the_step_chart(frame: Frame, values: li
 def test_line_of_a_tier_ends_at_its_last_amount_and_a_larger_amount_is_never_lower() -> None:
     day = date(2025, 1, 1)
     chart = chart_of([amounts_on(day, 100, pledged=60, confirmed=59, construction=20)], date(2026, 1, 1), day)
-    by_amount = sorted(chart.lines, key=lambda line: line.amount)
-    assert [(line.name, int(line.amount)) for line in by_amount][:2] == [("construction", 20), ("confirmed", 59)]
+    last = {**chart.steps[-1].amounts.tiers, steps.UPPER: chart.steps[-1].amounts.upper}
+    by_amount = sorted(chart.lines, key=lambda line: last[line.name])
+    assert [(line.name, int(last[line.name])) for line in by_amount][:2] == [("construction", 20), ("confirmed", 59)]
     ends = [line.end for line in by_amount]
     assert ends == sorted(ends, reverse=True)
     labels = sorted(line.label_y for line in chart.lines)

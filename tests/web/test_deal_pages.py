@@ -67,7 +67,7 @@ async def test_deal_effective_in_the_future_links_to_its_first_effective_date(
     assert answer.status_code == 404
     assert "It has been announced and takes effect on 1 Jan 2031." in plain(answer.text)
     # No source says when it was published.
-    assert "Its first event is effective from 1 Jan 2031 and was recorded at" in plain(answer.text)
+    assert "Its first event is effective from 1 Jan 2031 and was recorded on" in plain(answer.text)
     slider = answer.text[answer.text.index("data-slider") :]
     assert "effective_on=2031-01-01" in slider[: slider.index("Next change:")]
     assert "Previous change:" not in slider[: slider.index("Next change:")]
@@ -106,6 +106,14 @@ async def test_historical_view_is_marked_and_links_to_the_present(reader: httpx.
     assert back is not None
     assert httpx.URL(back[1].replace("&amp;", "&")) == httpx.URL(f"{ULSAN}?field=%2Fstage")
     assert "Historical view:" not in (await reader.get(ULSAN)).text
+
+
+async def test_page_of_a_past_log_links_to_what_applies_today(reader: httpx.AsyncClient) -> None:
+    past = (await reader.get(f"{ULSAN}?recorded_at=2025-06-21T14:59:59Z")).text
+    [now] = re.findall(r'<a class="now" href="([^"]*effective_on[^"]*)"', past)
+    today = httpx.URL(now.replace("&amp;", "&")).params["effective_on"]
+    assert date.fromisoformat(today) > date(2025, 10, 29)
+    assert f'name="effective_on" value="{today}"' in (await reader.get(now.replace("&amp;", "&"))).text
 
 
 async def test_as_of_form_redirects_to_the_query_parameters_of_the_api(reader: httpx.AsyncClient) -> None:

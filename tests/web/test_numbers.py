@@ -128,6 +128,8 @@ def test_total_is_rounded_and_marks_an_open_bound() -> None:
 
 def test_bounds_that_differ_late_are_rounded_outwards() -> None:
     assert plain(EN.interval("5123450001", "5123450002", "USD")) == "US$5.123bn – US$5.124bn"
+    assert EN.bounds("5123450001", "5123450002", "USD") == ("US$5.123bn", "US$5.124bn")
+    assert EN.bounds("5123450001", "5123450001", "USD") == ("US$5.123bn", "US$5.123bn")
     assert plain(EN.interval("5124000000", "5124000001", "USD")) == "US$5.124bn – US$5.125bn"
     assert plain(KO.interval("183620000000000", "183621234567891", "KRW")) == "183조 6,000억 원~183조 7,000억 원"
 

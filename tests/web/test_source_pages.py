@@ -30,7 +30,7 @@ async def test_deal_lists_its_sources_and_each_leads_to_what_rests_on_it(reader:
         assert not {"sk-aws-ulsan", "mipo", "first-phase", "full-capacity"} & set(text_of(main_of(answer.text)).split())
     page = text_of(main_of((await reader.get(f"/sources/{HERALD}")).text))
     assert "SK and AWS: AI data centre in Ulsan" in page
-    assert "present values rest on it" in page
+    assert "current values rest on it" in page
 
 
 @pytest.mark.parametrize(("language", "question"), [("en", "What becomes of it"), ("ko", "처리 방법")])

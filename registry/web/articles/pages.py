@@ -210,7 +210,7 @@ class ArticlePages:
             announcements.append(_announcement(page, form, one, context, found, errors, problems, numbers))
         is_new = deal.registration is not None
         label = say(N_("Id of the new deal")) if is_new else say(N_("Deal"))
-        hint = say(N_("Leave it empty for an id made from the title.")) if is_new else say(N_("Its name or its id"))
+        hint = say(N_("Leave it empty for an id made from the title.")) if is_new else say(N_("Name or ID"))
         field = InputField(
             f"{deal.prefix}/deal", label, deal.typed, required=not is_new, hint=hint, lookup=None if is_new else "deals"
         )

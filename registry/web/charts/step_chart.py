@@ -35,12 +35,11 @@ _MAX_POWERS = 4
 
 
 class ChartLine(Struct, frozen=True):
-    """The line of a tier or of the upper bound: its path and end, its last amount, and the height of its label."""
+    """The line of a tier or of the upper bound: its path and end, and the height of its label."""
 
     name: str
     path: str
     end: float
-    amount: Decimal
     label_y: float
 
 
@@ -192,7 +191,6 @@ def _lines(
                 ]
             ),
             heights[name],
-            last[name],
             labels[name],
         )
         for name, values in amounts.items()

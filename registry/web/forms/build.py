@@ -44,10 +44,10 @@ _ADDRESSES = frozenset({"archived_url", "url"})
 
 _HINTS = {
     "amount": N_("As written in the source: 약 2조4천억 원, $5bn, more than US$5 billion, 연간 1천억 원"),
-    "planned": N_("With the precision of the source: 2031, 2027-11, 2025-07/2025-09, 2029~"),
-    "reached": N_("With the precision of the source: 2031, 2027-11, 2025-07/2025-09, 2029~"),
-    "from": N_("With the precision of the source: 2031, 2027-11, 2025-07/2025-09, 2029~"),
-    "until": N_("With the precision of the source: 2031, 2027-11, 2025-07/2025-09, 2029~"),
+    "planned": N_("As precise as the source: 2031, 2027-11, 2025-07/2025-09, 2029~"),
+    "reached": N_("As precise as the source: 2031, 2027-11, 2025-07/2025-09, 2029~"),
+    "from": N_("As precise as the source: 2031, 2027-11, 2025-07/2025-09, 2029~"),
+    "until": N_("As precise as the source: 2031, 2027-11, 2025-07/2025-09, 2029~"),
     "by": N_("Names or ids of organizations, separated by commas"),
     "members": N_("Names or ids of organizations, separated by commas"),
     "sectors": N_("Sector ids in lower-case letters and hyphens, separated by commas"),
@@ -216,7 +216,7 @@ class _FormBuilder:
             clear = {}
         say = self.here.words.translate
         tag, text = f"{pointer}/{FURTHER_LANGUAGE}", f"{pointer}/{FURTHER_TEXT}"
-        name, hint = say(N_("%(field)s: further language"), field=label), self.here.words.gettext(_LANGUAGE_HINT)
+        name, hint = say(N_("%(field)s: another language"), field=label), self.here.words.gettext(_LANGUAGE_HINT)
         yield InputField(tag, name, self.typed.get(tag, ""), hint=hint)
         yield InputField(text, say(N_("%(field)s in that language"), field=label), self.typed.get(text, ""))
 
