@@ -224,17 +224,16 @@ class ValueFormatter:
         return f"{text} ({self.words.translate(N_('in %(language)s'), language=self.figures.language_name(tongue))})"
 
     def field(self, path: str, names: Names | None = None) -> str:
-        """The name of a field with its item: `/milestones/first/planned` is "Milestone first phase · Planned for"."""
+        """The name of a field with its item: `/milestones/first/planned` is "Milestone: first phase · Planned for"."""
         parts = path.strip("/").split("/")
         if len(parts) == 1:
             return self.words.label("field", parts[0])
         thing, key, *rest = parts
         head, called = self.words.label("field", thing), self.called(thing, key, names)
-        named_pledge = thing == "pledges" and called != key
-        if thing == "relations":
+        if thing != "pledges":
             head = f"{head}: {called}"
         else:
-            head = capitalized(called) or head if named_pledge else f"{head} {called}"
+            head = capitalized(called) or head if called != key else f"{head} {called}"
         return DOT.join([head, *(self.words.label("field", name) for name in rest)])
 
     def called(self, thing: str, key: str, names: Names | None = None) -> str:

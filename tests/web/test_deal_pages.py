@@ -258,7 +258,7 @@ async def test_pages_refer_to_deals_by_title_instead_of_slug(reader: httpx.Async
     audit = text_of(audit[audit.index('id="h-audit"') :])
     assert "Pledge of Amazon Web Services is additional to AWS cloud infrastructure in Korea, 2023–2027" in audit
     assert "Pledge of Amazon Web Services is part of pledge of SK Group and Amazon Web Services" in audit
-    assert "Milestone first phase" in audit
+    assert "Milestone: first phase" in audit
 
 
 async def test_deal_without_stage_or_amount_has_no_chart_and_no_unreached_stage(reader: httpx.AsyncClient) -> None:
