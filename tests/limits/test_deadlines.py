@@ -206,6 +206,9 @@ async def test_read_whose_own_work_takes_the_time_is_to_be_narrowed(
     limited: Service, short: None, monkeypatch: pytest.MonkeyPatch, module: Any, name: str, work: Any, path: str
 ) -> None:
     await limited.client.post("/v1/deals/long/events", json=registered())
+    # The copy follows before the time begins.
+    assert (await limited.client.get("/v1/deals?limit=6")).status_code == 200
+    monkeypatch.setattr(deadline, "ANONYMOUS_SECONDS", 1.5)
     monkeypatch.setattr(module, name, work)
     answer = await limited.visitor.get(path)
     assert (answer.status_code, answer.json()["code"]) == (400, "query_too_long")
