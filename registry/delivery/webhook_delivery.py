@@ -67,7 +67,7 @@ class WebhookDelivery:
         self._pool = pool
         self._principals = principals
         self._source = source
-        # Whoever may read makes watches: their receivers wait for each other only.
+        # Any reader can make watches: their receivers wait only for each other.
         self._sender = sender
         self._watch_sender = watch_sender
         # Attempts since the start, by outcome.

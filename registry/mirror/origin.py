@@ -107,6 +107,6 @@ class Origin:
 
 
 async def _refuse_other_encodings(response: httpx.Response) -> None:
-    """Refuse what was not asked for, before it is read: 64 KiB that were compressed twice unpack to gigabytes."""
+    """Refuse an encoding that was not asked for before reading: 64 KiB compressed twice unpack to gigabytes."""
     if response.headers.get("content-encoding", "gzip") != "gzip":
         raise httpx.DecodingError("an encoding that was not asked for", request=response.request)

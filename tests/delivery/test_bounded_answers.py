@@ -48,7 +48,7 @@ async def test_interim_answers_without_an_end_are_left() -> None:
 
 @pytest.mark.parametrize("answer", [b"220 mail.internal ESMTP\r\n\r\n", b"+OK secret\r\n\r\n" + b"x" * 60_000])
 async def test_answer_of_another_protocol_is_not_shown(answer: bytes) -> None:
-    """Whoever may read can make a watch, and sees its attempts."""
+    """Any reader can make a watch, and sees its attempts."""
     async with answering(answer, 1) as url:
         assert (await delivered(url)).error == "answered no valid HTTP"
 

@@ -120,7 +120,7 @@ async def test_form_of_another_site_or_session_is_refused(editor: httpx.AsyncCli
 @pytest.mark.parametrize(
     ("proxy", "scheme", "status"),
     [
-        # Whoever is between the browser and the service can write a page without TLS.
+        # An attacker between the browser and the service can write a page without TLS.
         ("https", "http", 403),
         ("https", "https", 303),
         ("http", "http", 303),

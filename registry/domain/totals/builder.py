@@ -1,4 +1,8 @@
-"""Computes totals: assigns each pledge to its groups and columns, converts it, and adds it up."""
+"""Computes totals: assigns each pledge to its groups and columns, converts it, and adds it up.
+
+The steps of a pledge stand here in their order, for whole totals and for the sums of one deal; hence the length of this
+file.
+"""
 
 from __future__ import annotations
 
