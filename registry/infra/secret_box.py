@@ -86,7 +86,7 @@ class SecretBox:
                     self._create()
                 self._loaded = [Key(line) for line in self._path.read_text().split()]
             except (OSError, ValueError) as error:
-                # The client is told to come back, and the operator why.
+                # The client gets 503; the reason is for the operator.
                 log.error("the key file cannot be used", file=str(self._path), reason=str(error))
             if not self._loaded:
                 raise SecretUnreadable("file", file=str(self._path)) from None
