@@ -25,7 +25,7 @@ from registry.cli import server
 from registry.cli.options import AsJson, show, with_settings
 from registry.cli.texts import Text, rendered
 from registry.delivery import webhook_store
-from registry.errors import HealthWarning, ProviderUnavailable, RegistryError
+from registry.errors import HealthWarning, ProviderUnavailable, RegistryError, SecretUnreadable
 from registry.events import mirror_state, write_batch
 from registry.events.continuity import MARK_FILE, ContinuityGuard
 from registry.i18n import Message
@@ -254,7 +254,11 @@ def _secrets(settings: Settings) -> Text:
     file = _secrets_file(settings)
     if not file.exists():
         return Text("secrets_new", file=str(file))
-    return Text("secrets", file=str(file), total=SecretBox(file).check())
+    try:
+        total = SecretBox(file).check()
+    except SecretUnreadable:
+        raise CheckFailed(Text("secrets_unusable", file=str(file))) from None
+    return Text("secrets", file=str(file), total=total)
 
 
 def _secrets_file(settings: Settings) -> Path:
@@ -265,8 +269,12 @@ def _webhooks(settings: Settings) -> Text:
     if settings.database_url is None and not _has_own_database(settings):
         return Text("webhooks", total=0)
     found = _in_database(settings, webhook_store.load_all)
-    for _, secrets in found:
-        SecretBox(_secrets_file(settings)).decrypt(secrets.current)
+    file = _secrets_file(settings)
+    try:
+        for _, secrets in found:
+            SecretBox(file).decrypt(secrets.current)
+    except SecretUnreadable:
+        raise CheckFailed(Text("secrets_unusable", file=str(file))) from None
     disabled = [webhook.id for webhook, _ in found if webhook.disabled_at is not None]
     if disabled:
         raise CheckWarning(Text("webhooks_disabled", ids=", ".join(disabled)))

@@ -191,7 +191,7 @@ class Watches:
 
     def address(self, watch: Watch) -> str:
         """A watch's e-mail address, for its owner. Raises SecretUnreadable."""
-        return self._box.decrypt(watch.email).decode()
+        return self._box.decrypt_stored(watch.email).decode()
 
     async def about(self, watch: Watch | Webhook, language: str) -> str:
         """What a watch, by e-mail or at a receiver, is about."""

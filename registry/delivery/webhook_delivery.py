@@ -108,11 +108,11 @@ class WebhookDelivery:
 
     def signing_secrets(self, webhook: Webhook, encrypted: EncryptedSecrets) -> SigningSecrets:
         """The secrets that sign a message now. Raises SecretUnreadable."""
-        current = self._box.decrypt(encrypted.current)
+        current = self._box.decrypt_stored(encrypted.current)
         until = webhook.rotation_ends_at
         if encrypted.old is None or until is None or until <= datetime.now(UTC):
             return (current,)
-        return (current, self._box.decrypt(encrypted.old))
+        return (current, self._box.decrypt_stored(encrypted.old))
 
     async def send_event(
         self, webhook: Webhook, signing_secrets: SigningSecrets, event: StoredEvent, attempt: int

@@ -40,12 +40,25 @@ class SecretBox:
         """Encrypt a secret. Raises SecretUnreadable if the key file cannot be used."""
         return self._keys(create=True)[0].encrypt(secret)
 
-    def decrypt(self, stored: bytes) -> bytes:
-        """Decrypt a secret. Raises SecretUnreadable if no key of the file fits."""
+    def decrypt(self, token: bytes) -> bytes:
+        """Decrypt a secret that a client gives. Raises SecretUnreadable if no key of the file fits."""
         try:
-            return MultiFernet(self._keys()).decrypt(stored)
+            return MultiFernet(self._keys()).decrypt(token)
         except InvalidToken:
-            raise SecretUnreadable(file=str(self._path)) from None
+            raise SecretUnreadable from None
+
+    def decrypt_stored(self, stored: bytes) -> bytes:
+        """Decrypt a secret of the database; that no key of the file fits is for the operator.
+
+        Raises:
+            SecretUnreadable: No key of the file fits.
+        """
+        try:
+            return self.decrypt(stored)
+        except SecretUnreadable as error:
+            if error.case is None:
+                log.error("no key of the key file fits a stored secret", file=str(self._path))
+            raise
 
     def renew(self, stored: bytes) -> bytes | None:
         """A stored secret under the first key; None if it is already.
@@ -56,7 +69,7 @@ class SecretBox:
         try:
             self._keys()[0].decrypt(stored)
         except InvalidToken:
-            return self.encrypt(self.decrypt(stored))
+            return self.encrypt(self.decrypt_stored(stored))
         return None
 
     def seal(self, purpose: str, *fields: str) -> bytes:
@@ -86,10 +99,10 @@ class SecretBox:
                     self._create()
                 self._loaded = [Key(line) for line in self._path.read_text().split()]
             except (OSError, ValueError) as error:
-                # The client gets 503; the reason is for the operator.
+                # The client gets 503; the file and the reason are for the operator.
                 log.error("the key file cannot be used", file=str(self._path), reason=str(error))
             if not self._loaded:
-                raise SecretUnreadable("file", file=str(self._path)) from None
+                raise SecretUnreadable("file")
         return self._loaded
 
     def _create(self) -> None:

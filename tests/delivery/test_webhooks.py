@@ -18,6 +18,7 @@ import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
+import structlog
 from cryptography.fernet import Fernet, InvalidToken
 from msgspec.structs import replace
 
@@ -369,14 +370,20 @@ async def test_webhook_whose_secret_cannot_be_decrypted_fails_with_the_reason(
         settings = replace(settings, webhook_networks=LOOPBACK)
         async with running(settings) as service:
             webhook = await hook(service, receiver)
-        (settings.data_dir / "secrets.key").write_bytes(Fernet.generate_key())
+        file = settings.data_dir / "secrets.key"
+        file.write_bytes(Fernet.generate_key())
         async with running(settings) as service:
             path = f"/v1/webhooks/{webhook['id']}"
-            tested = await service.client.post(f"{path}/test")
+            with structlog.testing.capture_logs() as lines:
+                tested = await service.client.post(f"{path}/test")
             assert (tested.status_code, tested.json()["code"]) == (503, "secret_unreadable")
             await post(service, "plant", registered())
             failing = await listed(service, lambda webhook: webhook["failures"] > 0)
-            assert "secrets.key" in (await deliveries(service, failing))[0]["error"]
+            recorded = (await deliveries(service, failing))[0]["error"]
+            assert recorded
+            # Only the operator reads where the file is.
+            assert str(file) in {line.get("file") for line in lines}
+            assert file.name not in tested.text + recorded
             rotated = (await service.client.post(f"{path}/rotate", json={"overlap_hours": 0})).json()
             await receiver.has(1)
             assert signed_by(rotated, *receiver.got[0])
