@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from litestar import Response
 
 from registry.api.responses import base_url
-from registry.web.render import EncodedPage, Rendered, encode, page_response, send
+from registry.infra.own_work import in_thread
+from registry.web.render import EncodedPage, Rendered, encode_for_cache, page_response, send
 from registry.web.request import PageRequest
 
 T = TypeVar("T")
@@ -95,6 +96,6 @@ async def cached_page(page: PageRequest, make: Callable[[], Awaitable[Rendered]]
         rendered = await make()
         if rendered.status != 200 or len(rendered.body) > MAX_PAGE_BYTES:
             return send(page, rendered)
-        cached = encode(rendered.body)
+        cached = await in_thread(encode_for_cache, rendered.body)
         pages.put(page, key, cached)
     return page_response(page.request, cached, 200, private=False)

@@ -68,6 +68,16 @@ async def test_static_files_are_compressed_revalidated_and_vary(visitor: httpx.A
         assert other.status_code == 200
 
 
+async def test_a_page_is_compressed_unless_the_client_refuses_it(visitor: httpx.AsyncClient) -> None:
+    for path in ("/", "/search"):  # the first is cached with its compressed bytes
+        for _ in range(2):
+            packed = await visitor.get(path, headers={"Accept-Encoding": "gzip"})
+            plain = await visitor.get(path, headers={"Accept-Encoding": "gzip;q=0"})
+            assert packed.headers["content-encoding"] == "gzip", path
+            assert "content-encoding" not in plain.headers, path
+            assert packed.content == plain.content
+
+
 @pytest.mark.parametrize("form", ["csv", "ndjson", "xlsx"])
 async def test_head_of_an_export_states_no_length(visitor: httpx.AsyncClient, form: str) -> None:
     head = await visitor.head(f"/v1/export/deals.{form}")
