@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, get_args
 
 from msgspec.structs import replace
@@ -164,9 +163,3 @@ def _events(
     if is_sign_in and principal.name is not None and identity.name is not None and principal.name != name:
         events.append(PrincipalRenamed(name=name))
     return events
-
-
-def _rights_changed_at(stream: FoldedStream[Principal]) -> datetime:
-    """When the rights that the principal has without a key last changed, or when it was registered."""
-    changes = [e for e in stream.events if isinstance(e.event, ScopesChanged) and e.event.key is None]
-    return (changes[-1] if changes else stream.events[0]).recorded_at

@@ -23,10 +23,9 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.applied_event import AppliedEvent
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.deal_facts import item_of_field
-from registry.domain.facts import HEADER, STAGE, FactKey, FactValue
+from registry.domain.facts import FactKey
 from registry.domain.fold import FoldKey, OrderedEvent, Rules
 from registry.domain.plausibility import MAX_EARLIER_EVENTS
 from registry.domain.record import RecordState, resolve_record
@@ -149,11 +148,6 @@ class StateAsOf(Struct, Generic[S], frozen=True, kw_only=True, dict=True):
         return self.record.merged_into
 
     @property
-    def applied_events(self) -> Mapping[UUID, AppliedEvent]:
-        """The events of the steps, by id."""
-        return {step.applied.id: step.applied for step in self.steps}
-
-    @property
     def unapplied(self) -> list[tuple[EffectiveEvent, Message]]:
         """The visible events that the state could not take, each with the rule that it breaks."""
         refusals = self.timeline.refusals
@@ -270,23 +264,6 @@ class FoldedStream(Generic[S]):
             if step.applied.id == event:
                 return step
         return self.record.place(event)
-
-    def fact_segments(self, fact: FactKey) -> list[tuple[date, FactValue]]:
-        """Each effective date from which a fact has another value, with that value; preferred claims are applied.
-
-        Until the first of them, a fact of a list does not exist; the header and the stage are those of `timeline.base`.
-        """
-        timeline = self.timeline
-        segments = timeline.stages.segments() if fact == STAGE else timeline.fact(fact).segments()
-        if not self.record.claims or fact in (HEADER, STAGE):
-            return segments
-        shown: list[tuple[date, FactValue]] = []
-        for day, value in segments:
-            state = self.with_preferred_claims(timeline.slice({fact: value}))
-            value = getattr(state, fact[0])
-            if value != (shown[-1][1] if shown else ()):
-                shown.append((day, value))
-        return shown
 
     def state_as_of(self, as_of: AsOf) -> StateAsOf[S]:
         """The stream as of a point, equal to what the function `state_as_of` returns.

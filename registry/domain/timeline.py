@@ -49,10 +49,6 @@ def _publication(step: OrderedEvent) -> date:
     return step.applied.published_on
 
 
-def _publication_of_change(change: tuple[OrderedEvent, FactValue]) -> date:
-    return change[0].applied.published_on
-
-
 class Timeline(Generic[S]):
     """The fold of a stream's events. An update costs what it changes, and a copy costs nothing.
 

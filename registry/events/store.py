@@ -257,13 +257,13 @@ async def stream_sizes(connection: Connection | Pool, after: str, limit: int) ->
     return [(row["stream"], row["version"]) for row in await connection.fetch(STREAM_SIZES, after, limit)]
 
 
-# A stream's version, last leaf hash and last position.
-def _stored(row: Any) -> StoredEvent:
+def decoded(row: Any) -> StoredEvent:
+    """The event of a row of the feed."""
     return StoredEvent(from_row(row), row["entry"], row["content"], row["salt"])
 
 
 def _all_stored(rows: Sequence[Any]) -> list[StoredEvent]:
-    return [_stored(row) for row in rows]
+    return [decoded(row) for row in rows]
 
 
 async def feed(
@@ -299,11 +299,6 @@ async def feed_rows(
     return list(rows)
 
 
-def decoded(row: Any) -> StoredEvent:
-    """The event of such a row."""
-    return _stored(row)
-
-
 async def newest(
     connection: Connection | Pool, before: int, limit: int, *, type: str | None = None, stream: str | None = None
 ) -> list[StoredEvent]:
@@ -325,7 +320,7 @@ async def events_at(connection: Connection | Pool, positions: Sequence[int]) -> 
 
 async def by_ids(connection: Connection | Pool, ids: Sequence[UUID]) -> dict[UUID, StoredEvent]:
     """The events with these ids; unknown ids are left out."""
-    stored = [_stored(row) for row in await connection.fetch(BY_ID, list(ids))]
+    stored = [decoded(row) for row in await connection.fetch(BY_ID, list(ids))]
     return {s.recorded.id: s for s in stored}
 
 

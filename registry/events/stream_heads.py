@@ -82,6 +82,7 @@ SELECT DISTINCT stream
 """
 
 
+# A stream's version, last leaf hash and last position.
 StreamHeadRow: TypeAlias = tuple[int, bytes, int]
 
 

@@ -38,7 +38,6 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 _QUARTER = re.compile(
     r"(?:(\d{4})[- /]?Q([1-4])|Q([1-4])[- /]?(\d{4})|(\d{4})년\s*([1-4])분기)", re.ASCII | re.IGNORECASE
 )
-_LOOSE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?", re.ASCII)
 
 
 class ValueProblem(ValueError):

@@ -28,9 +28,6 @@ CONNECT_SECONDS = 3.0
 SILENT_HOST_SECONDS = 0.5
 IDLE_SECONDS = 60
 
-READ_ONLY = asyncpg.ReadOnlySQLTransactionError
-"""What asyncpg raises for a write to a standby."""
-
 ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What asyncpg raises when the server is gone or refuses a statement."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import date
-from typing import get_args
 
 import msgspec
 from msgspec import Struct
@@ -18,7 +17,7 @@ from registry.domain.merges import merged_with, survivor
 from registry.domain.organization import Organization
 from registry.errors import MergedInto, NotFound
 from registry.events import stream_heads
-from registry.events.values import Localized, Role, decode_hook
+from registry.events.values import Localized, decode_hook
 from registry.projections import deal_links, event_index, organizations
 from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader, point_on_axis
 from registry.schemas import (
@@ -29,8 +28,6 @@ from registry.schemas import (
     organization_history,
 )
 from registry.schemas.values import LocalizedResponse, convert
-
-ROLE_NAMES = get_args(Role)
 
 # The most deals that an organization's page lists.
 DEALS_PER_ORGANIZATION = 1000

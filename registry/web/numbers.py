@@ -219,10 +219,6 @@ class NumberFormatter:
     def _date(self, value: date, pattern: str) -> str:
         return unbroken(format_date(value, self.words.format(pattern), locale=self.locale))
 
-    def as_day(self, text: str | date) -> date:
-        """Parse a day as JSON writes it."""
-        return text if isinstance(text, date) else date.fromisoformat(text)
-
     def short_moment(self, value: datetime) -> str:
         """An instant in UTC in its short form."""
         return unbroken(f"{self.short_day(value.astimezone(UTC).date())} {value.astimezone(UTC):%H:%M:%S}")

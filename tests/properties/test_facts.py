@@ -71,8 +71,12 @@ def test_34_claim_is_admitted_only_if_its_event_set_the_field(log: LogBuilder, d
     field, value = data.draw(st.sampled_from(facts))
     contents = [oracle.effective_content(log.events, e) for e in log.events]
     content = next(c for c in contents if c["id"] == event.id)
-    before, applied = state_as_of(log.slug, log.events, UNBOUNDED, DEALS), event.id
-    sets = applied in before.applied_events and content["in_force"] and oracle.sets_field(content, field)
+    before = state_as_of(log.slug, log.events, UNBOUNDED, DEALS)
+    sets = (
+        any(step.applied.id == event.id for step in before.steps)
+        and content["in_force"]
+        and oracle.sets_field(content, field)
+    )
     claim = ClaimReported(claim="new", field=field, value=value, about=event.id)
     if sets:
         log.admit(claim)
