@@ -127,6 +127,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-
-
-__all__ = ["SELECT_BODY", "TABLE", "create"]

@@ -424,6 +424,3 @@ def _list_all_methods(app: Litestar) -> None:
             handler.owner = first.owner
             handler.on_registration(app)
             route.route_handler_map["OPTIONS"] = handler, parameters
-
-
-__all__ = ["Services", "create_app", "open_services"]

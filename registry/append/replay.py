@@ -118,6 +118,3 @@ def _of_replayer(events: Sequence[PrincipalEvent]) -> AppendRequest:
     """The registry's own act: the replayer's registration, and its rights."""
     announcements = [PrincipalAnnouncement(event=event) for event in events]
     return AppendRequest(kind="principal", slug=REPLAYER, announcements=announcements, by=REGISTRY)
-
-
-__all__ = ["REPLAYER_RIGHTS", "ReplayedAnnouncement", "replay"]

@@ -48,6 +48,3 @@ def _lines_of(name: str) -> Iterator[DemoLine]:
         slug = announcement.pop(kind)
         recorded_at = datetime.fromisoformat(announcement.pop("recorded_at"))
         yield DemoLine(kind, slug, recorded_at, announcement)
-
-
-__all__ = ["FILES", "DemoLine", "lines"]

@@ -73,17 +73,3 @@ def _lines(kind: Kind, page: ExportPage) -> list[bytes]:
     if kind != "pledges":
         return [encode(item) for item in page]
     return [encode({"deal": deal.deal, **msgspec.to_builtins(pledge)}) for deal, pledge in deal_pledges(page)]
-
-
-__all__ = [
-    "COLUMNS",
-    "FORMATS",
-    "Kind",
-    "column_names",
-    "export_events",
-    "export_lines",
-    "export_rows",
-    "portfolio_file",
-    "require_open_file",
-    "with_mark",
-]

@@ -5,6 +5,4 @@ announcement comes with the sentence that it rests on, and nothing is recorded.
 """
 
 from registry.extraction.names import KnownOrganization
-from registry.extraction.proposals import Article, ProposedAnnouncement, ProposedDeal, extract
-
-__all__ = ["Article", "KnownOrganization", "ProposedAnnouncement", "ProposedDeal", "extract"]
+from registry.extraction.proposals import Article, ProposedDeal, extract

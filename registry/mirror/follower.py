@@ -387,6 +387,3 @@ async def _insert_checkpoints(connection: Connection, checkpoints: Sequence[Veri
     for one in checkpoints:
         await checkpoint_store.insert_checkpoint(connection, one.verifier, one.signed)
         await checkpoint_store.insert_cosignatures(connection, one.signed.size, one.verifier, one.others)
-
-
-__all__ = ["Follower"]

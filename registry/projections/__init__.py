@@ -18,5 +18,3 @@ PROJECTIONS: tuple[Projection, ...] = (
     OrganizationsProjection(),  # organizations as they are now
     PrincipalsProjection(),  # principals as they are now
 )
-
-__all__ = ["PROJECTIONS", "AppliedChange", "BatchProjector", "Projection"]

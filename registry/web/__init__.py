@@ -73,6 +73,3 @@ def prepare_pages() -> None:
     compile_templates()
     maps.korea()
     maps.world()
-
-
-__all__ = ["APPLICATION_HANDLERS", "create_router", "page_before_routes", "prepare_pages"]

@@ -2,7 +2,6 @@
 
 from registry.domain.deal.evolve import evolve, evolve_facts, register, stage_signal
 from registry.domain.deal.state import (
-    ConditionState,
     Deal,
     DealIdentifierState,
     Disbursement,
@@ -17,24 +16,3 @@ from registry.domain.deal.state import (
     SetbackState,
     SiteState,
 )
-
-__all__ = [
-    "ConditionState",
-    "Deal",
-    "DealIdentifierState",
-    "Disbursement",
-    "IncentiveState",
-    "Item",
-    "MetricState",
-    "MilestoneState",
-    "PartnershipState",
-    "PartyState",
-    "PledgeState",
-    "RelationState",
-    "SetbackState",
-    "SiteState",
-    "evolve",
-    "evolve_facts",
-    "register",
-    "stage_signal",
-]

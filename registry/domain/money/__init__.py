@@ -2,5 +2,3 @@
 
 from registry.domain.money.formatting import format_decimal
 from registry.domain.money.parsing import AmountParseError, AmountProblem, ParsedAmount, parse
-
-__all__ = ["AmountParseError", "AmountProblem", "ParsedAmount", "format_decimal", "parse"]

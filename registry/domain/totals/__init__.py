@@ -9,13 +9,12 @@ The package is pure: it takes rows and returns figures, and reads neither a cloc
 """
 
 from registry.domain.totals.builder import TotalsBuilder, compute_totals, with_both_sums, without_estimates
-from registry.domain.totals.measures import MEASURES, Measure, MetricRow, SiteRow, measured, measured_row
+from registry.domain.totals.measures import Measure, MetricRow, SiteRow, measured, measured_row
 from registry.domain.totals.results import (
     GROUPINGS,
     DerivationNode,
     Estimates,
     Group,
-    OriginalAmount,
     Totals,
     TotalsColumn,
     TotalsLine,
@@ -29,35 +28,3 @@ from registry.domain.totals.rows import (
 )
 from registry.domain.totals.rules import Rule
 from registry.domain.totals.sums import NO_COLUMN, AmountSum, GroupKey, RunningSums, Sums
-
-__all__ = [
-    "GROUPINGS",
-    "MEASURES",
-    "NO_COLUMN",
-    "AmountSum",
-    "DealRow",
-    "DerivationNode",
-    "Estimates",
-    "Group",
-    "GroupKey",
-    "Measure",
-    "MetricRow",
-    "OriginalAmount",
-    "PledgeRow",
-    "RelationRow",
-    "Rule",
-    "RunningSums",
-    "SiteRow",
-    "Sums",
-    "Totals",
-    "TotalsBuilder",
-    "TotalsColumn",
-    "TotalsLine",
-    "TotalsQuery",
-    "compute_totals",
-    "measured",
-    "measured_row",
-    "row_of",
-    "with_both_sums",
-    "without_estimates",
-]

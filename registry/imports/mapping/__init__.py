@@ -7,5 +7,3 @@ form, and `document.py` writes the file.
 
 from registry.imports.mapping.parse import parse
 from registry.imports.mapping.spec import Mapping
-
-__all__ = ["Mapping", "parse"]

@@ -5,5 +5,3 @@ and answers questions. The other modules are the questions: each has its SQL and
 """
 
 from registry.projections.columnar.copy import ColumnarCopy
-
-__all__ = ["ColumnarCopy"]

@@ -7,5 +7,3 @@ that into changes of rows, and `projection.py` writes these.
 
 from registry.projections.facts.projection import DealFacts
 from registry.projections.facts.tables import FACT_TABLES, TABLE_OF, FactTable
-
-__all__ = ["FACT_TABLES", "TABLE_OF", "DealFacts", "FactTable"]
