@@ -44,19 +44,23 @@ class ListCursor(Struct, frozen=True, array_like=True):
 
     def fix(self, as_of: AsOf) -> AsOf:
         """The point of the first page, whatever was recorded since."""
+        if self is FIRST_PAGE:
+            return as_of
         fixed = as_of if as_of.effective_on is not None else replace(as_of, effective_on=self.day)
         if self.position is not None and as_of.position is None and as_of.recorded_at is None:
             fixed = replace(fixed, position=self.position)
         return fixed
 
 
+FIRST_PAGE = ListCursor(None, date.min)
+
 _decode = msgspec.json.Decoder(ListCursor).decode
 
 
-def encode_cursor(point: Point, place: PagePlace | None = None, skip: int = 0) -> str:
-    """The text of a cursor."""
+def encode_cursor(point: Point, place: PagePlace | None = None, skip: int = 0) -> str | None:
+    """The text of the cursor of a page of deals or of groups; None after the last page."""
     position = point.known if isinstance(point.known, int) else None
-    return _encode(ListCursor(position, point.day, place, skip))
+    return _encode(ListCursor(position, point.day, place, skip)) if place is not None or skip else None
 
 
 def encode_field_cursor(position: int, day: date, field: FieldPlace | None) -> str | None:
@@ -68,12 +72,14 @@ def _encode(cursor: ListCursor) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode().rstrip("=")
 
 
-def decode_cursor(text: str) -> ListCursor:
-    """The cursor in a text.
+def decode_cursor(text: str | None) -> ListCursor:
+    """The cursor in a text; without one that of the first page.
 
     Raises:
         InvalidParameter: It is none.
     """
+    if not text:
+        return FIRST_PAGE
     try:
         return _decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (binascii.Error, UnicodeError, ValueError, msgspec.DecodeError):

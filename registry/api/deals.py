@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any, Literal
-from urllib.parse import urlencode
 
 from litestar import Controller, Response, post
 from litestar.di import NamedDependency
@@ -52,6 +51,7 @@ from registry.api.responses import (
     base_url,
     json_response,
     not_modified,
+    page_headers,
     raw_headers,
     wants_linked_data,
 )
@@ -224,7 +224,7 @@ class DealsController(Controller):
         is_last = not page.events or page.events[-1].version == page.version
         following = None if is_last else {"after": str(page.events[-1].position)}
         body = await answer_apart(len(page.events), encode_long, page)
-        return json_response(body, _page_headers(request, following))
+        return json_response(body, page_headers(request, following))
 
     @reading("/blame", "not_found", responses=MERGED)
     async def get_blame(
@@ -237,13 +237,11 @@ class DealsController(Controller):
         limit: Limit = MAX_PAGE,
     ) -> RawResponse[schemas.Provenance]:
         """Every field of a deal with the event that set it."""
-        start = decode_cursor(cursor) if cursor is not None else None
-        point = start.fix(as_of) if start else as_of
-        place = (start.field if start else None) or FIRST_FIELD
-        page = await deal_queries.provenance(deal, point, place, limit)
+        start = decode_cursor(cursor)
+        page = await deal_queries.provenance(deal, start.fix(as_of), start.field or FIRST_FIELD, limit)
         following = encode_field_cursor(page.body.position, page.day, page.next)
         body = await answer_apart(len(page.body.fields), encode_long, replace(page.body, next=following))
-        return json_response(body, _page_headers(request, {"cursor": following} if following else None))
+        return json_response(body, page_headers(request, {"cursor": following} if following else None))
 
     @reading("/compare", "not_found")
     async def get_compare(
@@ -285,15 +283,6 @@ def _as_links(timemap: schemas.Timemap) -> bytes:
         relation = ("first " if i == 0 else "") + ("last " if i == len(timemap.mementos) - 1 else "") + "memento"
         links.append(f'<{memento.uri}>; rel="{relation}"; datetime="{http_date(memento.datetime)}"')
     return ",\n".join(links).encode()
-
-
-def _page_headers(request: Request, following: dict[str, str] | None) -> dict[str, str]:
-    """The headers of a page of a list: with the parameters of the next page, a link to it."""
-    headers = {"Cache-Control": "no-cache"}
-    if following is not None:
-        query = urlencode({**dict(request.query_params.items()), **following})
-        headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
-    return headers
 
 
 async def _linked_data(request: Request, deal_queries: DealQueries, deal: str, as_of: AsOf, body: bytes) -> bytes:

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Annotated, Literal
-from urllib.parse import urlencode
 
 from litestar import Controller, Response, Router
 from litestar.di import NamedDependency
@@ -25,6 +24,7 @@ from registry.api.responses import (
     RawResponse,
     base_url,
     json_response,
+    page_headers,
     raw_headers,
     stream,
     wants_linked_data,
@@ -76,12 +76,9 @@ class EventsController(Controller):
     ) -> RawResponse[schemas.EventPage]:
         """The events after a position, in the order of the log."""
         events = await log_queries.events(after, limit, event_filter)
-        headers = {"Cache-Control": "no-cache"}
-        if len(events) == limit:
-            query = {**dict(request.query_params.items()), "after": str(events[-1].recorded.position)}
-            headers["Link"] = f'</v1/events?{urlencode(query)}>; rel="next"'
+        following = {"after": str(events[-1].recorded.position)} if len(events) == limit else None
         body = await apart(len(events), lambda: encode(EventPage(events=[logged_event(event) for event in events])))
-        return json_response(body, headers)
+        return json_response(body, page_headers(request, following))
 
     @reading(
         "/{id:str}",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from typing import Annotated
-from urllib.parse import urlencode
 
 from litestar import Controller, post
 from litestar.di import NamedDependency
@@ -26,7 +25,7 @@ from registry.api.parameters import (
     OrganizationSlug,
     text,
 )
-from registry.api.responses import RawResponse, json_response, not_modified, raw_headers
+from registry.api.responses import RawResponse, json_response, not_modified, page_headers, raw_headers
 from registry.append.recorder import Recorder
 from registry.domain.history import AsOf
 from registry.events import intake
@@ -92,14 +91,13 @@ class OrganizationsController(Controller):
         else:
             slugs = await search_queries.organizations(resolved.as_of, q, cursor or "", limit + 1)
             rows = await named_organizations.listed(slugs, resolved.as_of)
-        headers = {"Cache-Control": "no-cache"}
+        following = None
         if len(slugs) > limit:
             last = slugs[limit - 1]
             rows = [one for one in rows if one.state.organization <= last]
             # The next page is a page of the same list, whatever is recorded in between.
-            query = dict(request.query_params.items()) | {"position": str(log_position)}
-            query |= {"effective_on": str(resolved.effective_on), "cursor": last}
-            headers["Link"] = f'</v1/organizations?{urlencode(query)}>; rel="next"'
+            day = str(resolved.effective_on)
+            following = {"position": str(log_position), "effective_on": day, "cursor": last}
         counted = await named_organizations.count(resolved.as_of) if count else None
         body = OrganizationPage(
             effective_on=resolved.effective_on,
@@ -112,7 +110,7 @@ class OrganizationsController(Controller):
             total=counted.all if counted is not None else None,
             registered_total=counted.registered if counted is not None else None,
         )
-        return json_response(encode(body), headers)
+        return json_response(encode(body), page_headers(request, following))
 
     @reading("/{organization:str}", "not_found", responses={**NOT_MODIFIED, **MERGED})
     async def get_organization(

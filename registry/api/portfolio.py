@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any, Literal, TypeAlias
-from urllib.parse import urlencode
 
 from litestar import Controller
 from litestar.di import NamedDependency
@@ -28,7 +27,7 @@ from registry.api.parameters import (
     integer,
     require_single_axis,
 )
-from registry.api.responses import REVALIDATED, RawResponse, json_response
+from registry.api.responses import REVALIDATED, RawResponse, json_response, page_headers
 from registry.domain.history import AsOf
 from registry.domain.totals import GROUPINGS, Estimates, Measure, TotalsQuery
 from registry.errors import InvalidParameter
@@ -176,8 +175,8 @@ class PortfolioController(Controller):
 
         With `certificate=true`: the states of all of them in the order of their slugs, with what they follow from.
         """
-        start = decode_cursor(cursor) if cursor is not None else None
-        as_of = start.fix(portfolio_as_of) if start else portfolio_as_of
+        start = decode_cursor(cursor)
+        as_of = start.fix(portfolio_as_of)
         point = await portfolio_queries.point(as_of)
         selection = await portfolio_queries.select(point, deal_filters)
         if certificate:
@@ -190,8 +189,8 @@ class PortfolioController(Controller):
         rates = await portfolio_queries.rates(as_of)
         weights = portfolio_queries.weights(rates, point.day)
         order = read_order(sort, deal_filters.q, weights)
-        page = await portfolio_queries.page(point, selection, order, start.place if start else None, limit, rates)
-        following = encode_cursor(point, page.next) if page.next is not None else None
+        page = await portfolio_queries.page(point, selection, order, start.place, limit, rates)
+        following = encode_cursor(point, page.next)
         body = DealPage(
             effective_on=point.day,
             published_on=portfolio_as_of.published_on,
@@ -201,11 +200,7 @@ class PortfolioController(Controller):
             next=following,
             facets=await portfolio_queries.facets(point, selection) if facets else UNSET,
         )
-        headers = {"Cache-Control": "no-cache"}
-        if following is not None:
-            query = {**dict(request.query_params.items()), "cursor": following}
-            headers["Link"] = f'</v1/deals?{urlencode(query)}>; rel="next"'
-        return json_response(encode(body), headers)
+        return json_response(encode(body), page_headers(request, {"cursor": following} if following else None))
 
     @reading("/totals", "evidence_unavailable", other=_CERTIFIED)
     async def get_totals(
@@ -258,8 +253,8 @@ class PortfolioController(Controller):
             raise InvalidParameter("roll_up", parameter="roll_up")
         if currency is not None and measure != "amount":
             raise InvalidParameter("measure_currency", parameter="currency")
-        start = decode_cursor(cursor) if cursor is not None else None
-        as_of = start.fix(portfolio_as_of) if start else portfolio_as_of
+        start = decode_cursor(cursor)
+        as_of = start.fix(portfolio_as_of)
         point = await portfolio_queries.point(as_of)
         query = TotalsQuery(
             currency=currency,
@@ -271,7 +266,7 @@ class PortfolioController(Controller):
             measure=measure,
             estimates=estimates,
             groups=limit,
-            skip=start.skip if start else 0,
+            skip=start.skip,
         )
         rates = await portfolio_queries.rates(as_of)
         selection = await portfolio_queries.select(point, totals_filters)
@@ -309,7 +304,7 @@ class PortfolioController(Controller):
             totals=totals,
             rules=rules,
             newest_rate=rates.newest(point.day) if currency is not None else None,
-            next=encode_cursor(point, skip=totals.next_group) if totals.next_group is not None else None,
+            next=encode_cursor(point, skip=totals.next_group or 0),
         )
         return json_response(encode(body))
 
@@ -379,17 +374,14 @@ class PortfolioController(Controller):
             )
             similar = similar_of(at_start.search), similar_of(at_end.search)
             return _bundle(await evidence.comparison_certificate(deal_filters, resolved, wanted, rates, similar))
-        start = decode_cursor(cursor) if cursor is not None else None
-        if start is not None:
-            last = start.fix(last)
+        start = decode_cursor(cursor)
+        last = start.fix(last)
         body, place = await portfolio_queries.compare(
             first,
             last,
             lambda point: portfolio_queries.select(point, deal_filters),
-            start.place if start is not None else None,
+            start.place,
             limit,
         )
-        following = None
-        if place is not None:
-            following = encode_cursor(await portfolio_queries.point(last), place)
+        following = encode_cursor(await portfolio_queries.point(last), place) if place is not None else None
         return json_response(await answer_apart(len(body.changes), encode_long, replace(body, next=following)))

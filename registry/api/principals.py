@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 import msgspec
 from litestar import Controller, post
@@ -22,7 +21,7 @@ from registry.api.examples import PRINCIPAL_ANNOUNCEMENTS
 from registry.api.guards import check_scope
 from registry.api.openapi import NOT_MODIFIED, reading, writing
 from registry.api.parameters import POST_HEADERS, Cursor, IfNoneMatch, Limit, Position
-from registry.api.responses import RawResponse, json_response, not_modified, raw_headers
+from registry.api.responses import RawResponse, json_response, not_modified, page_headers, raw_headers
 from registry.append.principals import store_secrets
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest
@@ -121,13 +120,12 @@ class PrincipalsController(Controller):
     ) -> RawResponse[PrincipalPage]:
         """Every principal with its keys and rights, in the order of ids."""
         rows = await principals.page(cursor or "", limit + 1)
-        headers = {"Cache-Control": "no-store"}
+        following = None
         if len(rows) > limit:
             rows = rows[:limit]
-            last = msgspec.json.decode(rows[-1])["principal"]
-            query = dict(request.query_params.items()) | {"cursor": last}
-            headers["Link"] = f'</v1/principals?{urlencode(query)}>; rel="next"'
-        return json_response(encode(PrincipalPage(principals=pre_encoded(rows, PrincipalResponse))), headers)
+            following = {"cursor": msgspec.json.decode(rows[-1])["principal"]}
+        body = PrincipalPage(principals=pre_encoded(rows, PrincipalResponse))
+        return json_response(encode(body), page_headers(request, following, "no-store"))
 
     @reading("/{principal:str}", "not_found", scope="admin", responses=NOT_MODIFIED)
     async def get_principal(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from functools import partial
 from typing import Annotated, Any, Literal
-from urllib.parse import urlencode
 from uuid import UUID
 
 import msgspec
@@ -21,7 +20,7 @@ from registry.api.bodies import Request, decoder, read_body
 from registry.api.guards import ANY_SCOPE
 from registry.api.openapi import reading, writing
 from registry.api.parameters import Cursor, Limit
-from registry.api.responses import RawResponse, json_response
+from registry.api.responses import RawResponse, json_response, page_headers
 from registry.append.proposals import Proposal, Proposals
 from registry.errors import FieldError, IdConflict, Invalid, InvalidParameter, NotFound, RuleBroken
 from registry.events import intake
@@ -121,12 +120,13 @@ class ProposalsController(Controller):
         """Proposals, the newest first: all for keys that may decide on them, else those of the key's principal."""
         before = _id(cursor) if cursor is not None else None
         page = await proposals.page(request.auth, status, before, limit)
-        headers = {"Cache-Control": "no-store"}
+        following = None
         if page and await proposals.page(request.auth, status, page[-1].id, 1):
-            query = dict(request.query_params.items()) | {"cursor": str(page[-1].id)}
-            headers["Link"] = f'</v1/proposals?{urlencode(query)}>; rel="next"'
-        body = ProposalPage(proposals=[_response(one) for one in page])
-        return json_response(await apart(sum(one.size for one in page), encode, body), headers)
+            following = {"cursor": str(page[-1].id)}
+        body = await apart(
+            sum(one.size for one in page), encode, ProposalPage(proposals=[_response(one) for one in page])
+        )
+        return json_response(body, page_headers(request, following, "no-store"))
 
     @reading("/{proposal:str}", "not_found", scope=ANY_SCOPE)
     async def get_proposal(

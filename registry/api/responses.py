@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Generic, TypeAlias, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from litestar import Response
 from litestar.response import Stream
@@ -72,6 +72,17 @@ def wants_linked_data(request: Request) -> bool:
 def json_response(content: bytes, headers: Mapping[str, str] | None = None, status: int = 200) -> RawResponse[Any]:
     """Return encoded JSON; a cache must revalidate it unless `headers` say otherwise."""
     return RawResponse(content, status, REVALIDATED if headers is None else raw_headers(headers))
+
+
+def page_headers(
+    request: Request, following: Mapping[str, str] | None, cache_control: str = "no-cache"
+) -> dict[str, str]:
+    """Return the headers of a page of a list: with the parameters of the next page, a link to it."""
+    headers = {"Cache-Control": cache_control}
+    if following is not None:
+        query = urlencode({**dict(request.query_params.items()), **following})
+        headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
+    return headers
 
 
 def stream(chunks: AsyncIterator[bytes], media_type: str, headers: dict[str, str]) -> Response[Any]:

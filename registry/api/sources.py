@@ -17,7 +17,7 @@ from registry.api.bodies import Request, read_body
 from registry.api.guards import check_scope
 from registry.api.openapi import reading, writing
 from registry.api.parameters import After, DryRun, Limit
-from registry.api.responses import RawResponse, json_response
+from registry.api.responses import RawResponse, json_response, page_headers
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest, AppendResult, SubmissionError
 from registry.domain.audit.diff import Change
@@ -69,13 +69,16 @@ class SourcesController(Controller):
 
     @reading("/", "not_found")
     async def get_source(
-        self, source: SourceId, source_queries: NamedDependency[SourceQueries], after: After = 0, limit: Limit = 100
+        self,
+        request: Request,
+        source: SourceId,
+        source_queries: NamedDependency[SourceQueries],
+        after: After = 0,
+        limit: Limit = 100,
     ) -> RawResponse[SourceUse]:
         """Everything that rests on a source: each event that cites it, and the fields that the event set."""
         use = await source_queries.use(source, after, limit)
-        headers = {"Cache-Control": "no-cache"}
-        if use.next is not None:
-            headers["Link"] = f'</v1/sources/{source}?after={use.next}&limit={limit}>; rel="next"'
+        following = {"after": str(use.next)} if use.next is not None else None
         response = SourceUse(
             id=source,
             source=convert(use.source, SourceResponse),
@@ -83,7 +86,7 @@ class SourcesController(Controller):
             citations=[_citation(event, use.authors) for event in use.events],
             next=use.next,
         )
-        return json_response(encode(response), headers)
+        return json_response(encode(response), page_headers(request, following))
 
     @writing(
         post,

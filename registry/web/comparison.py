@@ -157,28 +157,26 @@ class ComparisonPages(Controller):
             days = await portfolio_queries.effective_change_days(await portfolio_queries.point(AsOf()), MAX_DAYS)
             start = next((point for point in (given_start, shown_point(page)) if point != AsOf()), None)
             start = start or recent_point([day for day in days if day <= page.times.today])
-            first = decode_cursor(deal_selection.cursor) if deal_selection.cursor else None
-            last = first.fix(end) if first else end
+            first = decode_cursor(deal_selection.cursor)
+            last = first.fix(end)
             compared = await portfolio_queries.changes(
                 start,
                 last,
                 lambda point: deal_selection.at(portfolio_queries, point),
-                first.place if first else None,
+                first.place,
                 DEALS_PER_PAGE,
             )
             changes = compared.changes
-            following = None
-            if compared.next is not None:
-                following = encode_cursor(await portfolio_queries.point(last), compared.next)
             by_deal: dict[str, list[DealChange]] = {}
             for change in changes:
                 by_deal.setdefault(change.deal, []).append(change)
             titles = {change.deal: change.title for change in changes}
             formatter = shown(page.language)
             texts = formatter.words
+            points = await portfolio_queries.point(start), await portfolio_queries.point(last)
+            following = encode_cursor(points[1], compared.next)
             is_part = following is not None or deal_selection.cursor is not None
             filters = deal_selection.filters
-            points = await portfolio_queries.point(start), await portfolio_queries.point(last)
             rates = await portfolio_queries.rates(last)
             facets = await portfolio_queries.facets(points[1], await deal_selection.at(portfolio_queries, points[1]))
             organizations = {value for value, _ in shown_values(facets, filters, "organization")}

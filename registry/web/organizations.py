@@ -198,16 +198,15 @@ async def deals_of(
     page: PageRequest, portfolio_queries: PortfolioQueries, organization: str, cursor: str | None
 ) -> OrganizationDeals:
     """A page of the deals in which an organization has a role, at the page's as-of point."""
-    start = decode_cursor(cursor) if cursor else None
-    as_of = single_axis(page.as_of)
-    point = await portfolio_queries.point(start.fix(as_of) if start else as_of)
+    start = decode_cursor(cursor)
+    point = await portfolio_queries.point(start.fix(single_axis(page.as_of)))
     selection = await portfolio_queries.select(point, DealQuery(organization=organization))
-    place, rates = start.place if start else None, await portfolio_queries.rates(page.as_of)
-    found = await portfolio_queries.page(point, selection, Order(), place, DEALS_PER_PAGE, rates)
+    rates = await portfolio_queries.rates(page.as_of)
+    found = await portfolio_queries.page(point, selection, Order(), start.place, DEALS_PER_PAGE, rates)
     return OrganizationDeals(
         deal_rows(found.deals),
         await portfolio_queries.count(point, selection),
-        encode_cursor(point, found.next) if found.next is not None else None,
+        encode_cursor(point, found.next),
         [slug for slug in selection.organizations if slug != organization],
     )
 

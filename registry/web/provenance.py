@@ -107,7 +107,7 @@ class ProvenancePages(Controller):
         cursor: CursorParameter = None,
     ) -> Response[bytes]:
         """The sources of the fields of a deal, page by page, or of one field."""
-        start = (decode_cursor(cursor).field if cursor is not None else None) or FIRST_FIELD
+        start = decode_cursor(cursor).field or FIRST_FIELD
 
         async def make() -> Rendered:
             view = await load_deal(page, deal, deal_queries, organization_queries)

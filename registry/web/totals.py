@@ -71,7 +71,7 @@ def totals_query(
         effective_on=portfolio_page.times.effective_on,
         explain=True,
         groups=MAX_GROUPS,
-        skip=decode_cursor(deal_selection.cursor).skip if deal_selection.cursor else 0,
+        skip=decode_cursor(deal_selection.cursor).skip,
         lines=MAX_LINES,
     )
 
@@ -126,7 +126,7 @@ class TotalsPages(Controller):
                 groups=GROUPINGS,
                 parts_in_order=parts_in_order,
                 max_rates=MAX_RATES,
-                next=encode_cursor(point, skip=totals.next_group) if totals.next_group is not None else None,
+                next=encode_cursor(point, skip=totals.next_group or 0),
                 names=names,
                 titles=await portfolio_queries.titles(point, named),
                 pledge_names=await deal_names(streams, page.language, named),
