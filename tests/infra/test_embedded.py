@@ -23,7 +23,7 @@ import pytest
 from registry.errors import PostgresUnavailable
 from registry.infra import migrations, postgres
 from registry.infra.embedded import binaries
-from registry.infra.embedded.server import APP_ROLE, OWNER_ROLE, Embedded
+from registry.infra.embedded.server import APP_ROLE, OWNER_ROLE, RESTART_DELAY_SECONDS, Embedded
 from registry.infra.embedded.user import User, chown
 from registry.infra.problems import PostgresProblem
 from tests.conftest import PATIENCE
@@ -175,6 +175,23 @@ def test_killed_postgres_is_restarted(tmp_path: Path) -> None:
         os.kill(before, signal.SIGKILL)
         eventually(lambda: server.pid not in (None, before) and answers(server))
         assert ask(server.owner_url, "SELECT answer FROM kept") == 42
+
+
+@pytest.mark.parametrize("name", ["postgres.log", "postgres.lock"])
+def test_postgres_is_restarted_once_its_files_can_be_written_again(tmp_path: Path, name: str) -> None:
+    """As after a full or read-only disk: a folder in a file's place refuses writes by root too."""
+    with Embedded(tmp_path / "data") as server:
+        before = server.pid
+        assert before is not None
+        file = server.data_dir / name
+        aside = file.rename(tmp_path / name)
+        file.mkdir()
+        os.kill(before, signal.SIGKILL)
+        eventually(lambda: not lives(before))
+        time.sleep(RESTART_DELAY_SECONDS)
+        file.rmdir()
+        aside.rename(file)
+        eventually(lambda: server.pid not in (None, before) and answers(server))
 
 
 def test_postgres_ends_when_its_service_is_killed(tmp_path: Path) -> None:

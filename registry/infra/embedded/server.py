@@ -39,6 +39,8 @@ PORT = 5432
 SOCKET_PATH_LIMIT = 107 if sys.platform == "linux" else 103
 START_SECONDS = 60.0
 RESTART_DELAY_SECONDS = 0.2
+MAX_RESTART_DELAY_SECONDS = 5.0
+"""Between two attempts while the server cannot start: the first delay, which doubles up to the second one."""
 UP = b"up"
 MAX_LOG_BYTES = 10_000_000
 
@@ -120,7 +122,7 @@ class Embedded:
         self._ending.set()
         running = self._running
         if running is not None and running.stdin is not None:
-            self._lock.write_bytes(b"")
+            self._mark(b"")
             running.stdin.close()
         if self._thread is not None:
             self._thread.join()
@@ -168,24 +170,42 @@ class Embedded:
                 user = User.for_data_dir(self.pgdata)
                 binaries = find_binaries(user, self._given_binaries)
                 self._create(binaries, user)
+                delay = RESTART_DELAY_SECONDS
                 while not self._ending.is_set():
-                    remove_stale_server(self.pgdata)
-                    self._run_server(binaries, user)
-                    if self._ending.is_set():
-                        return
-                    if not self._up.is_set():
-                        problem = PostgresProblem("ended", log=str(self.log_file), lines=self._log_tail())
-                        raise PostgresUnavailable(reason=problem)
-                    log.warning("Postgres ended by itself; restarting")
-                    self._ending.wait(RESTART_DELAY_SECONDS)
+                    accepted = self._run_until_it_ends(binaries, user)
+                    delay = RESTART_DELAY_SECONDS if accepted else min(2 * delay, MAX_RESTART_DELAY_SECONDS)
+                    self._ending.wait(delay)
         except BaseException as error:
             # start() raises the error.
             self._failure = error
             if self._up.is_set():
                 log.exception("the bundled Postgres cannot be restarted")
 
-    def _run_server(self, binaries: Binaries, user: User) -> None:
-        """Run Postgres until it ends."""
+    def _run_until_it_ends(self, binaries: Binaries, user: User) -> bool:
+        """Run Postgres, and log why it ended by itself; return whether it accepted connections.
+
+        Raises:
+            OSError, PostgresUnavailable: It has not been up yet. Later, a full or read-only disk is no reason to give
+                up: the service goes on when there is space again.
+        """
+        try:
+            remove_stale_server(self.pgdata)
+            accepted = self._run_server(binaries, user)
+        except OSError as error:
+            if not self._up.is_set():
+                raise
+            log.error("Postgres cannot be started now: %s", error)
+            return False
+        if self._ending.is_set():
+            return accepted
+        if not self._up.is_set():
+            problem = PostgresProblem("ended", log=str(self.log_file), lines=self._log_tail())
+            raise PostgresUnavailable(reason=problem)
+        log.warning("Postgres ended by itself; restarting. The last lines of its log: %s", self._log_tail())
+        return accepted
+
+    def _run_server(self, binaries: Binaries, user: User) -> bool:
+        """Run Postgres until it ends; return whether it accepted connections."""
         too_long = len(os.fsencode(self.pgdata / f".s.PGSQL.{PORT}")) > SOCKET_PATH_LIMIT
         settings = self._settings | {
             # Relative to the data directory, so that the path is never too long for the server.
@@ -216,12 +236,25 @@ class Embedded:
         while running.poll() is None and not self._accepts():
             with suppress(subprocess.TimeoutExpired):
                 running.wait(0.02)
-        if running.poll() is None:
+        accepted = running.poll() is None
+        if accepted:
             self._up.set()
-            self._lock.write_bytes(UP)
+        while running.poll() is None and not self._mark(UP):
+            with suppress(subprocess.TimeoutExpired):
+                running.wait(1)
         running.wait()
-        self._lock.write_bytes(b"")
+        self._mark(b"")
         running.stdin.close()
+        return accepted
+
+    def _mark(self, state: bytes) -> bool:
+        """Say in the lock file whether the server is up; False if that cannot be written, as on a full disk."""
+        try:
+            self._lock.write_bytes(state)
+        except OSError as error:
+            log.warning("the state of Postgres cannot be written: %s", error)
+            return False
+        return True
 
     @contextmanager
     def _acquire_directory_lock(self) -> Iterator[bool]:
@@ -345,7 +378,10 @@ class Embedded:
             os.close(fd)
 
     def _log_tail(self) -> str:
-        lines = self.log_file.read_text(errors="replace").splitlines()
+        try:
+            lines = self.log_file.read_text(errors="replace").splitlines()
+        except OSError as error:
+            return str(error)
         return "\n".join(lines[-10:])
 
 
