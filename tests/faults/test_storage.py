@@ -13,11 +13,15 @@ import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
+from duckdb import DuckDBPyConnection
 from msgspec import Struct
 
+from registry.errors import StorageUnavailable
 from registry.infra import migrations
 from registry.infra.embedded.server import APP_ROLE, Embedded
 from registry.infra.settings import Settings
+from registry.projections.columnar import ColumnarCopy
+from registry.projections.columnar.kept import Kept
 from tests.api.announcements import registered
 from tests.api.conftest import ADMIN_KEY, Service, running
 from tests.conftest import PATIENCE
@@ -148,3 +152,24 @@ async def test_full_disk_is_a_storage_failure(small_disk: Path, registry: Regist
     assert await registry.service.size() == size + number
     filler.unlink()
     await assert_recovers(registry)
+
+
+async def test_copy_that_finds_no_space_is_a_storage_failure_until_there_is(
+    small_disk: Path, registry: Registry
+) -> None:
+    assert (await registry.record("before")).status_code == 201
+    copy = ColumnarCopy(registry.service.pool, small_disk / "columnar")
+    filler = small_disk / "filler"
+    filler.write_bytes(b"\0" * (DISK_MB * 2**20 - 2**16))
+    try:
+        with pytest.raises(StorageUnavailable):
+            await copy.ask(1, _count)
+        filler.unlink()
+        assert await copy.ask(1, _count) == 1
+    finally:
+        await copy.close()
+
+
+def _count(cursor: DuckDBPyConnection, _: Kept) -> int:
+    cursor.execute("SELECT count(*) FROM copied")
+    return int(cursor.fetchall()[0][0])

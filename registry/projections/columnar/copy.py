@@ -26,7 +26,7 @@ from registry.errors import Overloaded, PortfolioUnavailable
 from registry.infra import tasks
 from registry.infra.own_work import as_own
 from registry.infra.postgres import Connection, Pool
-from registry.projections.columnar.files import CopyDirectory
+from registry.projections.columnar.files import CopyDirectory, disk_failures
 from registry.projections.columnar.following import CopyState, apply, changes_since, write_state
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.loading import load_tables, run_to_end
@@ -155,6 +155,7 @@ class ColumnarCopy:
         Raises:
             PortfolioUnavailable: The copy, or the index of texts, takes longer than questions wait.
             Overloaded: The questions that run now need all the memory that DuckDB may use.
+            StorageUnavailable: The copy cannot be written.
         """
         self._asked_at = asyncio.get_running_loop().time()
         await self._wait(self.follow(position), None)
@@ -289,7 +290,8 @@ class ColumnarCopy:
         self._state = None
         self._directory.close()
         self._directory = CopyDirectory(self._parent)
-        await self._catch_up()
+        with disk_failures():
+            await self._catch_up()
 
     # --- following ----------------------------------------------------------------------------------------------------
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import sys
 import time
 import weakref
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from threading import get_native_id
 
 import duckdb
 from duckdb import DuckDBPyConnection
+
+from registry.errors import StorageUnavailable
+
+log = logging.getLogger(__name__)
 
 MEMORY_LIMIT = "256MB"
 """Twice what a search of 10,000 deals for two words takes: other questions run beside it. With 320 MB, a service with
@@ -114,6 +121,20 @@ class CopyDirectory:
         # Exchange rates (`conversion.py`) are not kept in the file.
         connection.execute("ATTACH IF NOT EXISTS ':memory:' AS kept")
         return connection
+
+
+@contextmanager
+def disk_failures() -> Iterator[None]:
+    """What DuckDB raises if it cannot write a new file is a failure of the disk: the reader may come back.
+
+    Raises:
+        StorageUnavailable: The disk is full or read-only.
+    """
+    try:
+        yield
+    except (duckdb.IOException, duckdb.TransactionException, duckdb.FatalException) as error:
+        log.error("storage failure: %s", error)
+        raise StorageUnavailable from error
 
 
 def _lower_priority() -> None:
