@@ -11,16 +11,15 @@ import csv
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import date, datetime
-from decimal import Decimal
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from xml.parsers import expat
 
 from msgspec import Struct
 
 from registry.errors import UnreadableSheet
+from registry.imports import xlsx_rows
 from registry.imports.encodings import ENCODINGS, encoding_of
 from registry.imports.messages import ImportText
 
@@ -29,15 +28,6 @@ MAX_PART_BYTES = 100 * 2**20
 
 MAX_PARTS = 1_000
 MAX_PROLOG_BYTES = 64 * 1024
-
-MAX_COLUMNS = 2000
-"""A wider row is not a row of a table: some programs write thousands of empty formatted cells."""
-
-MAX_ROW_NUMBER = 2**20
-
-# Cells of a sheet, with the empty ones before the last of each row: a file of 100 kB can have 300 million.
-MAX_CELLS = 2**28
-"""The most rows that a sheet of an XLSX file can have."""
 
 MAX_PREAMBLE_ROWS = 50
 """The header is looked for in this many rows."""
@@ -176,23 +166,19 @@ def open_sheets(
         UnreadableSheet: A file has another format or encoding.
     """
     sheets: list[Sheet] = []
-    books: list[Any] = []
-    try:
+    with ExitStack() as stack:
         for path in paths:
             match path.suffix.lower():
                 case ".csv" | ".tsv":
                     found = encoding_of(path, encoding)
                     sheets.append(Sheet(path.stem, _reader_of_csv(path, found), found))
                 case ".xlsx":
-                    book = _open_book(path, max_unpacked)
-                    books.append(book)
+                    book = _open_book(path.name, stack.enter_context(path.open("rb")), max_unpacked)
+                    stack.callback(book.close)
                     sheets += [Sheet(sheet.title, _reader_of_xlsx(sheet)) for sheet in book.worksheets]
                 case _:
                     raise UnreadableSheet(file=path.name, why=ImportText("file-type-unknown"))
         yield sheets
-    finally:
-        for book in books:
-            book.close()
 
 
 def encodings_read(sheets: Sequence[Sheet]) -> Iterator[ImportText]:
@@ -219,18 +205,18 @@ def _reader_of_csv(path: Path, encoding: str) -> Callable[[], Iterator[SheetRow]
     return rows
 
 
-def _open_book(path: Path, max_unpacked: int | None) -> Any:
+def _open_book(name: str, file: IO[bytes], max_unpacked: int | None) -> Any:
     import openpyxl
 
     try:
-        with zipfile.ZipFile(path) as archive:
-            _check_parts(path.name, archive, max_unpacked)
-        return openpyxl.load_workbook(path, read_only=True, data_only=True)
+        with zipfile.ZipFile(file) as archive:
+            _check_parts(name, archive, max_unpacked)
+        return openpyxl.load_workbook(file, read_only=True, data_only=True)
     except (UnreadableSheet, OSError):
         raise
     except Exception as error:  # openpyxl raises errors of many types for malformed files.
         why = ImportText("xlsx-unreadable", reason=str(error) or type(error).__name__)
-        raise UnreadableSheet(file=path.name, why=why) from None
+        raise UnreadableSheet(file=name, why=why) from None
 
 
 def _check_parts(file: str, archive: zipfile.ZipFile, max_unpacked: int | None) -> None:
@@ -241,7 +227,7 @@ def _check_parts(file: str, archive: zipfile.ZipFile, max_unpacked: int | None) 
     """
     parts = archive.infolist()
     unpacked = sum(part.file_size for part in parts)
-    # openpyxl reads worksheets row by row, and every other part whole.
+    # Worksheets are read row by row, and every other part whole.
     whole = max((part.file_size for part in parts if "worksheets/" not in part.filename), default=0)
     if whole > MAX_PART_BYTES or len(parts) > MAX_PARTS or (max_unpacked is not None and unpacked > max_unpacked):
         raise UnreadableSheet(file=file, why=ImportText("unpacked-too-large", size=unpacked))
@@ -272,21 +258,11 @@ def _has_doctype(start: bytes) -> bool:
 
 def _reader_of_xlsx(sheet: Any) -> Callable[[], Iterator[SheetRow]]:
     def rows() -> Iterator[SheetRow]:
-        # The dimensions that some programs write are wrong.
-        sheet.reset_dimensions()
-        cells_read = 0
         try:
-            for number, values in enumerate(sheet.iter_rows(values_only=True), 1):
-                # openpyxl makes an empty row of each number that a file leaves out.
-                if number > MAX_ROW_NUMBER:
-                    raise ValueError(f"a row has a number over {MAX_ROW_NUMBER}")
-                cells_read += len(values)
-                if cells_read > MAX_CELLS:
-                    raise ValueError(f"the sheet has over {MAX_CELLS} cells")
-                cells = values[:MAX_COLUMNS]
-                if texts := _texts([value if type(value) is str else _text(value) for value in cells]):
+            for number, cells in xlsx_rows.rows_of(sheet):
+                if texts := _texts(cells):
                     yield SheetRow(number, texts)
-        except (ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
+        except xlsx_rows.MALFORMED as error:
             why = ImportText("xlsx-unreadable", reason=str(error) or type(error).__name__)
             raise UnreadableSheet(file=sheet.title, why=why) from None
 
@@ -299,21 +275,3 @@ def _texts(cells: Iterable[str]) -> tuple[str, ...]:
     while texts and not texts[-1]:
         texts.pop()
     return tuple(texts)
-
-
-def _text(value: Any) -> str:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return str(value).lower()
-        case datetime():
-            is_midnight = value.time() == value.min.time()
-            return value.date().isoformat() if is_midnight else value.isoformat()
-        case date():
-            return value.isoformat()
-        case float():
-            exact = Decimal(repr(value))
-            return format(exact.quantize(Decimal(1)) if exact == exact.to_integral_value() else exact, "f")
-        case _:
-            return str(value)

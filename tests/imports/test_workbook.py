@@ -13,7 +13,7 @@ import openpyxl
 import pytest
 
 from registry.errors import UnreadableSheet
-from registry.imports import workbook
+from registry.imports import workbook, xlsx_rows
 from registry.imports.messages import ImportText
 from registry.imports.workbook import SheetRow, Table
 
@@ -173,7 +173,6 @@ def test_zip_bombs_and_entities_are_refused_in_bounded_memory(
 
 
 def test_row_with_a_number_beyond_a_sheet_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reader makes an empty row of each number before it."""
     sheet = (
         b'<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
         b'<row r="1"><c r="A1"><v>1</v></c></row><row r="9999999999"><c r="A9"><v>1</v></c></row>'
@@ -181,7 +180,7 @@ def test_row_with_a_number_beyond_a_sheet_is_refused(tmp_path: Path, monkeypatch
     )
     file = tmp_path / "a.xlsx"
     file.write_bytes(repacked(xlsx(["a"]), sheet1=sheet))
-    monkeypatch.setattr(workbook, "MAX_ROW_NUMBER", 1_000)
+    monkeypatch.setattr(xlsx_rows, "MAX_ROW_NUMBER", 1_000)
     with workbook.open_sheets([file]) as [found], pytest.raises(UnreadableSheet) as error:
         list(found.rows())
     assert problem_of(error.value) == "xlsx-unreadable"
@@ -196,18 +195,76 @@ def test_sheet_with_more_empty_cells_than_a_sheet_has_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reader makes an empty cell of each column before the last of a row."""
-    monkeypatch.setattr(workbook, "MAX_CELLS", 100_000)
-    rows = b"".join(b'<row r="%d"><c r="XFD%d"><v>1</v></c></row>' % (n, n) for n in range(1, 9))
+    monkeypatch.setattr(xlsx_rows, "MAX_CELLS", 10_000)
+    rows = b"".join(b'<row r="%d"><c r="BXX%d"><v>1</v></c></row>' % (n, n) for n in range(1, 9))
     assert problem_of_sheet(tmp_path, rows) == "xlsx-unreadable"
+
+
+@pytest.mark.parametrize("row", [b"<row><c>", b"<row></c></row>", b'<row><c r="4"><v>1</v></c></row>'])
+def test_malformed_sheet_is_refused(tmp_path: Path, row: bytes) -> None:
+    assert problem_of_sheet(tmp_path, row) == "xlsx-unreadable"
+
+
+def test_damaged_file_is_refused(tmp_path: Path) -> None:
+    data = bytearray(xlsx(*[[f"a text {n * n}"] for n in range(5_000)]))
+    start = data.index(b"sheet1.xml") + 2_000
+    data[start : start + 100] = b"x" * 100
+    file = tmp_path / "a.xlsx"
+    file.write_bytes(data)
+    with workbook.open_sheets([file]) as [found], pytest.raises(UnreadableSheet) as error:
+        list(found.rows())
+    assert problem_of(error.value) == "xlsx-unreadable"
+
+
+def test_cells_are_read_by_their_type_as_programs_write_them(tmp_path: Path) -> None:
+    """As ECMA-376 §18.3.1.4 allows: without positions, with runs and their pronunciation, with formulas, far apart."""
+    rows = (
+        b'<row r="2"><c t="inlineStr"><is><r><t>Ulsan </t></r><r><t xml:space="preserve">plant </t></r>'
+        b"<rPh><t>how it is spoken</t></rPh></is></c>"
+        b'<c t="str"><f>A1&amp;"x"</f><v>cal&amp;culated</v></c><c t="b"><v>1</v></c><c t="b"><v>0</v></c>'
+        b'<c t="e"><v>#REF!</v></c><c t="d"><v>2026-05-20T00:00:00</v></c><c><v>1E+300</v></c>'
+        b'<c><v>-0.10</v></c><c t="inlineStr"><is><t> </t></is></c><c><f>1+1</f></c></row>'
+        b'<row r="5"><c r="C5"><v>7</v></c><c r="B5"><v>-12</v></c><c r="XFD5"><v>1</v></c></row>'
+        b"<row><c><v>9.0</v></c></row>"
+    )
+    assert rows_of(tmp_path, rows) == [
+        (2, ("Ulsan plant", "cal&culated", "true", "false", "#REF!", "2026-05-20", "1" + "0" * 300, "-0.1")),
+        (5, ("", "-12", "7")),
+        (6, ("9",)),
+    ]
+
+
+def test_numbers_are_dates_by_their_format(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    formats = ("yyyy-mm-dd", "mmm yyyy", "yyyy-mm-dd hh:mm", "hh:mm", "[h]:mm", "0.00", "yyyy-mm-dd")
+    for column, (number, form) in enumerate(
+        zip((45000, 45000, 45000.5, 0.25, 1.5, 45000, 1e9), formats, strict=True), 1
+    ):
+        sheet.cell(1, column, number).number_format = form
+    book.save(tmp_path / "a.xlsx")
+    with workbook.open_sheets([tmp_path / "a.xlsx"]) as [found]:
+        [row] = found.rows()
+    assert row.cells == (
+        *("2023-03-15", "2023-03-15", "2023-03-15T12:00:00", "06:00:00", "1 day, 12:00:00", "45000"),
+        "#VALUE!",
+    )
+
+
+def rows_of(folder: Path, rows: bytes) -> list[tuple[int, tuple[str, ...]]]:
+    """The rows of a sheet with this content."""
+    start = b'<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
+    file = folder / "a.xlsx"
+    file.write_bytes(repacked(xlsx(["a"]), sheet1=start + rows + b"</sheetData></worksheet>"))
+    with workbook.open_sheets([file]) as [found]:
+        return [(row.number, row.cells) for row in found.rows()]
 
 
 def problem_of_sheet(folder: Path, rows: bytes) -> str:
     """Why a sheet with these rows is refused while it is read."""
-    start = b'<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
-    file = folder / "a.xlsx"
-    file.write_bytes(repacked(xlsx(["a"]), sheet1=start + rows + b"</sheetData></worksheet>"))
-    with workbook.open_sheets([file]) as [found], pytest.raises(UnreadableSheet) as error:
-        list(found.rows())
+    with pytest.raises(UnreadableSheet) as error:
+        rows_of(folder, rows)
     return problem_of(error.value)
 
 
