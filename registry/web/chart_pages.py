@@ -19,7 +19,6 @@ from registry.errors import NotFound
 from registry.infra.settings import Settings
 from registry.infra.threads import answer_apart
 from registry.queries.deals import DealQueries
-from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.web import render
 from registry.web.assets import FOLDER
@@ -30,7 +29,6 @@ from registry.web.deal_list import DealSelection, deal_selection, listed_deals
 from registry.web.deals import load_deal, mark_text
 from registry.web.format import shown
 from registry.web.i18n import N_
-from registry.web.names import organization_names
 from registry.web.portfolio import overview_trend
 from registry.web.render import Rendered, svg_response
 from registry.web.request import READ, Page, PageRequest
@@ -65,10 +63,9 @@ class ChartPages(Controller):
         portfolio_page: Page,
         trend_selection: NamedDependency[DealSelection],
         portfolio_queries: NamedDependency[PortfolioQueries],
-        organization_queries: NamedDependency[OrganizationQueries],
     ) -> Response[bytes]:
         """The overview's chart as SVG."""
-        context = await _trend(portfolio_page, trend_selection, portfolio_queries, organization_queries)
+        context = await _trend(portfolio_page, trend_selection, portfolio_queries)
         return svg_response(portfolio_page, _svg(portfolio_page, context), "amounts")
 
     @route("/embed/trend", http_method=READ)
@@ -77,12 +74,11 @@ class ChartPages(Controller):
         portfolio_page: Page,
         trend_selection: NamedDependency[DealSelection],
         portfolio_queries: NamedDependency[PortfolioQueries],
-        organization_queries: NamedDependency[OrganizationQueries],
     ) -> Response[bytes]:
         """The overview's chart, to embed."""
 
         async def make() -> Rendered:
-            context = await _trend(portfolio_page, trend_selection, portfolio_queries, organization_queries)
+            context = await _trend(portfolio_page, trend_selection, portfolio_queries)
             return _embedded(portfolio_page, context)
 
         return await cached_page(portfolio_page, make)
@@ -93,10 +89,9 @@ class ChartPages(Controller):
         page: Page,
         deal: DealSlug,
         deal_queries: NamedDependency[DealQueries],
-        organization_queries: NamedDependency[OrganizationQueries],
     ) -> Response[bytes]:
         """A deal's timeline as SVG."""
-        context = await _timeline(page, deal, deal_queries, organization_queries)
+        context = await _timeline(page, deal, deal_queries)
         return svg_response(page, _svg(page, context), deal)
 
     @route("/embed/deals/{deal:str}", http_method=READ)
@@ -105,12 +100,11 @@ class ChartPages(Controller):
         page: Page,
         deal: DealSlug,
         deal_queries: NamedDependency[DealQueries],
-        organization_queries: NamedDependency[OrganizationQueries],
     ) -> Response[bytes]:
         """A deal's timeline, to embed."""
 
         async def make() -> Rendered:
-            context = await _timeline(page, deal, deal_queries, organization_queries)
+            context = await _timeline(page, deal, deal_queries)
             return _embedded(page, context)
 
         return await cached_page(page, make)
@@ -120,7 +114,6 @@ async def _trend(
     page: PageRequest,
     selection: DealSelection,
     portfolio_queries: PortfolioQueries,
-    organization_queries: OrganizationQueries,
 ) -> dict[str, Any]:
     """What the templates need to draw the overview's chart.
 
@@ -134,7 +127,7 @@ async def _trend(
         raise NotFound("chart")
     formatter = shown(page.language)
     slugs = {value for name, value in selection.filters.items() if name == "organization"}
-    names = await organization_names(organization_queries, page.language, slugs)
+    names = await page.names.organizations(slugs)
     return {
         "kind": "trend",
         "trend": trend,
@@ -147,15 +140,13 @@ async def _trend(
     }
 
 
-async def _timeline(
-    page: PageRequest, deal: str, deal_queries: DealQueries, organization_queries: OrganizationQueries
-) -> dict[str, Any]:
+async def _timeline(page: PageRequest, deal: str, deal_queries: DealQueries) -> dict[str, Any]:
     """What the templates need to draw a deal's timeline.
 
     Raises:
         NotFound: The deal has none at the as-of point.
     """
-    view = await load_deal(page, deal, deal_queries, organization_queries)
+    view = await load_deal(page, deal, deal_queries)
     if view.snapshot.state is None:
         raise NotFound("chart")
 

@@ -26,7 +26,6 @@ from registry.infra.threads import COSTLY, answer_apart, while_asked
 from registry.projections.columnar.lists import PagePlace
 from registry.queries.deal_changes import DealChange
 from registry.queries.deals import DealQueries
-from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
 from registry.web import as_of, render
@@ -38,7 +37,6 @@ from registry.web.deal_list import DealSelection, DealTableRow, deal_rows, deal_
 from registry.web.deals import load_deal
 from registry.web.format import ChangeLine, Names, ValueFormatter, shown
 from registry.web.i18n import N_
-from registry.web.names import names_within, organization_names
 from registry.web.provenance import json_text
 from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest
@@ -62,7 +60,6 @@ class ComparisonPages(Controller):
         page: Page,
         deal: DealSlug,
         deal_queries: NamedDependency[DealQueries],
-        organization_queries: NamedDependency[OrganizationQueries],
         from_as_of: NamedDependency[AsOf],
         to_as_of: NamedDependency[AsOf],
         streams: NamedDependency[StreamReader],
@@ -72,7 +69,7 @@ class ComparisonPages(Controller):
         end = await pinned_point(streams, to_as_of)
 
         async def make() -> Rendered:
-            view = await load_deal(page, deal, deal_queries, organization_queries)
+            view = await load_deal(page, deal, deal_queries)
 
             def compared() -> Rendered:
                 stream = view.stream
@@ -117,13 +114,12 @@ class ComparisonPages(Controller):
         page: Page,
         deal: DealSlug,
         deal_queries: NamedDependency[DealQueries],
-        organization_queries: NamedDependency[OrganizationQueries],
         from_as_of: NamedDependency[AsOf],
         to_as_of: NamedDependency[AsOf],
         streams: NamedDependency[StreamReader],
     ) -> Response[bytes]:
         """A deal's comparison as CSV: a row for each change of a field."""
-        view = await load_deal(page, deal, deal_queries, organization_queries)
+        view = await load_deal(page, deal, deal_queries)
         start, end = await pinned_point(streams, from_as_of), await pinned_point(streams, to_as_of)
 
         def table() -> Response[bytes]:
@@ -146,7 +142,6 @@ class ComparisonPages(Controller):
         to_as_of: NamedDependency[AsOf],
         streams: NamedDependency[StreamReader],
         deal_selection: NamedDependency[DealSelection],
-        organization_queries: NamedDependency[OrganizationQueries],
     ) -> Response[bytes]:
         """All deals at two points in time: what appeared, grew, shrank, slipped, was corrected or learned late."""
         page = portfolio_page
@@ -180,7 +175,7 @@ class ComparisonPages(Controller):
             rates = await portfolio_queries.rates(last)
             facets = await portfolio_queries.facets(points[1], await deal_selection.at(portfolio_queries, points[1]))
             organizations = {value for value, _ in shown_values(facets, filters, "organization")}
-            names = await organization_names(organization_queries, page.language, organizations)
+            names = await page.names.organizations(organizations)
             rows: dict[str, DealTableRow] = {}
             for what, point in zip(("vanished", "appeared"), points, strict=True):
                 slugs = [change.deal for change in changes if change.what == what]
@@ -192,7 +187,7 @@ class ComparisonPages(Controller):
                 for point in points
             ]
             names |= {f"deal/{slug}": texts.localized(title, slug) for slug, title in titles.items()}
-            within = await names_within(streams, page.language, by_deal)
+            within = await page.names.within(by_deal)
             recording_times = await portfolio_recording_times(page, portfolio_queries, None)
 
             def rendered() -> Rendered:

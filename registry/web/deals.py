@@ -33,7 +33,6 @@ from registry.errors import MergedInto
 from registry.events.values import Source
 from registry.infra.threads import answer_apart
 from registry.queries.deals import DealQueries
-from registry.queries.organizations import OrganizationQueries
 from registry.schemas import IncomingRelation, cited_sources
 from registry.web import render
 from registry.web.cache import cached_page
@@ -48,7 +47,6 @@ from registry.web.format import own_changes, shown
 from registry.web.history import BeforeVersion, history_page
 from registry.web.i18n import N_
 from registry.web.maps import site_map
-from registry.web.names import deal_page_names
 from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest
 from registry.web.sliders import stream_sliders
@@ -120,7 +118,6 @@ class DealPages(Controller):
         page: Page,
         deal: DealSlug,
         deal_queries: NamedDependency[DealQueries],
-        organization_queries: NamedDependency[OrganizationQueries],
         field: FieldPath = None,
         before: BeforeVersion = None,
         recorded: Annotated[bool, QueryParameter(description="Whether the reader has just recorded an event.")] = False,
@@ -128,7 +125,7 @@ class DealPages(Controller):
         """A deal at a point in time."""
 
         async def make() -> Rendered:
-            view = await load_deal(page, deal, deal_queries, organization_queries)
+            view = await load_deal(page, deal, deal_queries)
             if view.snapshot.state is None:
                 return render_unknown_deal(page, view)
             return await render_deal(page, view, deal_queries, field, before, recorded=recorded)
@@ -136,9 +133,7 @@ class DealPages(Controller):
         return await cached_page(page, make)
 
 
-async def load_deal(
-    page: PageRequest, slug: str, deal_queries: DealQueries, organization_queries: OrganizationQueries
-) -> DealView:
+async def load_deal(page: PageRequest, slug: str, deal_queries: DealQueries) -> DealView:
     """A deal at the page's as-of point, where it may be unknown.
 
     Raises:
@@ -150,7 +145,7 @@ async def load_deal(
     snapshot = await answer_apart(stream.version, _snapshot, stream, point)
     if snapshot.merged_into is not None:
         raise MergedInto(deal=slug, into=snapshot.merged_into)
-    names = await deal_page_names(deal_queries, organization_queries, page.language, stream.state, snapshot.state)
+    names = await page.names.of_deal(stream.state, snapshot.state)
     return DealView(slug, stream, snapshot, names)
 
 

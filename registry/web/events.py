@@ -22,7 +22,6 @@ from registry.i18n import Message
 from registry.infra.threads import answer_apart, is_long
 from registry.queries.deals import DealQueries
 from registry.queries.log import LogQueries
-from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import StreamReader
 from registry.schemas import encode
 from registry.transparency.bundles import verify_bundle
@@ -33,7 +32,6 @@ from registry.web.cache import cached_page
 from registry.web.citations import CitedProof, cite
 from registry.web.format import shown
 from registry.web.i18n import N_
-from registry.web.names import deal_page_names
 from registry.web.render import Rendered
 from registry.web.request import READ, Page
 from registry.web.sliders import stream_sliders
@@ -62,7 +60,6 @@ class EventPages(Controller):
         page: Page,
         id: FromPath[str],
         deal_queries: NamedDependency[DealQueries],
-        organization_queries: NamedDependency[OrganizationQueries],
         log_queries: NamedDependency[LogQueries],
         streams: NamedDependency[StreamReader],
         evidence: NamedDependency[Evidence],
@@ -94,7 +91,7 @@ class EventPages(Controller):
             match state:
                 case Deal():
                     title = state.title
-                    names = await deal_page_names(deal_queries, organization_queries, page.language, state)
+                    names = await page.names.of_deal(state)
                 case Organization():
                     title = state.name
                 case Principal():

@@ -14,7 +14,6 @@ from registry.errors import FieldError
 from registry.events.values import Amount, StatedAmount
 from registry.i18n import Message
 from registry.queries.deals import DealQueries
-from registry.queries.organizations import OrganizationQueries
 from registry.web import render
 from registry.web.fields import organizations_in
 from registry.web.form_tasks import AnyAnnouncement, FormTask, content_of
@@ -22,7 +21,6 @@ from registry.web.format import shown
 from registry.web.forms import build
 from registry.web.forms.build import FormContext
 from registry.web.forms.event_types import ORGANIZATION_GROUPS
-from registry.web.names import deal_page_names, organization_names
 from registry.web.render import Rendered
 from registry.web.request import PageRequest
 from registry.web.state_types import typed_change
@@ -34,10 +32,8 @@ class FormPages:
     def __init__(
         self,
         deal_queries: NamedDependency[DealQueries],
-        organization_queries: NamedDependency[OrganizationQueries],
     ) -> None:
         self._deals = deal_queries
-        self._organizations = organization_queries
 
     async def form(
         self,
@@ -126,10 +122,10 @@ class FormPages:
     async def _names(self, page: PageRequest, task: FormTask, announcement: AnyAnnouncement | None) -> dict[str, str]:
         event = content_of(announcement).event if announcement is not None else None
         about = [effective.event for effective in (task.original, task.voids, task.redacts) if effective is not None]
-        names = await organization_names(self._organizations, page.language, organizations_in([event, *about]))
+        names = await page.names.organizations(organizations_in([event, *about]))
         if task.history is None or task.kind != "deal":
             return names
-        return names | await deal_page_names(self._deals, self._organizations, page.language, task.history.state)
+        return names | await page.names.of_deal(task.history.state)
 
     def _title(self, page: PageRequest, task: FormTask) -> str:
         if task.history is None:

@@ -18,16 +18,14 @@ from registry.events.store import StoredEvent
 from registry.events.types import EVENT_TYPES
 from registry.queries.event_filter import EventFilter
 from registry.queries.log import LogQueries
-from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
-from registry.queries.streams import StreamReader
 from registry.transparency.evidence import Evidence
 from registry.web import render
 from registry.web.cache import cached_page
 from registry.web.citations import cite
 from registry.web.format import shown
 from registry.web.i18n import N_
-from registry.web.names import EventNames, names_of_events
+from registry.web.names import EventNames
 from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest
 from registry.web.sliders import current_sliders
@@ -56,9 +54,7 @@ class LogPages(Controller):
         self,
         page: Page,
         portfolio_queries: NamedDependency[PortfolioQueries],
-        organization_queries: NamedDependency[OrganizationQueries],
         log_queries: NamedDependency[LogQueries],
-        streams: NamedDependency[StreamReader],
         evidence: NamedDependency[Evidence],
         before: Annotated[int | None, integer("The latest events before this position.", 1, MAX_POSITION)] = None,
         type: Annotated[EventType | None, QueryParameter(description="Events of this type.")] = None,
@@ -71,7 +67,7 @@ class LogPages(Controller):
             events = await latest_events(log_queries, before or page.position + 1, filters)
             last = {"position": events.events[0].recorded.position} if events.events else {}
             count = max(1, len(events.events))
-            names = await names_in_events(page, organization_queries, streams, events.events)
+            names = await names_in_events(page, events.events)
             checkpoint, problem = None, None
             try:
                 checkpoint = await evidence.checkpoint()
@@ -83,9 +79,7 @@ class LogPages(Controller):
                 log=events,
                 names=names.names,
                 names_of=names.of,
-                authors=await streams.author_names_of(
-                    [e.recorded.slug for e in events.events if e.recorded.is_withheld]
-                ),
+                authors=await page.names.principals([e.recorded.slug for e in events.events if e.recorded.is_withheld]),
                 checkpoint=checkpoint,
                 problem=problem,
                 checkpoints=await evidence.checkpoints(limit=MAX_CHECKPOINTS),
@@ -111,14 +105,7 @@ async def latest_events(log_queries: LogQueries, before: int, filters: dict[str,
     return LogPage(shown_events, shown_events[-1].recorded.position if len(events) > EVENTS_PER_PAGE else None)
 
 
-async def names_in_events(
-    page: PageRequest,
-    organization_queries: OrganizationQueries,
-    streams: StreamReader,
-    events: Sequence[StoredEvent],
-) -> EventNames:
+async def names_in_events(page: PageRequest, events: Sequence[StoredEvent]) -> EventNames:
     """The names of the deals and organizations that events belong to or refer to."""
     shown_events = [event.recorded for event in events if not event.recorded.is_withheld]
-    return await names_of_events(
-        organization_queries, streams, page.language, [(one.kind, one.slug, one.event) for one in shown_events]
-    )
+    return await page.names.of_events([(one.kind, one.slug, one.event) for one in shown_events])

@@ -7,9 +7,10 @@ Names are keyed by what the page refers to: an organization by its slug, a deal 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
+from litestar.di import NamedDependency
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -17,7 +18,7 @@ from registry.append.principals import ADMIN_NAME
 from registry.domain.deal import Deal, PledgeState, SiteState
 from registry.domain.history import UNBOUNDED, FoldedStream
 from registry.domain.mentions import mentioned_organizations
-from registry.domain.principal import REGISTRY
+from registry.domain.principal import REGISTRY, AuthorNames
 from registry.events.codec import stream_name
 from registry.events.types import Event, MilestoneScheduled, PledgeAnnounced, SiteAnnounced
 from registry.infra.threads import answer_apart, is_long
@@ -43,33 +44,6 @@ MAX_INVESTORS = 3
 def principal_name(texts: Translations, name: str) -> str:
     """The name of a principal; in the reader's language if the registry gave it."""
     return texts.gettext(_BUILT_IN_PRINCIPALS[name]) if name in _BUILT_IN_PRINCIPALS else name
-
-
-async def deal_page_names(
-    deal_queries: DealQueries,
-    organization_queries: OrganizationQueries,
-    language: str,
-    current: Deal,
-    shown: Deal | None = None,
-) -> dict[str, str]:
-    """Every name that a page about a deal needs.
-
-    Args:
-        deal_queries: Finds the related deals.
-        organization_queries: Finds the organizations.
-        language: The interface language.
-        current: The deal as all its events have it.
-        shown: The deal as the page shows it, which may have relations that have ended since.
-    """
-    names = await answer_apart(len(current.pledges), names_in, current, language)
-    mentioned = await answer_apart(len(current.pledges), lambda: set(mentioned_organizations(current)))
-    names |= await organization_names(organization_queries, language, mentioned - names.keys())
-    relations = (*current.relations, *(shown.relations if shown is not None else ()))
-    related = await deal_queries.related_deals(replace(current, relations=relations), UNBOUNDED)
-    investors = {slug for deal in related for pledge in deal.pledges for slug in pledge.by} - names.keys()
-    names |= await organization_names(organization_queries, language, investors)
-    pledges = sum(len(deal.pledges) for deal in (current, *related))
-    return await answer_apart(pledges, _with_items, names, current, related, language)
 
 
 def _with_items(names: dict[str, str], current: Deal, related: Sequence[Deal], language: str) -> dict[str, str]:
@@ -106,33 +80,6 @@ def _pledge_name(pledge: PledgeState | PledgeAnnounced, texts: Translations, nam
         pattern = N_("annual pledge of %(investors)s") if is_annual else N_("pledge of %(investors)s")
         return texts.translate(pattern, investors=investors)
     return texts.gettext(N_("annual pledge") if is_annual else N_("pledge"))
-
-
-async def organization_names(
-    organization_queries: OrganizationQueries, language: str, slugs: Iterable[str]
-) -> dict[str, str]:
-    """The current names of organizations, by slug; those without a record have the name that a deal gave them."""
-    unique = set(slugs)
-    if not unique:
-        return {}
-    records = await organization_queries.named(unique)
-    texts = words(language)
-    names = {slug: texts.localized(msgspec.json.decode(raw).get("name"), slug) for slug, raw in records.items()}
-    announced = await organization_queries.announced_names(unique - names.keys())
-    return names | {slug: texts.localized(name, slug) for slug, name in announced.items()}
-
-
-async def names_within(streams: StreamReader, language: str, slugs: Iterable[str]) -> dict[str, dict[str, str]]:
-    """For each deal the names of its parties, pledges, milestones and sites, as a page about it has them."""
-    found, size = await _own_deals(streams, slugs)
-    return await answer_apart(size, lambda: {one.slug: _names_within(one.state, language) for one in found})
-
-
-async def _own_deals(streams: StreamReader, slugs: Iterable[str]) -> tuple[list[FoldedStream[Deal]], int]:
-    """Deals, folded, for this caller alone if they have many events, and how many these are (`infra/threads.py`)."""
-    found = (await streams.load_all([stream_name("deal", slug) for slug in sorted(set(slugs))])).values()
-    size = sum(stream.version for stream in found)
-    return [stream.own() if is_long(size) else stream for stream in found], size
 
 
 def _names_within(deal: Deal, language: str) -> dict[str, str]:
@@ -194,23 +141,6 @@ def _site_name(site: SiteState | SiteAnnounced, texts: Translations) -> str:
     return texts.localized(site.name) or (figures(texts.language).place(site.place) if site.place else "")
 
 
-async def deal_names(streams: StreamReader, language: str, slugs: Iterable[str]) -> dict[str, str]:
-    """The current titles of deals, by `deal/SLUG`, and what their pledges are called, by `deal/SLUG/PLEDGE`."""
-    found, size = await _own_deals(streams, slugs)
-
-    def named() -> dict[str, str]:
-        texts = words(language)
-        names: dict[str, str] = {}
-        for stream in found:
-            deal = stream.state
-            names[f"deal/{stream.slug}"] = texts.localized(deal.title, stream.slug)
-            called = pledge_names(deal, texts, names_in(deal, language))
-            names |= {f"deal/{stream.slug}/{pledge}": name for pledge, name in called.items()}
-        return names
-
-    return await answer_apart(size, named)
-
-
 class EventNames(Struct, frozen=True):
     """The names that some events need: those of deals and organizations, and of each deal's own items."""
 
@@ -225,27 +155,92 @@ class EventNames(Struct, frozen=True):
         return self._joined[slug]
 
 
-async def names_of_events(
-    organization_queries: OrganizationQueries,
-    streams: StreamReader,
-    language: str,
-    events: Iterable[tuple[str, str, Event | None]],
-) -> EventNames:
-    """The names of what events belong to or refer to.
+class PageNames:
+    """Looks up the names that a page shows, in its language."""
 
-    Args:
-        organization_queries: Finds the organizations.
-        streams: Finds the deals.
-        language: The interface language.
-        events: The kind and the slug of the stream of each event, and its content.
-    """
-    events = list(events)
-    contents = [content for _, _, content in events]
-    own = {slug for kind, slug, _ in events if kind == "deal"}
-    named, deals = await answer_apart(len(events), lambda: (organizations_in(contents), deals_in(contents)))
-    organizations = named | {slug for kind, slug, _ in events if kind == "organization"}
-    return EventNames(
-        await organization_names(organization_queries, language, organizations)
-        | await deal_names(streams, language, deals | own),
-        await names_within(streams, language, own),
-    )
+    def __init__(
+        self,
+        language: NamedDependency[str],
+        deal_queries: NamedDependency[DealQueries],
+        organization_queries: NamedDependency[OrganizationQueries],
+        streams: NamedDependency[StreamReader],
+    ) -> None:
+        self._language = language
+        self._deals = deal_queries
+        self._organizations = organization_queries
+        self._streams = streams
+
+    async def organizations(self, slugs: Iterable[str]) -> dict[str, str]:
+        """The current names of organizations, by slug; those without a record have the name that a deal gave them."""
+        unique = set(slugs)
+        if not unique:
+            return {}
+        records = await self._organizations.named(unique)
+        texts = words(self._language)
+        names = {slug: texts.localized(msgspec.json.decode(raw).get("name"), slug) for slug, raw in records.items()}
+        announced = await self._organizations.announced_names(unique - names.keys())
+        return names | {slug: texts.localized(name, slug) for slug, name in announced.items()}
+
+    async def deals(self, slugs: Iterable[str]) -> dict[str, str]:
+        """The current titles of deals, by `deal/SLUG`, and what their pledges are called, by `deal/SLUG/PLEDGE`."""
+        found, size = await self._own_deals(slugs)
+        language = self._language
+
+        def named() -> dict[str, str]:
+            texts = words(language)
+            names: dict[str, str] = {}
+            for stream in found:
+                deal = stream.state
+                names[f"deal/{stream.slug}"] = texts.localized(deal.title, stream.slug)
+                called = pledge_names(deal, texts, names_in(deal, language))
+                names |= {f"deal/{stream.slug}/{pledge}": name for pledge, name in called.items()}
+            return names
+
+        return await answer_apart(size, named)
+
+    async def within(self, slugs: Iterable[str]) -> dict[str, dict[str, str]]:
+        """For each deal the names of its parties, pledges, milestones and sites, as a page about it has them."""
+        found, size = await self._own_deals(slugs)
+        return await answer_apart(size, lambda: {one.slug: _names_within(one.state, self._language) for one in found})
+
+    async def _own_deals(self, slugs: Iterable[str]) -> tuple[list[FoldedStream[Deal]], int]:
+        """Deals, folded, and how many events they have; for this caller alone if they are many (`infra/threads.py`)."""
+        found = (await self._streams.load_all([stream_name("deal", slug) for slug in sorted(set(slugs))])).values()
+        size = sum(stream.version for stream in found)
+        return [stream.own() if is_long(size) else stream for stream in found], size
+
+    async def of_deal(self, current: Deal, shown: Deal | None = None) -> dict[str, str]:
+        """Every name that a page about a deal needs.
+
+        Args:
+            current: The deal as all its events have it.
+            shown: The deal as the page shows it, which may have relations that have ended since.
+        """
+        names = await answer_apart(len(current.pledges), names_in, current, self._language)
+        mentioned = await answer_apart(len(current.pledges), lambda: set(mentioned_organizations(current)))
+        names |= await self.organizations(mentioned - names.keys())
+        relations = (*current.relations, *(shown.relations if shown is not None else ()))
+        related = await self._deals.related_deals(replace(current, relations=relations), UNBOUNDED)
+        investors = {slug for deal in related for pledge in deal.pledges for slug in pledge.by} - names.keys()
+        names |= await self.organizations(investors)
+        pledges = sum(len(deal.pledges) for deal in (current, *related))
+        return await answer_apart(pledges, _with_items, names, current, related, self._language)
+
+    async def principals(self, ids: Collection[str]) -> AuthorNames:
+        """The names of principals, by their ids."""
+        return await self._streams.author_names_of(ids)
+
+    async def of_events(self, events: Iterable[tuple[str, str, Event | None]]) -> EventNames:
+        """The names of what events belong to or refer to.
+
+        Args:
+            events: The kind and the slug of the stream of each event, and its content.
+        """
+        events = list(events)
+        contents = [content for _, _, content in events]
+        own = {slug for kind, slug, _ in events if kind == "deal"}
+        named, deals = await answer_apart(len(events), lambda: (organizations_in(contents), deals_in(contents)))
+        organizations = named | {slug for kind, slug, _ in events if kind == "organization"}
+        return EventNames(
+            await self.organizations(organizations) | await self.deals(deals | own), await self.within(own)
+        )

@@ -29,7 +29,6 @@ from registry.web.deal_list import DealTableRow, deal_rows, single_axis
 from registry.web.format import shown
 from registry.web.history import NO_HISTORY, BeforeVersion, history_page
 from registry.web.i18n import N_, words
-from registry.web.names import organization_names
 from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest
 from registry.web.sliders import current_sliders, stream_sliders
@@ -120,7 +119,7 @@ class OrganizationPages(Controller):
             slugs = {organization, *(slug for row in deals.rows for slug in row.deal.organizations)}
             if state is not None:
                 slugs |= {parent.parent for parent in state.parents}
-            names = await organization_names(organization_queries, page.language, slugs)
+            names = await page.names.organizations(slugs)
             texts = shown(page.language).words
             current_name = names.get(organization) or texts.localized(announced, organization)
             return render.render(

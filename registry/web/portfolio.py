@@ -24,9 +24,7 @@ from registry.infra.own_work import in_thread
 from registry.infra.settings import Settings
 from registry.projections.columnar.selection import Point
 from registry.queries.log import LogQueries
-from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
-from registry.queries.streams import StreamReader
 from registry.web import maps, render
 from registry.web.cache import cached_page
 from registry.web.citations import cite, list_certificate, trend_links
@@ -47,7 +45,6 @@ from registry.web.deal_list import (
 from registry.web.format import ValueFormatter, shown
 from registry.web.i18n import DOT, words
 from registry.web.log import names_in_events
-from registry.web.names import organization_names
 from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest
 from registry.web.sliders import portfolio_sliders
@@ -88,9 +85,7 @@ class PortfolioPages(Controller):
         portfolio_page: Page,
         deal_selection: NamedDependency[DealSelection],
         portfolio_queries: NamedDependency[PortfolioQueries],
-        organization_queries: NamedDependency[OrganizationQueries],
         log_queries: NamedDependency[LogQueries],
-        streams: NamedDependency[StreamReader],
         settings: NamedDependency[SkipValidation[Settings]],
         chosen_scope: Annotated[
             Literal["all"] | None,
@@ -105,9 +100,7 @@ class PortfolioPages(Controller):
                 portfolio_page,
                 selection,
                 portfolio_queries,
-                organization_queries,
                 log_queries,
-                streams,
                 has_scope=bool(settings.scope),
             )
 
@@ -118,9 +111,7 @@ async def render_portfolio(
     page: PageRequest,
     selection: DealSelection,
     portfolio_queries: PortfolioQueries,
-    organization_queries: OrganizationQueries,
     log_queries: LogQueries,
-    streams: StreamReader,
     *,
     has_scope: bool,
 ) -> Rendered:
@@ -149,9 +140,9 @@ async def render_portfolio(
     titles = await portfolio_queries.titles(point, named)
     slugs = {slug for row in table.rows for slug in row.deal.organizations}
     slugs |= {value for value, _ in shown_values(facets, filters, "organization")}
-    names = await organization_names(organization_queries, page.language, slugs)
+    names = await page.names.organizations(slugs)
     names |= {f"deal/{slug}": formatter.words.localized(title, slug) for slug, title in titles.items()}
-    latest_names = await names_in_events(page, organization_queries, streams, latest)
+    latest_names = await names_in_events(page, latest)
     places = [PlaceCount(code, deals) for code, deals in counted]
     # In a thread, because it would hold the event loop for long.
     return await in_thread(

@@ -24,12 +24,10 @@ from registry.events.types import DealRegistered, EventCorrected, OrganizationRe
 from registry.events.values import Scope
 from registry.i18n import Message
 from registry.infra.threads import answer_apart
-from registry.queries.organizations import OrganizationQueries
-from registry.queries.streams import StreamReader
 from registry.web import render
 from registry.web.articles.proposed import DIGEST, form_of
 from registry.web.i18n import words
-from registry.web.names import EventNames, names_of_events
+from registry.web.names import EventNames
 from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest, redirect
 from registry.web.session import read_signed_form, require_key
@@ -69,8 +67,6 @@ class ProposalPages(Controller):
         self,
         page: Page,
         proposals: AnyProposals,
-        organization_queries: NamedDependency[OrganizationQueries],
-        streams: NamedDependency[StreamReader],
         status: Annotated[
             Literal["open", "approved", "rejected"], QueryParameter(description="Proposals with this status.")
         ] = "open",
@@ -86,8 +82,8 @@ class ProposalPages(Controller):
             "proposals.html",
             listed=status,
             submissions=shown,
-            names=(await _names(page, organization_queries, streams, first)).names,
-            authors=await _authors(streams, first),
+            names=(await _names(page, first)).names,
+            authors=await _authors(page, first),
             head=page.position,
             next=first[-1].submission if len(found) > PAGE_SIZE else None,
         )
@@ -99,13 +95,11 @@ class ProposalPages(Controller):
         page: Page,
         id: FromPath[str],
         proposals: AnyProposals,
-        organization_queries: NamedDependency[OrganizationQueries],
-        streams: NamedDependency[StreamReader],
         start: Annotated[int, QueryParameter(description="The proposals before those shown.", ge=0, le=MAX_START)] = 0,
     ) -> Response[bytes]:
         """A proposal with those that were sent together with it, and what they would change now."""
         found = await _find(page, id, proposals)
-        return await _show(page, found, proposals, organization_queries, streams, start)
+        return await _show(page, found, proposals, start)
 
     @post("/proposals/{id:str}", status_code=303)
     async def post_proposal(
@@ -113,8 +107,6 @@ class ProposalPages(Controller):
         page: Page,
         id: FromPath[str],
         proposals: AnyProposals,
-        organization_queries: NamedDependency[OrganizationQueries],
-        streams: NamedDependency[StreamReader],
     ) -> Response[bytes]:
         """Approve or reject the content that the form showed: of the selected proposals, or of all."""
         sent, key = await read_signed_form(page)
@@ -139,7 +131,7 @@ class ProposalPages(Controller):
             refused = list(expected)[number]
             place = next((place for place, one in enumerate(current) if one.id == refused), 0)
             start, problems = place - place % MAX_SHOWN, {refused: message}
-            return await _show(page, current, proposals, organization_queries, streams, start, problems)
+            return await _show(page, current, proposals, start, problems)
         return redirect(page.link("/proposals") if len(found) == len(expected) else here)
 
 
@@ -179,8 +171,6 @@ async def _show(
     page: PageRequest,
     found: Sequence[Proposal],
     proposals: Proposals,
-    organization_queries: OrganizationQueries,
-    streams: StreamReader,
     start: int = 0,
     problems: dict[UUID, Message] | None = None,
 ) -> Response[bytes]:
@@ -197,10 +187,10 @@ async def _show(
     still_open = [one for one in found if one.status == "open"]
     may_approve = any(view.may_approve for view in is_open)
     decides = may_review(key)
-    names = await _names(page, organization_queries, streams, shown)
+    names = await _names(page, shown)
     size = sum(one.size for one in found)
     needs_another = await answer_apart(size, lambda: any(proposals.needs_another(key, one) for one in still_open))
-    authors = await _authors(streams, found)
+    authors = await _authors(page, found)
     has_pages = len(found) > MAX_SHOWN
     waiting = [view.proposal for view in is_open]
     can_change = bool(is_open) and not has_pages and await answer_apart(size, form_of, waiting) is not None
@@ -256,14 +246,12 @@ def _changes_in(response: bytes) -> list[Any]:
     return [typed_change(one) for one in msgspec.json.decode(response).get("changes", [])]
 
 
-async def _authors(streams: StreamReader, proposals: Iterable[Proposal]) -> AuthorNames:
+async def _authors(page: PageRequest, proposals: Iterable[Proposal]) -> AuthorNames:
     ids = {id for one in proposals for id in (*one.writers, one.decided_by) if id is not None}
-    return await streams.author_names_of(ids)
+    return await page.names.principals(ids)
 
 
-async def _names(
-    page: PageRequest, organization_queries: OrganizationQueries, streams: StreamReader, proposals: Sequence[Proposal]
-) -> EventNames:
+async def _names(page: PageRequest, proposals: Sequence[Proposal]) -> EventNames:
     """The names of the deals and organizations that proposals are about or refer to, those that they register too."""
     localized = words(page.language).localized
     events: list[tuple[str, str, Any]] = [(one.kind, one.slug, None) for one in proposals]
@@ -276,5 +264,5 @@ async def _names(
                 new[one.slug] = localized(event.name, one.slug)
             elif isinstance(event, DealRegistered):
                 new[f"deal/{one.slug}"] = localized(event.title, one.slug)
-    names = await names_of_events(organization_queries, streams, page.language, events)
+    names = await page.names.of_events(events)
     return EventNames(new | names.names, names.within)

@@ -28,7 +28,6 @@ from registry.domain.items import item_types
 from registry.domain.principal import AuthorNames
 from registry.infra.threads import answer_apart
 from registry.queries.deals import DealQueries
-from registry.queries.organizations import OrganizationQueries
 from registry.web import render
 from registry.web.assets import csv_response
 from registry.web.cache import cached_page
@@ -102,7 +101,6 @@ class ProvenancePages(Controller):
         page: Page,
         deal: DealSlug,
         deal_queries: NamedDependency[DealQueries],
-        organization_queries: NamedDependency[OrganizationQueries],
         field: FieldPath = None,
         cursor: CursorParameter = None,
     ) -> Response[bytes]:
@@ -110,7 +108,7 @@ class ProvenancePages(Controller):
         start = decode_cursor(cursor).field or FIRST_FIELD
 
         async def make() -> Rendered:
-            view = await load_deal(page, deal, deal_queries, organization_queries)
+            view = await load_deal(page, deal, deal_queries)
             if view.snapshot.state is None:
                 return render_unknown_deal(page, view)
             authors = await deal_queries.author_names(view.stream)
@@ -124,10 +122,9 @@ class ProvenancePages(Controller):
         page: Page,
         deal: DealSlug,
         deal_queries: NamedDependency[DealQueries],
-        organization_queries: NamedDependency[OrganizationQueries],
     ) -> Response[bytes]:
         """A deal's fields with the source of each, as CSV."""
-        view = await load_deal(page, deal, deal_queries, organization_queries)
+        view = await load_deal(page, deal, deal_queries)
 
         def table() -> Response[bytes]:
             rows = [_row(field, effective) for field, effective in field_sources(view)]

@@ -33,6 +33,7 @@ from registry.queries.streams import StreamReader
 from registry.transparency.checkpoint import Checkpoint
 from registry.transparency.evidence import Evidence
 from registry.web.as_of import FORM_PARAMETERS, Axis, PageAsOf, canonical_query, parameter_text
+from registry.web.names import PageNames
 
 Request: TypeAlias = LitestarRequest[Any, Any, Any]
 
@@ -61,6 +62,7 @@ class PageRequest(Struct):
         times: The as-of point that the page shows.
         query: The text of the query parameters.
         session: Who has signed in.
+        names: Looks up the names that the page shows.
         origin: The name of the log.
         licence: The licence of the data.
         position: The log position at which the page is made.
@@ -78,6 +80,7 @@ class PageRequest(Struct):
     times: PageAsOf
     query: dict[str, str]
     session: Session
+    names: PageNames
     origin: str
     licence: DataLicence | None
     position: int = 0
@@ -229,6 +232,7 @@ def public_page(
     language: NamedDependency[str],
     calendar: NamedDependency[Calendar],
     session: NamedDependency[SkipValidation[Session]],
+    names: NamedDependency[SkipValidation[PageNames]],
     settings: NamedDependency[SkipValidation[Settings]],
     mirror: NamedDependency[SkipValidation[MirrorStatus | None]],
 ) -> PageRequest:
@@ -236,7 +240,7 @@ def public_page(
     today = calendar.today()
     now = PageAsOf(clocks=AsOf(), effective_on=today, calendar=calendar, today=today, axis="published")
     query = dict(request.query_params.items())
-    made = PageRequest(request, language, now, query, session, settings.log_origin, settings.data_licence)
+    made = PageRequest(request, language, now, query, session, names, settings.log_origin, settings.data_licence)
     made.mirror_of = mirror.url if mirror is not None else None
     made.can_watch = mirror is None
     return made
@@ -248,6 +252,7 @@ async def page(
     as_of: NamedDependency[AsOf],
     calendar: NamedDependency[Calendar],
     session: NamedDependency[SkipValidation[Session]],
+    names: NamedDependency[SkipValidation[PageNames]],
     settings: NamedDependency[SkipValidation[Settings]],
     log_queries: NamedDependency[LogQueries],
     streams: NamedDependency[StreamReader],
@@ -278,6 +283,7 @@ async def page(
         ),
         query=dict(request.query_params.items()),
         session=session,
+        names=names,
         origin=settings.log_origin,
         licence=settings.data_licence,
         position=head.position,
@@ -301,6 +307,7 @@ DEPENDENCIES = {
     **filters.DEPENDENCIES,
     "session": Provide(session),
     "language": Provide(language, sync_to_thread=False),
+    "names": Provide(PageNames, sync_to_thread=False),
     "public_page": Provide(public_page, sync_to_thread=False),
     "page": Provide(page),
     "portfolio_page": Provide(portfolio_page, sync_to_thread=False),

@@ -20,14 +20,11 @@ from registry.errors import RuleBroken, VersionConflict
 from registry.events.intake import as_uuid
 from registry.i18n import Message
 from registry.infra.threads import COSTLY, answer_apart
-from registry.queries.organizations import OrganizationQueries
 from registry.queries.sources import CitedEvent, SourceQueries
-from registry.queries.streams import StreamReader
 from registry.schemas import SourceRetraction
 from registry.web import render
 from registry.web.cache import cached_page
 from registry.web.citations import cite
-from registry.web.names import names_of_events
 from registry.web.provenance import is_id
 from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest, redirect
@@ -56,18 +53,13 @@ class SourcePages(Controller):
         page: Page,
         source: SourceId,
         source_queries: NamedDependency[SourceQueries],
-        organization_queries: NamedDependency[OrganizationQueries],
-        streams: NamedDependency[StreamReader],
         after: After = 0,
     ) -> Response[bytes]:
         """Everything that rests on a source."""
 
         async def make() -> Rendered:
             use = await source_queries.use(source, after, EVENTS_PER_PAGE)
-            names = await names_of_events(
-                organization_queries,
-                streams,
-                page.language,
+            names = await page.names.of_events(
                 [(e.kind, e.slug, e.effective.event) for e in use.events],
             )
             title = use.source.title or use.source.publisher or use.source.url or source
@@ -100,13 +92,11 @@ class SourcePages(Controller):
         page: Page,
         source: SourceId,
         source_queries: NamedDependency[SourceQueries],
-        organization_queries: NamedDependency[OrganizationQueries],
-        streams: NamedDependency[StreamReader],
     ) -> Response[bytes]:
         """The form that retracts a source: each event that rests on it, and what would become of it."""
         require_key(page)
         plans = await source_queries.plan(source, {})
-        return await _form(page, source, plans, source_queries, organization_queries, streams)
+        return await _form(page, source, plans, source_queries)
 
     @post("/sources/{source:str}/retraction", status_code=200)
     async def post_retraction(
@@ -114,8 +104,6 @@ class SourcePages(Controller):
         page: Page,
         source: SourceId,
         source_queries: NamedDependency[SourceQueries],
-        organization_queries: NamedDependency[OrganizationQueries],
-        streams: NamedDependency[StreamReader],
         recorder: NamedDependency[Recorder],
     ) -> Response[bytes]:
         """Preview a retraction, or carry it out."""
@@ -133,16 +121,12 @@ class SourcePages(Controller):
                 source,
                 plans,
                 source_queries,
-                organization_queries,
-                streams,
                 reason=new.reason,
                 problem=error.message,
             )
         if not dry_run:
             return redirect(page.link(f"/sources/{source}"))
-        return await _form(
-            page, source, plans, source_queries, organization_queries, streams, reason=new.reason, preview=done
-        )
+        return await _form(page, source, plans, source_queries, reason=new.reason, preview=done)
 
 
 async def _form(
@@ -150,8 +134,6 @@ async def _form(
     source: str,
     plans: Sequence[tuple[FoldedStream[Any], Sequence[CitingEvent]]],
     source_queries: SourceQueries,
-    organization_queries: OrganizationQueries,
-    streams: StreamReader,
     *,
     reason: str | None = None,
     preview: SourceRetraction | None = None,
@@ -160,7 +142,7 @@ async def _form(
     """The form of a retraction, with what it would change once the editor has asked for that."""
     use = await source_queries.use(source, 0, 1)
     cited = [(citation.kind, citation.slug, citation.effective.event) for _, plan in plans for citation in plan]
-    names = await names_of_events(organization_queries, streams, page.language, cited)
+    names = await page.names.of_events(cited)
     changes = {
         stream: [typed_change({"field": c.path, "before": c.before, "after": c.after}) for c in changed]
         for stream, changed in (preview.changes if preview is not None else {}).items()

@@ -15,9 +15,7 @@ from registry.api.filters import totals_parameters
 from registry.api.portfolio import Grouping, read_grouping
 from registry.domain.totals import GROUPINGS, DerivationNode, Totals, TotalsQuery
 from registry.infra.threads import answer_apart
-from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
-from registry.queries.streams import StreamReader
 from registry.web import render
 from registry.web.assets import csv_response
 from registry.web.cache import cached_page
@@ -25,7 +23,6 @@ from registry.web.citations import cite, totals_certificate
 from registry.web.deal_list import DealSelection, deal_selection, filter_texts, listed_deals
 from registry.web.format import shown
 from registry.web.i18n import N_
-from registry.web.names import deal_names, organization_names
 from registry.web.render import Rendered
 from registry.web.request import READ, Page
 from registry.web.sliders import portfolio_sliders
@@ -91,8 +88,6 @@ class TotalsPages(Controller):
         deal_selection: NamedDependency[DealSelection],
         totals_query: NamedDependency[TotalsQuery],
         portfolio_queries: NamedDependency[PortfolioQueries],
-        organization_queries: NamedDependency[OrganizationQueries],
-        streams: NamedDependency[StreamReader],
     ) -> Response[bytes]:
         """How the totals of a list of deals are calculated."""
         page, filters, query = portfolio_page, deal_selection.query.given(), totals_query
@@ -110,7 +105,7 @@ class TotalsPages(Controller):
             totals = await portfolio_queries.totals(point, selected, query, rates=rates)
             keys = {group.key for group in totals.groups if group.key and query.group_by[:1] == ("organization",)}
             keys |= {filters["organization"]} if "organization" in filters else set()
-            names = await organization_names(organization_queries, page.language, keys)
+            names = await page.names.organizations(keys)
             formatter = shown(page.language)
             lines = [line for group in (totals.overall, *totals.groups) for line in group.lines]
             named = {line.deal for line in lines}
@@ -129,7 +124,7 @@ class TotalsPages(Controller):
                 next=encode_cursor(point, skip=totals.next_group or 0),
                 names=names,
                 titles=await portfolio_queries.titles(point, named),
-                pledge_names=await deal_names(streams, page.language, named),
+                pledge_names=await page.names.deals(named),
                 sliders=await portfolio_sliders(page, portfolio_queries, point),
                 data_url=page.data("/v1/totals", explain="true", **parameters),
                 csv_url=page.alternate_url("/totals.csv"),

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 from msgspec import Struct
 
 from registry.domain.history import UNBOUNDED
@@ -21,7 +22,7 @@ from registry.queries.search import SearchQueries
 from registry.queries.streams import StreamReader
 from registry.schemas.deal_query import DealQuery
 from registry.web.i18n import DOT, words
-from registry.web.names import organization_names
+from registry.web.names import PageNames
 
 Kind = Literal["deal", "organization"]
 
@@ -145,11 +146,13 @@ class Lookup:
 
     def __init__(
         self,
+        names: NamedDependency[SkipValidation[PageNames]],
         organization_queries: NamedDependency[OrganizationQueries],
         search_queries: NamedDependency[SearchQueries],
         portfolio_queries: NamedDependency[PortfolioQueries],
         streams: NamedDependency[StreamReader],
     ) -> None:
+        self._names = names
         self._organizations = organization_queries
         self._search = search_queries
         self._portfolio = portfolio_queries
@@ -201,7 +204,7 @@ class Lookup:
             new: The names of those that the form creates.
         """
         new = dict(new or {})
-        names = await organization_names(self._organizations, language, slugs) | new
+        names = await self._names.organizations(slugs) | new
         asked: list[tuple[Kind, str]] = [("organization", name) for slug, name in names.items() if slug not in new]
         found = await self.find(asked, language, {})
         return {

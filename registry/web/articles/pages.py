@@ -14,7 +14,6 @@ from registry.domain.mentions import mentioned_organizations
 from registry.errors import FieldError
 from registry.events.types import Announcement
 from registry.i18n import LANGUAGES, Message
-from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import StreamReader
 from registry.web import render
 from registry.web.articles.announcements import Built, read_announcement
@@ -28,7 +27,7 @@ from registry.web.forms import build
 from registry.web.forms.build import FormContext, InputField
 from registry.web.forms.event_types import DEAL_GROUPS
 from registry.web.i18n import N_
-from registry.web.names import deal_names, names_within, new_item_names, organization_names
+from registry.web.names import new_item_names
 from registry.web.render import Rendered
 from registry.web.request import PageRequest
 
@@ -94,11 +93,9 @@ class ArticlePages:
 
     def __init__(
         self,
-        organization_queries: NamedDependency[OrganizationQueries],
         streams: NamedDependency[StreamReader],
         lookup: NamedDependency[Lookup],
     ) -> None:
-        self._organizations = organization_queries
         self._streams = streams
         self._lookup = lookup
 
@@ -163,7 +160,7 @@ class ArticlePages:
         events = [one.event for part in built.parts for one in part.announcements]
         deals = {part.slug for part in built.parts if part.kind == "deal"}
         names = await self._names(page, events, form)
-        within = await names_within(self._streams, page.language, deals)
+        within = await page.names.within(deals)
         for part in built.parts:
             if part.kind == "deal":
                 known = within.setdefault(part.slug, {})
@@ -173,7 +170,7 @@ class ArticlePages:
             "article_preview.html",
             form=form,
             previews=previews,
-            names=names | await deal_names(self._streams, page.language, deals),
+            names=names | await page.names.deals(deals),
             names_of=lambda slug: names | within.get(slug, {}),
             can_record=can_record,
             amount_reading=amount_reading,
@@ -199,7 +196,7 @@ class ArticlePages:
         stream = (await self._streams.load(f"deal/{slug}"))[0] if slug and deal.registration is None else None
         state: Deal | None = stream.state if stream is not None else None
         introduced: dict[str, tuple[str, ...]] = {}
-        called = (await names_within(self._streams, page.language, [stream.slug])).get(stream.slug) if stream else None
+        called = (await page.names.within([stream.slug])).get(stream.slug) if stream else None
         announcements = []
         for one in deal.announcements:
             context = FormContext(state, called or {}, dict(introduced))
@@ -239,8 +236,8 @@ class ArticlePages:
         events = list(events)
         localized = shown(page.language).words.localized
         named = {slug for event in events for slug in mentioned_organizations(event)}
-        names = await organization_names(self._organizations, page.language, named)
-        names |= await deal_names(self._streams, page.language, deals_in(events))
+        names = await page.names.organizations(named)
+        names |= await page.names.deals(deals_in(events))
         return names | {one.slug: localized(one.name, one.text) for one in form.organizations if one.slug}
 
 

@@ -16,11 +16,9 @@ from registry.errors import NotFound
 from registry.events.types import AnnouncedKind, Announcement, BookkeepingEvent, EventVoided, OrganizationAnnouncement
 from registry.i18n import Message
 from registry.queries.log import LogQueries
-from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import StreamReader
 from registry.web import render
 from registry.web.i18n import N_, words
-from registry.web.names import names_of_events
 from registry.web.render import Rendered
 from registry.web.request import PageRequest
 
@@ -53,11 +51,9 @@ class RecordedPages:
     def __init__(
         self,
         log_queries: NamedDependency[LogQueries],
-        organization_queries: NamedDependency[OrganizationQueries],
         streams: NamedDependency[StreamReader],
     ) -> None:
         self._log = log_queries
-        self._organizations = organization_queries
         self._streams = streams
 
     async def find(self, key: Credential, first: int, last: int) -> list[RecordedStream]:
@@ -93,7 +89,7 @@ class RecordedPages:
     ) -> Rendered:
         """The page; `problem` is why the undoing was refused."""
         events = [(stream.kind, stream.slug, one.event) for stream in streams for one in stream.events]
-        names = await names_of_events(self._organizations, self._streams, page.language, events)
+        names = await page.names.of_events(events)
         return render.render(
             page,
             "recorded.html",
