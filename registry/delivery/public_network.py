@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -86,12 +86,13 @@ class PublicOnlyBackend(httpcore.AnyIOBackend):
     Args:
         allowed: Networks of the operator.
         lookups: Names that are looked up at the same time. Name servers may be as slow as their owners like, so this
-            is as many as there are receivers at a time, in threads that no other work waits for.
+            is as many as there are receivers at a time, in threads that nothing else waits for: no other work, and not
+            the end of the process.
     """
 
     def __init__(self, allowed: Iterable[Network], lookups: int = 4) -> None:
         self._allowed = tuple(allowed)
-        self._resolving = ThreadPoolExecutor(lookups, thread_name_prefix="resolve")
+        self._free = asyncio.Semaphore(lookups)
 
     def is_allowed(self, address: str) -> bool:
         """Whether messages may be sent to an IP address."""
@@ -109,16 +110,39 @@ class PublicOnlyBackend(httpcore.AnyIOBackend):
         local_address: str | None = None,
         socket_options: Any = None,
     ) -> httpcore.AsyncNetworkStream:
-        loop = asyncio.get_running_loop()
         async with asyncio.timeout(timeout):
-            resolved = await loop.run_in_executor(
-                self._resolving, socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM
-            )
-        addresses = list(dict.fromkeys(str(address[0]) for *_, address in resolved))
+            addresses = await self._look_up(host, port)
         # Check every address: a name with one private address among public ones is refused as well.
         if not addresses or not all(self.is_allowed(address) for address in addresses):
             raise PrivateAddress(f"'{host}' is not a public address")
         return BoundedStream(await super().connect_tcp(addresses[0], port, timeout, local_address, socket_options))
+
+    async def _look_up(self, host: str, port: int) -> list[str]:
+        """The addresses of a host. A lookup whose request has timed out keeps its place until it ends.
+
+        Not in an executor: when the process ends, Python waits for its threads, and a lookup may take minutes.
+        """
+        await self._free.acquire()
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[list[Any]] = loop.create_future()
+
+        def end(report: Callable[[Any], None], result: object) -> None:
+            self._free.release()
+            if not found.done():
+                report(result)
+
+        def look_up() -> None:
+            outcome: tuple[Callable[[Any], None], object]
+            try:
+                outcome = found.set_result, socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+            except Exception as error:
+                outcome = found.set_exception, error
+            # The service may have stopped meanwhile.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(end, *outcome)
+
+        threading.Thread(target=look_up, name="resolve", daemon=True).start()
+        return list(dict.fromkeys(str(address[0]) for *_, address in await found))
 
     async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
         raise PrivateAddress("a Unix socket is not a public address")

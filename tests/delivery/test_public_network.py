@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -96,3 +98,29 @@ def resolving_to(*addresses: str) -> Any:
         return [(0, 1, 6, "", (address, port)) for address in addresses]
 
     return resolve
+
+
+LOOKS_UP_FOR_EVER = """
+import asyncio, socket, threading
+from registry.delivery.public_network import PublicOnlyBackend
+
+socket.getaddrinfo = lambda *_: threading.Event().wait()
+
+async def connect(backend):
+    try:
+        await backend.connect_tcp("receiver.example", 443, timeout=0.1)
+    except TimeoutError:
+        print("timed out")
+
+async def main():
+    backend = PublicOnlyBackend((), lookups=2)
+    await asyncio.gather(*(connect(backend) for _ in range(4)))
+
+asyncio.run(main())
+"""
+
+
+def test_service_ends_while_name_servers_do_not_answer() -> None:
+    command = [sys.executable, "-c", LOOKS_UP_FOR_EVER]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
+    assert done.stdout.split("\n") == ["timed out"] * 4 + [""]
