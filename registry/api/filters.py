@@ -14,16 +14,14 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import QueryParameter
 from msgspec.structs import asdict, replace
 
-from registry.api.parameters import INSTANT_SCHEMA, instant, slug, text
+from registry.api.parameters import INSTANT_SCHEMA, form_of, instant, slug, text
 from registry.domain.totals.measures import Quantity
 from registry.errors import InvalidParameter
 from registry.events.currencies import Currency
 from registry.events.types import EVENT_TYPES
-from registry.events.values import Commitment, DealKind, MetricBasis, Role, Stage
+from registry.events.values import Commitment, DealKind, Decimal, MetricBasis, Percent, Place, Role, Stage
 from registry.queries.event_filter import EventFilter
 from registry.schemas.deal_query import CLASSIFICATION, IDENTIFIER, ITEM_FILTER_TYPES, DealListQuery, DealQuery
-
-PLACE = r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$(?!\n)"
 
 Query = TypeVar("Query", bound=DealQuery)
 
@@ -32,14 +30,11 @@ UpdatedSince: TypeAlias = Annotated[
     str | None,
     QueryParameter(description="Deals with an event that was recorded then or later.", schema_extra=INSTANT_SCHEMA),
 ]
-DECIMAL = r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,6})?$(?!\n)"
-PERCENT = r"^(100(\.0{1,6})?|[1-9]?[0-9](\.[0-9]{1,6})?)$(?!\n)"
-
 AmountBound: TypeAlias = Annotated[
     str | None,
     QueryParameter(
         description="Deals with a pledge of at least (`amount_min`) or at most (`amount_max`) so much of one currency.",
-        pattern=DECIMAL,
+        pattern=form_of(Decimal),
         title="amount",
         schema_extra={"examples": ["1000000000"]},
     ),
@@ -49,7 +44,7 @@ ShareBound: TypeAlias = Annotated[
     QueryParameter(
         description="Deals with a party whose stated share is at least (`share_min`) or at most (`share_max`) so many"
         " percent; with `organization` or `role`, that party.",
-        pattern=PERCENT,
+        pattern=form_of(Percent),
         title="percent",
         schema_extra={"examples": ["50"]},
     ),
@@ -59,7 +54,7 @@ MetricBound: TypeAlias = Annotated[
     QueryParameter(
         description="Deals with at least (`metric_min`) or at most (`metric_max`) so much of `metric`, on one basis and"
         " in one unit: the deal's own figure, without one the sum of its sites', as totals count them.",
-        pattern=DECIMAL,
+        pattern=form_of(Decimal),
         title="quantity",
         schema_extra={"examples": ["100"]},
     ),
@@ -83,7 +78,7 @@ PARAMETERS: dict[str, Any] = {
         str | None,
         QueryParameter(
             description="Deals with a site in this ISO 3166 country or subdivision.",
-            pattern=PLACE,
+            pattern=form_of(Place),
             title="place",
             schema_extra={"examples": ["KR-31"]},
         ),

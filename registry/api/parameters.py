@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, get_args
 
 from litestar.di import NamedDependency, Provide
 from litestar.openapi.spec import OpenAPIType, Parameter, Schema
@@ -16,9 +16,7 @@ from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
 from registry.domain.history import AsOf
 from registry.errors import InvalidParameter
-
-SLUG = r"^[a-z0-9]+(-[a-z0-9]+)*$(?!\n)"
-PLACE = r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$(?!\n)"
+from registry.events.values import Slug
 
 MAX_POSITION = 2**53
 MAX_TEXT = 2000
@@ -39,6 +37,14 @@ def integer(description: str, low: int, high: int, name: str | None = None) -> Q
     """Describe a query parameter that is an integer between bounds."""
     # Litestar leaves a bound of 0 out of the schema.
     return QueryParameter(name=name, description=description, ge=low, le=high, schema_extra={"minimum": low})
+
+
+def form_of(type: Any) -> str:
+    """The pattern of a text in a fixed form (`events/values.py`)."""
+    return str(get_args(type)[1].pattern)
+
+
+SLUG = form_of(Slug)
 
 
 def slug(description: str) -> QueryParameter:

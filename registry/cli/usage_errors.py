@@ -24,11 +24,10 @@ UNEXPECTED_VALUE = "The option {name} takes no value."
 TOO_MANY = "Too many arguments: {arguments}"
 INVALID = "Invalid value of {name}: {problem}"
 NOT_WHOLE = "not a whole number"
-NOT_ONE_OF = "not one of {values}"
 
 TEXTS = (
     *(NO_COMMAND, NO_OPTION, SIMILAR, MISSING_ARGUMENT, MISSING_OPTION, NO_VALUE, UNEXPECTED_VALUE, TOO_MANY),
-    *(INVALID, NOT_WHOLE, NOT_ONE_OF),
+    *(INVALID, NOT_WHOLE),
 )
 
 Translate = Callable[[str], str]
@@ -69,9 +68,5 @@ def _sentence(error: Any, translate: Translate) -> str | None:
 def _problem(error: Any, translate: Translate) -> str:
     """What is wrong with a value: by the code of the validation that refused it, else the error's own words."""
     errors: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()
-    match errors[0]["type"] if errors else None:
-        case "int_parsing" | "int_type":
-            return translate(NOT_WHOLE)
-        case "enum" | "literal_error":
-            return translate(NOT_ONE_OF).format(values=errors[0]["ctx"]["expected"].replace(" or ", ", "))
-    return str(error.message)
+    is_no_integer = bool(errors) and errors[0]["type"] in ("int_parsing", "int_type")
+    return translate(NOT_WHOLE) if is_no_integer else str(error.message)

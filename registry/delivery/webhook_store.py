@@ -13,43 +13,38 @@ from registry.schemas.deal_query import DealQuery, loaded, stored
 # Deliveries kept for each webhook; older ones are deleted.
 MAX_DELIVERIES = 1_000
 
+_COLUMNS = """id, url, format, secret, old_secret, rotation_ends_at, type, deal, organization, source, deals, position,
+       failures, next_at, created_at, created_by, disabled_at, owner, confirmed_at"""
+
 INSERT_WEBHOOK = """
 INSERT INTO webhooks (id, url, format, secret, type, deal, organization, source, deals, position, created_at,
                       created_by, owner)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 """
 
-SELECT_WEBHOOKS = """
-SELECT id, url, format, secret, old_secret, rotation_ends_at, type, deal, organization, source, deals, position,
-       failures, next_at, created_at, created_by, disabled_at, owner, confirmed_at
+SELECT_WEBHOOKS = f"""
+SELECT {_COLUMNS}
   FROM webhooks
  ORDER BY created_at, id
-"""
+"""  # noqa: S608 - a constant
 
-SELECT_WEBHOOK = """
-SELECT id, url, format, secret, old_secret, rotation_ends_at, type, deal, organization, source, deals, position,
-       failures, next_at, created_at, created_by, disabled_at, owner, confirmed_at
-  FROM webhooks
- WHERE id = $1
-"""
+SELECT_WEBHOOK = f"SELECT {_COLUMNS} FROM webhooks WHERE id = $1"  # noqa: S608 - a constant
 
-SELECT_OF_OWNER = """
-SELECT id, url, format, secret, old_secret, rotation_ends_at, type, deal, organization, source, deals, position,
-       failures, next_at, created_at, created_by, disabled_at, owner, confirmed_at
+SELECT_OF_OWNER = f"""
+SELECT {_COLUMNS}
   FROM webhooks
  WHERE owner = $1
  ORDER BY created_at, id
-"""
+"""  # noqa: S608 - a constant
 
 # The receiver of a watch gets nothing before it is confirmed.
-SELECT_DUE = """
-SELECT id, url, format, secret, old_secret, rotation_ends_at, type, deal, organization, source, deals, position,
-       failures, next_at, created_at, created_by, disabled_at, owner, confirmed_at
+SELECT_DUE = f"""
+SELECT {_COLUMNS}
   FROM webhooks
  WHERE disabled_at IS NULL
    AND (next_at IS NULL OR next_at <= $1)
    AND (owner IS NULL OR confirmed_at IS NOT NULL)
-"""
+"""  # noqa: S608 - a constant
 
 ANY_WEBHOOK = "SELECT EXISTS (SELECT FROM webhooks)"
 
