@@ -69,7 +69,7 @@ async def test_pipelined_requests_of_more_bytes_than_a_header_may_have_are_answe
         assert (await client.answer()).count(b"HTTP/1.1 200 ") == count + 1
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET / HT", BEGIN, b"\r\n", GET + b"GET / HT"])
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", BEGIN, b"\r\n", GET, GET + b"GET / HT"])
 async def test_connection_whose_header_does_not_end_is_closed(limited: Service, sent: bytes) -> None:
     async with connected(limited) as client:
         await client.send(sent)
