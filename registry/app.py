@@ -19,7 +19,6 @@ from litestar.routes import HTTPRoute
 from msgspec import Struct, field
 
 from registry import api, web
-from registry.api.compression import compression
 from registry.api.hosts import HostNames
 from registry.api.metrics import Parts, ServiceGauges
 from registry.api.middleware import AccessLogWriter, Metrics, RequestMiddleware, cors_config
@@ -345,7 +344,7 @@ def create_app(settings: Settings) -> Litestar:
         logging_config=None,
     )
     _list_all_methods(app)
-    app.state.update(settings=settings, routes=compression(app.asgi_handler), tracing=tracing)
+    app.state.update(settings=settings, routes=app.asgi_handler, tracing=tracing)
     return app
 
 

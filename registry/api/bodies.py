@@ -181,7 +181,13 @@ def require_content_type(request: Request, *content_types: str) -> str:
 
 def header(request: Request, name: bytes) -> str | None:
     """Return a header of a request. `request.headers` parses all of them first."""
-    for other, value in request.scope["headers"]:
+    value = raw_header(request.scope, name)
+    return value.decode("latin-1") if value is not None else None
+
+
+def raw_header(scope: Any, name: bytes) -> bytes | None:
+    """Return the bytes of a header, by its name in lower case; the first of several."""
+    for other, value in scope["headers"]:
         if other == name:
-            return str(value.decode("latin-1"))
+            return value  # type: ignore[no-any-return]
     return None

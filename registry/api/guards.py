@@ -21,7 +21,7 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.params import ParameterKwarg, PathParameter, QueryParameter
 from litestar.typing import FieldDefinition
 
-from registry.api.bodies import Request
+from registry.api.bodies import Request, header
 from registry.append.identities import Identities, is_access_token
 from registry.domain.principal import Credential
 from registry.errors import Forbidden, InvalidParameter, ReadOnlyMirror, Unauthorized
@@ -86,10 +86,10 @@ async def authenticate(request: Request) -> Credential:
     Raises:
         Unauthorized: There is none, or it is unknown.
     """
-    authorization = next((value for name, value in request.scope["headers"] if name == b"authorization"), None)
+    authorization = header(request, b"authorization")
     if authorization is None:
         raise Unauthorized("missing")
-    scheme, _, token = authorization.decode("latin-1").partition(" ")
+    scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthorized("header")
     # Litestar resolves dependencies for handlers only, not for hooks.

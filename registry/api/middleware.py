@@ -11,7 +11,7 @@ import logging
 import re
 import sys
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
 from time import perf_counter
@@ -27,7 +27,9 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from registry.api import deadline as deadlines
-from registry.api.deadline import Deadline
+from registry.api.bodies import raw_header
+from registry.api.compression import AnswerSender
+from registry.api.deadline import Deadline, Deadlines
 from registry.api.hosts import HostNames
 from registry.api.problems import PROBLEMS, code_of, document
 from registry.api.rate_limits import OPEN, Admission, Headers, RateLimiter, client_address
@@ -232,6 +234,7 @@ class RequestMiddleware:
         self._metrics = metrics
         self._writer = writer
         self._limiter = limiter
+        self._deadlines = Deadlines()
         self._licence: Headers = ((b"link", licence.link.encode()),) if licence is not None else ()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
@@ -239,53 +242,30 @@ class RequestMiddleware:
         metrics = self._metrics
         request_id, host = _request_id(scope)
         scope["state"]["request_id"] = request_id
-        admission = OPEN
-        status = 0
-        is_refused = False
-        deadline: Deadline | None = None
-
-        async def send_with_headers(message: Any) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                more = (*admission.headers, *self._licence_of(scope, status))
-                message["headers"] = _with_headers(message.get("headers", ()), request_id, scope, more)
-            await send(message)
-
-        async def send_unless_refused(message: Any) -> None:
-            if is_refused:
-                return
-            if deadline is not None and message["type"] == "http.response.start":
-                deadline.stop()
-            await send_with_headers(message)
-
-        async def refuse(error: RegistryError) -> None:
-            nonlocal is_refused
-            is_refused = True
-            await self._send_error(scope, send_with_headers, error)
-
+        answer = _Answer(send, scope, self._page_of, self._licence)
         metrics.in_flight += 1
         try:
             if (misdirected := self._misdirected(host)) is not None:
-                await self._send_error(scope, send_with_headers, misdirected)
+                await answer.refuse(misdirected)
                 return
-            admission = await self._limiter.admit(scope)
+            answer.admission = admission = await self._limiter.admit(scope)
             scope["state"]["principal"] = admission.principal
             if (refusal := _refusal(scope, admission)) is not None:
-                await self._send_error(scope, send_with_headers, refusal)
+                await answer.refuse(refusal)
             elif scope["method"] in READS and scope["path"] != METRICS_PATH:
-                deadline = Deadline(receive, deadlines.seconds_for(admission.principal), refuse)
-                with deadline:
-                    await self._app(scope, receive, send_unless_refused)
+                seconds = deadlines.seconds_for(admission.principal)
+                answer.deadline = Deadline(self._deadlines, receive, seconds, answer.refuse)
+                with answer.deadline:
+                    await self._app(scope, receive, answer)
             else:
-                await self._app(scope, receive, send_with_headers)
-                self._limiter.on_answer(scope, status)
+                await self._app(scope, receive, answer)
+                self._limiter.on_answer(scope, answer.status)
         finally:
-            # The deadline refers to the scope, and what is in the scope to the function that refers to the deadline:
-            # without such cycles requests leave the garbage collector nothing to do, which took as long as they did.
-            deadline = None
+            # The deadline refers to the answer. Without such cycles requests leave the garbage collector nothing to do,
+            # which took as long as they did.
+            answer.deadline = None
             metrics.in_flight -= 1
-            self._count(scope, admission, status, perf_counter() - begin)
+            self._count(scope, answer, perf_counter() - begin)
 
     def _misdirected(self, host: bytes | None) -> RegistryError | None:
         """Why a request with this Host is not one for the service."""
@@ -295,13 +275,13 @@ class RequestMiddleware:
             return BadRequest("host_unknown", host=host.decode("latin-1")[:200])
         return None
 
-    def _count(self, scope: Any, admission: Admission, status: int, seconds: float) -> None:
+    def _count(self, scope: Any, answer: _Answer, seconds: float) -> None:
         """Put an answered request into the metrics and the access log."""
         metrics = self._metrics
         # The route's template, not the path: a label for each deal, or for each unknown path, has no bound.
         route = scope.get("path_template") or "unknown"
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        metrics.requests.add(method, route, status, seconds)
+        metrics.requests.add(method, route, answer.status, seconds)
         metrics.count_problem(scope["state"].get("problem"))
         if access.isEnabledFor(logging.INFO):
             self._writer.add(
@@ -310,26 +290,52 @@ class RequestMiddleware:
                     method,
                     scope["path"][:200],
                     route,
-                    status,
+                    answer.status,
                     round(seconds * 1000, 2),
                     client_address(scope),
-                    _principal(scope, admission),
+                    _principal(scope, answer.admission),
                     datetime.now(UTC),
                 )
             )
 
-    async def _send_error(self, scope: Any, send: Send, error: RegistryError) -> None:
-        """Answer a request that does not reach the application's handlers: browsers with a page, other clients with a
-        problem document.
+
+class _Answer(AnswerSender):
+    """The answer to one request, with the headers of every answer. It ends the request's deadline when it begins."""
+
+    def __init__(self, send: Send, scope: Any, page_of: PageOfError, licence: Headers) -> None:
+        super().__init__(send, scope)
+        self._page_of = page_of
+        self._licence = licence
+        self.status = 0
+        self.admission = OPEN
+        self.deadline: Deadline | None = None
+
+    def more_headers(self, given: Mapping[bytes, bytes], status: int) -> Headers:
+        """The headers of every answer, each once."""
+        self.status = status
+        if self.deadline is not None:
+            self.deadline.stop()
+        scope = self._scope
+        common: Headers = SECURE_HEADERS if scope["scheme"] == "https" else SECURITY_HEADERS
+        if not SECURITY_NAMES.isdisjoint(given):
+            common = tuple(header for header in common if header[0] not in given)
+        licence = self._licence if status < 400 and scope["path"].startswith(DATA_PATH) else ()
+        request_id = (b"x-request-id", scope["state"]["request_id"].encode())
+        return (request_id, *common, *self.admission.headers, *licence)
+
+    async def refuse(self, error: RegistryError) -> None:
+        """Answer in the place of the application's handlers: browsers with a page, other clients with a problem
+        document.
         """
+        self._is_done = True
+        scope = self._scope
         code = scope["state"]["problem"] = code_of(error)
         status = PROBLEMS[code].status
         page = self._page_of(scope, error, status)
         if page is not None:
             content, given = page
         else:
-            accepted = next((value for name, value in scope["headers"] if name == b"accept-language"), b"")
-            language = negotiate_language(accepted.decode("latin-1"))
+            language = negotiate_language((raw_header(scope, b"accept-language") or b"").decode("latin-1"))
             content = msgspec.json.encode(document(code, error, language, scope["state"]["request_id"]))
             given = {"Content-Type": "application/problem+json", "Content-Language": language}
         retry_after = error.params.get("seconds", PROBLEMS[code].retry_after)
@@ -340,14 +346,9 @@ class RequestMiddleware:
             (b"vary", b"Accept-Language, Accept"),
             *([(b"retry-after", str(retry_after).encode())] if retry_after else []),
         ]
-        start: Any = {"type": "http.response.start", "status": status, "headers": headers}
-        body: Any = {"type": "http.response.body", "body": content if scope["method"] != "HEAD" else b""}
-        await send(start)
-        await send(body)
-
-    def _licence_of(self, scope: Any, status: int) -> Headers:
-        """The header that states the licence of an answer with data."""
-        return self._licence if status < 400 and scope["path"].startswith(DATA_PATH) else ()
+        headers += self.more_headers(dict(headers), status)
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": content if scope["method"] != "HEAD" else b""})
 
 
 def _refusal(scope: Any, admission: Admission) -> RegistryError | None:
@@ -381,15 +382,6 @@ def _request_id(scope: Any) -> tuple[str, bytes | None]:
             request_id = str(value.decode())
     has_host = is_valid and (hosts == 1 or (hosts == 0 and scope["http_version"] == "1.0"))
     return request_id or random_bytes(16).hex(), host if has_host else None
-
-
-def _with_headers(headers: Iterable[tuple[bytes, bytes]], request_id: str, scope: Any, more: Headers) -> Any:
-    """Add the headers of every answer to those of one, each once."""
-    given = {name for name, _ in headers}
-    common: Headers = SECURE_HEADERS if scope["scheme"] == "https" else SECURITY_HEADERS
-    if not given.isdisjoint(SECURITY_NAMES):
-        common = tuple(header for header in common if header[0] not in given)
-    return [*headers, (b"x-request-id", request_id.encode()), *common, *more]
 
 
 READS = frozenset({"GET", "HEAD"})

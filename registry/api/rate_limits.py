@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 from msgspec import Struct
 
+from registry.api.bodies import raw_header
 from registry.domain.principal import Credential
 from registry.errors import RateLimited, RegistryError
 from registry.infra import postgres
@@ -121,7 +122,7 @@ class RateLimiter:
             return OPEN
         now = self._clock()
         address = client_network(scope)
-        authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
+        authorization = raw_header(scope, b"authorization")
         principal = None
         is_attempt = _is_attempt(scope)
         if authorization is not None:

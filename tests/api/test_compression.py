@@ -6,14 +6,14 @@ import asyncio
 import gzip
 import json
 import random
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import pytest
 from litestar import Litestar, get
 from litestar.response import Stream
 
-from registry.api.compression import accepts_gzip, compression
+from registry.api.compression import AnswerSender, accepts_gzip
 from tests.api.announcements import registered
 
 
@@ -112,7 +112,12 @@ async def picture() -> bytes:
 
 @pytest.fixture
 async def small_app() -> Any:
-    transport = httpx.ASGITransport(cast("Any", compression(Litestar([large, parts, picture]))))
+    app = Litestar([large, parts, picture])
+
+    async def compressing(scope: Any, receive: Any, send: Any) -> None:
+        await app(scope, receive, AnswerSender(send, scope))
+
+    transport = httpx.ASGITransport(compressing)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client
 

@@ -13,6 +13,7 @@ import pytest
 import structlog
 from msgspec.structs import replace
 
+from registry.api.compression import AnswerSender
 from registry.api.deadline import Deadline
 from registry.app import create_app
 from registry.cli.server import log_to_stderr
@@ -75,7 +76,7 @@ async def test_answered_requests_are_freed_without_the_garbage_collector(service
             async with connected(service) as client:
                 await client.send(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 assert (await client.answer()).startswith(b"HTTP/1.1 200 ")
-        assert [kept for kept in gc.get_objects() if isinstance(kept, Deadline)] == []
+        assert [kept for kept in gc.get_objects() if isinstance(kept, Deadline | AnswerSender)] == []
     finally:
         gc.enable()
 
