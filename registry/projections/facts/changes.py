@@ -22,6 +22,7 @@ from registry.domain.stages import StageState
 from registry.domain.timeline import Timeline
 from registry.events.types import Recorded
 from registry.projections.facts.columns import END_OF_TIME, Effects, KnownRun, Piece, Planes
+from registry.projections.facts.rows import FactChange, changes_of_runs
 from registry.projections.facts.signals import StageSignals, cut_pieces
 from registry.projections.facts.sweeps import HistoryDifference, Marks, difference, planes_of
 from registry.projections.facts.tables import STAGE_FACTS, TABLE_OF, RowKey, Values, rows_of, stage_values
@@ -69,15 +70,17 @@ def all_planes(stream: FoldedStream[Deal]) -> Planes:
     return planes | planes_of(StageTrack(signals))
 
 
-def change_facts(before: FoldedStream[Deal], after: FoldedStream[Deal], recorded: Recorded) -> Changes:
+def change_facts(before: FoldedStream[Deal], after: FoldedStream[Deal], recorded: Recorded) -> dict[RowKey, FactChange]:
     """What an event changes in the facts of its deal. The sweeps move from the stream before to the one after it."""
+    if not before.events:
+        return _registered(after)
     sweeps: Sweeps | None = before.fact_sweeps
     before.fact_sweeps = None
     if sweeps is not None and sweeps.version != before.version:
         sweeps = None
     moved = after.moved
     if moved is None or not _has_same_start(before, after):
-        return all_planes(before), all_planes(after)
+        return changes_of_runs(all_planes(before), all_planes(after), recorded.published_on)
     removed, added = moved
     if not removed and len(added) == 1 and _is_last(before, added[0]):
         changes = _appended(before, after, added[0])
@@ -91,11 +94,11 @@ def change_facts(before: FoldedStream[Deal], after: FoldedStream[Deal], recorded
     has_claims = any(isinstance(step.applied.event, CLAIM_TYPES) for step in (*removed, *added))
     is_preference = before.record.preferred != after.record.preferred
     if (has_claims and shared_facts(after.timeline) != sweeps.shared) or (is_preference and (removed or added)):
-        return all_planes(before), all_planes(after)
-    changes = _preferred(sweeps, before, after) if is_preference else _swept(sweeps, before, after, removed, added)
+        return changes_of_runs(all_planes(before), all_planes(after), recorded.published_on)
+    runs = _preferred(sweeps, before, after) if is_preference else _swept(sweeps, before, after, removed, added)
     sweeps.version = after.version
     after.fact_sweeps = sweeps
-    return changes
+    return changes_of_runs(*runs, recorded.published_on)
 
 
 def _has_same_start(before: FoldedStream[Deal], after: FoldedStream[Deal]) -> bool:
@@ -126,10 +129,21 @@ def _is_last(before: FoldedStream[Deal], step: OrderedEvent) -> bool:
     return last.key < step.key and before.timeline.latest_publication <= step.applied.published_on
 
 
-def _appended(before: FoldedStream[Deal], after: FoldedStream[Deal], step: OrderedEvent) -> Changes | None:
+def _registered(after: FoldedStream[Deal]) -> dict[RowKey, FactChange]:
+    """What the first event of a deal changes: its header begins."""
+    point = registration(after)
+    if point is None:
+        return {}
+    known = KnownRun(point[1], END_OF_TIME)
+    rows = rows_of(after.timeline.base, {}, (HEADER[0],))
+    return {key: FactChange((), (), [((point[0], END_OF_TIME, values), known)]) for key, values in rows.items()}
+
+
+def _appended(
+    before: FoldedStream[Deal], after: FoldedStream[Deal], step: OrderedEvent
+) -> dict[RowKey, FactChange] | None:
     """What the last event changes; None if an earlier event of its day has touched the same facts, or a claim has."""
-    old: Planes = {}
-    new: Planes = {}
+    changes: dict[RowKey, FactChange] = {}
     timeline, key = after.timeline, step.key
     for fact in timeline.touched(step).writes:
         if track_of(fact, frozenset()) is None:
@@ -151,15 +165,15 @@ def _appended(before: FoldedStream[Deal], after: FoldedStream[Deal], step: Order
             continue
         values = ((at[0], value) for at, (_, value) in history.values.entries_before(key))
         rows = ((day, previous if value is was else _rows(timeline, fact, value, checks)) for day, value in values)
-        _add_runs(old, new, step, rows, present)
+        _add_changes(changes, step, rows, present)
     if timeline.stages.changes is not before.timeline.stages.changes:
         signaled = before.timeline.stages.signals.last_before(key)
         if signaled is not None and signaled[0][0] == key[0]:
             return None
         stages = before.timeline.stages.changes.entries_before(key)
         rows = ((at[0], _stage_rows(stage)) for at, stage in stages)
-        _add_runs(old, new, step, rows, _stage_rows(timeline.stages.at(key)))
-    return old, new
+        _add_changes(changes, step, rows, _stage_rows(timeline.stages.at(key)))
+    return changes
 
 
 def _checks(timeline: Timeline[Deal], fact: FactKey, key: FoldKey) -> Checks:
@@ -181,23 +195,22 @@ def _stage_rows(stage: StageState | None) -> dict[RowKey, Values]:
     return {} if stage is None else {(STAGE_FACTS, ()): stage_values(stage)}
 
 
-def _add_runs(
-    old: Planes,
-    new: Planes,
+def _add_changes(
+    changes: dict[RowKey, FactChange],
     step: OrderedEvent,
     earlier: Iterable[tuple[date, Mapping[RowKey, Values]]],
     now: Mapping[RowKey, Values],
 ) -> None:
-    """Add the runs that an event ends and begins.
+    """Add the runs that the last event of a deal ends and begins, on both axes alike.
 
     Args:
-        old: The runs without the event.
-        new: The runs with it.
+        changes: What the event changes.
         step: The event.
         earlier: The rows of a fact after the earlier events, each with its day, the last one first.
         now: The rows after the event.
     """
-    day, known = step.key[0], [KnownRun(step.applied.published_on, END_OF_TIME)]
+    day, published = step.key[0], step.applied.published_on
+    known = KnownRun(published, END_OF_TIME)
     was: Mapping[RowKey, Values] | None = None
     since: dict[RowKey, date] = {}
     changed, running = set(now), set[RowKey]()
@@ -216,11 +229,13 @@ def _add_runs(
             break
     was = was or {}
     for key in changed:
+        change = changes[key] = FactChange((), (), [])
         if key in was:
-            old[key] = {(since[key], END_OF_TIME, was[key]): known}
-            new.setdefault(key, {})[since[key], day, was[key]] = known
+            change.closed = (since[key],)
+            change.moved = ((since[key], published, None, published),)
+            change.opened.append(((since[key], day, was[key]), known))
         if key in now:
-            new.setdefault(key, {})[day, END_OF_TIME, now[key]] = known
+            change.opened.append(((day, END_OF_TIME, now[key]), known))
 
 
 def _signal_appended(sweeps: Sweeps, before: FoldedStream[Deal], after: FoldedStream[Deal], step: OrderedEvent) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -11,8 +11,7 @@ from registry.domain.fold import DEALS
 from registry.domain.history import FoldedStream
 from registry.events.write_batch import WriteBatch
 from registry.projections.facts.changes import change_facts
-from registry.projections.facts.columns import END_OF_TIME, KnownRun, Run
-from registry.projections.facts.rows import DealRows, FactRow, RowChange, known_delta
+from registry.projections.facts.rows import DealRows, FactRow, RowChange
 from registry.projections.facts.tables import FACT_TABLES, FactTable
 from registry.projections.projection import AppliedChange, BatchProjector
 
@@ -126,25 +125,10 @@ def replay(stream: FoldedStream[Deal]) -> DealRows:
 
 
 def apply_change(rows: DealRows, change: AppliedChange) -> None:
-    """Add what an event changes in each fact of its deal.
-
-    All that is published is known on the last day there is: the runs of that day are those of the recorded axis.
-    """
-    old, new = change_facts(change.before, change.after, change.recorded)
-    for key in {**old, **new}:
-        was, now = _flat(old.get(key, {})), _flat(new.get(key, {}))
-        moved, known = known_delta(was, now)
-        if not moved and not known:
-            continue
-        was_recorded = {run for run, days in was if days.known_to == END_OF_TIME}
-        is_recorded = {run for run, days in now if days.known_to == END_OF_TIME}
-        closed = [since for since, _, _ in was_recorded - is_recorded]
-        opened = list(is_recorded - was_recorded)
-        rows.apply(key, change.recorded, closed, opened, moved, known)
-
-
-def _flat(runs: Mapping[Run, Sequence[KnownRun]]) -> list[tuple[Run, KnownRun]]:
-    return [(run, days) for run, intervals in runs.items() for days in intervals]
+    """Add what an event changes in each fact of its deal."""
+    recorded = change.recorded
+    for key, of_fact in change_facts(change.before, change.after, recorded).items():
+        rows.apply(key, recorded.position, of_fact)
 
 
 # --- statements -------------------------------------------------------------------------------------------------------

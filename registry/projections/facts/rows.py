@@ -14,14 +14,13 @@ of a stream one by one in memory therefore makes the rows that the batches of th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import TypeAlias
 
 from msgspec import Struct
 
-from registry.events.types import Recorded
-from registry.projections.facts.columns import KnownRun, Run
+from registry.projections.facts.columns import END_OF_TIME, KnownRun, Planes, Run
 from registry.projections.facts.tables import Ids, RowKey, Values
 
 # "Unbounded": after every position.
@@ -31,6 +30,22 @@ MAX_POSITION = 2**62
 Moved: TypeAlias = tuple[date, date, date | None, date | None]
 """A run on the published axis: since when it holds, a day on which it was known, and the days from and until which it
 is known now (None: unchanged)."""
+
+
+class FactChange(Struct, gc=False):
+    """What an event changes in one fact.
+
+    Attributes:
+        closed: The days since which the runs hold that end on the recorded axis.
+        moved: The runs on the published axis that are known on other days than before.
+        opened: The runs that begin on the recorded axis, each with publication days on which it is known.
+        known: The runs that begin on the published axis alone, with the days on which they are known.
+    """
+
+    closed: Sequence[date]
+    moved: Sequence[Moved]
+    opened: list[tuple[Run, KnownRun]]
+    known: Sequence[tuple[Run, KnownRun]] = ()
 
 
 class FactRow(Struct, gc=False):
@@ -87,33 +102,16 @@ class DealRows:
         self.deal = deal
         self.rounds: list[dict[RowKey, _Fact]] = [{}]
 
-    def apply(
-        self,
-        key: RowKey,
-        event: Recorded,
-        closed: Iterable[date],
-        opened: Iterable[Run],
-        moved: Sequence[Moved],
-        known: Iterable[tuple[Run, KnownRun]],
-    ) -> None:
-        """Add what one event changes in a fact.
-
-        Args:
-            key: The fact.
-            event: The event.
-            closed: The days since which the runs hold that end on the recorded axis.
-            opened: The runs that begin there.
-            moved: The runs on the published axis that are known on other days than before.
-            known: The runs that begin on the published axis, with the days on which they are known.
-        """
-        position = event.position
+    def apply(self, key: RowKey, position: int, change: FactChange) -> None:
+        """Add what the event at a position changes in a fact."""
         fact = self._fact(key)
+        moved = change.moved
         # Found before any of them changes: one may then be known on a day on which another was.
         found = [self._row_known(fact, since, day) for since, day, _, _ in moved]
         if any(row is None and since in fact.moved for row, (since, _, _, _) in zip(found, moved, strict=True)):
             self.rounds.append({})
             fact, found = self._fact(key), [None] * len(moved)
-        for since in closed:
+        for since in change.closed:
             row = next((r for r in fact.rows.get(since, ()) if r.recorded_to == MAX_POSITION), None)
             if row is not None:
                 row.recorded_to, row.changed_at = position, position
@@ -127,30 +125,12 @@ class DealRows:
             else:
                 fact.changes.append(RowChange(key[1], since, position, None, day, first, last))
         fact.moved.update(since for since, _, _, _ in moved)
-        self._open(fact, key, event, opened, known)
-
-    def _open(
-        self,
-        fact: _Fact,
-        key: RowKey,
-        event: Recorded,
-        opened: Iterable[Run],
-        known: Iterable[tuple[Run, KnownRun]],
-    ) -> None:
-        """Open rows, each for both axes where the same run begins on both."""
-        days: dict[Run, list[KnownRun]] = defaultdict(list)
-        for run, interval in known:
-            days[run].append(interval)
+        for run, days in change.opened:
+            fact.rows.setdefault(run[0], []).append(_row(key, run, position, MAX_POSITION, 0, days))
         ordinals: dict[date, int] = defaultdict(int)
-        position, nowhere = event.position, KnownRun(event.published_on, event.published_on)
-        for run in opened:
-            interval = days[run].pop(0) if days.get(run) else nowhere
-            fact.rows.setdefault(run[0], []).append(_row(key, run, position, MAX_POSITION, 0, interval))
-        for run, intervals in days.items():
-            for interval in intervals:
-                ordinals[run[0]] += 1
-                row = _row(key, run, position, position, ordinals[run[0]], interval)
-                fact.rows.setdefault(run[0], []).append(row)
+        for run, days in change.known:
+            ordinals[run[0]] += 1
+            fact.rows.setdefault(run[0], []).append(_row(key, run, position, position, ordinals[run[0]], days))
 
     def _fact(self, key: RowKey) -> _Fact:
         return self.rounds[-1].setdefault(key, _Fact({}, [], set()))
@@ -165,7 +145,40 @@ def _row(key: RowKey, run: Run, opened: int, recorded_to: int, ordinal: int, kno
     return FactRow(key[1], since, until, opened, recorded_to, ordinal, known.known_from, known.known_to, opened, values)
 
 
-def known_delta(
+def changes_of_runs(old: Planes, new: Planes, published_on: date) -> dict[RowKey, FactChange]:
+    """What changes the rows of each fact from the runs `old` to `new`.
+
+    All that is published is known on the last day there is: the runs of that day are those of the recorded axis. A row
+    is opened for both axes where the same run begins on both; a run that begins on the recorded axis alone is known on
+    no day, written as an empty interval at `published_on`, the event's.
+    """
+    changes: dict[RowKey, FactChange] = {}
+    for key in {**old, **new}:
+        was, now = _flat(old.get(key, {})), _flat(new.get(key, {}))
+        moved, begins = _known_delta(was, now)
+        if not moved and not begins:
+            continue
+        was_recorded = {run for run, days in was if days.known_to == END_OF_TIME}
+        is_recorded = {run for run, days in now if days.known_to == END_OF_TIME}
+        known: dict[Run, list[KnownRun]] = defaultdict(list)
+        for run, days in begins:
+            known[run].append(days)
+        nowhere = KnownRun(published_on, published_on)
+        opened = [(run, known[run].pop(0) if known.get(run) else nowhere) for run in is_recorded - was_recorded]
+        changes[key] = FactChange(
+            [since for since, _, _ in was_recorded - is_recorded],
+            moved,
+            opened,
+            [(run, days) for run, intervals in known.items() for days in intervals],
+        )
+    return changes
+
+
+def _flat(runs: Mapping[Run, Sequence[KnownRun]]) -> list[tuple[Run, KnownRun]]:
+    return [(run, days) for run, intervals in runs.items() for days in intervals]
+
+
+def _known_delta(
     old: Iterable[tuple[Run, KnownRun]], new: Iterable[tuple[Run, KnownRun]]
 ) -> tuple[list[Moved], list[tuple[Run, KnownRun]]]:
     """What changes the rows of one fact on the published axis from `old` to `new`.
