@@ -58,9 +58,8 @@ async def _ask(bench: Bench, database: BenchDatabase, group: str) -> list[Measur
         service.registry(database, watched=True) as process,
         httpx.AsyncClient(base_url=process.url, timeout=600) as client,
     ):
-        begin = time.perf_counter()
-        await service.answered(client, "/")
-        start = process.started_in + time.perf_counter() - begin
+        start = await service.ready(process, client)
+        start += await _milliseconds(client, "/") / 1000
         await service.answered(client, "/v1/search?q=deal")
         connection = await peer.exported(client, database, bench.folder / f"{database.name}_exported")
         head = (await client.get("/v1/deals?limit=1")).json()["position"]
@@ -280,11 +279,12 @@ async def _copy_seconds(database: BenchDatabase, file: Path) -> float:
 
 
 async def first_questions(bench: Bench) -> list[Measurement]:
-    """The first question after a start and after a large import, beside the usual one."""
+    """The first question to a service that has become ready, and after a large import, beside the usual one."""
     log = await prepared_log(bench, bench.sizes.large)
     question = "/v1/totals?lines=0&group_by=organization"
     costs: dict[str, list[float]] = {}
     usual: list[float] = []
+    starts: dict[str, list[float]] = {}
     deals = min(IMPORTED_DEALS, bench.sizes.large)
     titles = ("after a start without a copy", "after a start", f"after an import of {deals * workload.ROUNDS:,} events")
     async with service.database(bench.server, template=log.database) as database:
@@ -296,6 +296,7 @@ async def first_questions(bench: Bench) -> list[Measurement]:
                     service.registry(database) as process,
                     httpx.AsyncClient(base_url=process.url, timeout=600) as client,
                 ):
+                    starts.setdefault(title, []).append(await service.ready(process, client))
                     costs.setdefault(title, []).append(await _milliseconds(client, question))
                     async with _one_write_a_second(client, key):
                         await asyncio.sleep(1.5)
@@ -313,4 +314,15 @@ async def first_questions(bench: Bench) -> list[Measurement]:
             figures=f"{median(costs[title]):.0f} ms ÷ {median(usual):.0f} ms",
         )
         for title in titles
+    ] + [
+        Measurement(
+            measure=f"time until the service is ready {title}",
+            ratios=seconds,
+            must=15,
+            aim=5,
+            more=False,
+            unit=" s",
+            figures=f"{median(seconds):.1f} s",
+        )
+        for title, seconds in starts.items()
     ]

@@ -167,6 +167,14 @@ async def registry(made: BenchDatabase, *, watched: bool = False, **environment:
         yield process
 
 
+async def ready(process: Process, client: httpx.AsyncClient) -> float:
+    """Wait as a load balancer does until the service is ready, and return the seconds since its start."""
+    begin = time.perf_counter()
+    while (await client.get("/health/ready")).status_code == 503:  # noqa: ASYNC110 - it is asked over HTTP
+        await asyncio.sleep(0.05)
+    return process.started_in + time.perf_counter() - begin
+
+
 async def answered(client: httpx.AsyncClient, path: str) -> None:
     """Ask until the service answers: it refuses while it makes its copy of all deals, or the index for search."""
     while (answer := await client.get(path)).status_code == 503:

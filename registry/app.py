@@ -42,7 +42,7 @@ from registry.events.mirror_state import MirrorStatus
 from registry.events.notifications import NOTIFY_RIGHTS
 from registry.events.types import EVENT_TYPES
 from registry.events.write_batch import Head
-from registry.infra import postgres, tasks
+from registry.infra import postgres
 from registry.infra.postgres import Pool
 from registry.infra.problems import SettingProblem
 from registry.infra.secret_box import SecretBox
@@ -58,6 +58,7 @@ from registry.queries.matching_events import MatchingEvents
 from registry.queries.named_organizations import NamedOrganizations
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
+from registry.queries.preparation import Preparation
 from registry.queries.principals import Principals
 from registry.queries.replicas import ReadServers
 from registry.queries.search import SearchQueries
@@ -104,6 +105,7 @@ class Services(Struct):
     import_jobs: ImportJobs
     evidence: Evidence
     metrics: Metrics
+    preparation: Preparation
     readiness: Probe[dict[str, Any]]
     log_head: Probe[Head]
     gauges: ServiceGauges
@@ -232,7 +234,6 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             )
         )
         copy = await stack.enter_async_context(ColumnarCopy(pool, settings.data_dir / "columnar", PATIENCE_SECONDS))
-        copy.start()
         recorder.commit_listeners.append(lambda _: copy.follow_soon())
         feed.notify_listeners.append(lambda _: copy.follow_soon())
         # Deliveries read from the primary: a replica may lack what was just recorded.
@@ -258,7 +259,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             follower.commit_listeners += [feed.on_commit, lambda _: copy.follow_soon()]
             await stack.enter_async_context(follower)
         portfolio = PortfolioQueries(streams, organizations, copy)
-        stack.push_async_callback(tasks.end, asyncio.create_task(portfolio.prepare(), name="prepare questions"))
+        preparation = await stack.enter_async_context(Preparation(copy, portfolio))
         yield Services(
             settings=settings,
             calendar=calendar,
@@ -284,6 +285,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             import_jobs=import_jobs,
             evidence=evidence,
             metrics=metrics,
+            preparation=preparation,
             readiness=await stack.enter_async_context(Probe()),
             log_head=await stack.enter_async_context(Probe()),
             gauges=ServiceGauges(metrics.registry),

@@ -27,6 +27,7 @@ from registry.events.write_batch import Head
 from registry.infra import migrations
 from registry.projections.exchange_rates import rates_warning
 from registry.queries.log import LogQueries
+from registry.queries.preparation import Preparation
 from registry.queries.streams import StreamReader
 from registry.transparency.evidence import Evidence
 
@@ -34,7 +35,7 @@ from registry.transparency.evidence import Evidence
 CHECK_TIMEOUT_SECONDS = 1.5
 
 # What a ready service needs.
-CHECKS = ("database", "migrations", "log", "clock", "recorder", "storage")
+CHECKS = ("database", "migrations", "log", "clock", "recorder", "storage", "portfolio")
 NOTHING_CHECKED = dict.fromkeys((*CHECKS, "signer"), False)
 
 NOT_READY = {503: ResponseSpec(schemas.Readiness, description="A part does not work.", generate_examples=False)}
@@ -57,10 +58,14 @@ class HealthController(Controller):
         recorder: NamedDependency[Recorder],
         streams: NamedDependency[StreamReader],
         evidence: NamedDependency[Evidence],
+        preparation: NamedDependency[Preparation],
         readiness: NamedDependency[Probe[dict[str, Any]]],
         mirror: NamedDependency[MirrorStatus | None],
     ) -> RawResponse[schemas.Readiness]:
         """Postgres answers and can write, its schema fits, the log is whole, the clock can be trusted, recording works.
+
+        After a start, it answers 503 until the first questions about all deals take no longer than later ones
+        (`portfolio`), but for 15 seconds at most.
 
         A log that no service signs is a warning: a service that cannot sign can do everything else. A mirror is ready
         when it has copied the log up to a checkpoint of its origin, and until a contradiction stops it: then it still
@@ -97,6 +102,7 @@ class HealthController(Controller):
         checks["storage"] = recorder.storage_failure is None
         if not checks["storage"]:
             checks["reason"] = recorder.storage_failure
+        checks["portfolio"] = preparation.is_over
         if mirror is not None:
             checks["mirror"] = _mirror(mirror)
             if mirror.incident is not None:

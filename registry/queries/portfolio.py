@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import date, datetime, timedelta
 from typing import IO, Any, TypeVar
 
@@ -23,7 +23,6 @@ from registry.domain.rates import Rate, Rates
 from registry.domain.search_text import Search, tokens
 from registry.domain.totals import Totals, TotalsQuery
 from registry.domain.totals.tiers import TierAmounts
-from registry.errors import Overloaded, PortfolioUnavailable
 from registry.events.currencies import Currency
 from registry.infra.own_work import in_thread
 from registry.infra.threads import COSTLY, answer_apart, while_asked
@@ -82,21 +81,15 @@ class PortfolioQueries:
         self._weights: dict[tuple[int, date], dict[str, int]] = {}
 
     async def prepare(self) -> None:
-        """Make what all questions about amounts use, so that the first one need not; of an empty log, nothing.
-
-        While the copy is being loaded, nothing is prepared: the first question waits for it anyway.
-        """
+        """Make what all questions about amounts use, so that the first one need not."""
         point = await self.point(AsOf())
-        if not point.head:
-            return
         rates, merged = await self.rates(AsOf()), await self._streams.merged_deals(*_axis(point))
 
         def question(cursor: DuckDBPyConnection, kept: Kept) -> None:
             kept.held.prepare(cursor, merged)
             prepare_doubts(cursor, kept, rates)
 
-        with suppress(PortfolioUnavailable, Overloaded):
-            await asyncio.gather(in_thread(self.weights, rates, point.day), self._copy.ask(point.head, question))
+        await asyncio.gather(in_thread(self.weights, rates, point.day), self._copy.ask(point.head, question))
 
     async def resolve(self, as_of: AsOf) -> ResolvedAsOf:
         """Fill in what a question leaves out (`StreamReader.resolve`)."""

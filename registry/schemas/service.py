@@ -43,6 +43,7 @@ class Readiness(ResponseModel, frozen=True, kw_only=True):
     clock: bool
     recorder: bool
     storage: bool
+    portfolio: bool
     signer: bool
     mirror: MirrorReadiness | UnsetType = UNSET
     reason: str | UnsetType = UNSET

@@ -16,9 +16,11 @@ import httpx
 import pytest
 
 from registry import app
+from registry.infra.settings import Settings
 from registry.projections.columnar import copy as columnar_copy
 from registry.projections.columnar import search_index
-from tests.api.announcements import registered
+from registry.queries import preparation
+from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service, cloned, running
 from tests.conftest import PATIENCE, Server
 
@@ -45,19 +47,14 @@ async def test_questions_are_refused_while_the_copy_waits_for_postgres(
     server: Server, admin: asyncpg.Connection[asyncpg.Record], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with impatient(server, admin, monkeypatch) as service:
-        owner = await asyncpg.connect(service.settings.owner_url)
-        try:
-            async with owner.transaction():
-                await owner.execute("LOCK TABLE party_facts IN ACCESS EXCLUSIVE MODE")
-                for path in ("/v1/deals", "/v1/totals", "/v1/search?q=a", "/v1/export/deals.csv"):
-                    refused = await service.visitor.get(path)
-                    assert (refused.status_code, refused.json()["code"]) == (503, "portfolio_unavailable"), path
-                    assert refused.headers["retry-after"] == "5"
-                page = await service.visitor.get("/")
-                assert (page.status_code, page.headers["retry-after"]) == (503, "5")
-                assert (await service.visitor.get("/v1/deals/a")).status_code == 200
-        finally:
-            await owner.close()
+        async with without_copies(service.settings):
+            for path in ("/v1/deals", "/v1/totals", "/v1/search?q=a", "/v1/export/deals.csv"):
+                refused = await service.visitor.get(path)
+                assert (refused.status_code, refused.json()["code"]) == (503, "portfolio_unavailable"), path
+                assert refused.headers["retry-after"] == "5"
+            page = await service.visitor.get("/")
+            assert (page.status_code, page.headers["retry-after"]) == (503, "5")
+            assert (await service.visitor.get("/v1/deals/a")).status_code == 200
         assert [deal["deal"] for deal in (await answer(service, "/v1/deals")).json()["deals"]] == ["a"]
         assert (await answer(service, "/")).status_code == 200
 
@@ -83,15 +80,68 @@ async def test_searches_are_refused_while_the_index_of_texts_is_made(
         assert (await answer(service, "/v1/search?q=a")).json()["counts"]["deal"] == 1
 
 
+@asynccontextmanager
+async def with_a_deal(server: Server, admin: Any, name: str) -> AsyncIterator[Settings]:
+    """Settings for a database that has a deal."""
+    async with cloned(server, admin, name) as settings:
+        async with running(settings) as service:
+            assert (await service.client.post("/v1/deals/a/events", json=registered())).status_code == 201
+        yield settings
+
+
+@asynccontextmanager
+async def without_copies(settings: Settings) -> AsyncIterator[None]:
+    """Let no service read a table that it copies."""
+    owner = await asyncpg.connect(settings.owner_url)
+    try:
+        async with owner.transaction():
+            await owner.execute("LOCK TABLE party_facts IN ACCESS EXCLUSIVE MODE")
+            yield
+    finally:
+        await owner.close()
+
+
+async def ready(service: Service) -> None:
+    """Wait until the service is ready."""
+    async with asyncio.timeout(PATIENCE):
+        while (await service.visitor.get("/health/ready")).status_code != 200:  # noqa: ASYNC110 - it is asked over HTTP
+            await asyncio.sleep(0.01)
+
+
 async def test_service_that_starts_prepares_the_first_question_about_amounts(
     server: Server, admin: asyncpg.Connection[asyncpg.Record]
 ) -> None:
-    async with cloned(server, admin, "prepares") as settings:
+    async with with_a_deal(server, admin, "prepares") as settings, running(settings) as service:
+        await ready(service)
+        kept = service.app.state.services.parts.copy._kept
+        assert kept.held.state is not None
+        assert kept.doubts
+
+
+async def test_service_is_ready_when_its_copy_is_made(
+    server: Server, admin: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    async with with_a_deal(server, admin, "is_ready") as settings:
+        async with without_copies(settings), running(settings) as service:
+            health = await service.visitor.get("/health/ready")
+            assert health.status_code == 503
+            assert [name for name, value in health.json().items() if value is False] == ["portfolio"]
+            assert (await service.visitor.get("/health/live")).status_code == 200
+            assert (await service.visitor.get("/v1/deals/a")).status_code == 200
+            assert (await service.client.post("/v1/deals/a/events", json=pledged())).status_code == 201
         async with running(settings) as service:
-            assert (await service.client.post("/v1/deals/a/events", json=registered())).status_code == 201
-            assert (await answer(service, "/v1/deals")).status_code == 200
-        async with running(settings) as service:
-            kept = service.app.state.services.parts.copy._kept
-            async with asyncio.timeout(PATIENCE):
-                while kept.held.state is None or not kept.doubts:  # noqa: ASYNC110 - there is no event for it
-                    await asyncio.sleep(0.01)
+            await ready(service)
+            assert (await service.visitor.get("/v1/totals")).status_code == 200
+
+
+async def test_service_whose_copy_takes_long_is_ready_without_it(
+    server: Server, admin: asyncpg.Connection[asyncpg.Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparation, "PREPARATION_SECONDS", 0.5)
+    async with (
+        with_a_deal(server, admin, "ready_anyway") as settings,
+        without_copies(settings),
+        running(settings) as service,
+    ):
+        await ready(service)
+        assert service.app.state.services.parts.copy.position == 0
