@@ -23,11 +23,11 @@ from tests.web.html import main_of, text_of
 ULSAN = "/deals/sk-aws-ulsan"
 
 
-async def test_headline_total_links_to_its_calculation(reader: httpx.AsyncClient) -> None:
-    html = (await reader.get("/?unit=USD")).text
+async def test_headline_total_links_to_its_calculation(demo_reader: httpx.AsyncClient) -> None:
+    html = (await demo_reader.get("/?unit=USD")).text
     link = re.search(r'href="(/totals[^"]*)"', html)
     assert link is not None
-    derivation = text_of((await reader.get(link[1].replace("&amp;", "&"))).text)
+    derivation = text_of((await demo_reader.get(link[1].replace("&amp;", "&"))).text)
     assert "Included in both bounds." in derivation
     assert "Excluded: part of an amount already included." in derivation
     assert "the reference rate of" in derivation
@@ -45,9 +45,9 @@ async def test_headline_total_links_to_its_calculation(reader: httpx.AsyncClient
 )
 @pytest.mark.parametrize("language", ["en", "ko"])
 async def test_bounds_that_do_not_fit_are_asked_for_again_with_the_error_at_the_field(
-    reader: httpx.AsyncClient, language: str, query: str, at: str
+    demo_reader: httpx.AsyncClient, language: str, query: str, at: str
 ) -> None:
-    answer = await reader.get(f"/?{query}&region=KR&lang={language}")
+    answer = await demo_reader.get(f"/?{query}&region=KR&lang={language}")
     assert answer.status_code == 400
     form = main_of(answer.text)
     fields = dict(re.findall(r'<(?:input|select)[^>]* name="(\w+)"([^>]*)>', form))
@@ -58,13 +58,13 @@ async def test_bounds_that_do_not_fit_are_asked_for_again_with_the_error_at_the_
     assert "_" not in text_of(form)
 
 
-async def test_table_of_deals_sorts_and_filters_by_query_parameters(reader: httpx.AsyncClient) -> None:
-    under_construction = (await reader.get("/?stage=construction")).text
+async def test_table_of_deals_sorts_and_filters_by_query_parameters(demo_reader: httpx.AsyncClient) -> None:
+    under_construction = (await demo_reader.get("/?stage=construction")).text
     rows = re.findall(r'<th scope="row"><a href="/deals/([a-z0-9-]+)', under_construction)
     assert sorted(set(rows)) == ["amkor-songdo", "sk-aws-ulsan"]
-    largest_first = (await reader.get("/?sort=-amount")).text
+    largest_first = (await demo_reader.get("/?sort=-amount")).text
     assert re.findall(r'<th scope="row"><a href="/deals/([a-z0-9-]+)', largest_first)[0] == "aws-apec-2028"
-    ulsan = (await reader.get("/?region=KR-31")).text
+    ulsan = (await demo_reader.get("/?region=KR-31")).text
     assert 'value="KR-31" selected' in ulsan
 
 
@@ -92,58 +92,74 @@ async def test_chart_over_time_names_the_deals_that_changed_amounts(
     assert html.count('class="flag"') <= 2 * moves.count("<li>")
 
 
-async def test_filters_of_the_table_apply_to_its_json_and_forms(reader: httpx.AsyncClient) -> None:
-    html = (await reader.get("/?q=AWS&sort=-amount&unit=EUR")).text
+async def test_filters_of_the_table_apply_to_its_json_and_forms(demo_reader: httpx.AsyncClient) -> None:
+    html = (await demo_reader.get("/?q=AWS&sort=-amount&unit=EUR")).text
     data = re.search(r'href="([^"]*)">Download JSON', html)
     assert data is not None
     assert "q=AWS" in data[1]
-    deals = (await reader.get(data[1].replace("&amp;", "&"))).json()["deals"]
+    deals = (await demo_reader.get(data[1].replace("&amp;", "&"))).json()["deals"]
     assert {d["deal"] for d in deals} == set(re.findall(r'<th scope="row"><a href="/deals/([a-z0-9-]+)', html))
     assert '<input type="hidden" name="sort" value="-amount">' in html
     assert '<input type="hidden" name="unit" value="EUR">' in html
 
 
 async def test_overview_filters_by_quantities_and_their_bounds_and_keeps_other_filters(
-    reader: httpx.AsyncClient,
+    demo_reader: httpx.AsyncClient,
 ) -> None:
-    everything = main_of((await reader.get("/?scope=all")).text)
+    everything = main_of((await demo_reader.get("/?scope=all")).text)
     assert '<option value="power_mw">' in everything
     assert '<option value="gpus">' in everything
-    asked = await reader.get("/?scope=all&stage=&metric=power_mw&metric_min=100&amount_min=&share_min=")
+    asked = await demo_reader.get("/?scope=all&stage=&metric=power_mw&metric_min=100&amount_min=&share_min=")
     assert asked.headers["Location"] == "/?scope=all&metric=power_mw&metric_min=100"
-    html = (await reader.get(asked.headers["Location"])).text
+    html = (await demo_reader.get(asked.headers["Location"])).text
     assert re.findall(r'<th scope="row"><a href="/deals/([a-z0-9-]+)', html) == ["sk-aws-ulsan"]
     assert '<option value="power_mw" selected>' in html
     assert '<input name="metric_min" value="100"' in html
     assert "<details open>" in html
-    compared = (await reader.get("/compare?metric=power_mw&metric_min=100")).text
+    compared = (await demo_reader.get("/compare?metric=power_mw&metric_min=100")).text
     assert '<input type="hidden" name="metric_min" value="100">' in compared
-    refused = await reader.get("/?metric_min=100", headers={"Accept-Language": "ko"})
+    refused = await demo_reader.get("/?metric_min=100", headers={"Accept-Language": "ko"})
     assert (refused.status_code, "metric" in refused.text) == (400, True)
 
 
-async def test_search_finds_only_deals_known_at_the_as_of_point(reader: httpx.AsyncClient) -> None:
-    now = main_of((await reader.get("/search?q=AWS")).text)
-    then = main_of((await reader.get("/search?q=AWS&published_on=2025-06-21")).text)
+async def test_search_finds_only_deals_known_at_the_as_of_point(demo_reader: httpx.AsyncClient) -> None:
+    now = main_of((await demo_reader.get("/search?q=AWS")).text)
+    then = main_of((await demo_reader.get("/search?q=AWS&published_on=2025-06-21")).text)
     assert "/deals/aws-korea-2031" in now
     assert "/deals/aws-korea-2031" not in then
     assert "/deals/sk-aws-ulsan" in then
 
 
-async def test_links_keep_the_known_axis(reader: httpx.AsyncClient) -> None:
-    html = main_of((await reader.get("/?axis=recorded")).text)
+async def test_search_finds_deals_on_a_day_on_which_something_takes_effect(service: Service, slug: str) -> None:
+    today = service.app.state.services.calendar.today().isoformat()
+    amount = {"value": "5000000", "currency": "USD"}
+    for event in (
+        {"type": "deal_registered", "title": {"en": f"Today {slug}"}},
+        {"type": "pledge_announced", "pledge": "p", "amount": amount},
+    ):
+        body = {"effective_on": today, "event": event}
+        assert (await service.client.post(f"/v1/deals/{slug}/events", json=body)).status_code == 201
+    answer = await service.visitor.get(f"/?q={slug}&unit=USD&lang=en")
+    assert answer.status_code == 200
+    assert f'data-deal="{slug}"' in main_of(answer.text)
+
+
+async def test_links_keep_the_known_axis(demo_reader: httpx.AsyncClient) -> None:
+    html = main_of((await demo_reader.get("/?axis=recorded")).text)
     assert re.search(r'href="/deals/sk-aws-ulsan\?axis=recorded"', html)
 
 
-async def test_future_view_has_its_own_label(reader: httpx.AsyncClient) -> None:
-    band = text_of((await reader.get("/?effective_on=2099-01-01")).text)
+async def test_future_view_has_its_own_label(demo_reader: httpx.AsyncClient) -> None:
+    band = text_of((await demo_reader.get("/?effective_on=2099-01-01")).text)
     assert "Future view: expected as of 1 Jan 2099" in band
     assert "Historical view:" not in band
 
 
 @pytest.mark.parametrize("path", ["/compare", f"{ULSAN}/compare"])
-async def test_comparison_starts_at_the_as_of_point_and_has_a_citation(reader: httpx.AsyncClient, path: str) -> None:
-    html = (await reader.get(f"{path}?effective_on=2025-06-17")).text
+async def test_comparison_starts_at_the_as_of_point_and_has_a_citation(
+    demo_reader: httpx.AsyncClient, path: str
+) -> None:
+    html = (await demo_reader.get(f"{path}?effective_on=2025-06-17")).text
     assert 'name="from.effective_on" value="2025-06-17"' in html
     assert 'class="past"' not in html
     cited = text_of(html[html.index('id="cite-text"') :].partition("</q>")[0])
@@ -151,7 +167,7 @@ async def test_comparison_starts_at_the_as_of_point_and_has_a_citation(reader: h
     assert today is not None
     assert (f"to.effective_on={today[1]}&" in cited, "from.effective_on=2025-06-17&" in cited) == (True, True)
     at = "from.recorded_at=2026-01-01T00:00:00.5Z"
-    assert 'value="2026-01-01T00:00:00.500000Z" selected' in (await reader.get(f"{path}?{at}")).text
+    assert 'value="2026-01-01T00:00:00.500000Z" selected' in (await demo_reader.get(f"{path}?{at}")).text
 
 
 @pytest.mark.parametrize(
@@ -197,29 +213,31 @@ async def test_map_counts_the_deals_of_each_province(demo_reader: httpx.AsyncCli
     assert 'aria-label="Jeju' not in html
 
 
-async def test_comparison_separates_real_world_changes_from_corrections(reader: httpx.AsyncClient) -> None:
-    html = text_of((await reader.get(f"{ULSAN}/compare?from.effective_on=2025-06-17&to.effective_on=2025-06-21")).text)
+async def test_comparison_separates_real_world_changes_from_corrections(demo_reader: httpx.AsyncClient) -> None:
+    html = text_of(
+        (await demo_reader.get(f"{ULSAN}/compare?from.effective_on=2025-06-17&to.effective_on=2025-06-21")).text
+    )
     assert "Real-world change" in html
     assert "US$5.1bn ₩7tn (US$5.13bn)" in html
     assert "Data correction" not in html
-    same = await reader.get(f"{ULSAN}/compare?from.effective_on=2025-06-21&to.effective_on=2025-06-21")
+    same = await demo_reader.get(f"{ULSAN}/compare?from.effective_on=2025-06-21&to.effective_on=2025-06-21")
     assert "No differences" in same.text
 
 
-async def test_search_finds_names_in_either_language_and_event_ids(reader: httpx.AsyncClient) -> None:
+async def test_search_finds_names_in_either_language_and_event_ids(demo_reader: httpx.AsyncClient) -> None:
     for word in ("울산", "Ulsan"):
-        assert "/deals/sk-aws-ulsan" in main_of((await reader.get("/search", params={"q": word})).text)
-    assert "/deals/aws-korea-2031" in main_of((await reader.get("/search", params={"q": "아마존웹서비스"})).text)
+        assert "/deals/sk-aws-ulsan" in main_of((await demo_reader.get("/search", params={"q": word})).text)
+    assert "/deals/aws-korea-2031" in main_of((await demo_reader.get("/search", params={"q": "아마존웹서비스"})).text)
     event = lines()[0].announcement["id"]
-    redirect = await reader.get("/search", params={"q": event})
+    redirect = await demo_reader.get("/search", params={"q": event})
     assert redirect.headers["location"] == f"/events/{event}"
 
 
 @pytest.mark.parametrize("filters", [DealQuery(), DealQuery(region="KR-31"), DealQuery(stage="construction")])
 async def test_chart_equals_the_totals_of_each_day_and_ends_at_the_day_asked_for(
-    pages: Service, reader: httpx.AsyncClient, filters: DealQuery
+    unchanged: Service, demo_reader: httpx.AsyncClient, filters: DealQuery
 ) -> None:
-    portfolio = pages.app.state.services.portfolio_queries
+    portfolio = unchanged.app.state.services.portfolio_queries
     point = await portfolio.point(AsOf(effective_on=date(2025, 11, 1)))
     selection = await portfolio.select(point, filters)
     days = [day for day in await portfolio.effective_change_days(point, 400) if day <= point.day]
@@ -235,7 +253,7 @@ async def test_chart_equals_the_totals_of_each_day_and_ends_at_the_day_asked_for
             once = [column for column in total.overall.columns if column.basis == "once"]
             assert amounts.tiers["intended"] == sum(Decimal(column.low) for column in once), amounts.day
             assert amounts.upper == sum(Decimal(column.high) for column in once), amounts.day
-    html = (await reader.get("/?effective_on=2025-11-01&unit=KRW")).text
+    html = (await demo_reader.get("/?effective_on=2025-11-01&unit=KRW")).text
     assert 'class="stepped"' in html
     steps = [
         date.fromisoformat(day) for day in re.findall(r'effective_on=([0-9-]+)[^"]*"[^>]*><rect class="step"', html)
@@ -244,16 +262,16 @@ async def test_chart_equals_the_totals_of_each_day_and_ends_at_the_day_asked_for
 
 
 async def test_table_of_deals_is_paged_completely_in_any_order(
-    reader: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    demo_reader: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_one_page = (await reader.get("/?sort=-amount&effective_on=2026-10-01")).text
+    in_one_page = (await demo_reader.get("/?sort=-amount&effective_on=2026-10-01")).text
     all_deals = re.findall(r'<th scope="row"><a href="/deals/([a-z0-9-]+)', in_one_page)
     monkeypatch.setattr(deal_list, "PAGE_SIZE", 9)
     for sort in ("deal", "-deal", "title", "amount", "-amount", "announced_on", "-updated", "stage", "since"):
         shown: list[str] = []
         path = f"/?sort={sort}&effective_on=2026-09-15"
         for _ in range(30):
-            html = (await reader.get(path)).text
+            html = (await demo_reader.get(path)).text
             rows = re.findall(r'<th scope="row"><a href="/deals/([a-z0-9-]+)', html)
             assert len(rows) <= 9
             shown += rows
@@ -266,29 +284,31 @@ async def test_table_of_deals_is_paged_completely_in_any_order(
         assert len(shown) == len(set(shown))
 
 
-async def test_lists_show_a_part_under_its_whole_and_each_doubt_beside_its_amount(reader: httpx.AsyncClient) -> None:
+async def test_lists_show_a_part_under_its_whole_and_each_doubt_beside_its_amount(
+    demo_reader: httpx.AsyncClient,
+) -> None:
     for path in ("/?lang=en", "/search?q=Ulsan", "/organizations/sk-group"):
-        rows = text_of((await reader.get(path)).text)
+        rows = text_of((await demo_reader.get(path)).text)
         assert "₩7tn of which US$4bn" in rows, path
         assert "US$4bn more" not in rows, path
     doubted = "A part is as large as the whole"
     for path in ("/?lang=en", "/deals/amkor-songdo", "/totals?unit=USD", "/organizations/amkor-technology"):
-        html = (await reader.get(path)).text
+        html = (await demo_reader.get(path)).text
         assert 'data-flag="member-not-below-aggregate"' in html, path
         assert doubted in text_of(html), path
-    assert "The registry doubts this amount." in text_of((await reader.get("/deals/amkor-songdo")).text)
-    seven = (await reader.get("/deals/seven-firms-korea-2030")).text
+    assert "The registry doubts this amount." in text_of((await demo_reader.get("/deals/amkor-songdo")).text)
+    seven = (await demo_reader.get("/deals/seven-firms-korea-2030")).text
     assert "data-flag" not in seven
 
 
-async def test_list_of_the_api_has_the_marks_that_totals_decide(reader: httpx.AsyncClient) -> None:
-    deals = {deal["deal"]: deal for deal in (await reader.get("/v1/deals?limit=1000")).json()["deals"]}
+async def test_list_of_the_api_has_the_marks_that_totals_decide(demo_reader: httpx.AsyncClient) -> None:
+    deals = {deal["deal"]: deal for deal in (await demo_reader.get("/v1/deals?limit=1000")).json()["deals"]}
     marks = {
         f"{slug}/{pledge['pledge']}": (pledge["flags"], pledge["part_of"])
         for slug, deal in deals.items()
         for pledge in deal["pledges"]
     }
-    totals = (await reader.get("/v1/totals?lines=10000")).json()["totals"]["overall"]["lines"]
+    totals = (await demo_reader.get("/v1/totals?lines=10000")).json()["totals"]["overall"]["lines"]
     assert {f"{line['deal']}/{line['pledge']}": (line["flags"], line["part_of"]) for line in totals} == marks
 
 
@@ -337,10 +357,12 @@ async def test_deals_beyond_the_scope_without_amounts_say_so(demo_reader: httpx.
     assert "one deal that also covers other places. No amounts disclosed" in apart
 
 
-async def test_chart_says_that_it_converts_amounts_that_the_page_shows_as_announced(reader: httpx.AsyncClient) -> None:
+async def test_chart_says_that_it_converts_amounts_that_the_page_shows_as_announced(
+    demo_reader: httpx.AsyncClient,
+) -> None:
     said = "Amounts in other currencies are converted to US Dollar at reference rates."
-    assert said in text_of((await reader.get("/?unit=stated&lang=en")).text)
-    assert said not in text_of((await reader.get("/?unit=USD&lang=en")).text)
+    assert said in text_of((await demo_reader.get("/?unit=stated&lang=en")).text)
+    assert said not in text_of((await demo_reader.get("/?unit=USD&lang=en")).text)
 
 
 async def test_group_names_what_it_adds_to_the_total_of_all_deals(demo_reader: httpx.AsyncClient) -> None:
@@ -353,7 +375,7 @@ async def test_group_names_what_it_adds_to_the_total_of_all_deals(demo_reader: h
     assert "groups can add up to more than all deals" in text_of(page)
 
 
-async def test_of_it_figure_is_a_subset_of_the_figure_it_stands_under(reader: httpx.AsyncClient) -> None:
+async def test_of_it_figure_is_a_subset_of_the_figure_it_stands_under(demo_reader: httpx.AsyncClient) -> None:
     for query in (
         "",
         "?unit=KRW",
@@ -362,7 +384,7 @@ async def test_of_it_figure_is_a_subset_of_the_figure_it_stands_under(reader: ht
         "?effective_on=2025-11-01",
         "?organization=amkor-technology",
     ):
-        html = (await reader.get(f"/{query}")).text
+        html = (await demo_reader.get(f"/{query}")).text
         whole = {currency: (Decimal(low), Decimal(high)) for currency, low, high in figures_of(html, "committed")}
         for currency, low, high in figures_of(html, "built"):
             assert Decimal(low) <= whole[currency][0], query
@@ -370,9 +392,9 @@ async def test_of_it_figure_is_a_subset_of_the_figure_it_stands_under(reader: ht
 
 
 async def test_tiers_of_the_chart_are_parts_of_each_other_and_without_doubted_amounts(
-    pages: Service, reader: httpx.AsyncClient
+    unchanged: Service, demo_reader: httpx.AsyncClient
 ) -> None:
-    portfolio = pages.app.state.services.portfolio_queries
+    portfolio = unchanged.app.state.services.portfolio_queries
     point = await portfolio.point(AsOf(effective_on=date(2025, 11, 20)))
     amkor = await portfolio.select(point, DealQuery(organization="amkor-technology", region="KR-28"))
     everything = await portfolio.select(point, DealQuery())

@@ -232,7 +232,9 @@ class _Pass:
             return
         if self.selection.search is not None:
             for day in self.days:
-                keep_deals(self.cursor, replace(self.point, day=day), self.selection.search)
+                # The question has found those of the point itself.
+                if day != self.point.day:
+                    keep_deals(self.cursor, replace(self.point, day=day), self.selection.search)
 
         def select(at: Point, _: Sequence[str]) -> tuple[str, dict[str, Any]]:
             found = " UNION ALL ".join(
