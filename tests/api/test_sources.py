@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from registry.domain.sources import source_id
 from tests.api.announcements import announced, pledged, registered
-from tests.api.conftest import Service
+from tests.api.conftest import NO_TLS, Service
 
 AMOUNT = "/pledges/total/amount"
 
@@ -145,7 +145,7 @@ async def test_retraction_covers_all_deals_and_is_refused_without_the_rights(
     events = [registered(), {**pledged(), "sources": [article(f"{slug}/withdrawn")]}]
     assert (await service.client.post(f"/v1/deals/{other}/events", json=events)).status_code == 201
     url = f"/v1/sources/{source}/retraction"
-    async with httpx.AsyncClient(base_url=service.url) as reader:
+    async with httpx.AsyncClient(base_url=service.url, verify=NO_TLS) as reader:
         assert (await reader.post(url, json={})).status_code == 401
     wrong = await service.client.post(url, json={"treatments": [{"event": "x", "treatment": "void"}]})
     assert wrong.status_code == 422

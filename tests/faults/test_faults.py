@@ -26,7 +26,7 @@ from registry.infra import migrations, postgres
 from registry.infra.embedded import binaries
 from registry.infra.embedded.server import APP_ROLE, Embedded
 from registry.infra.settings import Settings
-from tests.api.conftest import ADMIN_KEY, running
+from tests.api.conftest import ADMIN_KEY, NO_TLS, running
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, positions, request, running_recorder
 from tests.conftest import PATIENCE, ScratchDatabase
 from tests.fault_proxy import FaultProxy, wire
@@ -258,7 +258,7 @@ async def serving(folder: Path, port: int) -> AsyncIterator[asyncio.subprocess.P
 async def post_until_stopped(url: str, name: str, acknowledged: dict[str, int], stop: asyncio.Event) -> None:
     """Record one pledge after another; resend what is not acknowledged with the same id and key."""
     headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=PATIENCE) as client:
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=PATIENCE, verify=NO_TLS) as client:
         todo = {**REGISTERED, "id": str(uuid4())}
         while True:
             with contextlib.suppress(httpx.TransportError):
@@ -309,7 +309,7 @@ async def test_acknowledged_events_survive_kills_under_load(tmp_path: Path) -> N
                     continue
                 stop.set()
                 await asyncio.gather(*writers)
-                async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as client:
+                async with httpx.AsyncClient(base_url=url, timeout=PATIENCE, verify=NO_TLS) as client:
                     while page := (await client.get("/v1/events", params={"after": len(events), "limit": 1000})).json()[
                         "events"
                     ]:

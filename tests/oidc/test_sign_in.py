@@ -13,7 +13,7 @@ from registry.app import create_app
 from registry.append.identities import principal_id
 from registry.errors import BadSetting
 from tests.api.announcements import registered
-from tests.api.conftest import running
+from tests.api.conftest import NO_TLS, running
 from tests.oidc.conftest import Federated, query_of
 
 
@@ -222,7 +222,7 @@ async def test_cookies_are_closed_to_scripts_and_other_sites(federated: Federate
 
 async def test_service_without_a_provider_offers_none(federated: Federated) -> None:
     settings = replace(federated.service.settings, oidc_issuer=None)
-    async with running(settings) as plain, httpx.AsyncClient(base_url=plain.url) as browser:
+    async with running(settings) as plain, httpx.AsyncClient(base_url=plain.url, verify=NO_TLS) as browser:
         assert (await browser.get("/sign-in/provider")).status_code == 404
         assert (await browser.get("/sign-in/callback?state=x&code=y")).status_code == 404
         assert "Example ID" not in (await browser.get("/sign-in")).text
@@ -237,7 +237,7 @@ async def test_provider_that_does_not_answer_is_unavailable_and_keys_go_on_worki
     federated: Federated, slug: str
 ) -> None:
     settings = replace(federated.service.settings, oidc_issuer="http://127.0.0.1:9")
-    async with running(settings) as alone, httpx.AsyncClient(base_url=alone.url) as browser:
+    async with running(settings) as alone, httpx.AsyncClient(base_url=alone.url, verify=NO_TLS) as browser:
         answer = await browser.get("/sign-in/provider")
         assert answer.status_code == 503
         assert answer.headers["retry-after"]
@@ -248,5 +248,5 @@ async def test_provider_with_another_issuer_is_not_trusted(federated: Federated)
     """The same server under another name: its discovery document does not belong to the configured issuer."""
     issuer = federated.provider.issuer.replace("127.0.0.1", "localhost")
     settings = replace(federated.service.settings, oidc_issuer=issuer)
-    async with running(settings) as other, httpx.AsyncClient(base_url=other.url) as browser:
+    async with running(settings) as other, httpx.AsyncClient(base_url=other.url, verify=NO_TLS) as browser:
         assert (await browser.get("/sign-in/provider")).status_code == 503

@@ -16,7 +16,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from bench import workload
-from tests.api.conftest import ADMIN_KEY, Service, cloned, numbers, running
+from tests.api.conftest import ADMIN_KEY, NO_TLS, Service, cloned, numbers, running
 from tests.conftest import NO_CHROMIUM, PATIENCE, Server
 
 DEALS = int(os.environ.get("REGISTRY_WALK_DEALS", "60"))
@@ -45,7 +45,9 @@ async def pages(demo_server: Server, admin: asyncpg.Connection[asyncpg.Record]) 
 @pytest_asyncio.fixture
 async def reader(pages: Service) -> AsyncIterator[httpx.AsyncClient]:
     """An English reader without scripts."""
-    async with httpx.AsyncClient(base_url=pages.url, headers={"Accept-Language": "en"}, timeout=PATIENCE) as client:
+    async with httpx.AsyncClient(
+        base_url=pages.url, headers={"Accept-Language": "en"}, timeout=PATIENCE, verify=NO_TLS
+    ) as client:
         yield client
 
 
@@ -59,14 +61,18 @@ async def unchanged(demo_server: Server, admin: asyncpg.Connection[asyncpg.Recor
 @pytest_asyncio.fixture
 async def demo_reader(unchanged: Service) -> AsyncIterator[httpx.AsyncClient]:
     """A reader of the demo's deals as they are packaged. Other tests record events on those of `reader`."""
-    async with httpx.AsyncClient(base_url=unchanged.url, headers={"Accept-Language": "en"}, timeout=PATIENCE) as client:
+    async with httpx.AsyncClient(
+        base_url=unchanged.url, headers={"Accept-Language": "en"}, timeout=PATIENCE, verify=NO_TLS
+    ) as client:
         yield client
 
 
 @pytest_asyncio.fixture
 async def editor(pages: Service) -> AsyncIterator[httpx.AsyncClient]:
     """A signed-in editor without scripts."""
-    async with httpx.AsyncClient(base_url=pages.url, headers={"Accept-Language": "en"}, timeout=PATIENCE) as client:
+    async with httpx.AsyncClient(
+        base_url=pages.url, headers={"Accept-Language": "en"}, timeout=PATIENCE, verify=NO_TLS
+    ) as client:
         answer = await client.post("/sign-in", data={"key": ADMIN_KEY, "then": "/record"})
         assert answer.status_code == 303
         yield client

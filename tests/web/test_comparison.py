@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.api.announcements import announced, pledged, registered, voided
-from tests.api.conftest import ADMIN_KEY, Service
+from tests.api.conftest import ADMIN_KEY, NO_TLS, Service
 from tests.web.html import plain
 
 CLAIM = {"type": "claim_reported", "claim": "herald", "field": "/pledges/total/amount"}
@@ -27,7 +27,7 @@ async def test_comparison_names_selected_values_and_events_recorded_again(
     pages: Service, language: str, selected: str, recorded_again: str
 ) -> None:
     headers = {"Authorization": f"Bearer {ADMIN_KEY}", "Accept-Language": language}
-    async with httpx.AsyncClient(base_url=pages.url, headers=headers, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=pages.url, headers=headers, timeout=30, verify=NO_TLS) as client:
         deal = f"compared-{language}"
         url = f"/v1/deals/{deal}/events"
         posted = (await client.post(url, json=[registered(), pledged()])).json()
@@ -56,7 +56,7 @@ async def test_form_with_a_day_of_recording_leads_to_the_address_with_its_end(de
 
 async def test_compared_deals_are_in_the_order_of_the_change_of_their_amounts(pages: Service) -> None:
     headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
-    async with httpx.AsyncClient(base_url=pages.url, headers=headers, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=pages.url, headers=headers, timeout=30, verify=NO_TLS) as client:
         position = (await client.post("/v1/deals/sized-before/events", json=registered())).json()["position"]
         for slug, value in (("sized-a", "5"), ("sized-b", "900000000000"), ("sized-c", "80000000000")):
             await client.post(f"/v1/deals/{slug}/events", json=[registered(), pledged(value=value)])

@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from registry.web import crawlers
-from tests.api.conftest import cloned, running
+from tests.api.conftest import NO_TLS, cloned, running
 from tests.conftest import PATIENCE, Server
 from tests.web.test_cite_panel import DEAL
 
@@ -65,7 +65,7 @@ async def test_registry_that_needs_a_key_keeps_crawlers_away(demo_server: Server
     async with (
         cloned(demo_server, admin, "private") as settings,
         running(replace(settings, public_read=False)) as service,
-        httpx.AsyncClient(base_url=service.url, timeout=PATIENCE) as visitor,
+        httpx.AsyncClient(base_url=service.url, timeout=PATIENCE, verify=NO_TLS) as visitor,
     ):
         assert (await visitor.get("/robots.txt")).text == "User-agent: *\nDisallow: /\n"
         for path in ("/sitemap.xml", "/sitemaps/pages", "/sitemaps/deals/1"):

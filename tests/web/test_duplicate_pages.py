@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest_asyncio
 
-from tests.api.conftest import ADMIN_KEY, Service
+from tests.api.conftest import ADMIN_KEY, NO_TLS, Service
 from tests.api.test_named_organizations import announce
 from tests.web.test_import_pages import token
 
@@ -15,7 +15,9 @@ from tests.web.test_import_pages import token
 @pytest_asyncio.fixture
 async def editor(service: Service) -> AsyncIterator[httpx.AsyncClient]:
     """A signed-in editor without scripts."""
-    async with httpx.AsyncClient(base_url=service.url, headers={"Accept-Language": "en"}, timeout=30) as client:
+    async with httpx.AsyncClient(
+        base_url=service.url, headers={"Accept-Language": "en"}, timeout=30, verify=NO_TLS
+    ) as client:
         assert (await client.post("/sign-in", data={"key": ADMIN_KEY, "then": "/"})).status_code == 303
         yield client
 

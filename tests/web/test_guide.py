@@ -10,7 +10,7 @@ import pytest
 
 from registry.i18n import LANGUAGES
 from registry.web.guide import TERMS, Meaning, Term, glossary
-from tests.api.conftest import Service
+from tests.api.conftest import NO_TLS, Service
 from tests.i18n.codes import catalogue_texts
 from tests.web.html import main_of, text_of
 
@@ -67,7 +67,7 @@ async def test_registry_with_a_replayed_log_says_so_on_its_pages(reader: httpx.A
 
 
 async def test_registry_with_a_log_of_its_own_does_not_speak_of_a_replay(service: Service) -> None:
-    async with httpx.AsyncClient(base_url=service.url, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=NO_TLS) as client:
         for path in ("/", "/about"):
             assert "#demo" not in (await client.get(path)).text
 

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
-from tests.api.conftest import ADMIN_KEY, Service, cloned, running
+from tests.api.conftest import ADMIN_KEY, NO_TLS, Service, cloned, running
 from tests.conftest import Server
 from tests.web.forms import fields
 from tests.web.html import plain
@@ -36,7 +36,9 @@ SELECT = re.compile(r'<select name="([^"]+)"[^>]*>(.*?)</select>', re.DOTALL)
 @pytest_asyncio.fixture
 async def importer(service: Service) -> AsyncIterator[httpx.AsyncClient]:
     """A signed-in editor without scripts."""
-    async with httpx.AsyncClient(base_url=service.url, headers={"Accept-Language": "en"}, timeout=30) as client:
+    async with httpx.AsyncClient(
+        base_url=service.url, headers={"Accept-Language": "en"}, timeout=30, verify=NO_TLS
+    ) as client:
         assert (await client.post("/sign-in", data={"key": ADMIN_KEY, "then": "/"})).status_code == 303
         yield client
         for path in set(re.findall(r'href="(/import/[^"?]+)"', (await client.get("/import")).text)):
@@ -241,10 +243,10 @@ async def test_wrong_mapping_is_shown_at_its_field(importer: httpx.AsyncClient, 
 
 async def test_import_is_seen_by_its_owner_only(importer: httpx.AsyncClient, service: Service, slug: str) -> None:
     path = await upload(importer, "plants.csv", PLANTS.format(x=slug).encode())
-    async with httpx.AsyncClient(base_url=service.url, timeout=30) as reader:
+    async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=NO_TLS) as reader:
         assert (await reader.get(path)).headers["location"].startswith("/sign-in")
     other = (await service.issue("record")).secret
-    async with httpx.AsyncClient(base_url=service.url, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=NO_TLS) as client:
         await client.post("/sign-in", data={"key": other, "then": "/"})
         assert (await client.get("/import")).status_code == 200
         assert (await client.get(path)).status_code == 404

@@ -133,15 +133,15 @@ FORMS = [
 
 
 async def test_page_of_a_new_language_has_no_english_text(
-    reader: httpx.AsyncClient, editor: httpx.AsyncClient, pages: Service, new_language: str
+    demo_reader: httpx.AsyncClient, editor: httpx.AsyncClient, pages: Service, new_language: str
 ) -> None:
-    event = re.findall(r'href="(/events/[0-9a-f-]{36})', (await reader.get("/deals/amkor-songdo")).text)[0]
+    event = re.findall(r'href="(/events/[0-9a-f-]{36})', (await demo_reader.get("/deals/amkor-songdo")).text)[0]
     errors = ["/deals/unknown", "/?effective_on=never", "/nowhere"]
     editing = ["/record", "/organizations/amazon-web-services/record", "/organizations/ulsan-korea/record", *FORMS]
     editing += [f"/deals/amkor-songdo/record?{way}={event.removeprefix('/events/')}" for way in ("corrects", "voids")]
     data = await data_words(pages) | locale_words(new_language)
     found: dict[str, tuple[str, list[str]]] = {}
-    for client, paths in ((reader, [*PAGES, event, *errors]), (editor, editing)):
+    for client, paths in ((demo_reader, [*PAGES, event, *errors]), (editor, editing)):
         for path in paths:
             address = f"{path}{'&' if '?' in path else '?'}lang={new_language}"
             page = await client.get(address, headers={"Accept": "text/html"})

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from registry.web import cache
 from registry.web import organizations as organization_pages
-from tests.api.conftest import Service, cloned, running
+from tests.api.conftest import NO_TLS, Service, cloned, running
 from tests.conftest import PATIENCE, Server, drill
 from tests.web.html import main_of, text_of
 
@@ -53,7 +53,7 @@ def head_of(html: str) -> str:
 @pytest_asyncio.fixture(scope="module")
 async def every_page(pages: Service) -> dict[tuple[str, str], httpx.Response]:
     """Each of the pages in each language, requested once for several tests."""
-    async with httpx.AsyncClient(base_url=pages.url, timeout=PATIENCE) as reader:
+    async with httpx.AsyncClient(base_url=pages.url, timeout=PATIENCE, verify=NO_TLS) as reader:
         return {
             (path, language): await reader.get(path, headers={"Accept-Language": language})
             for path in PAGES
@@ -109,7 +109,7 @@ async def test_deal_dated_in_1800_or_2999_has_pages_as_of_any_day(
     async with (
         cloned(demo_server, admin, "far") as settings,
         running(settings) as service,
-        httpx.AsyncClient(base_url=service.url, timeout=30) as reader,
+        httpx.AsyncClient(base_url=service.url, timeout=30, verify=NO_TLS) as reader,
     ):
         for day, slug in (("1800-01-01", "first-day"), ("2999-12-31", "last-day")):
             contents: tuple[dict[str, object], ...] = (

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from registry.events.values import Scope
 from registry.web.forms.parse import canonical_case
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import ADMIN_KEY, Service, cloned, running
+from tests.api.conftest import ADMIN_KEY, NO_TLS, Service, cloned, running
 from tests.conftest import Server
 from tests.web.forms import fields, of_first, opened_article, press
 
@@ -385,7 +385,7 @@ async def test_form_reports_that_redaction_is_unavailable(
     async with (
         cloned(demo_server, admin, "ownerless") as settings,
         running(replace(settings, owner_url=None)) as service,
-        httpx.AsyncClient(base_url=service.url, headers={"Accept-Language": "en"}, timeout=30) as client,
+        httpx.AsyncClient(base_url=service.url, headers={"Accept-Language": "en"}, timeout=30, verify=NO_TLS) as client,
     ):
         path = "/deals/kept/record"
         event, _ = await erasable(service, "kept")
