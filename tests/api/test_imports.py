@@ -245,6 +245,7 @@ async def test_refused_lines_are_explained_in_the_language_of_the_client(
     assert atomic.json()["line"] == 1
 
 
+@pytest.mark.drill
 async def test_import_whose_client_leaves_while_nothing_is_recorded_ends(
     service: Service, client: httpx.AsyncClient, new_slug: Callable[[], str]
 ) -> None:

@@ -106,6 +106,7 @@ def test_error_of_usage_is_printed_in_the_language(words: tuple[str, ...], text:
     assert joined(translations("ko").pgettext("help", text).format(**values)) in joined(done.stderr)
 
 
+@pytest.mark.drill
 def test_help_loses_no_word_of_lines_with_wide_characters() -> None:
     printed = [run("log", "--help", REGISTRY_LANG="ko", COLUMNS=str(width)).stdout for width in range(50, 60)]
     assert len(set(map(joined, printed))) == 1

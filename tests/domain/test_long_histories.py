@@ -21,6 +21,7 @@ from registry.domain.history import AsOf
 from registry.events.types import ClaimPreferred, ClaimReported, EventVoided, PartiesJoined, PledgeAnnounced
 from registry.events.values import Party
 from registry.standards import ocds
+from tests.conftest import drill
 from tests.domain.builders import LogBuilder, day, usd
 
 EVENTS = 30
@@ -74,7 +75,7 @@ def parties(count: int) -> LogBuilder:
     return log
 
 
-HISTORIES = (pledges, corrections, recorded_again, claims, parties)
+HISTORIES = (pledges, corrections, drill(recorded_again), drill(claims), drill(parties))
 
 
 def instructions(work: Callable[[], Any]) -> int:

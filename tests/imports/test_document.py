@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.api.conftest import ADMIN_KEY, Service
 from tests.doc_examples import ROOT, examples, matches, run
 
 
+@pytest.mark.drill
 async def test_examples_print_the_documented_output(service: Service, tmp_path: Path) -> None:
     environment = {"REGISTRY_URL": service.url, "REGISTRY_KEY": ADMIN_KEY, "WORK": str(tmp_path)}
     documented = list(examples(ROOT / "docs" / "import.md"))

@@ -26,7 +26,7 @@ from registry.infra.embedded import binaries
 from registry.infra.embedded.server import APP_ROLE, OWNER_ROLE, RESTART_DELAY_SECONDS, Embedded
 from registry.infra.embedded.user import User, chown
 from registry.infra.problems import PostgresProblem
-from tests.conftest import PATIENCE
+from tests.conftest import PATIENCE, drill
 
 SERVICE = """
 import sys, threading
@@ -298,7 +298,7 @@ def installed() -> list[Path]:
     return [folder for folder in dict.fromkeys(binaries.installed()) if (folder / "initdb").exists()]
 
 
-@pytest.mark.parametrize("binaries", installed(), ids=str)
+@pytest.mark.parametrize("binaries", [*installed()[:1], *map(drill, installed()[1:])], ids=str)
 def test_schema_is_created_on_every_installed_version(tmp_path: Path, binaries: Path) -> None:
     with Embedded(tmp_path / "data", binaries=binaries, settings={"fsync": "off"}) as server:
         with ThreadPoolExecutor(3) as several:

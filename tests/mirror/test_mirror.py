@@ -26,7 +26,7 @@ from tests.transparency.conftest import post
 Mirror = Callable[..., Any]
 
 
-@pytest.mark.parametrize("every", [40, drill(1)])
+@pytest.mark.parametrize("every", [150, drill(1)])
 async def test_mirror_answers_every_question_with_the_bytes_of_its_origin(
     demo_server: Server, admin: asyncpg.Connection[asyncpg.Record], mirror_settings: Mirror, every: int
 ) -> None:

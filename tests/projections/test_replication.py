@@ -63,6 +63,7 @@ async def assert_arrives(one: Owner, other: Owner, tables: Sequence[str]) -> Non
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.drill
 async def test_subscribers_follow_the_log_and_the_facts_through_a_rebuild(
     publisher: Embedded, subscriber: Embedded
 ) -> None:

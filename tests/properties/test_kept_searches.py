@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -71,6 +72,7 @@ STEPS: list[tuple[str, str, dict[str, Any]]] = [
 WORDS = ("plant", "ulsan", "acme", "data works", "marsupail", "gazette", "nothing")
 
 
+@pytest.mark.drill
 async def test_kept_search_finds_what_each_kind_of_row_changes(server: Server, admin: Any) -> None:
     async with random_registry(server, admin) as registry:
         for number, (kind, slug, event) in enumerate(STEPS):

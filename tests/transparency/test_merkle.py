@@ -127,7 +127,7 @@ def test_small_trees_have_consistency_proofs_for_every_pair(tiles: Tiles) -> Non
 sizes = st.integers(1, len(LEAVES)) | st.sampled_from([256, 257, 512, 65_535, 65_536, 65_537, 65_792, 65_793])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(size=sizes, data=st.data())
 def test_large_trees_have_the_proofs_of_the_definition(tiles: Tiles, size: int, data: st.DataObject) -> None:
     index = data.draw(st.integers(0, size - 1))
@@ -298,6 +298,7 @@ def test_full_tile_can_stand_in_for_a_partial_one(tiles: Tiles) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.drill
 def test_proof_at_a_million_leaves_reads_at_most_five_tiles(record_property: Any) -> None:
     count = 1_000_000
     many = leaves(count)

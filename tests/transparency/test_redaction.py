@@ -17,7 +17,7 @@ from registry.transparency.bundles import verify_bundle
 from registry.transparency.findings import Finding
 from registry.transparency.verify import TrustedCheckpoint, verify_log
 from tests.api.announcements import announced, corrected, registered
-from tests.api.conftest import Service, bearer, running
+from tests.api.conftest import NO_TLS, Service, bearer, running
 from tests.transparency.conftest import head, keys, post
 
 # Occurs nowhere else in the database or in responses.
@@ -156,7 +156,7 @@ async def test_no_route_returns_redacted_content(service: Service) -> None:
     assert len(paths) > 30
 
     async def shown() -> set[str]:
-        async with httpx.AsyncClient(base_url=service.url, timeout=30) as browser:
+        async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=NO_TLS) as browser:
             answers = {path: await browser.get(path) for path in paths}
         assert max(answer.status_code for answer in answers.values()) < 500
         # The response may contain the requested path.
@@ -364,14 +364,14 @@ async def test_redaction_without_the_owner_role_is_unavailable(settings: Setting
         assert await service.size() == size
 
 
-@pytest.mark.parametrize("target", ["(SELECT max(position) FROM events)", "1", "5", "99"])
 async def test_database_erases_only_what_a_redaction_names(
-    service: Service, owner: asyncpg.Connection[asyncpg.Record], target: str
+    service: Service, owner: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     receipts = await secretive(service)
     await post(service, DEAL, redaction(receipts[1]["id"]))
-    with pytest.raises(asyncpg.RestrictViolationError):
-        await owner.execute(f"SELECT redact_event(6, {target})")
+    for target in ("(SELECT max(position) FROM events)", "1", "5", "99"):
+        with pytest.raises(asyncpg.RestrictViolationError):
+            await owner.execute(f"SELECT redact_event(6, {target})")
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await service.pool.execute("SELECT redact_event(6, 2)")
     with pytest.raises((asyncpg.RestrictViolationError, asyncpg.InsufficientPrivilegeError)):

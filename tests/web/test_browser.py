@@ -51,14 +51,12 @@ VARIANTS = (
 axe = Axe()
 TAGS = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
 CONTRAST = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}
-CONTRASTED = (f"{ULSAN}?effective_on=2025-06-21", "/record?deal=sk-aws-ulsan&type=pledge_announced")
-"""Pages whose contrast `make test` measures. `test_colours.py` proves that of the palette."""
 
 
 async def violations(page: Page, among: dict[str, Any] = TAGS) -> list[str]:
     """The violations that axe finds: the rule, and where. Among all rules, contrast in `make drills` only.
 
-    Measuring the contrast takes two thirds of axe's processor time.
+    Measuring the contrast takes two thirds of axe's processor time. `test_colours.py` proves that of the palette.
     """
     if not await page.evaluate("'axe' in window"):
         await page.evaluate(axe.axe_script)
@@ -127,19 +125,18 @@ async def test_pages_have_no_accessibility_violation_and_fit_the_window(
     wrong: list[tuple[str, str]] = []
     for path in await every_page(pages, variants):
         page = await reader.open(path)
-        for rules in (CONTRAST,) if dark else (TAGS, CONTRAST) if path in CONTRASTED else (TAGS,):
-            wrong += [(path, found) for found in await violations(page, rules)]
+        wrong += [(path, found) for found in await violations(page, CONTRAST if dark else TAGS)]
         await fits(page, language, width)
     assert wrong == []
     # One page is of an unknown deal; Chromium logs its 404.
     reader.errors = [c for c in reader.errors if "404" not in c]
 
 
-@pytest.mark.parametrize("variants", [False, drill(True)])
-async def test_pages_work_without_scripts(window: Opens, pages: Service, variants: bool) -> None:
+@pytest.mark.drill
+async def test_pages_work_without_scripts(window: Opens, pages: Service) -> None:
     reader = await window("en-US", 390, script=False)
     await sign_in(reader.page, pages.url)
-    for path in await every_page(pages, variants):
+    for path in await every_page(pages, variants=True):
         page = await reader.open(path)
         assert await page.locator("h1").count() == 1, path
         # Controls that need a script are hidden.
@@ -380,10 +377,7 @@ async def enter(page: Page, target: Locator, text: str = "") -> None:
 
 @pytest.mark.drill
 async def test_editor_records_corrects_and_verifies_a_deal_by_keyboard_only(window: Opens, pages: Service) -> None:
-    """From the overview to a proof: the focus is always visible, and never lost or trapped.
-
-    `test_story.py` does the same with an article, also in `make test`.
-    """
+    """From the overview to a proof: the focus is always visible, and never lost or trapped."""
     reader = await window()
     page = await reader.open("/")
     heading = page.get_by_role("heading", level=1)

@@ -13,7 +13,7 @@ from tests.web.conftest import Opens
 from tests.web.test_browser import violations
 from tests.web.test_import_pages import PLANTS
 
-CASES = [drill("en-US", 1280, True), ("ko-KR", 390, True), drill("en-US", 1280, False)]
+CASES = [drill("en-US", 1280, True), drill("ko-KR", 390, True), drill("en-US", 1280, False)]
 NAMES = {
     "en-US": ("Upload", "Import", "Imported"),
     "ko-KR": ("올리기", "가져오기", "가져옴"),

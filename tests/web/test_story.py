@@ -58,7 +58,7 @@ async def unfold(page: Page, field: str) -> None:
 @pytest.mark.parametrize(
     ("language", "width", "script"),
     [
-        ("ko-KR", 390, True),
+        drill("ko-KR", 390, True),
         drill("en-US", 1280, True),
         drill("ko-KR", 1280, False),
         drill("en-US", 390, False),

@@ -25,7 +25,7 @@ from registry.demo import lines as demo_lines
 from registry.i18n import DEFAULT_LANGUAGE as LANGUAGE_OF_WHOLE_LISTS
 from registry.i18n import LANGUAGES, Label, render
 from registry.web.totals import MAX_LINES
-from tests.api.conftest import Service, cloned, running
+from tests.api.conftest import NO_TLS, Service, cloned, running
 from tests.conftest import Server, drill
 from tests.properties import oracle
 from tests.web.conftest import DEALS
@@ -36,8 +36,8 @@ PAGES_OF_DEALS = 12
 BEGINNING = 200
 """The deals after which a list is no longer read on."""
 
-# The points and the languages of a walk: `make test` walks through the demo in Korean and the generated registry in
-# English, `make drills` through both in all languages.
+# The points and the languages of a walk: `make test` walks through the demo in Korean, `make drills` through the demo
+# and the generated registry in all languages.
 DEMO_WALKS: tuple[Any, ...] = (
     ({}, ["ko"]),
     drill({}, [language for language in LANGUAGES if language != "ko"]),
@@ -52,8 +52,7 @@ GENERATED_WALKS: tuple[Any, ...] = (
     drill({"effective_on": "2021-06-01"}, LANGUAGES),
     drill({"published_on": "2021-11-15"}, LANGUAGES),
     drill({"position": str(DEALS * 4)}, LANGUAGES),
-    (PAST_AND_POSITION, ["en"]),
-    drill(PAST_AND_POSITION, [language for language in LANGUAGES if language != "en"]),
+    drill(PAST_AND_POSITION, LANGUAGES),
 )
 SORTS = ("-amount", "-updated", "announced_on", "-since", "deal")
 
@@ -83,7 +82,7 @@ class Walk:
         self, service: Service, point: dict[str, str], language: str, known: dict[str, Answers] | None = None
     ) -> None:
         # Not the service's own client, which checks every response against the OpenAPI document: pages are not in it.
-        self.client = httpx.AsyncClient(base_url=service.url, timeout=120)
+        self.client = httpx.AsyncClient(base_url=service.url, timeout=120, verify=NO_TLS)
         self.service = service
         self.point = point
         self.language = language
