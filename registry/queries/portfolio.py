@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from datetime import date, datetime, timedelta
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 from duckdb import DuckDBPyConnection
@@ -54,6 +54,7 @@ from registry.schemas import (
 )
 from registry.schemas.deal_query import DealListQuery, DealQuery
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 MILLION = 1_000_000
@@ -135,21 +136,20 @@ class PortfolioQueries:
 
         With `unfinished`, the last word is still being typed.
         """
-        listed, survivors = tokens(query, unfinished=unfinished), await self._survivors(point)
-
-        def question(cursor: DuckDBPyConnection, kept: Kept) -> search.Found:
-            return search.find(cursor, kept, point, listed, survivors, kinds, limit)
-
-        return await self._ask(point, question, "find", listed, survivors, kinds, limit, searches=True)
+        asked = tokens(query, unfinished=unfinished), await self._survivors(point), kinds, limit
+        return await self._ask(
+            point, lambda cursor, kept: search.find(cursor, kept, point, *asked), "find", *asked, searches=True
+        )
 
     async def find_organizations(self, point: Point, query: str, after: str, limit: int) -> list[str]:
         """Return the organizations that have every word of a query in a name, in the order of their slugs."""
-        listed, survivors = tokens(query), await self._survivors(point)
-
-        def question(cursor: DuckDBPyConnection, kept: Kept) -> list[str]:
-            return search.organizations(cursor, kept, point, listed, survivors, after, limit)
-
-        return await self._ask(point, question, "organizations", listed, survivors, after, limit, searches=True)
+        asked = tokens(query), await self._survivors(point), after, limit
+        return await self._ask(
+            point,
+            lambda cursor, kept: search.organizations(cursor, kept, point, *asked),
+            *("organizations", *asked),
+            searches=True,
+        )
 
     async def _survivors(self, point: Point) -> dict[str, str]:
         """The record that each merged organization redirects to at a point."""
@@ -166,11 +166,7 @@ class PortfolioQueries:
         rates: Rates | None = None,
     ) -> DealListPage:
         """Return a page of deals; with exchange rates, each with the marks of its amounts."""
-
-        def question(cursor: DuckDBPyConnection, kept: Kept) -> lists.Page:
-            return lists.page(cursor, kept, point, selection, order, after, limit)
-
-        page = await self._ask(point, question, "page", selection, order, after, limit)
+        page = await self._answer(point, lists.page, selection, order, after, limit)
         if rates is not None:
             return DealListPage(await self.items(point, page.deals, rates), page.next)
         deals = await deal_items(self._copy.pool, point.axis, point.day, point.known, page.deals)
@@ -185,27 +181,19 @@ class PortfolioQueries:
     async def items(self, point: Point, deals: Sequence[str], rates: Rates) -> list[DealListItem]:
         """Return the rows of some deals with the marks of amounts: flags, wholes, and what superseded them."""
         merged = await self._streams.merged_deals(*_axis(point))
-
-        def question(cursor: DuckDBPyConnection, kept: Kept) -> dict[str, DealMarks]:
-            return deal_marks(cursor, kept, point, deals, merged, rates)
-
         marks, found = await asyncio.gather(
-            self._ask(point, question, "marks", deals, merged, rates.imports),
+            self._answer(point, deal_marks, deals, merged, rates),
             deal_items(self._copy.pool, point.axis, point.day, point.known, deals, rates),
         )
         return [_marked(deal, marks[deal.deal]) if deal.deal in marks else deal for deal in found]
 
     async def facets(self, point: Point, selection: Selection) -> dict[str, dict[str, int]]:
         """Count the deals of a list by each value of each facet."""
-        return await self._ask(
-            point, lambda cursor, kept: facets.facets(cursor, kept, point, selection), "facets", selection
-        )
+        return await self._answer(point, facets.facets, selection)
 
     async def places(self, point: Point, selection: Selection) -> list[tuple[str, int]]:
         """Count the deals of a list that have a site in each place, the most first."""
-        return await self._ask(
-            point, lambda cursor, kept: facets.places(cursor, kept, point, selection), "places", selection
-        )
+        return await self._answer(point, facets.places, selection)
 
     async def site_points(self, point: Point, selection: Selection, limit: int) -> list[tuple[str, float, float]]:
         """Return the deal, latitude and longitude of located sites of a list, at most `limit`, by deal."""
@@ -230,9 +218,7 @@ class PortfolioQueries:
 
     async def count(self, point: Point, selection: Selection) -> int:
         """Count the deals of a list."""
-        return await self._ask(
-            point, lambda cursor, kept: lists.count(cursor, kept, point, selection), "count", selection
-        )
+        return await self._answer(point, lists.count, selection)
 
     async def updates(self, point: Point, skip: int, limit: int) -> list[tuple[str, datetime]]:
         """Return the deals of a point in order, each with the time at which its latest event was recorded."""
@@ -288,11 +274,7 @@ class PortfolioQueries:
         if query.measure != "amount":
             weights = {"": 1}
         query = replace(query, weights=weights)
-
-        def question(cursor: DuckDBPyConnection, kept: Kept) -> Totals:
-            return columnar_totals.totals(cursor, kept, point, selection, query, rates)
-
-        return await self._ask(point, question, "totals", selection, query, rates.imports)
+        return await self._answer(point, columnar_totals.totals, selection, query, rates)
 
     async def deals_of_total(self, point: Point, selection: Selection, limit: int) -> tuple[list[str], int, bool]:
         """Return the deals that a total depends on, how many events they have, and whether they are all deals.
@@ -313,15 +295,11 @@ class PortfolioQueries:
 
     async def effective_change_days(self, point: Point, limit: int) -> list[date]:
         """Return the latest days from which a change is in effect, as known at a point, in ascending order."""
-        return await self._ask(
-            point, lambda cursor, kept: timeline.effective_days(cursor, kept, point, limit), "days", limit
-        )
+        return await self._answer(point, timeline.effective_days, limit)
 
     async def publication_days(self, point: Point, limit: int) -> list[date]:
         """Return the latest days on which a change was published, in ascending order."""
-        return await self._ask(
-            point, lambda cursor, kept: timeline.publication_days(cursor, kept, point, limit), "published", limit
-        )
+        return await self._answer(point, timeline.publication_days, limit)
 
     async def recording_times(self, shown: datetime, apart: timedelta, steps: int) -> list[datetime]:
         """Return when events of deals were recorded: all times, or so many in equal steps and those next to `shown`.
@@ -469,11 +447,21 @@ class PortfolioQueries:
         """Return the amounts of one-time pledges by tier on some days, as known at a point, in one currency."""
         merged = await self._streams.merged_deals(*_axis(point))
         weight = lists.weight_of(self.weights(rates, point.day))
+        return await self._answer(point, amounts_over_time, selection, currency, rates, merged, weight, days)
 
-        def question(cursor: DuckDBPyConnection, kept: Kept) -> list[TierAmounts]:
-            return amounts_over_time(cursor, kept, point, selection, currency, rates, merged, weight, days)
+    async def _answer(
+        self,
+        point: Point,
+        function: Callable[Concatenate[DuckDBPyConnection, Kept, Point, P], T],
+        *asked: P.args,
+        **named: P.kwargs,
+    ) -> T:
+        """Ask the copy for what a function returns at a point."""
 
-        return await self._ask(point, question, "trend", selection, currency, rates.imports, merged, days)
+        def question(cursor: DuckDBPyConnection, kept: Kept) -> T:
+            return function(cursor, kept, point, *asked, **named)
+
+        return await self._ask(point, question, function.__qualname__, *asked, *named.values())
 
     async def _ask(self, point: Point, question: Question[T], *asked: Any, searches: bool = False) -> T:
         """Ask the copy; `asked` is all that the answer depends on besides the point."""
@@ -483,8 +471,12 @@ class PortfolioQueries:
         is_final = isinstance(point.known, int) and point.known < point.head
         given = replace(point, head=0) if is_final else point
         return await self._copy.ask(
-            point.head, question, msgspec.msgpack.encode((given, asked)), is_final=is_final, searches=searches
+            point.head, question, _encode_key((given, asked)), is_final=is_final, searches=searches
         )
+
+
+# Rates that were recorded by the same import are the same.
+_encode_key = msgspec.msgpack.Encoder(enc_hook=lambda rates: rates.imports).encode
 
 
 def _searching(
