@@ -49,12 +49,107 @@ def form_query(type: Tag = None, corrects: EventId = None, voids: EventId = None
     return {name: value for name, value in given.items() if value is not None}
 
 
+def _typed(task: FormTask, sent: dict[str, str]) -> tuple[dict[str, str], str]:
+    """The fields of a posted form, with the name that a button chose, and what to do with them."""
+    typed = {"id": str(uuid4()), "version": str(task.version)}
+    typed |= with_further_languages({name: text for name, text in sent.items() if name not in _OWN_FIELDS})
+    choice = chosen(sent.get("use", ""))
+    if choice is None:
+        return typed, sent.get("step", "preview")
+    pointer, old, new = choice
+    return typed | {pointer: with_name(pointer, typed.get(pointer, ""), old, new)}, "edit"
+
+
+class RecordingForms:
+    """The forms that correct, void and redact events, and those of events of organizations."""
+
+    def __init__(
+        self,
+        streams: NamedDependency[StreamReader],
+        recorder: NamedDependency[Recorder],
+        proposals: NamedDependency[SkipValidation[Proposals]],
+        form_pages: NamedDependency[FormPages],
+        lookup: NamedDependency[Lookup],
+    ) -> None:
+        self._streams = streams
+        self._recorder = recorder
+        self._proposals = proposals
+        self._pages = form_pages
+        self._lookup = lookup
+
+    async def show(self, page: PageRequest, kind: StreamKind, slug: str, query: FormQuery) -> Response[bytes]:
+        """The form, with the content of the event that it corrects."""
+        task = await load_task(self._streams, require_key(page), kind, slug, query)
+        typed = {
+            **await self._lookup.with_names(task.original_values(page.language), page.language),
+            "id": str(uuid4()),
+            "version": str(task.version),
+        }
+        return render.send(page, await self._pages.form(page, task, typed))
+
+    async def submit(self, page: PageRequest, kind: StreamKind, slug: str) -> Response[bytes]:
+        """Answer a posted form: the form again with its errors, a preview, or a redirect once the event is recorded."""
+        sent, key = await read_signed_form(page)
+        task = await load_task(self._streams, key, kind, slug, sent)
+        typed, step = _typed(task, sent)
+        if step == "edit":
+            return render.send(page, await self._pages.form(page, task, typed))
+        found = await self._lookup.find_in(typed, page.language)
+        try:
+            self._lookup.check(typed, found)
+            announcement, readings = build_announcement(task, resolved(typed, found))
+            proposes = key.allows("propose") and not key.allows(required_scope(announcement.event))
+            if not proposes:
+                check_scope(key, required_scope(announcement.event))
+            if proposes and step == "record":
+                return await self._propose(page, kind, slug, announcement)
+            request = AppendRequest(
+                kind=kind,
+                slug=slug,
+                announcements=[announcement],
+                by=key.id,
+                # A principal who may only propose sees the preview too, because it records nothing.
+                credential=None if proposes else key,
+                expected_version=int(typed["version"]) if typed["version"].isdigit() else None,
+                dry_run=step != "record",
+            )
+            try:
+                outcome = await self._recorder.record(request)
+            except ApprovalRequired:
+                return await self._propose(page, kind, slug, announcement)
+        except Invalid as error:
+            offered = picks(error.field_errors, found)
+            answer = await self._pages.form(page, task, typed, errors=error.field_errors, picks=offered, status=422)
+            return render.send(page, answer)
+        except RuleBroken as error:
+            refused = await self._pages.form(
+                page, task, typed, problem=error.refusal, stranded=error.events, status=409
+            )
+            return render.send(page, refused)
+        except RedactionUnavailable as error:
+            return render.send(page, await self._pages.form(page, task, typed, problem=error.message, status=503))
+        except VersionConflict as error:
+            typed["version"] = str(error.params["actual"])
+            return render.send(page, await self._pages.form(page, task, typed, problem=error.message, status=412))
+        if step == "record":
+            query = {**({"recorded": "true"} if kind == "deal" else {}), **page.language_params()}
+            return redirect(f"{task.home}?{urlencode(query)}#event-{announcement.id}")
+        content = {name: text for name, text in sent.items() if name not in ("csrf", "step")}
+        return render.send(page, await self._pages.preview(page, task, announcement, readings, outcome, content))
+
+    async def _propose(self, page: PageRequest, kind: StreamKind, slug: str, announcement: Any) -> Response[bytes]:
+        """Add an announcement to the review queue instead of recording it."""
+        proposal = await self._proposals.propose(require_key(page), kind, slug, [announcement])
+        return redirect(page.link(f"/proposals/{proposal.id}"))
+
+
 class RecordingPages(Controller):
     """The forms of deals and organizations."""
 
     dependencies = {  # noqa: RUF012 - Litestar's attribute
         "form_pages": Provide(FormPages, sync_to_thread=False),
         "lookup": Provide(Lookup, sync_to_thread=False),
+        "forms": Provide(RecordingForms, sync_to_thread=False),
         "form_query": Provide(form_query, sync_to_thread=False),
     }
 
@@ -63,54 +158,36 @@ class RecordingPages(Controller):
         self,
         page: Page,
         deal: DealSlug,
-        streams: NamedDependency[StreamReader],
-        form_pages: NamedDependency[FormPages],
-        lookup: NamedDependency[Lookup],
+        forms: NamedDependency[RecordingForms],
         form_query: NamedDependency[FormQuery],
     ) -> Response[bytes]:
         """The form that corrects, voids or redacts an event of a deal."""
-        return await show_form(page, "deal", deal, form_query, streams, form_pages, lookup)
+        return await forms.show(page, "deal", deal, form_query)
 
     @route("/organizations/{organization:str}/record", http_method=READ)
     async def get_organization_form(
         self,
         page: Page,
         organization: OrganizationSlug,
-        streams: NamedDependency[StreamReader],
-        form_pages: NamedDependency[FormPages],
-        lookup: NamedDependency[Lookup],
+        forms: NamedDependency[RecordingForms],
         form_query: NamedDependency[FormQuery],
     ) -> Response[bytes]:
         """The form of an event of an organization."""
-        return await show_form(page, "organization", organization, form_query, streams, form_pages, lookup)
+        return await forms.show(page, "organization", organization, form_query)
 
     @post("/deals/{deal:str}/record", status_code=200)
     async def post_deal_form(
-        self,
-        page: Page,
-        deal: DealSlug,
-        streams: NamedDependency[StreamReader],
-        recorder: NamedDependency[Recorder],
-        proposals: NamedDependency[SkipValidation[Proposals]],
-        form_pages: NamedDependency[FormPages],
-        lookup: NamedDependency[Lookup],
+        self, page: Page, deal: DealSlug, forms: NamedDependency[RecordingForms]
     ) -> Response[bytes]:
         """Preview or record what corrects, voids or redacts an event of a deal."""
-        return await submit_form(page, "deal", deal, streams, recorder, form_pages, proposals, lookup)
+        return await forms.submit(page, "deal", deal)
 
     @post("/organizations/{organization:str}/record", status_code=200)
     async def post_organization_form(
-        self,
-        page: Page,
-        organization: OrganizationSlug,
-        streams: NamedDependency[StreamReader],
-        recorder: NamedDependency[Recorder],
-        proposals: NamedDependency[SkipValidation[Proposals]],
-        form_pages: NamedDependency[FormPages],
-        lookup: NamedDependency[Lookup],
+        self, page: Page, organization: OrganizationSlug, forms: NamedDependency[RecordingForms]
     ) -> Response[bytes]:
         """Preview or add an event of an organization."""
-        return await submit_form(page, "organization", organization, streams, recorder, form_pages, proposals, lookup)
+        return await forms.submit(page, "organization", organization)
 
 
 @route("/record/amount", http_method=READ)
@@ -128,99 +205,3 @@ async def parse_amount(request: Request, public_page: Page) -> Response[bytes]:
         except money.AmountParseError as error:
             problem = messages(public_page.language).text(error.message)
     return render.send(public_page, render.render(public_page, "amount.html", reading=reading, problem=problem))
-
-
-async def show_form(
-    page: PageRequest,
-    kind: StreamKind,
-    slug: str,
-    query: FormQuery,
-    streams: StreamReader,
-    form_pages: FormPages,
-    lookup: Lookup,
-) -> Response[bytes]:
-    """The form, with the content of the event that it corrects."""
-    task = await load_task(streams, require_key(page), kind, slug, query)
-    typed = {
-        **await lookup.with_names(task.original_values(page.language), page.language),
-        "id": str(uuid4()),
-        "version": str(task.version),
-    }
-    return render.send(page, await form_pages.form(page, task, typed))
-
-
-async def _propose(
-    page: PageRequest, proposals: Proposals, kind: StreamKind, slug: str, announcement: Any
-) -> Response[bytes]:
-    """Add an announcement to the review queue instead of recording it."""
-    proposal = await proposals.propose(require_key(page), kind, slug, [announcement])
-    return redirect(page.link(f"/proposals/{proposal.id}"))
-
-
-def _typed(task: FormTask, sent: dict[str, str]) -> tuple[dict[str, str], str]:
-    """The fields of a posted form, with the name that a button chose, and what to do with them."""
-    typed = {"id": str(uuid4()), "version": str(task.version)}
-    typed |= with_further_languages({name: text for name, text in sent.items() if name not in _OWN_FIELDS})
-    choice = chosen(sent.get("use", ""))
-    if choice is None:
-        return typed, sent.get("step", "preview")
-    pointer, old, new = choice
-    return typed | {pointer: with_name(pointer, typed.get(pointer, ""), old, new)}, "edit"
-
-
-async def submit_form(
-    page: PageRequest,
-    kind: StreamKind,
-    slug: str,
-    streams: StreamReader,
-    recorder: Recorder,
-    form_pages: FormPages,
-    proposals: Proposals,
-    lookup: Lookup,
-) -> Response[bytes]:
-    """Answer a posted form: the form again with its errors, a preview, or a redirect once the event is recorded."""
-    sent, key = await read_signed_form(page)
-    task = await load_task(streams, key, kind, slug, sent)
-    typed, step = _typed(task, sent)
-    if step == "edit":
-        return render.send(page, await form_pages.form(page, task, typed))
-    found = await lookup.find_in(typed, page.language)
-    try:
-        lookup.check(typed, found)
-        announcement, readings = build_announcement(task, resolved(typed, found))
-        proposes = key.allows("propose") and not key.allows(required_scope(announcement.event))
-        if not proposes:
-            check_scope(key, required_scope(announcement.event))
-        if proposes and step == "record":
-            return await _propose(page, proposals, kind, slug, announcement)
-        request = AppendRequest(
-            kind=kind,
-            slug=slug,
-            announcements=[announcement],
-            by=key.id,
-            # A principal who may only propose sees the preview too, because it records nothing.
-            credential=None if proposes else key,
-            expected_version=int(typed["version"]) if typed["version"].isdigit() else None,
-            dry_run=step != "record",
-        )
-        try:
-            outcome = await recorder.record(request)
-        except ApprovalRequired:
-            return await _propose(page, proposals, kind, slug, announcement)
-    except Invalid as error:
-        offered = picks(error.field_errors, found)
-        answer = await form_pages.form(page, task, typed, errors=error.field_errors, picks=offered, status=422)
-        return render.send(page, answer)
-    except RuleBroken as error:
-        refused = await form_pages.form(page, task, typed, problem=error.refusal, stranded=error.events, status=409)
-        return render.send(page, refused)
-    except RedactionUnavailable as error:
-        return render.send(page, await form_pages.form(page, task, typed, problem=error.message, status=503))
-    except VersionConflict as error:
-        typed["version"] = str(error.params["actual"])
-        return render.send(page, await form_pages.form(page, task, typed, problem=error.message, status=412))
-    if step == "record":
-        query = {**({"recorded": "true"} if kind == "deal" else {}), **page.language_params()}
-        return redirect(f"{task.home}?{urlencode(query)}#event-{announcement.id}")
-    content = {name: text for name, text in sent.items() if name not in ("csrf", "step")}
-    return render.send(page, await form_pages.preview(page, task, announcement, readings, outcome, content))
