@@ -84,9 +84,10 @@ PARAMETERS: dict[str, Any] = {
         ),
     ],
     "extent": Annotated[
-        Literal["within", "beyond"] | None,
+        Literal["within", "beyond", "unstated"] | None,
         QueryParameter(
-            description="With `region`: deals with no site elsewhere (`within`), or that also have one (`beyond`)."
+            description="With `region`: deals with no site elsewhere (`within`), or that also have one (`beyond`);"
+            " or, instead of these, deals without a stated place, which may be there (`unstated`)."
         ),
     ],
     "sector": Annotated[str | None, slug("Deals of this sector.")],

@@ -100,7 +100,7 @@ def condition_text(name: str, value: str, titles: Mapping[str, str], language: s
         case "role" | "stage" | "commitment" | "kind" | "metric" | "metric_basis":
             return render(Label(f"{name}/{value}"), language)
         case "extent":
-            return render(MailText("only_there") if value == "within" else MailText("also_elsewhere"), language)
+            return render(Label(f"extent/{value}"), language)
         case _ if name in ITEM_FILTERS:
             return render(Label(f"{name}_kind/{value}"), language)
         case "amount_min" | "metric_min":

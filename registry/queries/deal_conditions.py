@@ -84,7 +84,15 @@ def _is_in(site: SiteState, region: str | None) -> bool:
     return site.place is not None and region in (site.place, site.place[:2])
 
 
+def _is_of_region(one: Candidate, query: DealListQuery) -> bool:
+    if query.extent == "unstated":
+        return all(site.place is None for site in one.sites)
+    return any(_is_in(site, query.region) for site in one.sites)
+
+
 def _meets_extent(one: Candidate, query: DealListQuery) -> bool:
+    if query.extent == "unstated":
+        return True
     has_other = any(not _is_in(site, query.region) for site in one.sites)
     return has_other if query.extent == "beyond" else not has_other
 
@@ -130,7 +138,7 @@ CONDITIONS: dict[str, Callable[[Candidate, DealListQuery], bool]] = {
     "q": lambda one, query: one.has_words,
     "organization": _has_party,
     "role": _has_party,
-    "region": lambda one, query: any(_is_in(site, query.region) for site in one.sites),
+    "region": _is_of_region,
     "extent": _meets_extent,
     "sector": lambda one, query: query.sector in one.deal.sectors,
     "stage": lambda one, query: one.deal.stage is not None and one.deal.stage.value == query.stage,

@@ -41,7 +41,7 @@ class DealQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
     share_min: Percent | None = None
     share_max: Percent | None = None
     region: Place | None = None
-    extent: Literal["within", "beyond"] | None = None
+    extent: Literal["within", "beyond", "unstated"] | None = None
     sector: Slug | None = None
     stage: Stage | None = None
     commitment: Commitment | None = None

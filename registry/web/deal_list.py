@@ -72,8 +72,8 @@ class DealSelection(Struct, frozen=True):
         is_of_region = self.query.region is not None and self.query.extent is None
         return self.of_extent("within") if is_of_region else self
 
-    def of_extent(self, extent: Literal["within", "beyond"]) -> DealSelection:
-        """Of a selection by region, the deals with no site elsewhere, or those that also have one."""
+    def of_extent(self, extent: Literal["within", "beyond", "unstated"]) -> DealSelection:
+        """Of a selection by region, the deals with no site elsewhere, with one, or, instead, without a stated place."""
         return replace(self, query=replace(self.query, extent=extent))
 
     async def at(self, portfolio_queries: PortfolioQueries, point: Point) -> Selection:

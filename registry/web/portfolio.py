@@ -101,7 +101,7 @@ class PortfolioPages(Controller):
                 selection,
                 portfolio_queries,
                 log_queries,
-                has_scope=bool(settings.scope),
+                scope=dict(settings.scope),
             )
 
         return await cached_page(portfolio_page, make)
@@ -113,9 +113,9 @@ async def render_portfolio(
     portfolio_queries: PortfolioQueries,
     log_queries: LogQueries,
     *,
-    has_scope: bool,
+    scope: Mapping[str, str],
 ) -> Rendered:
-    """The overview's page. `has_scope`: whether the registry has a default scope."""
+    """The overview's page. `scope`: the filters of the registry's default scope."""
     formatter, day = shown(page.language), page.times.effective_on
     point = await portfolio_queries.point(page.as_of)
     filters, q = selection.filters, selection.query.q
@@ -140,6 +140,7 @@ async def render_portfolio(
     titles = await portfolio_queries.titles(point, named)
     slugs = {slug for row in table.rows for slug in row.deal.organizations}
     slugs |= {value for value, _ in shown_values(facets, filters, "organization")}
+    slugs |= {value for name, value in scope.items() if name == "organization"}
     names = await page.names.organizations(slugs)
     names |= {f"deal/{slug}": formatter.words.localized(title, slug) for slug, title in titles.items()}
     latest_names = await names_in_events(page, latest)
@@ -152,7 +153,8 @@ async def render_portfolio(
         headline=headline,
         scope_name=scope_name(formatter, filters, names),
         scoped=selection.scope,
-        has_scope=has_scope,
+        default_scope_name=scope_name(formatter, scope, names),
+        has_deals=table.count > 0,
         table=table,
         facets=facets_of(facets, filters, formatter, names),
         filters=filters,
@@ -229,12 +231,25 @@ def later_acts(latest: Iterable[StoredEvent]) -> dict[UUID, Literal["corrected",
     return acts
 
 
+class DealsApart(Struct, frozen=True):
+    """Deals that the figures of a region leave out although they are, or may be, there too.
+
+    Args:
+        extent: `beyond`: they also have a site elsewhere; `unstated`: no source states where they are.
+        deals: Their number.
+        figure: Their sums.
+    """
+
+    extent: Literal["beyond", "unstated"]
+    deals: int
+    figure: HeadlineFigure
+
+
 class Headline(Struct, frozen=True):
-    """The figures at the top: of the deals in the scope alone, and apart from them of those that cover more than it."""
+    """The figures at the top: of the deals in the scope alone, and apart from them of those that may be there too."""
 
     figures: list[HeadlineFigure]
-    apart: HeadlineFigure | None
-    apart_deals: int
+    apart: list[DealsApart]
 
 
 async def headline_of(
@@ -247,18 +262,29 @@ async def headline_of(
 ) -> Headline:
     """The figures at the top. A deal that covers more than the selected region is not in them."""
     query = TotalsQuery(currency=currency, group_by=("stage",), effective_on=day, lines=0, with_rates=False)
-    if selection.query.region is None or selection.query.extent is not None:
-        totals = await portfolio_queries.totals(point, await selection.at(portfolio_queries, point), query, rates)
-        return Headline(headline_figures(totals, selection.filters), None, 0)
-    within, beyond = selection.alone, selection.of_extent("beyond")
-    totals = await portfolio_queries.totals(point, await within.at(portfolio_queries, point), query, rates)
-    selected = await beyond.at(portfolio_queries, point)
-    deals = await portfolio_queries.count(point, selected)
-    apart: HeadlineFigure | None = None
-    if deals:
-        more = await portfolio_queries.totals(point, selected, msgspec.structs.replace(query, group_by=()), rates)
-        apart = HeadlineFigure("apart", more.overall.columns, beyond.filters)
-    return Headline(headline_figures(totals, within.filters), apart, deals)
+    alone = selection.alone
+    totals = await portfolio_queries.totals(point, await alone.at(portfolio_queries, point), query, rates)
+    query = msgspec.structs.replace(query, group_by=())
+    return Headline(
+        headline_figures(totals, alone.filters), await deals_apart(portfolio_queries, point, alone, query, rates)
+    )
+
+
+async def deals_apart(
+    portfolio_queries: PortfolioQueries, point: Point, selection: DealSelection, query: TotalsQuery, rates: Rates
+) -> list[DealsApart]:
+    """The deals that a selection by region leaves out although they are, or may be, there too: none of another one."""
+    if selection.query.region is None or selection.query.extent in ("beyond", "unstated"):
+        return []
+    apart: list[DealsApart] = []
+    extents: tuple[Literal["beyond", "unstated"], ...] = ("beyond", "unstated")
+    for extent in extents if selection.query.extent == "within" else extents[1:]:
+        others = selection.of_extent(extent)
+        selected = await others.at(portfolio_queries, point)
+        if deals := await portfolio_queries.count(point, selected):
+            totals = await portfolio_queries.totals(point, selected, query, rates)
+            apart.append(DealsApart(extent, deals, HeadlineFigure(extent, totals.overall.columns, others.filters)))
+    return apart
 
 
 def headline_figures(totals: Totals, filters: Mapping[str, str]) -> list[HeadlineFigure]:

@@ -23,6 +23,7 @@ from registry.web.citations import cite, totals_certificate
 from registry.web.deal_list import DealSelection, deal_selection, filter_texts, listed_deals
 from registry.web.format import shown
 from registry.web.i18n import N_
+from registry.web.portfolio import deals_apart
 from registry.web.render import Rendered
 from registry.web.request import READ, Page
 from registry.web.sliders import portfolio_sliders
@@ -128,6 +129,14 @@ class TotalsPages(Controller):
                 sliders=await portfolio_sliders(page, portfolio_queries, point),
                 data_url=page.data("/v1/totals", explain="true", **parameters),
                 csv_url=page.alternate_url("/totals.csv"),
+                has_deals=await portfolio_queries.count(point, selected) > 0,
+                apart=await deals_apart(
+                    portfolio_queries,
+                    point,
+                    deal_selection,
+                    replace(query, group_by=(), explain=False, lines=0, skip=0),
+                    rates,
+                ),
                 cite=cite(
                     page,
                     formatter.words.translate(

@@ -122,16 +122,28 @@ def test_event_that_the_record_of_an_earlier_day_lacked_is_learned_late() -> Non
     assert [entries[e.id].label for e in (late, new)] == ["learned_late", "world"]
 
 
-def test_name_or_identifier_without_a_source_is_record_keeping() -> None:
+def test_name_or_identifier_is_record_keeping_with_and_without_a_source() -> None:
     log = LogBuilder(registered=False)
     log.record(OrganizationRegistered(name=Localized(en="SK Group")), "2024-01-01")
     article = (Source(publisher="Korea Herald"),)
-    entered = log.record(OrganizationIdentified(scheme="wikidata", identifier="Q487907"), "2024-01-01")
-    other_name = log.record(OrganizationNamed(name="SK그룹", language="ko"), "2024-01-01")
-    renamed = log.record(OrganizationNamed(name="SK Inc.", language="en"), "2024-01-01", sources=article)
+    described = [
+        log.record(OrganizationIdentified(scheme="wikidata", identifier="Q487907"), "2024-01-01"),
+        log.record(OrganizationNamed(name="SK그룹", language="ko"), "2024-01-01"),
+        log.record(OrganizationNamed(name="SK", language="en", kind="short"), "2024-03-01", sources=article),
+        log.record(OrganizationNamed(name="SK Holdings", language="en", kind="legal"), "2024-01-01", sources=article),
+        log.record(OrganizationNamed(name="에스케이", language="ko", kind="legal"), "2024-04-01", sources=article),
+    ]
     labels = {e.effective.recorded.id: e.label for e in audit_trail(log.events, UNBOUNDED, ORGANIZATIONS)}
-    assert [labels[e.id] for e in (entered, other_name)] == ["record_keeping", "record_keeping"]
-    assert labels[renamed.id] in ("world", "learned_late")
+    assert [labels[e.id] for e in described] == ["record_keeping"] * 5
+
+
+def test_legal_name_that_follows_another_is_a_change_of_the_world() -> None:
+    log = LogBuilder(registered=False)
+    log.record(OrganizationRegistered(name=Localized(en="SK Group")), "2024-01-01")
+    first = log.record(OrganizationNamed(name="SK Holdings", language="en", kind="legal"), "2024-01-01")
+    renamed = log.record(OrganizationNamed(name="SK Inc.", language="en", kind="legal"), "2099-01-01")
+    labels = {e.effective.recorded.id: e.label for e in audit_trail(log.events, UNBOUNDED, ORGANIZATIONS)}
+    assert (labels[first.id], labels[renamed.id]) == ("record_keeping", "world")
 
 
 def test_events_recorded_on_the_day_of_the_registration_are_not_learned_late() -> None:

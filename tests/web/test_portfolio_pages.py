@@ -337,7 +337,7 @@ async def test_headline_names_its_scope_and_counts_deals_beyond_it_apart(
     html = (await reader.get("/?region=KR&unit=USD&lang=en")).text
     assert "Pledged for South Korea" in text_of(html)
     assert "also" in text_of(html[html.index('class="apart"') :][:400])
-    for name, extent in (("committed", "within"), ("apart", "beyond")):
+    for name, extent in (("committed", "within"), ("beyond", "beyond")):
         query = {"region": "KR", "extent": extent, "currency": "USD"}
         columns = (await reader.get("/v1/totals", params=query)).json()["totals"]["overall"]["columns"]
         sums = {
@@ -345,10 +345,43 @@ async def test_headline_names_its_scope_and_counts_deals_beyond_it_apart(
         }
         assert figures_of(html, name) == sums
     assert ("USD", "77000000", "77000000") in {
-        (c, low.removesuffix(".00"), high.removesuffix(".00")) for c, low, high in figures_of(html, "apart")
+        (c, low.removesuffix(".00"), high.removesuffix(".00")) for c, low, high in figures_of(html, "beyond")
     }
     missing = await reader.get("/v1/totals?extent=within")
     assert missing.status_code == 400
+
+
+async def test_scope_states_beside_it_what_has_no_stated_place(demo_reader: httpx.AsyncClient) -> None:
+    query = {"region": "KR", "extent": "unstated", "currency": "USD"}
+    columns = (await demo_reader.get("/v1/totals", params=query)).json()["totals"]["overall"]["columns"]
+    deals = (await demo_reader.get("/v1/deals?region=KR&extent=unstated")).json()["deals"]
+    assert [deal["deal"] for deal in deals] == ["aws-apec-2028"]
+    for path in ("/?region=KR", "/totals?region=KR", "/totals?region=KR&extent=within"):
+        html = (await demo_reader.get(f"{path}&unit=USD&lang=en")).text
+        assert "one deal without a stated place" in text_of(html)
+        assert figures_of(html, "unstated") == {(c["currency"], c["low"], c["high"]) for c in columns}
+    for path in ("/", "/totals"):
+        assert not figures_of((await demo_reader.get(path, params={"unit": "USD"})).text, "unstated")
+
+
+async def test_scope_is_named_where_it_can_be_chosen(
+    demo_server: Server, admin: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    async with cloned(demo_server, admin, "scoped") as settings:
+        korea = replace(settings, scope=(("region", "KR"),))
+        async with running(korea) as service, httpx.AsyncClient(base_url=service.url, timeout=30) as client:
+            everything = (await client.get("/?scope=all&lang=en")).text
+            scoped = (await client.get("/?lang=en")).text
+    assert '<a href="/?lang=en">South Korea</a>' in everything
+    chosen = re.findall(r'<option value="" selected>([^<]*)', scoped)
+    assert [name.partition(" (")[0] for name in chosen] == ["South Korea"]
+
+
+async def test_no_deals_are_not_deals_without_amounts(pages: Service, reader: httpx.AsyncClient) -> None:
+    for path in ("/?region=KR-50", "/totals?region=KR-50"):
+        text = text_of((await reader.get(f"{path}&lang=en")).text)
+        assert "No deals" in text
+        assert "No amounts disclosed" not in text
 
 
 async def test_deals_beyond_the_scope_without_amounts_say_so(demo_reader: httpx.AsyncClient) -> None:

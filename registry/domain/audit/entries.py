@@ -16,6 +16,7 @@ from registry.domain.audit.labels import (
     Kind,
     Label,
     LabelContext,
+    descriptions,
     earlier_recording_days,
     first_observation,
     kind_of,
@@ -146,6 +147,7 @@ def _label_context(snapshot: StateAsOf[S]) -> LabelContext:
         first_observation=first_observation(snapshot.steps) if is_observed else None,
         earlier_days=earlier_recording_days(snapshot.record.events),
         re_recorded=re_recorded_events(snapshot.effective_events),
+        descriptions=descriptions(snapshot.effective_events),
     )
 
 

@@ -118,12 +118,14 @@ class LabelContext(Struct, frozen=True):
         first_observation: The first event of the stream that observes the stage.
         earlier_days: For each event, the day of the last recording of the stream on an earlier day; None without one.
         re_recorded: The events that record again what a voided event stated.
+        descriptions: The events that describe an organization (`descriptions`).
     """
 
     bookkeeping: frozenset[str]
     first_observation: UUID | None
     earlier_days: Mapping[UUID, date | None]
     re_recorded: frozenset[UUID]
+    descriptions: frozenset[UUID]
 
     def label(self, effective: EffectiveEvent, day: date, changes: Sequence[Change]) -> Label:
         """The label of an event.
@@ -136,7 +138,7 @@ class LabelContext(Struct, frozen=True):
         recorded = effective.recorded
         if recorded.type in _BY_TYPE:
             return _BY_TYPE[recorded.type]
-        if recorded.type in self.bookkeeping or _is_own_entry(effective):
+        if recorded.type in self.bookkeeping or recorded.id in self.descriptions:
             return "record_keeping"
         if recorded.type == _CLAIM:
             return _label_of_claim(recorded.id, changes)
@@ -151,9 +153,34 @@ class LabelContext(Struct, frozen=True):
 _CLAIM = tag_of(ClaimReported)
 
 
-def _is_own_entry(effective: EffectiveEvent) -> bool:
-    """Whether an editor entered a name or an identifier of an organization without a source: nothing was announced."""
-    return isinstance(effective.event, (OrganizationNamed, OrganizationIdentified)) and not effective.sources
+_DESCRIBING = frozenset(tag_of(kind) for kind in (OrganizationNamed, OrganizationIdentified))
+
+
+def descriptions(effective_events: Iterable[EffectiveEvent]) -> frozenset[UUID]:
+    """The events that give a name or an identifier of an organization, with or without a source: nothing happened.
+
+    A rename did happen: it gives a legal name from a later day than an earlier one in the same language.
+    """
+    found = [effective for effective in effective_events if effective.recorded.type in _DESCRIBING]
+    first: dict[str, date] = {}
+    for effective in found:
+        if (legal := _legal_name(effective)) is not None:
+            language, since = legal
+            first[language] = min(since, first.get(language, since))
+    renames = {
+        effective.recorded.id
+        for effective in found
+        if (legal := _legal_name(effective)) is not None and legal[1] > first[legal[0]]
+    }
+    return frozenset(effective.recorded.id for effective in found) - renames
+
+
+def _legal_name(effective: EffectiveEvent) -> tuple[str, date] | None:
+    """The language of a legal name and the day since when the organization has it; None for any other event."""
+    event = effective.event
+    if not isinstance(event, OrganizationNamed) or event.kind != "legal" or not effective.is_in_force:
+        return None
+    return event.language, effective.effective_on or effective.published_on
 
 
 def _label_of_claim(event: UUID, changes: Sequence[Change]) -> Label:

@@ -201,6 +201,8 @@ class Selection(Struct, frozen=True):
         if self.query.region is None:
             return []
         sites = f"SELECT s.deal FROM site_facts AS s WHERE {point.at('s')} AND s.status <> 'dropped'"
+        if self.query.extent == "unstated":
+            return [f"d.deal NOT IN ({sites} AND s.place IS NOT NULL)"]
         found = [f"d.deal IN ({sites} AND (s.place = $region OR left(s.place, 2) = $region))"]
         if self.query.extent is not None:
             elsewhere = f"{sites} AND (s.place IS NULL OR s.place <> $region AND left(s.place, 2) <> $region)"
