@@ -48,7 +48,10 @@ FILTERS: dict[str, tuple[str, str]] = {
     "share_min": ("--share-min", "Only deals with a party whose share is at least so many percent."),
     "share_max": ("--share-max", "Only deals with a party whose share is at most so many percent."),
     "region": ("--region", "Only deals with a site in this region (ISO 3166)."),
-    "extent": ("--extent", "With --region: within (no site elsewhere), beyond, or unstated (deals without a stated place)."),
+    "extent": (
+        "--extent",
+        "With --region: within (no site elsewhere), beyond, or unstated (deals without a stated place).",
+    ),
     "sector": ("--sector", "Only deals of this sector."),
     "stage": ("--stage", "Only deals at this stage."),
     "commitment": ("--commitment", "Only deals with a pledge of this commitment level."),

@@ -236,12 +236,17 @@ class PortfolioQueries:
         return {item.deal: item.title for item in items}
 
     def weights(self, rates: Rates, day: date) -> dict[str, int]:
-        """Return what a unit of each currency is worth on a day, in millionths of a euro, to order amounts by."""
+        """Return what a unit of each currency is worth on a day, in millionths of a euro, to order amounts by.
+
+        An order needs no rate of that very day: the newest ones before it are used, however old they are.
+        """
         key = (rates.imports, day)
         if key not in self._weights:
             if len(self._weights) > 100:
                 self._weights.clear()
-            found = ((currency, rates.rate(currency, "EUR", day)) for currency in rates.currencies())  # type: ignore[arg-type]
+            newest = rates.newest(day)
+            last = newest.day if newest is not None else day
+            found = ((currency, rates.rate(currency, "EUR", last)) for currency in rates.currencies())  # type: ignore[arg-type]
             self._weights[key] = {
                 currency: round(rate.to_per_eur / rate.from_per_eur * MILLION)
                 for currency, rate in found

@@ -63,7 +63,7 @@ MAX_EVENTS = 500
 MAX_CHART_FIELDS = 20
 # The most events that the text of one mark of the timeline names, and the most characters for each.
 MAX_MARK_EVENTS = 6
-MAX_MARK_TEXT = 120
+MAX_MARK_TEXT = 100
 
 FieldPath: TypeAlias = Annotated[str | None, text("The path of a field of the deal.")]
 
@@ -385,8 +385,8 @@ def mark_text(page: PageRequest, names: dict[str, str]) -> Callable[[TimelineMar
 
     def announcement(entry: AuditEntry) -> str:
         effective = entry.effective
-        text = f"{formatter.type_of(effective.recorded.type)}: {summarize_event(formatter, effective.event, names)}"
-        return text if len(text) <= MAX_MARK_TEXT else f"{text[: MAX_MARK_TEXT - 1]}…"
+        summary = summarize_event(formatter, effective.event, names, MAX_MARK_TEXT)
+        return f"{formatter.type_of(effective.recorded.type)}: {summary}"
 
     def write(mark: TimelineMark) -> str:
         if mark.date:

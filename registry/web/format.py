@@ -218,10 +218,14 @@ class ValueFormatter:
 
     def noted(self, text: str) -> str:
         """A note or a reason, which is in one language: the language is named where it is not the reader's."""
+        return text + self.language_mark(text)
+
+    def language_mark(self, text: str) -> str:
+        """The name of the language of a text in brackets; nothing for the reader's language and for no text."""
         tongue = written_in(text)
-        if tongue == self.words.language:
-            return text
-        return f"{text} ({self.words.translate(N_('in %(language)s'), language=self.figures.language_name(tongue))})"
+        if not text or tongue == self.words.language:
+            return ""
+        return f" ({self.words.translate(N_('in %(language)s'), language=self.figures.language_name(tongue))})"
 
     def field(self, path: str, names: Names | None = None) -> str:
         """The name of a field with its item: `/milestones/first/planned` is "Milestone: first phase · Planned for"."""

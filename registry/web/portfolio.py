@@ -15,6 +15,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import QueryParameter, SkipValidation
 from msgspec import Struct
 
+from registry.domain.history import AsOf
 from registry.domain.money import format_decimal
 from registry.domain.rates import Rates
 from registry.domain.totals import Totals, TotalsColumn, TotalsQuery
@@ -125,13 +126,14 @@ async def render_portfolio(
     rates = await portfolio_queries.rates(page.as_of)
     selected = await selection.at(portfolio_queries, point)
     # At once: each of the questions to the copy keeps one processor busy.
+    latest_until = last_recording_day(page)
     facets, table, headline, trend, counted, latest = await asyncio.gather(
         portfolio_queries.facets(point, selected),
         deal_table(page, portfolio_queries, selection, rates),
         headline_of(portfolio_queries, point, selection, currency, day, rates),
         overview_trend(page, portfolio_queries, point, selection, rates),
         portfolio_queries.places(point, selected),
-        latest_deal_events(log_queries, point.position),
+        latest_events_until(log_queries, portfolio_queries, page, point, latest_until),
     )
 
     named = trend.named_deals() if trend is not None else set()
@@ -154,7 +156,7 @@ async def render_portfolio(
         scope_name=scope_name(formatter, filters, names),
         scoped=selection.scope,
         default_scope_name=scope_name(formatter, scope, names),
-        has_deals=table.count > 0,
+        empty_figures=empty_figures(table.count, facets),
         table=table,
         facets=facets_of(facets, filters, formatter, names),
         filters=filters,
@@ -172,6 +174,7 @@ async def render_portfolio(
         places=places,
         place_by_code={place.code: place for place in places},
         latest=latest,
+        latest_until=latest_until,
         later_acts=later_acts(latest),
         latest_names=latest_names,
         titles=titles,
@@ -206,11 +209,30 @@ def default_currency(page: PageRequest) -> str:
     return words(page.language).format("currency")
 
 
+def last_recording_day(page: PageRequest) -> date | None:
+    """The last day whose recordings a page about the past lists as the latest ones; None: it is about now or later."""
+    asked = [day for day in (page.as_of.effective_on, page.as_of.published_on) if day is not None]
+    return min((day for day in asked if day < page.times.today), default=None)
+
+
+async def latest_events_until(
+    log_queries: LogQueries, portfolio_queries: PortfolioQueries, page: PageRequest, point: Point, day: date | None
+) -> list[StoredEvent]:
+    """The latest events of deals, of those recorded by the point and up to a day."""
+    position = point.position
+    if day is not None:
+        recorded_by = AsOf(recorded_at=page.times.calendar.end_of(day))
+        position = min(position, (await portfolio_queries.point(recorded_by)).position)
+    return await latest_deal_events(log_queries, position)
+
+
 async def latest_deal_events(log_queries: LogQueries, position: int) -> list[StoredEvent]:
-    """The latest events of deals, the last first; fewer where most of the latest events are of organizations."""
+    """The latest events of deals up to a position, the last first; fewer where most of them are of organizations."""
     latest: list[StoredEvent] = []
     for count in (LATEST_EVENTS, 5 * LATEST_EVENTS):
-        events = await log_queries.events(max(0, position - count), count)
+        if not (count := min(count, position)):
+            break
+        events = await log_queries.events(position - count, count)
         latest = [event for event in events if event.recorded.kind == "deal"][-LATEST_EVENTS:][::-1]
         if len(latest) == LATEST_EVENTS:
             break
@@ -327,6 +349,23 @@ def added_up(columns: Iterable[TotalsColumn]) -> list[TotalsColumn]:
             pledges=known.pledges + one.pledges,
         )
     return [sums[currency] for currency in sorted(sums)]
+
+
+def empty_figures(deals: int, facets: Mapping[str, Mapping[str, int]]) -> frozenset[str]:
+    """The figures at the top to which no deal belongs: nothing is undisclosed there.
+
+    Args:
+        deals: The number of selected deals.
+        facets: How many of them have each value of a facet.
+    """
+    if not deals:
+        return frozenset({"committed", "built", "intended", "annual"})
+    stages, commitments = facets.get("stage", {}), facets.get("commitment", {})
+    is_empty = {
+        "built": not stages.get("construction") and not stages.get("operating"),
+        "intended": not commitments.get("intention"),
+    }
+    return frozenset(name for name, empty in is_empty.items() if empty)
 
 
 def scope_name(formatter: ValueFormatter, filters: Mapping[str, str], names: Mapping[str, str]) -> str:

@@ -34,7 +34,7 @@ from registry.web.cache import cached_page
 from registry.web.citations import cite, deal_certificate
 from registry.web.deals import DealView, FieldPath, load_deal, render_unknown_deal
 from registry.web.format import Names, ValueFormatter, shown
-from registry.web.i18n import N_
+from registry.web.i18n import DOT, N_
 from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest
 from registry.web.sliders import stream_sliders
@@ -142,7 +142,6 @@ def render_provenance(
     if field is None:
         fields, following = provenance_page(view.snapshot, start, PAGE)
         groups = field_groups(page, view, fields)
-    title = shown(page.language).words.localized(view.state.title, view.slug)
     return render.render(
         page,
         "provenance.html",
@@ -158,12 +157,21 @@ def render_provenance(
         csv_url=page.link(f"/deals/{view.slug}/fields.csv"),
         cite=cite(
             page,
-            title,
+            provenance_title(page, view, field),
             view.snapshot.position,
             proofs=[deal_certificate(page, view.slug)],
             feed={"deal": view.slug},
         ),
     )
+
+
+def provenance_title(page: PageRequest, view: DealView, field: str | None) -> str:
+    """What a page of sources shows, for its citation: the deal, and the field or all of them."""
+    formatter = shown(page.language)
+    about = formatter.words.gettext(N_("Sources by field"))
+    if field is not None:
+        about = formatter.words.translate(N_("Source: %(field)s"), field=formatter.field(field, view.names))
+    return f"{formatter.words.localized(view.state.title, view.slug)}{DOT}{about}"
 
 
 def field_sources(view: DealView) -> list[tuple[FieldProvenance, EffectiveEvent]]:

@@ -23,6 +23,7 @@ from registry.api.compression import accepts_gzip
 from registry.api.conditional import matches
 from registry.domain.audit.labels import kind_of
 from registry.domain.sources import source_id
+from registry.domain.totals.doubts import DOUBTING_FLAGS
 from registry.i18n import LANGUAGES
 from registry.web.assets import static_url
 from registry.web.format import RELATED, capitalized, fault_of, own_changes, shown
@@ -138,6 +139,7 @@ def _helpers(language: str) -> dict[str, Callable[..., Any]]:
         "place": here.figures.place,
         "number": here.figures.number,
         "kind_of": kind_of,
+        "doubts_amount": DOUBTING_FLAGS.__contains__,
         "map_labels": map_labels,
         "source_id": source_id,
         "own_changes": own_changes,

@@ -108,8 +108,15 @@ def _sliders(page: PageRequest, days: Iterable[date], moments: Iterable[date | d
     without_known = _without(page.query, "published_on", "recorded_at", "position", "axis", "cursor")
     return TimeSliders(
         effective=time_slider(days, page.as_of.effective_on, "effective_on", without_day, page.times.effective_on),
-        known=time_slider(moments, getattr(page.as_of, known), known, without_known),
+        known=time_slider(moments, getattr(page.as_of, known), known, without_known, _known_by(page)),
     )
+
+
+def _known_by(page: PageRequest) -> date | datetime | None:
+    """Where an open known axis stands: at today, or at the recording of the log position that the page shows."""
+    if page.times.axis == "published":
+        return page.times.today
+    return page.recorded_at if page.as_of.position is not None else None
 
 
 def _without(query: Mapping[str, str], *names: str) -> dict[str, str]:
@@ -121,7 +128,7 @@ def time_slider(
     shown: date | datetime | None,
     parameter: str,
     query: Mapping[str, str],
-    stands_at: date | None = None,
+    stands_at: date | datetime | None = None,
 ) -> TimeSlider:
     """The slider of one axis.
 

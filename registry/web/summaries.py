@@ -25,8 +25,25 @@ _OMITTED = frozenset(
 MAX_LISTED = 3
 
 
-def summarize_event(here: ValueFormatter, event: Event | None, names: Names | None = None) -> str:
-    """The content of an event in one line, without the name of its type; None was redacted."""
+def summarize_event(
+    here: ValueFormatter, event: Event | None, names: Names | None = None, limit: int | None = None
+) -> str:
+    """The content of an event in one line, without the name of its type; None was redacted.
+
+    Args:
+        here: The formatter.
+        event: The event.
+        names: The names of what the event refers to.
+        limit: The most characters. A line that is cut keeps the name of the language of its reason.
+    """
+    text = _summary(here, event, names)
+    if limit is None or len(text) <= limit:
+        return text
+    mark = here.language_mark(getattr(event, "reason", None) or "")
+    return f"{text[: limit - len(mark) - 1].rstrip()}…{mark}"
+
+
+def _summary(here: ValueFormatter, event: Event | None, names: Names | None) -> str:
     if event is None:
         return here.words.gettext(N_("Its content was redacted."))
     if isinstance(event, ClaimReported):
@@ -183,10 +200,11 @@ def _stage(here: ValueFormatter, deal: Deal) -> str:
 
 
 def _sites(here: ValueFormatter, deal: Deal) -> str:
-    sites = [s for s in deal.sites if s.status != "dropped" and s.precision != "country"]
-    named = [here.words.localized(s.name) or here.figures.place(s.place) for s in sites]
+    current = [s for s in deal.sites if s.status != "dropped"]
+    named = [here.words.localized(s.name) or here.figures.place(s.place) for s in current if s.precision != "country"]
     if not named:
-        return here.words.gettext(N_("Sites not disclosed."))
+        text = N_("Exact location not disclosed.") if current else N_("Location not disclosed.")
+        return here.words.gettext(text)
     return here.words.translate(N_("Sites: %(sites)s."), sites=_listed(here, named))
 
 

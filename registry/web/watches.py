@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Controller, Response, post, route
 from litestar.di import NamedDependency
-from litestar.params import FromPath, SkipValidation
+from litestar.params import FromPath, QueryParameter, SkipValidation
 from msgspec.structs import asdict
 
 from registry.api.guards import IGNORES_QUERY
@@ -35,6 +35,9 @@ DEAL_FILTERS = DealQuery.__struct_fields__
 
 _deals = msgspec.json.Decoder(DealQuery)
 
+Done = Literal["asked", "confirmed", "ended"]
+"""What a reader did: asked for a watch by e-mail, let a receiver confirm one, or ended one."""
+
 Token = Annotated[str, text("The token of a link in an e-mail.")]
 
 
@@ -42,9 +45,15 @@ class WatchPages(Controller):
     """Watches by e-mail and webhook."""
 
     @route("/watches", http_method=READ)
-    async def get_watches(self, page: Page, watches: AnyWatches, webhooks: AnyWebhooks) -> Response[bytes]:
+    async def get_watches(
+        self,
+        page: Page,
+        watches: AnyWatches,
+        webhooks: AnyWebhooks,
+        done: Annotated[Done | None, QueryParameter(description="What the reader has just done.")] = None,
+    ) -> Response[bytes]:
         """The reader's watches."""
-        return await _list(page, watches, webhooks)
+        return await _list(page, watches, webhooks, done=done)
 
     @route("/watches/new", http_method=READ)
     async def get_new(
@@ -82,7 +91,7 @@ class WatchPages(Controller):
         except RegistryError as error:
             problem = error.field_errors[0] if isinstance(error, Invalid) else error.message
             return await _form(page, watches, given, deals, sent, problem)
-        return redirect(page.link("/watches"))
+        return redirect(page.link("/watches", done="asked"))
 
     @post("/watches/{id:str}/delete", status_code=303)
     async def post_delete(
@@ -94,7 +103,7 @@ class WatchPages(Controller):
             await webhooks.delete(id, owner=key.id)
         else:
             await watches.delete(id, key.id)
-        return redirect(page.link("/watches"))
+        return redirect(page.link("/watches", done="ended"))
 
     @post("/watches/{id:str}/challenge", status_code=303)
     async def post_challenge(
@@ -106,7 +115,7 @@ class WatchPages(Controller):
             await webhooks.confirm(id, key.id)
         except (WatchUnconfirmed, RateLimited) as error:
             return await _list(page, watches, webhooks, problem=error.message)
-        return redirect(page.link("/watches"))
+        return redirect(page.link("/watches", done="confirmed"))
 
     # The links of e-mails need no session: the token is the proof. A program that opens links to look for harm sends
     # GET, which changes nothing.
@@ -138,8 +147,9 @@ async def _list(
     made: Webhook | None = None,
     secret: str | None = None,
     problem: Message | None = None,
+    done: Done | None = None,
 ) -> Response[bytes]:
-    """The reader's watches, with the secret of a new one, or why one was not confirmed."""
+    """The reader's watches, with the secret of a new one, why one was not confirmed, or what was done."""
     owner = require_key(page).id
     by_mail = [(watch, watches.address(watch)) for watch in await watches.of_principal(owner)]
     own: list[tuple[Watch | Webhook, str]] = [*by_mail]
@@ -154,6 +164,7 @@ async def _list(
         made=made,
         secret=secret,
         problem=problem,
+        done=done,
     )
     return render.send(page, rendered)
 

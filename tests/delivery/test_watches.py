@@ -340,12 +340,14 @@ async def test_reader_watches_a_deal_and_ends_the_watch_on_pages(service: Servic
         assert 'value="nobody"' in wrong.text
         shown = await browser.post("/watches", data={**sent, "email": READER})
         assert READER in shown.text
+        assert 'role="status"' in shown.text
         await inbox.has(1)
         [own] = (await service.client.get("/v1/watches")).json()["watches"]
         assert (own["deal"], own["digest"]) == ("plant", "daily")
         assert (await browser.post("/watches", data={**sent, "csrf": "0", "email": READER})).status_code == 403
         ended = await browser.post(f"/watches/{own['id']}/delete", data={"csrf": csrf[1]})
         assert READER not in ended.text
+        assert 'role="status"' in ended.text
 
 
 async def test_service_without_a_mail_server_says_so(server: Server, admin: Admin) -> None:

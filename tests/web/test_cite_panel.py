@@ -56,6 +56,15 @@ def head_of(page: str) -> str:
     return page[page.index('<header class="head">') : page.index("</header>", page.index('<header class="head">'))]
 
 
+async def test_citation_of_sources_names_what_they_are_of(demo_reader: httpx.AsyncClient) -> None:
+    for path, about in (("/blame", "Sources by field"), ("/blame?field=/pledges/total/amount", "Amount")):
+        html = (await demo_reader.get(f"{DEAL}{path}", headers={"Accept-Language": "en"})).text
+        title = re.search(r'property="og:title" content="([^"]*)"', html)
+        assert title is not None
+        assert about in title[1]
+        assert "Ulsan" in title[1]
+
+
 @pytest.mark.parametrize("path", PAGES)
 async def test_permanent_link_shows_the_page_again_and_is_what_the_citations_name(
     demo_reader: httpx.AsyncClient, path: str

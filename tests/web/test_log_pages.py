@@ -66,3 +66,11 @@ async def test_log_refers_to_deals_and_organizations_by_name(reader: httpx.Async
     assert not re.search(r'href="/(deals|organizations)/([a-z0-9-]+)[^"]*">\2<', table)
     # Related deals have names as well.
     assert "seven-firms-korea-2030" not in text_of(table)
+
+
+async def test_reason_that_the_list_cuts_keeps_the_name_of_its_language(reader: httpx.AsyncClient) -> None:
+    page = "/log?type=claim_preferred&effective_on=2026-11-01&lang={}"
+    for language, marks in (("ko", 1), ("en", 0)):
+        html = (await reader.get(page.format(language))).text
+        assert "…" in html
+        assert html.count("… (영어)") == marks

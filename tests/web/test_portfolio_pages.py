@@ -377,6 +377,46 @@ async def test_scope_is_named_where_it_can_be_chosen(
     assert [name.partition(" (")[0] for name in chosen] == ["South Korea"]
 
 
+async def test_list_is_sorted_by_amount_long_after_the_newest_exchange_rate(demo_reader: httpx.AsyncClient) -> None:
+    for day in ("2026-10-30", "2031-01-01"):
+        deals = (await demo_reader.get(f"/v1/deals?sort=-amount&effective_on={day}")).json()["deals"]
+        assert [deal["deal"] for deal in deals][:2] == ["aws-apec-2028", "blackrock-asia-ai-hub"]
+
+
+async def test_order_by_latest_change_has_its_mark(demo_reader: httpx.AsyncClient) -> None:
+    newest_first = (await demo_reader.get("/?sort=-updated&lang=en")).text
+    [link] = re.findall(r'<a href="([^"]*)" aria-current="true">Latest change <span aria-hidden="true">↓', newest_first)
+    assert "sort=updated" in link
+    assert re.search(r'<a href="[^"]*sort=-updated">Latest change</a>', (await demo_reader.get("/?lang=en")).text)
+
+
+async def test_latest_records_of_a_past_day_were_recorded_by_then(demo_reader: httpx.AsyncClient) -> None:
+    for axis in ("effective_on", "published_on"):
+        html = (await demo_reader.get(f"/?{axis}=2025-06-21&lang=en")).text
+        latest = text_of(html[html.index('id="h-latest"') :].partition("</section>")[0])
+        assert "Recorded up to 21 Jun 2025." in latest
+        assert set(re.findall(r"· (\d+ \w+ \d+) \d\d:\d\d UTC", latest)) == {"20 Jun 2025", "16 Jun 2025"}
+    before = (await demo_reader.get("/?effective_on=2001-01-01&published_on=2001-01-01&lang=en")).text
+    assert "Nothing was recorded by then." in text_of(before)
+
+
+async def test_flag_on_a_conversion_does_not_doubt_the_amount(demo_reader: httpx.AsyncClient) -> None:
+    for path in ("/?q=KT&lang=en", "/deals/microsoft-kt?lang=en"):
+        html = (await demo_reader.get(path)).text
+        said = re.findall(r'data-flag="([a-z-]+)"[^>]*>([^<]*)', html)
+        assert said
+        assert set(said) == {("implied-rate", "Check conversion")}
+    amkor = (await demo_reader.get("/deals/amkor-songdo?lang=en")).text
+    assert ("member-not-below-aggregate", "Warning") in re.findall(r'data-flag="([a-z-]+)"[^>]*>([^<]*)', amkor)
+
+
+async def test_figure_to_which_no_deal_belongs_has_no_undisclosed_amounts(demo_reader: httpx.AsyncClient) -> None:
+    html = (await demo_reader.get("/?effective_on=2025-06-21&lang=en")).text
+    figures = dict(re.findall(r'<h2>([^<]*)</h2>\s*<p class="sum none">([^<]*)', html))
+    assert figures["Of which under construction or operating"] == figures["Intentions"] == "No deals"
+    assert figures["Annual"] == "No amounts disclosed"
+
+
 async def test_no_deals_are_not_deals_without_amounts(pages: Service, reader: httpx.AsyncClient) -> None:
     for path in ("/?region=KR-50", "/totals?region=KR-50"):
         text = text_of((await reader.get(f"{path}&lang=en")).text)
