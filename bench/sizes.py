@@ -45,7 +45,7 @@ FULL = Sizes(
     listeners=1_000,
     flood=6_000,
     partitioned=2_000_000,
-    sheet_rows=10_000,
+    sheet_rows=50_000,
 )
 QUICK = Sizes(
     name="quick",

@@ -7,7 +7,7 @@ from typing import Any
 
 from registry.domain.deal import Deal
 from registry.domain.items import item_types
-from registry.events.values import text_in
+from registry.events.values import AMOUNT_NOTES, text_in
 
 LISTS_WITH_OWN_ROWS = ("parties", "pledges", "sites", "milestones", "relations")
 """The lists of a deal that `show` prints in words of their own. It prints the fields of all others by name."""
@@ -33,8 +33,10 @@ def amount(stated: dict[str, Any] | None) -> str:
     qualifier = stated.get("qualifier")
     estimate = stated.get("figure") if stated.get("figure") != "stated" else None
     year = f"({stated['price_year']} prices)" if stated.get("price_year") else None
+    others = [name for name in AMOUNT_NOTES if name not in ("figure", "price_year") and stated.get(name)]
+    notes = (f"({name.replace('_', ' ')}: {stated[name]})" for name in others)
     return " ".join(
-        w for w in (estimate, qualifier and qualifier.replace("_", " "), stated["currency"], figure, year) if w
+        w for w in (estimate, qualifier and qualifier.replace("_", " "), stated["currency"], figure, year, *notes) if w
     )
 
 

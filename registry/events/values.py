@@ -392,6 +392,16 @@ class Amount(EventPart, frozen=True):
     price_year: Year | None = None
 
 
+AMOUNT_TEXT = ("currency", "value", "low", "high", "qualifier", "stated_as", "wording")
+"""The fields of an amount that one text states, as the press writes it."""
+
+AMOUNT_NOTES = tuple(name for name in Amount.__struct_fields__ if name not in AMOUNT_TEXT)
+"""Its other fields: forms, sheets and tables have each of them beside the text."""
+
+AMOUNT_COLUMNS = (*AMOUNT_TEXT, *AMOUNT_NOTES)
+"""The columns of an amount in tables, in their order."""
+
+
 class Horizon(EventPart, frozen=True):
     """The period in which an amount is to be spent."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from msgspec import Struct
 from registry.domain.deal import DealIdentifierState, RelationState
 from registry.domain.rates import Rates
 from registry.domain.stages import StageState
-from registry.events.values import Classifications
+from registry.events.values import AMOUNT_COLUMNS, Classifications
 from registry.infra.own_work import in_thread
 from registry.infra.postgres import Connection, Pool
 from registry.projections.columnar.doubts import flags_of
@@ -43,8 +43,7 @@ SELECT w.deal, d.title, d.kind, d.sectors, d.classifications, d.identifiers,
                ORDER BY s.announced_on, s.site) AS places,
        (SELECT json_agg(json_build_array(
                    p.pledge, p.amount_basis, p.commitment, p.status, p.organizations, p.announced_on, p.until,
-                   p.currency, p.value::text, p.low::text, p.high::text, p.qualifier, p.stated_as, p.wording,
-                   p.figure, p.price_year, coalesce(p.compared_on, p.stated_on), p.compared_with)
+                   json_build_array({amount}), coalesce(p.compared_on, p.stated_on), p.compared_with)
                    ORDER BY p.announced_on, p.pledge)
           FROM pledge_facts AS p
          WHERE {p}) AS pledges,
@@ -69,7 +68,11 @@ ITEMS_AT_ONCE = 25
 
 @cache
 def _statement(axis: str) -> str:
-    return _SELECT.format(axis=axis, **{table: _AT.format(t=table, axis=axis) for table in "dsprw"})
+    # As text, numbers keep their decimals.
+    amount = ", ".join(
+        f"p.{name}::text" if name in ("value", "low", "high") else f"p.{name}" for name in AMOUNT_COLUMNS
+    )
+    return _SELECT.format(axis=axis, amount=amount, **{table: _AT.format(t=table, axis=axis) for table in "dsprw"})
 
 
 class _Pledge(Struct, array_like=True):
@@ -82,15 +85,7 @@ class _Pledge(Struct, array_like=True):
     by: tuple[str, ...]
     announced_on: date
     until: str | None
-    currency: Any
-    value: str | None
-    low: str | None
-    high: str | None
-    qualifier: Any
-    stated_as: str | None
-    wording: str | None
-    figure: Any
-    price_year: int | None
+    amount: list[Any]
     compared_on: date
     compared_with: str | None
 
@@ -162,10 +157,6 @@ def _classifications(terms: Sequence[str]) -> Classifications | None:
     return Classifications(found) if found else None
 
 
-AMOUNT_COLUMNS = ("currency", "value", "low", "high", "qualifier", "stated_as", "wording", "figure", "price_year")
-"""The columns of an amount: its fields."""
-
-
 def stated_amount(get: Callable[[str], Any]) -> AmountResponse | None:
     """The amount whose columns `get` returns; None without a currency."""
     given = {name: get(name) for name in AMOUNT_COLUMNS}
@@ -178,15 +169,16 @@ def stated_amount(get: Callable[[str], Any]) -> AmountResponse | None:
 
 def _pledge(pledge: _Pledge, rates: Rates | None) -> ListedPledge:
     flags: tuple[str, ...] = ()
+    amount = dict(zip(AMOUNT_COLUMNS, pledge.amount, strict=True))
     if rates is not None:
         flags = flags_of(
-            *(pledge.currency, pledge.value, pledge.low, pledge.high),
-            *(pledge.compared_on, pledge.stated_as, pledge.compared_with),
+            *(amount["currency"], amount["value"], amount["low"], amount["high"]),
+            *(pledge.compared_on, amount["stated_as"], pledge.compared_with),
             rates,
         )
     return ListedPledge(
         pledge=pledge.pledge,
-        amount=stated_amount(partial(getattr, pledge)),
+        amount=stated_amount(amount.__getitem__),
         amount_basis=pledge.amount_basis,
         commitment=pledge.commitment,
         status=pledge.status,

@@ -12,6 +12,7 @@ from registry.domain.items import item_types
 from registry.domain.redaction import keep_redacted_effects
 from registry.errors import LogCorrupt
 from registry.events.types import Recorded
+from registry.events.values import AMOUNT_NOTES
 from registry.schemas import DealResponse, deal_response
 from registry.transparency.findings import Finding
 
@@ -24,7 +25,7 @@ The id of a source is one too.
 STATED_LATER = frozenset(
     {
         *("classifications", *item_types(Deal)),
-        *("observed_on", "certainty", "share", "figure", "price_year", "address", "locality", "district_code", "quote"),
+        *("observed_on", "certainty", "share", *AMOUNT_NOTES, "address", "locality", "district_code", "quote"),
     }
 )
 """Fields that events state and that the first certificates do not have: where one is missing, no event states it."""

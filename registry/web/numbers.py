@@ -19,7 +19,7 @@ from babel.lists import format_list
 from babel.numbers import format_decimal, format_percent, get_currency_name, get_currency_symbol
 
 from registry.domain.rates import Rate
-from registry.events.values import Amount, Horizon, StatedAmount
+from registry.events.values import AMOUNT_NOTES, Amount, Horizon, StatedAmount
 from registry.i18n.places import place_name
 from registry.web.i18n import DOT, N_, Translations, words
 
@@ -141,7 +141,9 @@ class NumberFormatter:
             marks.append(self.words.label("estimate", amount.figure))
         if amount.price_year is not None:
             marks.append(self.words.gettext(N_("in %(year)s prices")) % {"year": amount.price_year})
-        return marks
+        others = {name: getattr(amount, name) for name in AMOUNT_NOTES if name not in ("figure", "price_year")}
+        labels = ((self.words.label("field", name), value) for name, value in others.items() if value is not None)
+        return [*marks, *(f"{label}: {value}" for label, value in labels)]
 
     def stated(self, stated: Any, *, is_part: bool = False) -> str:
         """The stated amount of a line of a total; a part stands under its whole and is not in addition to it."""

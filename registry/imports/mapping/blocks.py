@@ -17,7 +17,7 @@ from registry.events.types import (
     StageChanged,
     StatusObserved,
 )
-from registry.events.values import Party
+from registry.events.values import AMOUNT_NOTES, Amount, Party
 from registry.imports.mapping.fields import MappedField, struct_fields
 
 
@@ -53,9 +53,7 @@ class BlockType(Struct, frozen=True):
 
 AMOUNT_PARTS = {
     "currency": MappedField("text"),
-    "qualifier": MappedField("choice", choices=("exact", "about", "at_least", "more_than", "nearly", "up_to")),
-    "figure": MappedField("choice", choices=("stated", "estimated", "modelled")),
-    "price_year": MappedField("whole"),
+    **{name: struct_fields(Amount)[name] for name in ("qualifier", *AMOUNT_NOTES)},
 }
 """The parts of an amount, which have columns of their own or are the same in all rows."""
 

@@ -28,6 +28,7 @@ from registry.events.types import (
     StatusObserved,
 )
 from registry.events.values import decode_hook
+from registry.imports.mapping.blocks import AMOUNT_PARTS
 from registry.imports.mapping.spec import ColumnValue, Leaf, Policy, TextValue
 from registry.imports.messages import ImportText
 from registry.imports.tracker.questions import Answers, OpenQuestion, QuestionKind
@@ -198,7 +199,7 @@ class _RowComparison:
     def _compare_fields(self, fact: Fact, recorded: Mapping[str, Any], path: str, ids: Mapping[str, Any]) -> None:
         stated = msgspec.to_builtins(fact.event)
         for name, leaf in fact.fields.items():
-            if name in fact.type.ids or name in ("reached", "currency", "figure", "price_year"):
+            if name in fact.type.ids or name == "reached" or ("amount" in stated and name in AMOUNT_PARTS):
                 continue
             if name not in stated:
                 if name in recorded and recorded[name] not in (None, [], {}) and isinstance(leaf.value, ColumnValue):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from msgspec import Struct
 
 from registry.domain.deal import Deal
 from registry.domain.items import ListItem, item_types
-from registry.events.values import Amount, Decimal, Localized
+from registry.events.values import AMOUNT_NOTES, Amount, Decimal, Localized
 from registry.i18n import Label, render
 from registry.projections.facts import TABLE_OF
 from registry.schemas.deal_query import ITEM_FILTERS
@@ -167,6 +167,19 @@ DEALS = (
     ExportedColumn("relations", "Relations to other deals.", "list", sql="r.relations"),
 )
 
+
+def _type(hint: Any) -> ColumnType:
+    """The type of the column of a field."""
+    types = [hint, *get_args(hint)]
+    # Without what `Annotated` adds to them.
+    types += [get_args(one)[0] for one in types if get_origin(one) is Annotated]
+    is_code = any(get_origin(one) is Literal for one in types)
+    plain: ColumnType = "date" if date in types else "integer" if int in types else "text"
+    return "number" if Decimal in types else "code" if is_code else plain
+
+
+_AMOUNT_HINTS = get_type_hints(Amount, include_extras=True)
+
 _SHOWN_AMOUNT = (
     ExportedColumn(
         "qualifier",
@@ -180,8 +193,7 @@ _SHOWN_AMOUNT = (
     ExportedColumn("high", "The upper bound of a range, exact.", "number", "amount", "p.high"),
     ExportedColumn("currency", "The currency (ISO 4217).", "code", "amount", "p.currency"),
     ExportedColumn("wording", "The amount in the words of the source.", "text", "amount", "p.wording"),
-    ExportedColumn("figure", "What the figure is: stated, estimated or modelled.", "code", "amount", "p.figure"),
-    ExportedColumn("price_year", "The year in whose prices the amount is.", "integer", "amount", "p.price_year"),
+    *(ExportedColumn(name, _label(name), _type(_AMOUNT_HINTS[name]), "amount", f"p.{name}") for name in AMOUNT_NOTES),
     ExportedColumn("stated_as", "The same amount as stated in other currencies.", "amounts", "amount", "p.stated_as"),
 )
 
@@ -316,11 +328,10 @@ def _columns_of(item: type[ListItem]) -> Iterator[ExportedColumn]:
             yield from _SHOWN_AMOUNT
         elif Localized in types:
             yield _texts(name, _label(name))
+        elif name in item.id_fields:
+            yield ExportedColumn(name, _label(name), "code", sql=f"p.{name}")
         elif name != "claims":
-            is_code = name in item.id_fields or any(get_origin(one) is Literal for one in types)
-            plain: ColumnType = "date" if date in types else "integer" if int in types else "text"
-            type: ColumnType = "number" if Decimal in types else "code" if is_code else plain
-            yield ExportedColumn(name, _label(name), type, sql=f"p.{name}")
+            yield ExportedColumn(name, _label(name), _type(hints[name]), sql=f"p.{name}")
 
 
 TABLES: dict[str, tuple[ExportedColumn, ...]] = {

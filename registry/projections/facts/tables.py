@@ -17,7 +17,7 @@ from registry.domain.doubted_amounts import Checks, check_of
 from registry.domain.items import ListItem, item_types
 from registry.domain.stages import StageState
 from registry.domain.totals.measures import metric_day
-from registry.events.values import Amount, Decimal, Localized
+from registry.events.values import AMOUNT_COLUMNS, Amount, Decimal, Localized
 
 Ids: TypeAlias = tuple[Any, ...]
 Values: TypeAlias = tuple[Any, ...]
@@ -74,34 +74,21 @@ def _columns(*names: str) -> tuple[Column, ...]:
     return tuple(Column(name, cast or None) for name, _, cast in (n.partition(":") for n in names))
 
 
-_AMOUNT = (
-    "currency",
-    "value:numeric",
-    "low:numeric",
-    "high:numeric",
-    "qualifier",
-    "stated_as",
-    "wording",
-    "figure",
-    "price_year",
-)
-"""The columns of an amount."""
+def _numeric(name: str, hint: Any) -> str:
+    """A column for `_columns`, cast if its values are decimals."""
+    return f"{name}:numeric" if Decimal in get_args(hint) else name
+
+
+_AMOUNT_HINTS = get_type_hints(Amount, include_extras=True)
+_AMOUNT = tuple(_numeric(name, _AMOUNT_HINTS[name]) for name in AMOUNT_COLUMNS)
+"""The columns of an amount: its fields."""
 
 
 def _amount(amount: Amount | None) -> Values:
     if amount is None:
         return (None,) * len(_AMOUNT)
-    return (
-        amount.currency,
-        amount.value,
-        amount.low,
-        amount.high,
-        amount.qualifier,
-        _text(amount.stated_as),
-        amount.wording,
-        amount.figure,
-        amount.price_year,
-    )
+    cells = (getattr(amount, name) for name in AMOUNT_COLUMNS)
+    return tuple(_text(cell) if isinstance(cell, tuple) else cell for cell in cells)
 
 
 def _pledge(pledge: PledgeState, checks: Checks) -> Values:
@@ -315,7 +302,7 @@ def _shown(name: str, hint: Any) -> tuple[tuple[str, ...], Callable[[Any], Value
         return _AMOUNT, _amount
     if Localized in types:
         return (name,), lambda value: (_text(value),)
-    return (f"{name}:numeric" if Decimal in types else name,), lambda value: (value,)
+    return (_numeric(name, hint),), lambda value: (value,)
 
 
 _ROW_TYPES = {"milestones": "new_milestone_facts_2"}

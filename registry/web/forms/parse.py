@@ -16,7 +16,7 @@ from registry.domain.claims import CLAIMABLE
 from registry.errors import FieldError
 from registry.events.edtf import quarter_as_edtf
 from registry.events.types import Announcement, ClaimReported, Event
-from registry.events.values import Amount, Classifications, Localized, Source, is_language_tag
+from registry.events.values import AMOUNT_NOTES, Amount, Classifications, Localized, Source, is_language_tag
 from registry.i18n import DEFAULT_LANGUAGE, LANGUAGES
 from registry.web.forms.structure import AMOUNT_PARTS, StructField, nested_struct, repeated_struct, struct_fields
 from registry.web.numbers import figures
@@ -63,7 +63,7 @@ def form_values(
 def amount_text(amount: Amount, language: str = DEFAULT_LANGUAGE) -> str:
     """An amount as a reader types it, which `registry.domain.money` parses: as the press writes it in the language."""
     formatter = figures(language)
-    text = formatter.money(replace(amount, figure=None, price_year=None))
+    text = formatter.money(replace(amount, **dict.fromkeys(AMOUNT_NOTES)))
     if amount.stated_as:
         text += f" ({formatter.other_currencies(amount)})"
     return re.sub("[\u200b\u2060]", "", text).replace("\u00a0", " ")
@@ -188,7 +188,7 @@ class _FormParser:
         self, pointer: str, name: str, event: dict[str, Any], amount: Amount, parts: Mapping[str, Any]
     ) -> None:
         """Put an amount into the event, with what the form has beside its text."""
-        plain = msgspec.to_builtins(replace(amount, figure=None, price_year=None))
+        plain = msgspec.to_builtins(replace(amount, **dict.fromkeys(AMOUNT_NOTES)))
         event[name] = plain | {part: value for part, value in parts.items() if value is not None}
         self.parsed.readings[pointer] = amount
 

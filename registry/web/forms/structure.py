@@ -9,7 +9,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Struct, UnsetType
 
-from registry.events.values import Amount
+from registry.events.values import AMOUNT_NOTES, Amount
 
 
 class StructField(Struct, frozen=True):
@@ -54,7 +54,7 @@ def unwrap_type(hint: Any) -> tuple[Any, bool, bool]:
     return hint, False, False
 
 
-AMOUNT_PARTS = tuple(field for field in struct_fields(Amount) if field.name in ("figure", "price_year"))
+AMOUNT_PARTS = tuple(field for field in struct_fields(Amount) if field.name in AMOUNT_NOTES)
 """The fields of an amount that are not in its text."""
 
 
