@@ -229,9 +229,7 @@ class Feed:
             if has_new_events:
                 await asyncio.sleep(MIN_POLL_INTERVAL)
                 continue
-            with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_SECONDS):
-                    await self._wake.wait()
+            await tasks.wait_for(self._wake, POLL_SECONDS)
             self._wake.clear()
 
     async def _read(self) -> bool:

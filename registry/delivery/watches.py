@@ -12,7 +12,6 @@ import base64
 import re
 import secrets
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
 
 import structlog
@@ -262,9 +261,7 @@ class Watches:
             except Exception as error:
                 if not postgres.is_connection_lost(error):
                     log.exception("sending watches failed")
-            with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_SECONDS):
-                    await self._wake.wait()
+            await tasks.wait_for(self._wake, POLL_SECONDS)
             await asyncio.sleep(MIN_POLL_SECONDS)
             self._wake.clear()
 

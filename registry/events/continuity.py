@@ -181,9 +181,7 @@ class ContinuityGuard:
     async def _watch(self, pool: Pool) -> None:
         while True:
             await self._look(pool)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(WATCH_SECONDS):
-                    await self._wake.wait()
+            await tasks.wait_for(self._wake, WATCH_SECONDS)
             self._wake.clear()
 
     async def _look(self, pool: Pool) -> None:

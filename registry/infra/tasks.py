@@ -1,8 +1,9 @@
-"""End background tasks."""
+"""What background tasks share: they wait for work, and end."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -11,6 +12,13 @@ log = structlog.get_logger(__name__)
 
 # Seconds after which a task that goes on is cancelled again.
 CANCEL_AGAIN_SECONDS = 2.0
+
+
+async def wait_for(event: asyncio.Event, seconds: float) -> None:
+    """Wait until an event is set, at most so many seconds."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 async def end(*tasks: asyncio.Task[Any] | None) -> None:

@@ -149,9 +149,7 @@ class Evidence:
     async def _run(self) -> None:
         while True:
             # Commits of other processes are not signalled here: look for them at intervals.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(self._seconds, 1)):
-                    await self._changed.wait()
+            await tasks.wait_for(self._changed, max(self._seconds, 1))
             self._changed.clear()
             try:
                 await self.checkpoint()

@@ -6,7 +6,6 @@ One import runs at a time and the others wait, because reading a sheet keeps a p
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import tomllib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
@@ -237,9 +236,7 @@ class ImportJobs:
         for seconds in RETRY_SECONDS:
             if not failed:
                 return
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._stopping.wait()
+            await tasks.wait_for(self._stopping, seconds)
             if self._stopping.is_set():
                 raise _Stopped
             failed = await self._send(job, plan, credential, language, results, failed)
