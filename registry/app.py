@@ -28,6 +28,7 @@ from registry.api.problems import HANDLERS
 from registry.api.rate_limits import RateLimiter
 from registry.append.admin_key import registered_admin_key
 from registry.append.identities import SCOPES, Identities
+from registry.append.organization_merges import OrganizationMerges
 from registry.append.proposals import Proposals
 from registry.append.recorder import Recorder
 from registry.delivery.feed import Feed
@@ -89,6 +90,7 @@ class Services(Struct):
     deal_queries: DealQueries
     portfolio_queries: PortfolioQueries
     organization_queries: OrganizationQueries
+    organization_merges: OrganizationMerges
     named_organizations: NamedOrganizations
     search_queries: SearchQueries
     log_queries: LogQueries
@@ -269,6 +271,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             deal_queries=deals,
             portfolio_queries=portfolio,
             organization_queries=organizations,
+            organization_merges=OrganizationMerges(recorder, organizations),
             named_organizations=named_organizations,
             search_queries=SearchQueries(portfolio, named_organizations, pool),
             log_queries=log_queries,

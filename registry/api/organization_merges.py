@@ -16,12 +16,10 @@ from registry.api.parameters import DryRun, Limit, integer
 from registry.api.problems import code_of, language_of
 from registry.api.responses import RawResponse, json_response
 from registry.append.organization_merges import Merge, MergeResult, OrganizationMerges
-from registry.append.recorder import Recorder
 from registry.domain.organization_clusters import Cluster
 from registry.events import intake
 from registry.i18n import render
 from registry.queries.named_organizations import NamedOrganizations
-from registry.queries.organizations import OrganizationQueries
 from registry.schemas import OrganizationMergeRequest, encode
 from registry.schemas.organizations import (
     ClusterMember,
@@ -60,8 +58,7 @@ class OrganizationMergesController(Controller):
     async def post_merges(
         self,
         request: Request,
-        recorder: NamedDependency[Recorder],
-        organization_queries: NamedDependency[OrganizationQueries],
+        organization_merges: NamedDependency[OrganizationMerges],
         dry_run: DryRun = False,
     ) -> RawResponse[schemas.OrganizationMergeResults]:
         """Merge organizations into others. Each merge stands alone; one that is recorded already changes nothing.
@@ -70,21 +67,18 @@ class OrganizationMergesController(Controller):
         """
         check_scope(request.auth, "record")
         merges = await _merges(request)
-        service = OrganizationMerges(recorder, organization_queries)
-        return _answer(request, await service.merge(request.auth, merges, dry_run=dry_run))
+        return _answer(request, await organization_merges.merge(request.auth, merges, dry_run=dry_run))
 
     @writing(post, "/organization-unmerges", scope="correct", body=OrganizationMergeRequest, status_code=200)
     async def post_unmerges(
         self,
         request: Request,
-        recorder: NamedDependency[Recorder],
-        organization_queries: NamedDependency[OrganizationQueries],
+        organization_merges: NamedDependency[OrganizationMerges],
         dry_run: DryRun = False,
     ) -> RawResponse[schemas.OrganizationMergeResults]:
         """Undo merges, given as they were posted. One that is undone already changes nothing."""
         merges = await _merges(request)
-        service = OrganizationMerges(recorder, organization_queries)
-        return _answer(request, await service.unmerge(request.auth, merges, dry_run=dry_run))
+        return _answer(request, await organization_merges.unmerge(request.auth, merges, dry_run=dry_run))
 
 
 async def _merges(request: Request) -> list[Merge]:

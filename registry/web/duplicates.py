@@ -10,11 +10,9 @@ from litestar.di import NamedDependency
 from registry.api.guards import check_scope
 from registry.api.parameters import integer
 from registry.append.organization_merges import Merge, OrganizationMerges
-from registry.append.recorder import Recorder
 from registry.domain.principal import Credential
 from registry.i18n import Message
 from registry.queries.named_organizations import NamedOrganizations
-from registry.queries.organizations import OrganizationQueries
 from registry.web import render
 from registry.web.request import READ, Page, PageRequest, redirect
 from registry.web.session import read_signed_form, require_key
@@ -39,8 +37,7 @@ class DuplicatePages(Controller):
     async def post_duplicates(
         self,
         page: Page,
-        recorder: NamedDependency[Recorder],
-        organization_queries: NamedDependency[OrganizationQueries],
+        organization_merges: NamedDependency[OrganizationMerges],
         named_organizations: NamedDependency[NamedOrganizations],
         skip: Skip = None,
     ) -> Response[bytes]:
@@ -50,25 +47,18 @@ class DuplicatePages(Controller):
         into = sent.get("keep", "")
         marked = [name.removeprefix("merge:") for name in sent if name.startswith("merge:")]
         merges = [Merge(slug, into) for slug in marked if slug != into]
-        service = OrganizationMerges(recorder, organization_queries)
-        results = await service.merge(key, merges) if into else []
+        results = await organization_merges.merge(key, merges) if into else []
         problems = [one.error.message for one in results if one.error is not None]
         if problems:
             return await _show(page, named_organizations, skip or 0, problems, 409)
         return redirect(page.link("/organization-duplicates", skip=skip or None))
 
     @post("/organization-duplicates/undo", status_code=303)
-    async def post_undo(
-        self,
-        page: Page,
-        recorder: NamedDependency[Recorder],
-        organization_queries: NamedDependency[OrganizationQueries],
-    ) -> Response[bytes]:
+    async def post_undo(self, page: Page, organization_merges: NamedDependency[OrganizationMerges]) -> Response[bytes]:
         """Undo the merge of an organization."""
         key, sent = await _sent(page)
         merge = Merge(sent.get("organization", ""), sent.get("into", ""))
-        service = OrganizationMerges(recorder, organization_queries)
-        [result] = await service.unmerge(key, [merge])
+        [result] = await organization_merges.unmerge(key, [merge])
         if result.error is not None:
             raise result.error
         return redirect(page.link(f"/organizations/{merge.organization}"))
