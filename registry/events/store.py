@@ -76,25 +76,27 @@ SELECT stream, max(version) AS version
 _FEED = """
 SELECT e.position, e.stream, e.version, e.id, e.type, e.schema, e.effective_on, e.published_on,
        e.recorded_at, e.recorded_by, e.approved_by, e.entry, e.leaf_hash, c.content, c.salt
-  FROM (SELECT * FROM events WHERE position > $1 AND position <= $2 {} LIMIT $3) AS e
+  FROM (SELECT * FROM events WHERE {}) AS e
        CROSS JOIN LATERAL (SELECT content, salt FROM event_contents WHERE position = e.position OFFSET 0) AS c
- ORDER BY e.position
+ ORDER BY e.position{}
 """
 
 # What the index of types has of a type (migration 0002). No two types have the same (tests/events/test_types.py).
 TYPE_KEY = "substr(sha256(type::bytea), 1, 7)"
 
 # Three statements instead of one with conditions, whose generic plan would read the whole log for one stream.
-FEED = _FEED.format("ORDER BY position")
-FEED_OF_TYPE = _FEED.format(f"AND {TYPE_KEY} = $4 ORDER BY position")
-FEED_OF_STREAM = _FEED.format("AND stream = $5 AND ($4::text IS NULL OR type = $4) ORDER BY version")
-
-_NEWEST = _FEED.replace("position > $1 AND position <= $2 {} LIMIT $3", "position < $1 {} LIMIT $2").replace(
-    "ORDER BY e.position", "ORDER BY e.position DESC"
+_AFTER = "position > $1 AND position <= $2"
+FEED = _FEED.format(f"{_AFTER} ORDER BY position LIMIT $3", "")
+FEED_OF_TYPE = _FEED.format(f"{_AFTER} AND {TYPE_KEY} = $4 ORDER BY position LIMIT $3", "")
+FEED_OF_STREAM = _FEED.format(
+    f"{_AFTER} AND stream = $5 AND ($4::text IS NULL OR type = $4) ORDER BY version LIMIT $3", ""
 )
-NEWEST = _NEWEST.format("ORDER BY position DESC")
-NEWEST_OF_TYPE = _NEWEST.format(f"AND {TYPE_KEY} = $3 ORDER BY position DESC")
-NEWEST_OF_STREAM = _NEWEST.format("AND stream = $4 AND ($3::text IS NULL OR type = $3) ORDER BY version DESC")
+
+NEWEST = _FEED.format("position < $1 ORDER BY position DESC LIMIT $2", " DESC")
+NEWEST_OF_TYPE = _FEED.format(f"position < $1 AND {TYPE_KEY} = $3 ORDER BY position DESC LIMIT $2", " DESC")
+NEWEST_OF_STREAM = _FEED.format(
+    "position < $1 AND stream = $4 AND ($3::text IS NULL OR type = $3) ORDER BY version DESC LIMIT $2", " DESC"
+)
 
 AT_POSITIONS = f"""{_COLUMNS}
  WHERE e.position = ANY ($1::bigint[])
