@@ -19,6 +19,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from registry.api.bodies import WHOLE_BODY
 from registry.api.problems import PROBLEMS, code_of, document
 from registry.errors import BadRequest, BodyTimeout, HeadersTooLarge, Overloaded, RegistryError
 from registry.events.codec import random_bytes
@@ -119,6 +120,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._progress, self._in_body = True, False
         if not self._refused:
+            self.scope["state"][WHOLE_BODY] = True
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
