@@ -19,7 +19,7 @@ from registry.domain.history import AsOf, FoldedStream
 from registry.domain.record import resolve_record
 from registry.errors import MergedInto, NotFound
 from registry.infra.settings import Settings
-from registry.infra.threads import answer_apart, while_asked
+from registry.infra.threads import answer_apart, until_cancelled
 from registry.queries.deals import DealQueries
 from registry.standards import ocds
 from registry.standards.ocds_objects import ocid
@@ -80,7 +80,7 @@ def _history(settings: Settings, stream: FoldedStream[Deal], as_of: AsOf) -> ocd
     merged_into = resolve_record(stream.slug, events, DEALS).merged_into
     if merged_into is not None:
         raise MergedInto(deal=stream.slug, into=merged_into)
-    return ocds.history(settings.ocid_prefix, stream.slug, while_asked(events))
+    return ocds.history(settings.ocid_prefix, stream.slug, until_cancelled(events))
 
 
 def _releases(settings: Settings, deal: str, found: ocds.History) -> list[dict[str, Any]]:

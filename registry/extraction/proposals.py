@@ -20,7 +20,7 @@ from registry.extraction.cues import Cues, Quantity, cues_of
 from registry.extraction.names import FoundOrganization, KnownOrganization, OrganizationFinder, leading
 from registry.extraction.places import FoundPlace, find_places
 from registry.extraction.text import ArticleLanguage, Sentence, clauses, language_of, sentences
-from registry.infra.threads import stop_if_left
+from registry.infra.threads import stop_if_cancelled
 
 MAX_DEALS = 100
 """The most deals that are proposed from one article."""
@@ -119,7 +119,7 @@ def extract(article: Article, known: Iterable[KnownOrganization]) -> list[Propos
     early: list[_Reading] = []
     for sentence in sentences(article.text):
         for clause in clauses(sentence.text):
-            stop_if_left()
+            stop_if_cancelled()
             found = finder.find(clause, sentence.text), list(find_amounts(clause)), find_places(clause), cues_of(clause)
             reading = _Reading(sentence, clause, *found)
             before = len(drafts)

@@ -26,10 +26,10 @@ COSTLY = 10
 # Few, and of their own: Python computes in one thread at a time, and reading and recording do not wait behind answers.
 _answering = ThreadPoolExecutor(2, thread_name_prefix="answers")
 
-_left: ContextVar[threading.Event | None] = ContextVar("left", default=None)
+_cancelled: ContextVar[threading.Event | None] = ContextVar("cancelled", default=None)
 
 
-class Left(Exception):
+class Cancelled(Exception):
     """The request has ended, so its answer is not needed."""
 
 
@@ -46,29 +46,29 @@ async def apart(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwar
 async def answer_apart(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Return the same for an answer, which may take longer. A request that ends meanwhile leaves the queue.
 
-    Work of more than seconds calls `stop_if_left`, or takes its items from `while_asked`.
+    Work of more than seconds calls `stop_if_cancelled`, or takes its items from `until_cancelled`.
     """
     if not is_long(size):
         return work(*args, **kwargs)
-    left, context = threading.Event(), copy_context()
-    context.run(_left.set, left)
+    cancelled, context = threading.Event(), copy_context()
+    context.run(_cancelled.set, cancelled)
     call = context.run(lambda: as_own(work, *args, **kwargs))
     try:
         return await asyncio.get_running_loop().run_in_executor(_answering, call)
     except asyncio.CancelledError:
-        left.set()
+        cancelled.set()
         raise
 
 
-def while_asked(items: Iterable[T]) -> Iterator[T]:
-    """Pass items on, until the request has ended. Raises Left."""
+def until_cancelled(items: Iterable[T]) -> Iterator[T]:
+    """Pass items on, until the request has ended. Raises Cancelled."""
     for item in items:
-        stop_if_left()
+        stop_if_cancelled()
         yield item
 
 
-def stop_if_left() -> None:
-    """End this thread's work if the request has ended. Raises Left."""
-    left = _left.get()
-    if left is not None and left.is_set():
-        raise Left
+def stop_if_cancelled() -> None:
+    """End this thread's work if the request has ended. Raises Cancelled."""
+    cancelled = _cancelled.get()
+    if cancelled is not None and cancelled.is_set():
+        raise Cancelled

@@ -11,7 +11,7 @@ from registry.domain.audit.portfolio_changes import PortfolioChange, changes_of_
 from registry.domain.deal import Deal
 from registry.domain.history import AsOf, FoldedStream
 from registry.events.values import Localized
-from registry.infra.threads import while_asked
+from registry.infra.threads import until_cancelled
 from registry.projections.columnar.lists import PagePlace
 
 
@@ -40,7 +40,7 @@ def for_thread(stream: FoldedStream[Deal]) -> FoldedStream[Deal]:
 def changes_of(streams: Sequence[FoldedStream[Deal]], start: AsOf, end: AsOf) -> list[DealChange]:
     """What changed in some deals between two points, while it is asked."""
     changes: list[DealChange] = []
-    for stream in while_asked(streams):
-        found, deal = changes_of_deal(stream, start, end, while_asked)
+    for stream in until_cancelled(streams):
+        found, deal = changes_of_deal(stream, start, end, until_cancelled)
         changes += [DealChange(**asdict(change), deal=stream.slug, title=deal.title) for change in found]
     return changes

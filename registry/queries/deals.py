@@ -38,7 +38,7 @@ from registry.domain.rates import Rates
 from registry.domain.stages import inactivity
 from registry.errors import MergedInto, NotFound, NotYetEffective
 from registry.events.types import EventRedacted
-from registry.infra.threads import COSTLY, answer_apart, is_long, while_asked
+from registry.infra.threads import COSTLY, answer_apart, is_long, until_cancelled
 from registry.projections import deal_links, organizations
 from registry.projections.deal_items import deal_items
 from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader, point_on_axis
@@ -316,7 +316,7 @@ class DealQueries:
                     slug,
                     requested_point(start, a.effective_on),
                     requested_point(end, b.effective_on),
-                    compare(stream.events, a.as_of, b.as_of, DEALS, while_asked),
+                    compare(stream.events, a.as_of, b.as_of, DEALS, until_cancelled),
                     stream.record.by_id,
                     names,
                 )
@@ -338,7 +338,7 @@ class DealQueries:
         calendar = self._streams.calendar
 
         def answer() -> Timemap:
-            return timemap(slug, while_asked(change_points(stream.events, calendar)), calendar.now())
+            return timemap(slug, until_cancelled(change_points(stream.events, calendar)), calendar.now())
 
         return await answer_apart(stream.version, answer)
 

@@ -25,7 +25,7 @@ from registry.domain.totals import Totals, TotalsQuery
 from registry.domain.totals.tiers import TierAmounts
 from registry.events.currencies import Currency
 from registry.infra.own_work import in_thread
-from registry.infra.threads import COSTLY, answer_apart, while_asked
+from registry.infra.threads import COSTLY, answer_apart, until_cancelled
 from registry.projections.columnar import ColumnarCopy, facets, lists, search, timeline
 from registry.projections.columnar import totals as columnar_totals
 from registry.projections.columnar.copy import Question
@@ -176,7 +176,9 @@ class PortfolioQueries:
         """Return the rows of some deals, each with its parties, sites, milestones and other items."""
         slugs = [deal.deal for deal in deals]
         items = await listed_items(self._copy.pool, point.axis, point.day, point.known, slugs)
-        return await answer_apart(len(slugs), lambda: [asdict(deal) | items[deal.deal] for deal in while_asked(deals)])
+        return await answer_apart(
+            len(slugs), lambda: [asdict(deal) | items[deal.deal] for deal in until_cancelled(deals)]
+        )
 
     async def items(self, point: Point, deals: Sequence[str], rates: Rates) -> list[DealListItem]:
         """Return the rows of some deals with the marks of amounts: flags, wholes, and what superseded them."""
@@ -404,7 +406,7 @@ class PortfolioQueries:
         def summaries() -> list[DealChangeSummary]:
             return [
                 DealChangeSummary(**summary_fields(change), deal=change.deal, title=convert_any(change.title))
-                for change in while_asked(page.changes)
+                for change in until_cancelled(page.changes)
             ]
 
         comparison = PortfolioComparison(

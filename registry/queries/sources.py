@@ -20,7 +20,7 @@ from registry.errors import NotFound
 from registry.events import store
 from registry.events.codec import stream_name
 from registry.events.values import Localized, Source
-from registry.infra.threads import answer_apart, is_long, while_asked
+from registry.infra.threads import answer_apart, is_long, until_cancelled
 from registry.projections import event_index
 from registry.queries.streams import StreamReader
 
@@ -108,7 +108,7 @@ class SourceQueries:
 
         def planned() -> list[tuple[FoldedStream[Any], list[CitingEvent]]]:
             plans = []
-            for name, stream in while_asked(owns.items()):
+            for name, stream in until_cancelled(owns.items()):
                 kind: Literal["deal", "organization"] = "deal" if name.startswith("deal/") else "organization"
                 if plan := plan_retraction(kind, stream, id, chosen):
                     plans.append((stream, plan))
@@ -122,7 +122,7 @@ class SourceQueries:
 
 def _cited_events_of(streams: Iterable[FoldedStream[Any]], id: str) -> dict[UUID, CitedEvent]:
     """What `_cited_events` finds in some streams."""
-    return {event: cited for stream in while_asked(streams) for event, cited in _cited_events(stream, id).items()}
+    return {event: cited for stream in until_cancelled(streams) for event, cited in _cited_events(stream, id).items()}
 
 
 def _cited_events(stream: FoldedStream[Any], id: str) -> dict[UUID, CitedEvent]:

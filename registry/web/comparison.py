@@ -22,7 +22,7 @@ from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream
 from registry.domain.totals import TotalsColumn, TotalsQuery
-from registry.infra.threads import COSTLY, answer_apart, while_asked
+from registry.infra.threads import COSTLY, answer_apart, until_cancelled
 from registry.projections.columnar.lists import PagePlace
 from registry.queries.deal_changes import DealChange
 from registry.queries.deals import DealQueries
@@ -255,7 +255,7 @@ class ComparisonPages(Controller):
                     *(change.deal, change.what, change.kind, change.field or ""),
                     *(json_text(change.before), json_text(change.after), " ".join(map(str, change.causes))),
                 ]
-                for change in while_asked(changes)
+                for change in until_cancelled(changes)
             ]
             return csv_response("compare.csv", ("deal", "what", "kind", "field", "before", "after", "causes"), rows)
 
@@ -293,7 +293,7 @@ def point_parameters(start: AsOf, end: AsOf) -> dict[str, str]:
 def compare_points(stream: FoldedStream[Deal], start: AsOf, end: AsOf, today: date) -> Comparison[Deal]:
     """A deal compared at two points; a point without an effective date is at today's."""
     first, second = (replace(point, effective_on=point.effective_on or today) for point in (start, end))
-    return compare(stream.events, first, second, DEALS, while_asked)
+    return compare(stream.events, first, second, DEALS, until_cancelled)
 
 
 def first_point(stream: FoldedStream[Deal]) -> AsOf:

@@ -15,7 +15,7 @@ from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream
 from registry.events.types import PledgeAnnounced
 from registry.infra import threads
-from registry.infra.threads import LONG, Left, answer_apart, stop_if_left, while_asked
+from registry.infra.threads import LONG, Cancelled, answer_apart, stop_if_cancelled, until_cancelled
 from registry.queries.deal_changes import changes_of
 from registry.web.comparison import compare_points
 from tests.conftest import PATIENCE
@@ -29,8 +29,8 @@ async def test_answer_ends_when_its_request_does() -> None:
         began.set()
         try:
             while True:
-                stop_if_left()
-        except Left:
+                stop_if_cancelled()
+        except Cancelled:
             ended.set()
             raise
 
@@ -54,7 +54,7 @@ TODAY = date(2024, 1, 1)
     "ask",
     [
         lambda events, points: changes_of([FoldedStream("long", DEALS, events)], points[0], points[1]),
-        lambda events, points: compare(events, points[0], points[1], DEALS, while_asked),
+        lambda events, points: compare(events, points[0], points[1], DEALS, until_cancelled),
         lambda events, points: compare_points(FoldedStream("long", DEALS, events), points[0], points[1], TODAY),
     ],
     ids=["all deals", "one deal", "page"],
@@ -64,13 +64,13 @@ def test_comparison_ends_when_its_request_does(ask: Any) -> None:
     log.record(PledgeAnnounced(pledge="total", amount=usd("5")), "2024-06-01")
     points = AsOf(effective_on=date(2024, 1, 1)), AsOf(effective_on=date(2025, 1, 1))
     left, context = threading.Event(), copy_context()
-    context.run(threads._left.set, left)
+    context.run(threads._cancelled.set, left)
     assert context.run(ask, log.events, points)
     left.set()
-    with pytest.raises(Left):
+    with pytest.raises(Cancelled):
         context.run(ask, log.events, points)
 
 
 async def test_work_on_few_items_stays_where_it_is() -> None:
     assert await answer_apart(LONG - 1, threading.current_thread) is threading.current_thread()
-    stop_if_left()
+    stop_if_cancelled()

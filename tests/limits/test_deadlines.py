@@ -194,7 +194,7 @@ def asks_long(cursor: Any, *_: Any) -> Any:
 def answers_long(_: Any) -> bytes:
     while True:
         time.sleep(0.01)
-        threads.stop_if_left()
+        threads.stop_if_cancelled()
 
 
 @pytest.mark.parametrize(

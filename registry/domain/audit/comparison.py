@@ -85,11 +85,13 @@ class Comparison(Struct, Generic[S], frozen=True, kw_only=True):
     merged_into: Change | None = None
 
 
-Taken: TypeAlias = Callable[[Iterable[Any]], Iterable[Any]]
-"""Passes the items of long work on one by one, such as `infra.threads.while_asked`."""
+Interruptible: TypeAlias = Callable[[Iterable[Any]], Iterable[Any]]
+"""Passes the items of long work on one by one, such as `infra.threads.until_cancelled`."""
 
 
-def compare(events: Sequence[Recorded], start: AsOf, end: AsOf, rules: Rules[S], taken: Taken = iter) -> Comparison[S]:
+def compare(
+    events: Sequence[Recorded], start: AsOf, end: AsOf, rules: Rules[S], interruptible: Interruptible = iter
+) -> Comparison[S]:
     """What changed in a stream from one point to another.
 
     - `world`: an event took effect or was published in between, or was recorded in between and belongs to that time.
@@ -99,11 +101,11 @@ def compare(events: Sequence[Recorded], start: AsOf, end: AsOf, rules: Rules[S],
     - `source`: a claim was reported or retracted, another claim is preferred, or a source observed the stage for the
       first time. A later observation of another stage is a change of the world.
 
-    `taken` passes the steps on, and may end the comparison.
+    `interruptible` passes the steps on, and may end the comparison.
     """
     slug = events[0].slug if events else ""
     a, b = state_as_of(slug, events, start, rules), state_as_of(slug, events, end, rules)
-    return compare_states(events, (start, a), (end, b), rules, taken)
+    return compare_states(events, (start, a), (end, b), rules, interruptible)
 
 
 def compare_states(
@@ -111,14 +113,14 @@ def compare_states(
     start: tuple[AsOf, StateAsOf[S]],
     end: tuple[AsOf, StateAsOf[S]],
     rules: Rules[S],
-    taken: Taken = iter,
+    interruptible: Interruptible = iter,
 ) -> Comparison[S]:
     """The same for a caller that has the stream as of the two points."""
     (_, a), (_, b) = start, end
     if a.version > b.version:
-        return _reverse(compare_states(events, end, start, rules, taken))
+        return _reverse(compare_states(events, end, start, rules, interruptible))
     builder = _DiffBuilder(a, b, rules)
-    for step in taken(_StepSequence(events, start, end).in_order()):
+    for step in interruptible(_StepSequence(events, start, end).in_order()):
         builder.take(step)
     return Comparison(
         before=a.state,

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from registry.domain.audit.comparison import AttributedChange, Comparison, Taken, appearance, compare_states
+from registry.domain.audit.comparison import AttributedChange, Comparison, Interruptible, appearance, compare_states
 from registry.domain.audit.diff import STATES
 from registry.domain.audit.labels import Kind, claim_changes
 from registry.domain.deal import Deal
@@ -112,11 +112,12 @@ class _Sides:
 
 
 def changes_of_deal(
-    stream: FoldedStream[Deal], start: AsOf, end: AsOf, taken: Taken = iter
+    stream: FoldedStream[Deal], start: AsOf, end: AsOf, interruptible: Interruptible = iter
 ) -> tuple[list[PortfolioChange], Deal]:
     """What happened to a deal between two points, and its state, which has its title.
 
-    Where the deal is known at one of the points only, no other change is looked for. `taken` may end the comparison.
+    Where the deal is known at one of the points only, no other change is looked for. `interruptible` may end the
+    comparison.
     """
     a, b = stream.state_as_of(start), stream.state_as_of(end)
     shown = b.state or a.state or stream.state
@@ -125,7 +126,7 @@ def changes_of_deal(
     if a.state is None or b.state is None:
         kind, causes = appearance(stream.events, (start, a), (end, b))
         return [PortfolioChange("appeared" if a.state is None else "vanished", kind, causes)], shown
-    return portfolio_changes(compare_states(stream.events, (start, a), (end, b), DEALS, taken)), shown
+    return portfolio_changes(compare_states(stream.events, (start, a), (end, b), DEALS, interruptible)), shown
 
 
 def _meanings(change: AttributedChange, sides: _Sides) -> list[What]:
