@@ -3,8 +3,9 @@
 A service with a watched loop (`bench/served.py`) holds the histories of some thousand deals, and one deal of 10,000
 events. It gets every route that answers GET, variants of these that cost more, and the costliest bodies. Each request
 is sent alone, so that what is found since the last report is its own; those whose first answer costs more, as the first
-request of a new process. Writes a line a request: ms of the longest hold and of the longest work of the loop's thread,
-the most of three tries, with the processor time of the process, the statuses, and what the loop's thread ran.
+request of a new process. Writes a line a request: ms of the longest hold and of its wait for a processor, and of the
+longest work of the loop's thread, the most of three tries, with the processor time of the process, the statuses, and
+what the loop's thread ran.
 """
 
 from __future__ import annotations
@@ -234,15 +235,16 @@ class Found(Struct):
     """
 
     title: str
-    hold: Hold = Hold(0, 0, "")
+    hold: Hold = Hold(0, 0, 0, "")
     processor: float = 0
     seconds: list[float] = msgspec.field(default_factory=list)
     statuses: list[int] = msgspec.field(default_factory=list)
 
     def __str__(self) -> str:
-        held, worked, used = (1000 * seconds for seconds in (self.hold.held, self.hold.worked, self.processor))
+        hold = self.hold
+        held, waited, worked, used = (1000 * one for one in (hold.held, hold.waited, hold.worked, self.processor))
         statuses = ",".join(str(status) for status in sorted(set(self.statuses)))
-        return f"{held:8.1f} {worked:8.1f} {used:9.0f}  {statuses:7}  {self.title[:100]}  {self.hold.place}"
+        return f"{held:8.1f} {waited:8.1f} {worked:8.1f} {used:9.0f}  {statuses:7}  {self.title[:100]}  {hold.place}"
 
 
 Send = Callable[[], Awaitable[int]]
@@ -261,7 +263,8 @@ async def measure(process: Process, title: str, send: Send, tries: int = TRIES, 
         found.processor = max(found.processor, process.processor_seconds - used)
         hold = await process.hold()
         worst = max(found.hold, hold, key=lambda one: one.worked)
-        found.hold = Hold(max(found.hold.held, hold.held), worst.worked, worst.place)
+        longest = max(found.hold, hold, key=lambda one: one.held)
+        found.hold = Hold(longest.held, longest.waited, worst.worked, worst.place)
     return found
 
 
@@ -358,7 +361,7 @@ async def run(deals: int, folder: Path, only: str, kinds: list[str]) -> None:
                 for sent in lists[kind]:
                     if only in sent.title:
                         found(await ask(client, process, sent))
-    print(f"{'held':>8} {'worked':>8} {'processor':>9}")
+    print(f"{'held':>8} {'waited':>8} {'worked':>8} {'processor':>9}")
     for result in sorted(results, key=lambda one: -max(one.hold.held, one.hold.worked)):
         print(result)
 

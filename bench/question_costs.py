@@ -127,7 +127,10 @@ def _held(measure: str, found: Sequence[Found]) -> Measurement:
     held = max(found, key=lambda one: one.hold.held)
     worked = max(found, key=lambda one: one.hold.worked)
     work = worked.hold
-    figures = f"by: {held.title}; work of its thread: {work.worked * 1000:.1f} ms by {worked.title}, in {work.place}"
+    figures = (
+        f"by: {held.title}, of which {held.hold.waited * 1000:.1f} ms waiting for a processor;"
+        f" work of its thread: {work.worked * 1000:.1f} ms by {worked.title}, in {work.place}"
+    )
     return _reported(measure, held.hold.held * 1000, 20, 5, " ms", figures)
 
 

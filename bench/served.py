@@ -1,10 +1,12 @@
 """The service with a watch on its event loop: `python -m bench.served`, with the settings in the environment.
 
-On SIGUSR1 it prints a line `held SECONDS worked SECONDS in PLACE`, about the time since the last such line:
+On SIGUSR1 it prints a line `held SECONDS waited SECONDS worked SECONDS in PLACE`, about the time since the last one:
 
 - held: the longest time during which the loop ran nothing else, or the processor time of the process in that time,
   where it is less, because other processes may use the processor as well. A thread that does not let others run holds
   the loop too.
+- waited: how long of that time the loop's thread was ready and had no processor (on Linux; elsewhere 0): because of
+  other processes, or of threads that do not need the interpreter. The rest it worked, or waited for the interpreter.
 - worked: the longest processor time of the loop's own thread, which no thread and no other process adds to.
 - in: the functions of the registry that the loop's thread ran in its longest such time, innermost first.
 """
@@ -38,6 +40,8 @@ class Watch:
     def __init__(self) -> None:
         self._thread = threading.get_ident()
         self._clock = time.pthread_getcpuclockid(self._thread)
+        # Of this thread, which is the loop's.
+        self._scheduled = os.open("/proc/thread-self/schedstat", os.O_RDONLY) if sys.platform == "linux" else None
         self._began = self._used()
         self._turn = 0
         self._seen: Counter[str] = Counter()
@@ -46,21 +50,27 @@ class Watch:
 
     def clear(self) -> None:
         """Forget what was found."""
-        self._held = self._worked = 0.0
+        self._held = self._waited = self._worked = 0.0
         self._place = "nothing"
 
     def _used(self) -> float:
         return time.clock_gettime(self._clock)
 
+    def _waited_until_now(self) -> float:
+        """Seconds in which the loop's thread waited for a processor."""
+        return int(os.pread(self._scheduled, 100, 0).split()[1]) / 1e9 if self._scheduled is not None else 0.0
+
     async def run(self) -> None:
         """Measure for ever."""
         loop = asyncio.get_running_loop()
         while True:
-            before, process = loop.time(), time.process_time()
+            before, process, waited = loop.time(), time.process_time(), self._waited_until_now()
             self._began = self._used()
             await asyncio.sleep(INTERVAL)
             worked = self._used() - self._began
-            self._held = max(self._held, min(loop.time() - before - INTERVAL, time.process_time() - process))
+            held = min(loop.time() - before - INTERVAL, time.process_time() - process)
+            if held > self._held:
+                self._held, self._waited = held, min(held, self._waited_until_now() - waited)
             if worked > self._worked:
                 self._worked = worked
                 self._place = self._seen.most_common(1)[0][0] if self._seen else "nothing long"
@@ -69,7 +79,7 @@ class Watch:
 
     def report(self) -> None:
         """Print what was found, and forget it."""
-        print(f"held {self._held:.6f} worked {self._worked:.6f} in {self._place}", flush=True)
+        print(f"held {self._held:.6f} waited {self._waited:.6f} worked {self._worked:.6f} in {self._place}", flush=True)
         self.clear()
 
     def _look(self) -> None:

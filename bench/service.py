@@ -91,9 +91,11 @@ async def key(made: BenchDatabase) -> str:
 
 
 class Hold(Struct, frozen=True, order=True):
-    """What held an event loop: the longest hold, the longest work of its own thread, and where (`bench/served.py`)."""
+    """What held an event loop: the longest hold, how long of it the loop waited for a processor, the longest work of
+    its own thread, and where (`bench/served.py`)."""
 
     held: float
+    waited: float
     worked: float
     place: str
 
@@ -116,8 +118,8 @@ class Process:
         """What held the event loop since the last call (`bench/served.py`)."""
         self._process.send_signal(signal.SIGUSR1)
         assert self._process.stdout is not None
-        held, worked, place = (await self._process.stdout.readline()).decode().split(maxsplit=5)[1::2]
-        return Hold(float(held), float(worked), place.strip())
+        held, waited, worked, place = (await self._process.stdout.readline()).decode().split(maxsplit=7)[1::2]
+        return Hold(float(held), float(waited), float(worked), place.strip())
 
     @property
     def processor_seconds(self) -> float:
