@@ -94,6 +94,7 @@ class Services(Struct):
     named_organizations: NamedOrganizations
     search_queries: SearchQueries
     log_queries: LogQueries
+    import_queries: ImportQueries
     matching_events: MatchingEvents
     source_queries: SourceQueries
     principals: Principals
@@ -225,13 +226,14 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         streams = StreamReader(servers, calendar, rates, continuity)
         organizations = OrganizationQueries(streams)
         deals, log_queries = DealQueries(streams), LogQueries(streams)
+        import_queries = ImportQueries(streams, deals)
         proposals = Proposals(pool, recorder, box)
         import_jobs = await stack.enter_async_context(
             ImportJobs(
                 settings.data_dir / "imports",
                 recorder,
                 proposals,
-                (ImportQueries(streams, deals), deals, log_queries),
+                (import_queries, deals, log_queries),
                 frozenset(settings.four_eyes),
             )
         )
@@ -275,6 +277,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             named_organizations=named_organizations,
             search_queries=SearchQueries(portfolio, named_organizations, pool),
             log_queries=log_queries,
+            import_queries=import_queries,
             matching_events=MatchingEvents(log_queries, portfolio),
             source_queries=SourceQueries(streams),
             principals=principals,

@@ -31,9 +31,7 @@ from registry.events import intake
 from registry.events.intake import as_uuid
 from registry.events.values import Scheme
 from registry.i18n import render
-from registry.queries.deals import DealQueries
 from registry.queries.imports import ImportQueries
-from registry.queries.streams import StreamReader
 from registry.schemas import encode
 from registry.schemas.imports import ImportLookup, LookupRequest, SchemeIdentifiers
 
@@ -102,30 +100,26 @@ class ImportsController(Controller):
 
     @writing(post, "/lookup", body=LookupRequest, status_code=200)
     async def post_lookup(
-        self,
-        request: Request,
-        streams: NamedDependency[StreamReader],
-        deal_queries: NamedDependency[DealQueries],
+        self, request: Request, import_queries: NamedDependency[ImportQueries]
     ) -> RawResponse[ImportLookup]:
         """Look up which announcements are recorded, and the states of deals by their identifiers. Records nothing."""
         if not request.auth.allows("propose"):
             check_scope(request.auth, "record")
         asked = intake.decode(_lookup_request, await read_body(request))
         as_of = AsOf(effective_on=asked.effective_on, published_on=asked.published_on)
-        found = await ImportQueries(streams, deal_queries).lookup(asked.ids, asked.scheme, asked.values, as_of)
+        found = await import_queries.lookup(asked.ids, asked.scheme, asked.values, as_of)
         return json_response(encode(found), NO_STORE)
 
     @reading("/identifiers")
     async def get_identifiers(
         self,
-        streams: NamedDependency[StreamReader],
-        deal_queries: NamedDependency[DealQueries],
+        import_queries: NamedDependency[ImportQueries],
         scheme: Annotated[Scheme, QueryParameter(description="The register or list, such as `cim`.")],
         after: Annotated[str | None, text("Where the page begins: `next` of the previous page.")] = None,
         limit: Limit = 1000,
     ) -> RawResponse[SchemeIdentifiers]:
         """All identifiers of a scheme, each with its deal."""
-        return json_response(encode(await ImportQueries(streams, deal_queries).identifiers(scheme, after or "", limit)))
+        return json_response(encode(await import_queries.identifiers(scheme, after or "", limit)))
 
 
 class _DuplexStream(Response[str]):
