@@ -24,6 +24,7 @@ from registry.domain.deal_facts import touches
 from registry.domain.facts import HEADER, Touched
 from registry.domain.organization import Organization
 from registry.domain.principal import Principal
+from registry.domain.sorted_map import SortedMap
 from registry.domain.stages import StageSignal
 from registry.events.types import (
     AnyEvent,
@@ -106,7 +107,7 @@ class OrderedEvent(Struct, frozen=True, gc=False):
 
 
 def fold_order_of(
-    effective: EffectiveEvent, by_id: Mapping[UUID, EffectiveEvent], claims: Mapping[str, EffectiveEvent]
+    effective: EffectiveEvent, by_id: Mapping[UUID, EffectiveEvent], claims: SortedMap[str, EffectiveEvent]
 ) -> OrderedEvent:
     """The event at its place in the fold.
 

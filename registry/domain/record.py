@@ -205,11 +205,11 @@ def _claims(events: Iterable[EffectiveEvent]) -> SortedMap[str, EffectiveEvent]:
     for effective in events:
         if effective.is_in_force and isinstance(effective.event, ClaimReported):
             claims.setdefault(effective.event.claim, effective)
-    return SortedMap(sorted(claims.items(), key=itemgetter(0)))
+    return SortedMap.of(sorted(claims.items(), key=itemgetter(0)))
 
 
 def _follow_directives(
-    events: Iterable[EffectiveEvent], claims: Mapping[str, EffectiveEvent]
+    events: Iterable[EffectiveEvent], claims: SortedMap[str, EffectiveEvent]
 ) -> tuple[dict[str, UUID | None], str | None]:
     """The preferred claims, and the record that the stream is merged into, after preferences and merges in order."""
     preferred: dict[str, UUID | None] = {}

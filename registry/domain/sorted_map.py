@@ -12,55 +12,60 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import chain, islice
 from operator import itemgetter
-from typing import Any, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 from uuid import UUID
+
+from msgspec import Struct
 
 K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
 
 # Of a map of one chunk, whose values are looked at one by one.
-_NOT_ASKED: tuple[list[date]] = ([],)
+_NOT_ASKED: tuple[list[date], ...] = ([],)
 
 # Entries of a chunk: a chunk beyond the limit is split in two.
 _CHUNK_LIMIT = 96
 
 
-class SortedMap(Mapping[K, V]):
+class SortedMap(Struct, Generic[K, V], frozen=True, eq=False, gc=False):
     """An immutable map in the order of its keys, as a tuple of chunks of keys and of values.
 
-    `_known` has for each chunk, where there are several, a list that gets the first day on which one of its values is
-    known when that is first asked for (`first_known`). Maps share it with the chunk: of a batch that adds thousands of
-    entries, each map is asked after all of them were made, and would otherwise examine all chunks again.
+    `_firsts` are the first keys of the chunks but the first. `_known` has for each chunk, where there are several, a
+    list that gets the first day on which one of its values is known when that is first asked for (`first_known`). Maps
+    share it with the chunk: of a batch that adds thousands of entries, each map is asked after all of them were made,
+    and would otherwise examine all chunks again.
     """
 
-    __slots__ = ("_firsts", "_keys", "_known", "_values")
+    _keys: tuple[tuple[Any, ...], ...] = ((),)
+    _values: tuple[tuple[V, ...], ...] = ((),)
+    _firsts: tuple[Any, ...] = ()
+    _known: tuple[list[date], ...] = _NOT_ASKED
 
-    def __init__(self, items: Sequence[tuple[K, V]] = ()) -> None:
-        """Make a map of items that are in the order of their keys."""
+    @classmethod
+    def of(cls, items: Sequence[tuple[K, V]]) -> SortedMap[K, V]:
+        """A map of items that are in the order of their keys."""
+        if len(items) <= _CHUNK_LIMIT:
+            return cls((tuple([key for key, _ in items]),), (tuple([value for _, value in items]),))
         size = _CHUNK_LIMIT // 2
-        parts = [items] if len(items) <= _CHUNK_LIMIT else [items[i : i + size] for i in range(0, len(items), size)]
-        self._keys: tuple[tuple[Any, ...], ...] = tuple(tuple(key for key, _ in part) for part in parts)
-        self._values: tuple[tuple[V, ...], ...] = tuple(tuple(value for _, value in part) for part in parts)
-        self._firsts: tuple[Any, ...] = tuple(keys[0] for keys in self._keys[1:])
-        self._known: tuple[list[date], ...] = tuple([] for _ in parts)
+        parts = [items[i : i + size] for i in range(0, len(items), size)]
+        keys = tuple(tuple(key for key, _ in part) for part in parts)
+        values = tuple(tuple(value for _, value in part) for part in parts)
+        return cls(keys, values, tuple(of_part[0] for of_part in keys[1:]), tuple([] for _ in parts))
 
     def _with_chunk(self, index: int, *chunks: tuple[tuple[K, ...], tuple[V, ...]]) -> SortedMap[K, V]:
         """The map with other chunks in the place of one. Empty chunks are dropped, but for the only one."""
-        new: SortedMap[K, V] = object.__new__(SortedMap)
         old_keys, old_values = self._keys, self._values
         if len(old_keys) == len(chunks) == 1:
-            new._keys, new._values, new._firsts, new._known = (chunks[0][0],), (chunks[0][1],), (), _NOT_ASKED
-            return new
+            return SortedMap((chunks[0][0],), (chunks[0][1],))
         parts = [chunk for chunk in chunks if chunk[0]]
-        new._known = (*self._known[:index], *([] for _ in parts), *self._known[index + 1 :])
-        new._keys = (*old_keys[:index], *(keys for keys, _ in parts), *old_keys[index + 1 :])
-        new._values = (*old_values[:index], *(values for _, values in parts), *old_values[index + 1 :])
-        if len(parts) == 1 and index and parts[0][0][0] == self._firsts[index - 1]:
-            new._firsts = self._firsts
-        else:
-            new._firsts = tuple([keys[0] for keys in new._keys[1:]])
-        return new
+        known = (*self._known[:index], *([] for _ in parts), *self._known[index + 1 :])
+        keys = (*old_keys[:index], *(keys for keys, _ in parts), *old_keys[index + 1 :])
+        values = (*old_values[:index], *(values for _, values in parts), *old_values[index + 1 :])
+        firsts = self._firsts
+        if not (len(parts) == 1 and index and parts[0][0][0] == firsts[index - 1]):
+            firsts = tuple([of_chunk[0] for of_chunk in keys[1:]])
+        return SortedMap(keys, values, firsts, known)
 
     def set(self, key: K, value: V) -> SortedMap[K, V]:
         """The map with a value for a key."""
@@ -74,9 +79,7 @@ class SortedMap(Mapping[K, V]):
         if size < _CHUNK_LIMIT:
             if self._firsts:
                 return self._with_chunk(index, (keys, values))
-            new: SortedMap[K, V] = object.__new__(SortedMap)
-            new._keys, new._values, new._firsts, new._known = (keys,), (values,), (), _NOT_ASKED
-            return new
+            return SortedMap((keys,), (values,))
         half = len(keys) // 2
         return self._with_chunk(index, (keys[:half], values[:half]), (keys[half:], values[half:]))
 
@@ -218,6 +221,11 @@ class SortedMap(Mapping[K, V]):
     def __bool__(self) -> bool:
         return bool(self._keys[0])
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SortedMap) and list(self.entries()) == list(other.entries())
+
+    __hash__ = None  # type: ignore[assignment]
+
 
 _ABSENT: Any = object()
 
@@ -228,7 +236,7 @@ class EventMap(Mapping[UUID, V]):
     __slots__ = ("_entries",)
 
     def __init__(self, entries: Mapping[UUID, V] | None = None) -> None:
-        self._entries: SortedMap[int, V] = SortedMap(
+        self._entries: SortedMap[int, V] = SortedMap.of(
             sorted(((event.int, value) for event, value in (entries or {}).items()), key=itemgetter(0))
         )
 

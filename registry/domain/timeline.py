@@ -70,7 +70,9 @@ class Timeline(Generic[S]):
         self.latest_publication = date.min
         self._steps: SortedMap[FoldKey, OrderedEvent] = SortedMap()
         # The histories by list and key.
-        self._facts: dict[str, SortedMap[FactKey, FactHistory]] = {HEADER[0]: SortedMap([(HEADER, FactHistory(base))])}
+        self._facts: dict[str, SortedMap[FactKey, FactHistory]] = {
+            HEADER[0]: SortedMap.of([(HEADER, FactHistory(base))])
+        }
         # The claims and retractions that have a claim's id.
         self._claims: SortedMap[str, tuple[OrderedEvent, ...]] = SortedMap()
         self._assembled: tuple[FoldKey | None, S] = (None, base)

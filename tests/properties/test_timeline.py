@@ -111,7 +111,7 @@ def test_appended_events_give_the_record_and_the_fold_of_all_events(log: LogBuil
         stream.append(recorded)
         whole = resolve_record(log.slug, stream.events, DEALS)
         assert stream.record.effective_events == whole.effective_events
-        assert dict(stream.record.claims) == dict(whole.claims)
+        assert stream.record.claims == whole.claims
         assert stream.record.preferred == whole.preferred
         assert stream.record.merged_into == whole.merged_into
         assert (stream.record.registration, stream.record.base) == (whole.registration, whole.base)
@@ -158,7 +158,7 @@ def test_sorted_map_is_the_map_of_its_updates(updates: list[tuple[int, bool]], k
             expected.pop(each, None)
     items = sorted(expected.items())
     assert (list(found.entries()), len(found)) == (items, len(items))
-    assert list(SortedMap(items).entries()) == items
+    assert list(SortedMap.of(items).entries()) == items
     assert found.get(key) == expected.get(key)
     assert found.count(key) == sum(k <= key for k in expected)
     assert found.last_before(key) == max(((k, v) for k, v in items if k < key), default=None)

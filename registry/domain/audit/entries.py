@@ -26,6 +26,7 @@ from registry.domain.audit.steps import changes_of, registration_changes
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.fold import CLAIM_TYPES, Rules, fold_order_of
 from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
+from registry.domain.sorted_map import SortedMap
 from registry.events.types import (
     BOOKKEEPING_TYPES,
     ClaimPreferred,
@@ -123,7 +124,7 @@ def audit_trail(
         if event.version == 1 and snapshot.is_known:
             changes = registration_changes(snapshot)
         changes = changes or bookkeeping.get(event.id, [])
-        day = fold_order_of(effective, snapshot.record.by_id, {}).key[0] if step is None else step.key[0]
+        day = fold_order_of(effective, snapshot.record.by_id, SortedMap()).key[0] if step is None else step.key[0]
         entries.append(
             AuditEntry(
                 effective=effective,
