@@ -13,7 +13,7 @@ from registry.domain.fold import DEALS
 from registry.domain.history import UNBOUNDED, state_as_of
 from registry.domain.organization import Organization
 from registry.events.codec import canonical
-from registry.events.values import Amount, Horizon, Localized, Source, StatedAmount
+from registry.events.values import AMOUNT_NOTES, Amount, Horizon, Localized, Source, StatedAmount
 from registry.schemas import DealFields, changes_response, convert, convert_any, organization_fields
 from tests.domain.builders import article, day, usd
 from tests.properties.strategies import logs
@@ -53,8 +53,7 @@ def test_amount_shows_what_was_not_stated_as_null() -> None:
         "high": None,
         "stated_as": [{"value": "7", "currency": "KRW", "qualifier": None}],
         "wording": None,
-        "figure": None,
-        "price_year": None,
+        **dict.fromkeys(AMOUNT_NOTES),
     }
 
 
