@@ -28,7 +28,7 @@ HEADER: FactKey = ("header",)
 STAGE: FactKey = ("stage",)
 
 
-class Touched(Struct, frozen=True):
+class Touched(Struct, frozen=True, gc=False):
     """The facts that an event may change, and those that must exist for it."""
 
     writes: tuple[FactKey, ...]

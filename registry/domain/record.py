@@ -44,7 +44,7 @@ BOOKKEEPING = frozenset(BOOKKEEPING_TYPES)
 _OF_THE_RECORD = BOOKKEEPING.union(CLAIM_TYPES)
 
 
-class RecordState(Struct, Generic[S], frozen=True, kw_only=True):
+class RecordState(Struct, Generic[S], frozen=True, kw_only=True, gc=False):
     """The bookkeeping of a stream.
 
     Attributes:

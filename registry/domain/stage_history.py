@@ -26,7 +26,7 @@ _FEW = 48
 _NO_KEYS: SortedMap[Key, None] = SortedMap()
 
 
-class StageHistory(Struct, frozen=True):
+class StageHistory(Struct, frozen=True, gc=False):
     """The signals and the changes of the stage, in the order of the fold.
 
     Attributes:

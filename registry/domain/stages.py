@@ -115,7 +115,7 @@ def stage_before_withdrawal(current: StageState | None) -> StageState | None:
     return None if current is not None and current.rule == ALL_PLEDGES_WITHDRAWN else current
 
 
-class StageSignal(Struct, frozen=True):
+class StageSignal(Struct, frozen=True, gc=False):
     """What an event says about the stage.
 
     Attributes:
