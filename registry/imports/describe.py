@@ -44,6 +44,10 @@ LIKELY = 0.6
 DATE_FORMATS = ("%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%b %d, %Y", "%d %B %Y")
 
 
+MAX_ROWS_OF_TITLE = 4
+"""Rows that a title has on average at most: a column of fewer names, such as a senator's, names something else."""
+
+
 class SheetColumn(Struct):
     """What a column holds, as far as the first rows show."""
 
@@ -69,6 +73,11 @@ class Draft(Struct):
 
 _SEPARATORS = (";", r"\|", r",(?=\S)")
 """What separates the items of a cell. A comma and a space may be a part of a name: `Alpha, Inc.`"""
+
+
+def _named(columns: Sequence[SheetColumn]) -> list[SheetColumn]:
+    """The columns that may be titles by their names, the likeliest first."""
+    return [column for pattern in (TITLE, DESCRIPTION) for column in columns if pattern.search(column.name)]
 
 
 def describe(
@@ -231,11 +240,13 @@ class _Drafter:
             # A row above the header has the name of the key too: a header of two rows.
             self.header_row = self.table.header_row
         texts = [column for column in self.columns if [column] != key and column.kind in ("text", "choice")]
-        names = [column for pattern in (TITLE, DESCRIPTION) for column in texts if pattern.search(column.name)]
-        title = (names or key)[0]
+        names = [column for column in _named(texts) if column.distinct * MAX_ROWS_OF_TITLE >= column.filled]
+        companies = [column for column in texts if meaning_of(column.name, column.kind) == "party"]
+        title = [*names, *companies, *key][0]
         for column in self.columns:
             # A column of a combined key may have a meaning of its own, such as the city.
-            meaning = meaning_of(column.name, column.kind) if column is not title and [column] != key else None
+            is_free = (column is not title or not names) and [column] != key
+            meaning = meaning_of(column.name, column.kind) if is_free else None
             if meaning is not None and (meaning in REPEATED or meaning not in self.by_meaning):
                 self.by_meaning.setdefault(meaning, []).append(column)
         text = "\n".join(self._lines(key, title)) + "\n"
@@ -344,10 +355,10 @@ class _Drafter:
         if len(key) > 1 and title in key:
             # The title alone would be that of several deals.
             yield f"title = {{ text = {_string(together)} }}"
-        elif [title] == key or title.filled + len(title.empty_words) >= key[0].filled:
+        elif [title] == key or (_named([title]) and title.filled + len(title.empty_words) >= key[0].filled):
             yield f"title = {_from(title)}"
         else:
-            # Where the column is empty, the deal has its key as title.
+            # Where the column is empty or names a company, the deal has its key as title, too.
             yield f"title = {{ text = {_string(f'{{{title.name}}} ({together})')} }}"
 
     def _sheet(self) -> Iterator[str]:

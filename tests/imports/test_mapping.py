@@ -414,6 +414,22 @@ def test_draft_of_a_mapping_is_a_mapping(tmp_path: Path) -> None:
     assert {guess.params["column"] for guess in draft.guesses if guess.code == "without-place"} == {"Colour"}
 
 
+def test_draft_takes_no_title_from_a_column_of_few_names(tmp_path: Path) -> None:
+    """Lists of facilities name the senators of their states."""
+    rows = [
+        "ID,Company,State,Senator: Name",
+        *(f"P{i},Company {i % 20},TX,{'Ada Lane' if i % 2 else 'Bo Kim'}" for i in range(40)),
+    ]
+    (tmp_path / "plants.csv").write_text("\n".join(rows), "utf-8")
+    with workbook.open_sheets([tmp_path / "plants.csv"]) as sheets:
+        draft = describe(sheets)
+        made = planned(sheets, mappings.parse(draft.mapping))
+    found = [msgspec.json.decode(line.line)["event"] for line in made.lines()]
+    assert [event["title"] for event in found if "title" in event][1] == {"en": "Company 1 (P1)"}
+    assert [event["parties"][0]["organization"] for event in found if "parties" in event][1] == "company-1"
+    assert {guess.params["column"] for guess in draft.guesses if guess.code == "without-place"} == {"Senator: Name"}
+
+
 def test_draft_is_of_the_fullest_sheet_or_of_the_named_one(tmp_path: Path) -> None:
     book = openpyxl.Workbook()
     readme = book.active
