@@ -108,7 +108,7 @@ class ValueFormatter:
             case Amount() | StatedAmount():
                 also = self.figures.other_currencies(value) if isinstance(value, Amount) else ""
                 text = self.figures.money(value)
-                return f"{text} ({also})" if also else text
+                return self.words.with_note(text, also)
             case Localized():
                 return self.words.localized(value)
             case Classifications():
@@ -118,7 +118,7 @@ class ValueFormatter:
                 return self.figures.horizon(value) or self._(N_("Not disclosed"))
             case StageState():
                 basis = self.words.label("basis_of_stage", value.basis)
-                return f"{self.words.label('stage', value.value)} ({basis})"
+                return self.words.with_note(self.words.label("stage", value.value), basis)
             case Disbursement():
                 return self.figures.money(value.amount)
             case ClaimState():
@@ -172,7 +172,7 @@ class ValueFormatter:
                 deal, _, pledge = value.partition("/")
                 name = names.get(f"deal/{deal}") or names.get(deal, deal)
                 called = names.get(f"deal/{deal}/{pledge}", pledge)
-                return f"{name} ({called})" if called else name
+                return self.words.with_note(name, called)
             case _:
                 return names.get(value, value)
 
@@ -195,7 +195,7 @@ class ValueFormatter:
             basis = values.get("amount_basis")
             text = self.figures.money(amount, "annual" if basis == "annual" else None)
             also = self.figures.other_currencies(amount)
-            found.append(f"{text} ({also})" if also else text)
+            found.append(self.words.with_note(text, also))
             if basis == "additional":
                 found.append(self.addition(values.get("additional_to"), names))
         for name, value in values.items():
@@ -225,7 +225,8 @@ class ValueFormatter:
         tongue = written_in(text)
         if not text or tongue == self.words.language:
             return ""
-        return f" ({self.words.translate(N_('in %(language)s'), language=self.figures.language_name(tongue))})"
+        language = self.figures.language_name(tongue)
+        return self.words.with_note("", self.words.translate(N_("in %(language)s"), language=language))
 
     def field(self, path: str, names: Names | None = None) -> str:
         """The name of a field with its item: `/milestones/first/planned` is "Milestone: first phase · Planned for"."""
@@ -246,7 +247,7 @@ class ValueFormatter:
             organization, _, tail = key.partition(":")
             role = tail.split(":")[0]
             name = (names or {}).get(organization, organization)
-            return f"{name} ({self.words.label('role', role)})" if role else name
+            return self.words.with_note(name, self.words.label("role", role)) if role else name
         if thing == "relations":
             relation, pledge, deal, other = [*key.split(":"), "", "", ""][:4]
             return self.related(relation, pledge, deal, other, names)
@@ -261,7 +262,7 @@ class ValueFormatter:
         is_within = to == this
         called = known.get(f"deal/{deal}/{other}", other if is_within else "") if other else ""
         if called:
-            to = called if is_within else f"{to} ({called})"
+            to = called if is_within else self.words.with_note(to, called)
         own = known.get(f"pledges/{pledge}", pledge if is_within else "") if pledge else ""
         subject = own or self._(N_("This deal"))
         return self.words.translate(RELATED[relation], one=capitalized(subject), other=to)

@@ -65,6 +65,10 @@ class Translations:
         pattern = self.catalogue.pgettext(FORMAT, name)
         return pattern if pattern != name else translations(DEFAULT_LANGUAGE).pgettext(FORMAT, name)
 
+    def with_note(self, text: str, note: str) -> str:
+        """A text with a note in brackets; without them for no note. Korean writes no space before the bracket."""
+        return self.format("note") % {"text": text, "note": note} if note else text
+
     def has_label(self, kind: str, token: str) -> bool:
         """Whether a token of this kind has a plain name."""
         code = f"{kind}/{token}"

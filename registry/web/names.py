@@ -67,7 +67,10 @@ def pledge_names(deal: Deal, texts: Translations, names: Mapping[str, str]) -> d
         return {only.pledge: texts.gettext(N_("annual pledge")) if only.amount_basis == "annual" else ""}
     called = {p.pledge: _pledge_name(p, texts, names) for p in deal.pledges}
     shared = Counter(called.values())
-    return {id: name if shared[name] == 1 else f"{name} ({texts.label('pledge', id)})" for id, name in called.items()}
+    return {
+        id: name if shared[name] == 1 else texts.with_note(name, texts.label("pledge", id))
+        for id, name in called.items()
+    }
 
 
 def _pledge_name(pledge: PledgeState | PledgeAnnounced, texts: Translations, names: Mapping[str, str]) -> str:

@@ -127,7 +127,7 @@ class NumberFormatter:
         pattern = _BASES.get(basis or "", "")
         text = self.words.gettext(pattern) % {"amount": text} if pattern else text
         marks = self._marks(amount) if isinstance(amount, Amount) else []
-        return f"{text} ({', '.join(marks)})" if marks else text
+        return self.words.with_note(text, ", ".join(marks))
 
     def qualified(self, text: str, qualifier: str | None) -> str:
         """A figure with its qualifier: "about US$5bn"."""

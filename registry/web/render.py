@@ -139,6 +139,7 @@ def _helpers(language: str) -> dict[str, Callable[..., Any]]:
         "place": here.figures.place,
         "number": here.figures.number,
         "kind_of": kind_of,
+        "with_note": here.words.with_note,
         "doubts_amount": DOUBTING_FLAGS.__contains__,
         "map_labels": map_labels,
         "source_id": source_id,

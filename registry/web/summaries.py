@@ -165,7 +165,7 @@ def _main_pledge(
     for part in parts:
         if part.amount is not None:
             by = _listed(here, [names.get(slug, slug) for slug in part.by]) if part.by != pledge.by else ""
-            included.append(here.figures.money(part.amount) + (f" ({by})" if by else ""))
+            included.append(here.words.with_note(here.figures.money(part.amount), by))
     if included:
         text += " " + translate(N_("Of which: %(amounts)s."), amounts=_listed(here, included))
     if others:

@@ -73,4 +73,4 @@ async def test_reason_that_the_list_cuts_keeps_the_name_of_its_language(reader: 
     for language, marks in (("ko", 1), ("en", 0)):
         html = (await reader.get(page.format(language))).text
         assert "…" in html
-        assert html.count("… (영어)") == marks
+        assert html.count("…(영어)") == marks

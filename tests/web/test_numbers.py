@@ -97,7 +97,7 @@ def test_amount_in_the_other_stated_currency_follows_in_brackets() -> None:
         value="7000000000000", currency="KRW", stated_as=(StatedAmount(value="5130000000", currency="USD"),)
     )
     assert plain(shown("en").value(amount)) == "₩7tn (US$5.13bn)"
-    assert plain(shown("ko").value(amount)) == "7조 원 (51억 3,000만 달러)"
+    assert plain(shown("ko").value(amount)) == "7조 원(51억 3,000만 달러)"
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ async def test_readers_are_asked_to_sign_in_before_they_retract_a_source(reader:
     assert answer.status_code in (303, 401)
 
 
-@pytest.mark.parametrize(("language", "caption"), [("en", "Quotation (in Korean)"), ("ko", "인용문 (한국어)")])
+@pytest.mark.parametrize(("language", "caption"), [("en", "Quotation (in Korean)"), ("ko", "인용문(한국어)")])
 async def test_quotations_are_shown_where_a_deal_shows_its_sources(
     pages: Service, reader: httpx.AsyncClient, language: str, caption: str
 ) -> None:

@@ -111,10 +111,15 @@ class Walk:
         return self.known.others[asked]
 
     async def latest_events(self) -> Any:
-        """The events that the overview lists as the latest."""
-        position = (await self.answer("/v1/totals", lines="0"))["position"]
+        """The events that the overview lists as the latest: recorded by the point, and by a past day that it asks."""
+        positions = [(await self.answer("/v1/totals", lines="0"))["position"]]
+        for day in (self.point[name] for name in ("effective_on", "published_on") if name in self.point):
+            query = {"lines": "0", "recorded_at": f"{day}T23:59:59.999999Z"}
+            positions.append((await self.client.get("/v1/totals", params=query)).json()["position"])
+        position = min(positions)
         query = {"after": str(max(0, position - 40)), "limit": "40"}
-        return (await self.client.get("/v1/events", params=query)).json()["events"]
+        events = (await self.client.get("/v1/events", params=query)).json()["events"]
+        return [event for event in events if event["position"] <= position]
 
     async def list(self, sort: str, **query: str) -> list[Any]:
         asked = tuple(sorted({"sort": sort, **query}.items()))

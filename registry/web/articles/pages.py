@@ -247,7 +247,10 @@ def _organization_fields(page: PageRequest, one: OrganizationForm) -> list[Input
     label = here.words.label("field", "name")
     names = [
         InputField(
-            f"{one.prefix}/name/{tag}", f"{label} ({here.figures.language_name(tag)})", one.name.get(tag, ""), lang=tag
+            f"{one.prefix}/name/{tag}",
+            here.words.with_note(label, here.figures.language_name(tag)),
+            one.name.get(tag, ""),
+            lang=tag,
         )
         for tag in dict.fromkeys((*LANGUAGES, *one.name))
     ]

@@ -210,7 +210,7 @@ class _FormBuilder:
         """The form fields of a text: one for each language that it or the pages have, and two for a further one."""
         clear = self._clear(pointer, field)
         for language in dict.fromkeys((*LANGUAGES, *typed_languages(pointer, self.typed))):
-            name = f"{label} ({self.here.figures.language_name(language)})"
+            name = self.here.words.with_note(label, self.here.figures.language_name(language))
             value = self.typed.get(f"{pointer}/{language}", "")
             yield InputField(f"{pointer}/{language}", name, value, lang=language, **clear)
             clear = {}
