@@ -23,8 +23,16 @@ from registry.imports import xlsx_rows
 from registry.imports.encodings import ENCODINGS, encoding_of
 from registry.imports.messages import ImportText
 
-MAX_PART_BYTES = 100 * 2**20
-"""Bytes of a part of an XLSX file that is read whole, such as the table of its texts."""
+MAX_TEXTS_BYTES = 100 * 2**20
+MAX_PART_BYTES = 8 * 2**20
+"""Bytes of the table of an XLSX file's texts, and of another part that is read whole, such as the formats of cells."""
+
+MAX_RATIO = 200
+"""How many bytes a byte of a part over MAX_PART_BYTES may unpack to. Files of 200 kB whose elements repeat, at 400 and
+more, took a processor for minutes."""
+
+PICTURE_RATIO = 2
+"""Up to this, a part is a picture or the like, which is not read."""
 
 MAX_PARTS = 1_000
 MAX_PROLOG_BYTES = 64 * 1024
@@ -198,6 +206,8 @@ def _reader_of_csv(path: Path, encoding: str) -> Callable[[], Iterator[SheetRow]
                 file.seek(0)
                 for number, cells in enumerate(csv.reader(file, delimiter=delimiter, strict=True), 1):
                     if texts := _texts(cells):
+                        if len(texts) > xlsx_rows.MAX_COLUMNS:
+                            raise csv.Error(f"row {number} has over {xlsx_rows.MAX_COLUMNS} columns")
                         yield SheetRow(number, texts)
         except csv.Error as error:
             raise UnreadableSheet(file=path.name, why=ImportText("csv-syntax", reason=str(error))) from None
@@ -227,15 +237,26 @@ def _check_parts(file: str, archive: zipfile.ZipFile, max_unpacked: int | None) 
     """
     parts = archive.infolist()
     unpacked = sum(part.file_size for part in parts)
-    # Worksheets are read row by row, and every other part whole.
-    whole = max((part.file_size for part in parts if "worksheets/" not in part.filename), default=0)
-    if whole > MAX_PART_BYTES or len(parts) > MAX_PARTS or (max_unpacked is not None and unpacked > max_unpacked):
+    too_large = any(_is_too_large(part) for part in parts)
+    if too_large or len(parts) > MAX_PARTS or (max_unpacked is not None and unpacked > max_unpacked):
         raise UnreadableSheet(file=file, why=ImportText("unpacked-too-large", size=unpacked))
     for part in parts:
-        if part.filename.endswith((".xml", ".rels")):
-            with archive.open(part) as content:
-                if _has_doctype(content.read(MAX_PROLOG_BYTES)):
-                    raise UnreadableSheet(file=file, why=ImportText("xlsx-doctype", part=part.filename[:100]))
+        # Of every name: the file itself says which of its parts is the table of texts.
+        with archive.open(part) as content:
+            if _has_doctype(content.read(MAX_PROLOG_BYTES)):
+                raise UnreadableSheet(file=file, why=ImportText("xlsx-doctype", part=part.filename[:100]))
+
+
+def _is_too_large(part: zipfile.ZipInfo) -> bool:
+    """Whether a part takes too long to read. Worksheets are read row by row, and every other part whole."""
+    if part.file_size <= MAX_PART_BYTES:
+        return False
+    if part.file_size > MAX_RATIO * part.compress_size:
+        return True
+    if "worksheets/" in part.filename:
+        return False
+    is_texts = part.filename.endswith("/sharedStrings.xml") or part.file_size <= PICTURE_RATIO * part.compress_size
+    return part.file_size > (MAX_TEXTS_BYTES if is_texts else MAX_PART_BYTES)
 
 
 def _has_doctype(start: bytes) -> bool:

@@ -127,15 +127,20 @@ def test_file_that_unpacks_to_too_much_is_rejected(tmp_path: Path) -> None:
 
 
 def repacked(data: bytes, **changed: bytes) -> bytes:
-    """A workbook with other contents of some parts, by their names without folder and ending."""
+    """A workbook with other contents of some parts, or with more parts, by their names without folder and ending."""
     made = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as new:
         for info in old.infolist():
-            new.writestr(info.filename, changed.get(PurePosixPath(info.filename).stem, old.read(info)))
+            new.writestr(info.filename, changed.pop(PurePosixPath(info.filename).stem, old.read(info)))
+        for name, content in changed.items():
+            new.writestr(f"xl/{name}.xml", content)
     return made.getvalue()
 
 
 MAX_UNPACKED = 120 * 2**20
+
+REPEATED = b"<x>" + b"<si><t/></si>" * 2**20 + b"</x>"
+VARIED = b"<x>" + b"".join(b'<f n="%x"/>' % (n * 2654435761 % 2**32) for n in range(700_000)) + b"</x>"
 
 LAUGHS = b"".join(b'<!ENTITY e%d "%s">' % (n, b"&e%d;" % (n - 1) * 10) for n in range(1, 10))
 
@@ -147,10 +152,17 @@ LAUGHS = b"".join(b'<!ENTITY e%d "%s">' % (n, b"&e%d;" % (n - 1) * 10) for n in 
         ("sheet1", b'<!DOCTYPE x SYSTEM "file:///etc/passwd"><worksheet/>', "xlsx-doctype"),
         ("sheet1", '<?xml version="1.0" encoding="UTF-16"?><!DOCTYPE x><worksheet/>'.encode("utf-16"), "xlsx-doctype"),
         ("workbook", b"<!--" + b" " * 100_000 + b"--><workbook/>", "xlsx-doctype"),
-        ("styles", b" " * (workbook.MAX_PART_BYTES + 1), "unpacked-too-large"),
+        ("styles", REPEATED, "unpacked-too-large"),
+        ("styles", VARIED, "unpacked-too-large"),
+        ("workbook", REPEATED, "unpacked-too-large"),
+        ("sharedStrings", REPEATED, "unpacked-too-large"),
+        ("sheet1", REPEATED, "unpacked-too-large"),
         ("sheet1", b" " * (MAX_UNPACKED + 1), "unpacked-too-large"),
     ],
-    ids=["entities", "external", "utf-16", "endless prolog", "large part", "large sheet"],
+    ids=[
+        *("entities", "external", "utf-16", "endless prolog"),
+        *("repeated styles", "many styles", "repeated names", "repeated texts", "repeated cells", "large sheet"),
+    ],
 )
 def test_zip_bombs_and_entities_are_refused_in_bounded_memory(
     tmp_path: Path, part: str, content: bytes, problem: str
@@ -320,3 +332,23 @@ def test_undecodable_byte_is_named_by_its_position_in_the_file(tmp_path: Path) -
     problem = caught.value.params["why"]
     assert isinstance(problem, ImportText)
     assert problem.params["position"] == 2_100_000
+
+
+def test_parts_of_any_name_may_not_define_entities(tmp_path: Path) -> None:
+    """A file names the part that has its texts, so that an entity could stand in one that looks like a picture."""
+    file = tmp_path / "a.xlsx"
+    with zipfile.ZipFile(io.BytesIO(xlsx(["a"]))) as old, zipfile.ZipFile(file, "w") as new:
+        for info in old.infolist():
+            new.writestr(info, old.read(info))
+        new.writestr("xl/media/texts.png", b'<!DOCTYPE x [<!ENTITY e "ha">]><sst><si><t>&e;</t></si></sst>')
+    with pytest.raises(UnreadableSheet) as error, workbook.open_sheets([file]):
+        pass
+    assert problem_of(error.value) == "xlsx-doctype"
+
+
+def test_row_of_a_csv_file_with_very_many_columns_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("Deal,Amount\n" + "x," * 20_000 + "x\n")
+    with pytest.raises(UnreadableSheet) as error, workbook.open_sheets([file]) as sheets:
+        list(sheets[0].rows())
+    assert problem_of(error.value) == "csv-syntax"
