@@ -14,6 +14,7 @@ import os
 import secrets
 import socket
 import tempfile
+import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from functools import cache
 from pathlib import Path
@@ -177,6 +178,29 @@ def at(url: str, database: str, role: str | None = None, password: str = "") -> 
     return urlunsplit(parts._replace(netloc=netloc, path=f"/{database}"))
 
 
+# Whether an earlier run has compiled the tests.
+COMPILED = any(Path(__file__).parent.glob("web/__pycache__/*-pytest-*.pyc"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, None, None]:
+    """Let one of several processes compile the tests of a new clone: each would do it for itself, at the same time."""
+    worker = getattr(session.config, "workerinput", None)
+    if COMPILED or worker is None:
+        return (yield)
+    done = Path(tempfile.gettempdir(), f"registry-tests-{worker['testrunuid']}-compiled")
+    if worker["workerid"] == "gw0":
+        try:
+            return (yield)
+        finally:
+            done.touch()
+            session.config.add_cleanup(done.unlink)
+    deadline = time.monotonic() + PATIENCE
+    while not done.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return (yield)
+
+
 def pytest_collection_finish() -> None:
     """Freeze the objects that exist now: the collector would spend a tenth of the run on them."""
     gc.collect()
@@ -187,33 +211,49 @@ def pytest_collection_finish() -> None:
 # Where several processes share the tests, the slowest files start first.
 LONGEST = (
     "test_browser.py",
-    "test_pages.py",
     "test_service.py",
-    "test_story.py",
-    "test_mirror.py",
-    "test_embedded.py",
     "test_tracker.py",
     "test_contradictions.py",
-    "test_openapi.py",
-    "test_watch_webhooks.py",
-    "test_docs_page.py",
-    "test_contract_fuzz.py",
     "test_portfolio_pages.py",
+    "test_log.py",
+    "test_pages.py",
+    "test_redaction.py",
+    "test_mirror.py",
+    "test_embedded.py",
     "test_webhooks.py",
-    "test_certificate.py",
     "test_signing.py",
-    "test_document.py",
-    "test_columnar_copy.py",
-    "test_walk.py",
+    "test_articles.py",
+    "test_certificate.py",
     "test_watches.py",
-    "test_rebuild.py",
+    "test_filtered_certificates.py",
+    "test_auditors_page.py",
+    "test_total_certificate.py",
+    "test_columnar_copy.py",
+    "test_watch_webhooks.py",
+    "test_contract_fuzz.py",
     "test_witness.py",
     "test_cli.py",
-    "test_lists.py",
-    "test_access_tokens.py",
-    "test_distribution.py",
-    "test_connections.py",
+    "test_rebuild.py",
+    "test_cite_panel.py",
     "test_languages.py",
+    "test_language.py",
+    "test_access_tokens.py",
+    "test_tampering.py",
+    "test_order.py",
+    "test_recording.py",
+    "test_shared_key.py",
+    "test_list_certificates.py",
+    "test_lists.py",
+    "test_principals.py",
+    "test_walk.py",
+    "test_alerts.py",
+    "test_middleware.py",
+    "test_files.py",
+    "test_search_pages.py",
+    "test_mementos.py",
+    "test_asking.py",
+    "test_backup.py",
+    "test_exports.py",
 )
 
 

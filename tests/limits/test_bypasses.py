@@ -169,6 +169,7 @@ async def test_key_in_an_address_or_a_cookie_is_no_key(limited: Service, slug: s
         ).status_code == 401
 
 
+@pytest.mark.drill
 async def test_slow_readers_of_exports_and_streams_delay_no_other(limited: Service, slug: str) -> None:
     note = "x" * 2_000
     first = [{**registered(), "note": note}, pledged()]

@@ -120,6 +120,7 @@ async def test_client_that_does_not_read_its_answers_is_disconnected(limited: Se
     assert await others_are_served(limited)
 
 
+@pytest.mark.drill
 async def test_client_that_sends_all_lines_of_an_import_before_it_reads_is_not_disconnected(limited: Service) -> None:
     head = b"POST /v1/import HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer %s\r\n"
     wrong, lines = b"{}\n" * 1000, 25_000

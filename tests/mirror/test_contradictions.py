@@ -15,7 +15,7 @@ from registry.transparency.checkpoint import SigningKey, parse_note
 from registry.transparency.evidence import Evidence
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service, cloned, running
-from tests.conftest import Server
+from tests.conftest import Server, drill
 from tests.mirror.conftest import caught_up, following, halted, in_the_middle, numbers, until
 from tests.transparency.conftest import post
 
@@ -76,12 +76,12 @@ def withhold_content(page: list[dict[str, Any]]) -> None:
     ("lie", "kind"),
     [
         (drop, "entry"),
-        (drop_and_renumber, "entry"),
-        (swap, "entry"),
+        drill(drop_and_renumber, "entry"),
+        drill(swap, "entry"),
         (reuse_a_position, "entry"),
-        (change_an_entry, "entry"),
+        drill(change_an_entry, "entry"),
         (change_content, "content"),
-        (change_the_salt, "content"),
+        drill(change_the_salt, "content"),
         (withhold_content, "withheld"),
     ],
 )

@@ -29,7 +29,7 @@ from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, request, running_recorder
-from tests.conftest import ScratchDatabase
+from tests.conftest import ScratchDatabase, drill
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Owner: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -157,7 +157,7 @@ async def test_rebuild_keeps_the_tables_with_their_indexes_and_grants(
     assert await side_tables(owner) == 0
 
 
-@pytest.mark.parametrize("events", [0, 8, 16])
+@pytest.mark.parametrize("events", [drill(0), 8, drill(16)])
 async def test_old_tables_serve_after_a_rebuild_was_cancelled(
     events: int, database: ScratchDatabase, owner: Owner, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
