@@ -21,7 +21,7 @@ from registry.domain.merges import survivor
 from registry.domain.organization import ultimate_parents
 from registry.domain.rates import Rate, Rates
 from registry.domain.search_text import Search, tokens
-from registry.domain.totals import Totals, TotalsQuery
+from registry.domain.totals import Totals, TotalsColumn, TotalsQuery
 from registry.domain.totals.tiers import TierAmounts
 from registry.events.currencies import Currency
 from registry.infra.own_work import in_thread
@@ -396,12 +396,15 @@ class PortfolioQueries:
         limit: int,
     ) -> tuple[PortfolioComparison, PagePlace | None]:
         """Return the same as a response without its cursor, with the totals at the two points; and where to go on."""
-        page = await self.changes(start, end, selection, after, limit)
-        sums = []
-        for as_of in (start, end):
+
+        async def sums(as_of: AsOf) -> tuple[TotalsColumn, ...]:
             point = await self.point(as_of)
             totals = await self.totals(point, await selection(point), TotalsQuery(lines=0), await self.rates(as_of))
-            sums.append(totals.overall.columns)
+            return totals.overall.columns
+
+        page, sums_at_start, sums_at_end = await asyncio.gather(
+            self.changes(start, end, selection, after, limit), sums(start), sums(end)
+        )
 
         def summaries() -> list[DealChangeSummary]:
             return [
@@ -414,7 +417,7 @@ class PortfolioQueries:
             to=requested_point(end, (await self.resolve(end)).effective_on),
             position=page.position,
             changes=await answer_apart(len(page.changes), summaries),
-            totals=ComparedTotals(from_=sums[0], to=sums[1]),
+            totals=ComparedTotals(from_=sums_at_start, to=sums_at_end),
             next=None,
         )
         return comparison, page.next
