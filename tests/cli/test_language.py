@@ -142,4 +142,5 @@ async def test_table_has_its_title_and_headings_in_the_language(service: Service
         title, headings = done.stdout.splitlines()[:2]
         expected = Text("list_title", count=1, day=found["effective_on"], position=found["position"])
         assert title == render(expected, language)
+        assert found["effective_on"] in title
         assert headings.split("  ")[0] == render(HEADINGS["deal"], language)
