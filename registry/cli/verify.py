@@ -94,7 +94,9 @@ def _keys(given: list[str] | None, settings: Settings) -> list[VerifierKey]:
         return [VerifierKey.parse(line) for one in given or [str(beside)] for line in _lines(one)]
     except BadKey as error:
         raise typer.BadParameter(rendered(error.message), param_hint="--key") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise typer.BadParameter(f"{error.filename}: {error.strerror}", param_hint="--key") from None
+    except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--key") from None
 
 
@@ -106,7 +108,7 @@ def _quorum(needed: int, given: list[str] | None) -> Quorum | None:
     except BadKey as error:
         raise typer.BadParameter(rendered(error.message), param_hint="--witness") from None
     except OSError as error:
-        raise typer.BadParameter(str(error), param_hint="--witness") from None
+        raise typer.BadParameter(f"{error.filename}: {error.strerror}", param_hint="--witness") from None
 
 
 def _check_quorum(quorum: Quorum, stored: list[SignedCheckpoint]) -> None:
@@ -117,7 +119,8 @@ def _check_quorum(quorum: Quorum, stored: list[SignedCheckpoint]) -> None:
 
 
 def _lines(key: str) -> list[str]:
-    return [key] if "+" in key and not Path(key).exists() else Path(key).read_text().split()
+    # An empty text would be read as the path of the current directory.
+    return [key] if not key or ("+" in key and not Path(key).exists()) else Path(key).read_text().split()
 
 
 async def _whole(

@@ -135,6 +135,9 @@ async def test_verify_with_a_missing_or_malformed_key_is_a_usage_error(tmp_path:
     bundle.write_text("{}")
     assert (await registry(None, "verify", str(bundle))).returncode == 2
     assert (await registry(None, "verify", str(bundle), "--key", "no+key")).returncode == 2
+    empty = await registry(None, "verify", str(bundle), "--key", "")
+    assert empty.returncode == 2
+    assert "Errno" not in empty.stderr
     assert (await registry(None, "verify", str(tmp_path / "missing"), "--key", "no+key")).returncode == 2
 
 
