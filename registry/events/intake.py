@@ -145,6 +145,8 @@ _CHARACTER = re.compile(r"^(.*): line \d+ column \d+ \(char (\d+)\)$")
 
 def _not_json(body: bytes, error: BaseException) -> NotJson:
     """Why a body is not JSON, and where decoding ended."""
+    if not body.strip():
+        return NotJson(FieldError("", "json_empty"))
     if isinstance(error, RecursionError):
         return NotJson(FieldError(json_scan.deepest_pointer(body), "json_nesting"))
     try:
@@ -156,8 +158,8 @@ def _not_json(body: bytes, error: BaseException) -> NotJson:
         reason, at = match.group(1), int(match.group(2))
     elif match := _CHARACTER.match(str(error)):
         reason, at = match.group(1).lower(), len(text[: int(match.group(2))].encode())
-    else:
-        reason, at = str(error).lower(), len(body) - 1
+    else:  # msgspec says of truncated data only that it is truncated.
+        return NotJson(FieldError(json_scan.pointer_at(body, len(body) - 1), "json_truncated", byte=len(body)))
     return NotJson(FieldError(json_scan.pointer_at(body, at), "json_syntax", reason=reason, byte=at))
 
 
@@ -219,7 +221,7 @@ def to_field_error(message: str) -> FieldError:
 def _parameter(name: str, text: str) -> str | int:
     if name == "limit":
         return int(text)
-    return " or ".join(_JSON_TYPES.get(part, part) for part in text.split(" | "))
+    return " | ".join(_JSON_TYPES.get(part, part) for part in text.split(" | "))
 
 
 def _unknown(pointer: str, code: str, given: str, known: Collection[str]) -> FieldError:

@@ -10,7 +10,7 @@ To add an interface language, add one line to `LANGUAGES` and a folder of catalo
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
 from gettext import GNUTranslations
@@ -87,7 +87,14 @@ def wait(seconds: int) -> Wait:
     return Wait("hours", count=-(-seconds // 3600))
 
 
-def render(message: Message, language: str = DEFAULT_LANGUAGE, formatter: Formatter = str) -> str:
+def plain(value: object) -> str:
+    """A parameter as the API writes it: instants as its parameters take them, such as 2025-10-29T12:00:00Z."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return str(value)
+
+
+def render(message: Message, language: str = DEFAULT_LANGUAGE, formatter: Formatter = plain) -> str:
     """The message's text in a language. `formatter` writes each parameter that is not itself a message.
 
     A parameter named `count` chooses the plural form. A code that a catalogue lacks is rendered in English, and where

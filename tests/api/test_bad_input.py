@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -360,3 +361,31 @@ async def test_problem_detail_is_in_the_language_of_accept_language(client: http
     assert problem["errors"][0]["detail"] == "목록이 비어 있습니다. 발표를 하나 이상 입력하세요"
     assert problem["errors"][0]["detail"] in problem["detail"]
     assert "Accept-Language" in answer.headers["vary"]
+
+
+@pytest.mark.parametrize(
+    ("body", "code"), [(b"", "json_empty"), (b" ", "json_empty"), (b'{"event": ', "json_truncated")]
+)
+async def test_body_that_ends_too_early_is_said_to(
+    client: httpx.AsyncClient, slug: str, body: bytes, code: str
+) -> None:
+    answer = await client.post(
+        f"/v1/deals/{slug}/events",
+        content=body,
+        headers={"Content-Type": "application/json", "Accept-Language": "ko"},
+    )
+    assert answer.status_code == 400
+    (error,) = answer.json()["errors"]
+    assert error["code"] == code
+    assert not re.search(r"[a-z]{3}|-1", error["detail"])
+
+
+async def test_deal_that_was_not_known_names_an_instant_from_which_it_can_be_requested(
+    client: httpx.AsyncClient, slug: str
+) -> None:
+    await client.post(f"/v1/deals/{slug}/events", json=registered())
+    address = f"/v1/deals/{slug}"
+    refused = (await client.get(address, params={"recorded_at": "2001-01-01T00:00:00Z"})).json()
+    named = re.search(r"recorded at (\S+),", refused["detail"])
+    assert named is not None
+    assert (await client.get(f"{address}?recorded_at={named[1]}")).status_code == 200
