@@ -110,7 +110,9 @@ def locale_words(language: str) -> set[str]:
     """The words that CLDR has for dates, places, languages and currencies."""
     locale = Locale.parse(language)
     names = [*locale.territories.values(), *locale.languages.values(), *locale.currencies.values()]
-    names += [*locale.months["format"]["abbreviated"].values(), *locale.currency_symbols.values(), *locale.currencies]
+    for periods in (locale.months, locale.quarters):
+        names += periods["format"]["abbreviated"].values()
+    names += [*locale.currency_symbols.values(), *locale.currencies]
     return {word for name in names for word in re.findall(r"[A-Za-z]{2,}", str(name))}
 
 
