@@ -138,10 +138,11 @@ async def test_service_whose_copy_takes_long_is_ready_without_it(
     server: Server, admin: asyncpg.Connection[asyncpg.Record], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(preparation, "PREPARATION_SECONDS", 0.5)
+    monkeypatch.setattr(app, "PATIENCE_SECONDS", 0.2)
     async with (
         with_a_deal(server, admin, "ready_anyway") as settings,
         without_copies(settings),
         running(settings) as service,
     ):
         await ready(service)
-        assert service.app.state.services.parts.copy.position == 0
+        assert (await service.visitor.get("/v1/totals")).status_code == 503
