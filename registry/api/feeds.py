@@ -21,7 +21,7 @@ from registry.api.parameters import MAX_POSITION, integer
 from registry.api.problems import language_of
 from registry.api.responses import RawResponse, base_url, raw_headers
 from registry.events.store import StoredEvent
-from registry.i18n import Label, render
+from registry.i18n import Label, render, translations
 from registry.infra.data_licence_setting import DataLicence
 from registry.infra.settings import Settings
 from registry.queries.event_filter import EventFilter
@@ -33,7 +33,7 @@ ATOM = "http://www.w3.org/2005/Atom"
 ATOM_TYPE = "application/atom+xml"
 JSON_FEED_TYPE = "application/feed+json"
 JSON_FEED = "https://jsonfeed.org/version/1.1"
-TITLE = "Investment registry"
+TITLE = "Investment Registry"
 
 Before = Annotated[int | None, integer("The events before this position, for the next page.", 1, MAX_POSITION)]
 Count = Annotated[int, integer("The most entries to return.", 1, 500)]
@@ -144,7 +144,7 @@ def _atom(request: Request, events: Sequence[StoredEvent], limit: int, licence: 
     # A feed without entries has not been updated since the epoch.
     newest = max((event.recorded.recorded_at for event in events), default=None)
     SubElement(feed, "updated").text = f"{newest:%Y-%m-%dT%H:%M:%S.%fZ}" if newest else "1970-01-01T00:00:00Z"
-    SubElement(SubElement(feed, "author"), "name").text = TITLE
+    SubElement(SubElement(feed, "author"), "name").text = _registry_name(request)
     SubElement(feed, "link", rel="self", type=ATOM_TYPE, href=str(request.url))
     SubElement(feed, "link", rel="alternate", type="text/html", href=_url(request, "/log"))
     if licence is not None:
@@ -181,7 +181,11 @@ def _entry(request: Request, stored: StoredEvent) -> Element:
 def _feed_title(request: Request) -> str:
     """The title of the feed, with the filters that it has."""
     shown = [value for name, value in request.query_params.items() if name not in ("before", "limit")]
-    return " – ".join((TITLE, *shown))
+    return " – ".join((_registry_name(request), *shown))
+
+
+def _registry_name(request: Request) -> str:
+    return translations(language_of(request)).gettext(TITLE)
 
 
 def _title(request: Request, stored: StoredEvent) -> str:

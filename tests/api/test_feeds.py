@@ -121,5 +121,6 @@ async def test_feed_titles_are_in_the_language_of_the_reader(service: Service, s
     korean = await service.visitor.get(f"/v1/feed.json?deal={slug}", headers={"Accept-Language": "ko"})
     english = await service.visitor.get(f"/v1/feed.json?deal={slug}")
     assert korean.json()["language"] == "ko"
+    assert korean.json()["title"] == f"투자 등록부 – {slug}"
     titles = [item["title"] for item in korean.json()["items"]]
     assert titles != [item["title"] for item in english.json()["items"]]
