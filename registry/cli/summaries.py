@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from registry.cli.texts import language
 from registry.domain.deal import Deal
 from registry.domain.items import item_types
 from registry.events.values import AMOUNT_NOTES, text_in
@@ -14,8 +15,8 @@ LISTS_WITH_OWN_ROWS = ("parties", "pledges", "sites", "milestones", "relations")
 
 
 def localized(names: dict[str, str | None] | None) -> str | None:
-    """A text in English, else in another language."""
-    return text_in(names, "en")
+    """A text in the command's language, else in another one."""
+    return text_in(names, language.get())
 
 
 def thousands(figure: str) -> str:

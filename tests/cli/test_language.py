@@ -135,7 +135,9 @@ def test_doctor_names_its_checks_in_the_language(tmp_path: Path) -> None:
 
 
 async def test_table_has_its_title_and_headings_in_the_language(service: Service) -> None:
-    await service.client.post("/v1/deals/headed/events", json=registered())
+    announcement = registered()
+    announcement["event"]["title"] = {"en": "A bilingual plant", "ko": "두 언어 공장"}
+    await service.client.post("/v1/deals/headed/events", json=announcement)
     found = (await service.client.get("/v1/deals")).json()
     for language in ("en", "ko"):
         done = await asyncio.to_thread(run, "--lang", language, "list", "--table", "--url", service.url)
@@ -144,3 +146,4 @@ async def test_table_has_its_title_and_headings_in_the_language(service: Service
         assert title == render(expected, language)
         assert found["effective_on"] in title
         assert headings.split("  ")[0] == render(HEADINGS["deal"], language)
+        assert {"en": "A bilingual plant", "ko": "두 언어 공장"}[language] in done.stdout
