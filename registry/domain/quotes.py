@@ -45,11 +45,18 @@ class Quotes(Struct, frozen=True, kw_only=True):
 
     def last_before(self, day: date) -> tuple[date, Decimal] | None:
         """The last rate on or before a day."""
-        if self.days[-ISO_DAY:] <= day.isoformat():
-            return date.fromisoformat(self.days[-ISO_DAY:]), Decimal(self.values.rsplit(",", 1)[-1])
-        days = self.days.split(",")
-        at = bisect_right(days, day.isoformat())
-        return (date.fromisoformat(days[at - 1]), Decimal(self.values.split(",")[at - 1])) if at else None
+        # Days have the same length, and most questions are about recent ones: a question needs a rate of each of some
+        # thirty currencies, and splitting both texts held the event loop for 12 ms.
+        number = (len(self.days) + 1) // (ISO_DAY + 1)
+        at = bisect_right(range(number), day.isoformat(), key=self._day)
+        if not at:
+            return None
+        later = number - at
+        return date.fromisoformat(self._day(at - 1)), Decimal(self.values.rsplit(",", later + 1)[-later - 1])
+
+    def _day(self, number: int) -> str:
+        start = number * (ISO_DAY + 1)
+        return self.days[start : start + ISO_DAY]
 
 
 class Quote(Struct, frozen=True, kw_only=True):
