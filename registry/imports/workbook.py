@@ -29,7 +29,7 @@ MAX_PART_BYTES = 8 * 2**20
 
 MAX_RATIO = 200
 """How many bytes a byte of a part over MAX_PART_BYTES may unpack to. Files of 200 kB whose elements repeat, at 400 and
-more, took a processor for minutes."""
+more, were not read within 50 s."""
 
 PICTURE_RATIO = 2
 """Up to this, a part is a picture or the like, which is not read."""
