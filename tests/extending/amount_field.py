@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-from tests.extending.run import MAX_FILES, ROOT, SCHEMA, insert, labels, run, write
+from tests.extending.run import MAX_FILES, ROOT, SCHEMA, copied_repository, insert, labels, run, write
 
 TESTS = (
     "tests/api/test_taxes.py",
@@ -102,13 +100,7 @@ def insert_after(copy: Path, file: str, after: str, text: str) -> None:
 
 def main() -> None:
     """Add the field, count the files and run the tests."""
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, text=True, capture_output=True, check=True)
-    files = [file for file in listed.stdout.splitlines() if (ROOT / file).is_file()]
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder)
-        for file in files:
-            (copy / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / file, copy / file)
+    with copied_repository() as (copy, files):
         add_field(copy)
         shutil.copy(ROOT / "tests/extending/taxes.py", copy / "tests/api/test_taxes.py")
         changed = [file for file in files if (copy / file).read_bytes() != (ROOT / file).read_bytes()]

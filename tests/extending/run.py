@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -216,8 +217,9 @@ def write(*lines: str) -> None:
     sys.stdout.flush()
 
 
-def main() -> None:
-    """Add the event type, and take each of its changes back."""
+@contextmanager
+def copied_repository() -> Iterator[tuple[Path, list[str]]]:
+    """A copy of the files that git lists, and their paths in it."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, text=True, capture_output=True, check=True)
     files = [file for file in listed.stdout.splitlines() if (ROOT / file).is_file()]
     with tempfile.TemporaryDirectory() as folder:
@@ -225,6 +227,12 @@ def main() -> None:
         for file in files:
             (copy / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / file, copy / file)
+        yield copy, files
+
+
+def main() -> None:
+    """Add the event type, and take each of its changes back."""
+    with copied_repository() as (copy, files):
         add_event_type(copy)
         shutil.copy(ROOT / "tests/extending/permits.py", copy / "tests/api/test_permits.py")
         made = [file for file in (GOLDEN, MIGRATIONS) if (copy / file).exists()]

@@ -36,7 +36,7 @@ EVERY_PAGE = (
     "/log",
     "/search?q=AWS",
     "/sign-in",
-    "/deals/nobody",
+    "/deals/unknown",
 )
 # Filtered, converted, with warnings, before the first publication.
 VARIANTS = (
