@@ -26,6 +26,7 @@ import structlog
 from msgspec import Struct
 
 from registry.errors import ProviderUnavailable, Unauthorized
+from registry.infra import tasks
 from registry.infra.oidc_setting import OidcSettings, is_secure
 
 log = structlog.get_logger(__name__)
@@ -41,6 +42,9 @@ ACCESS_TOKEN_TYPES = ("at+jwt", "application/at+jwt", "jwt", "")
 DOCUMENT_SECONDS = 600.0
 UNREACHABLE_SECONDS = 86_400.0
 UNKNOWN_KEY_SECONDS = 5.0
+
+# Seconds that a token of a known key waits for the keys to be read again, once they are older than DOCUMENT_SECONDS.
+OLD_KEYS_SECONDS = 1.0
 
 # Seconds that a verified access token counts without another look at the provider's keys.
 VERIFIED_SECONDS = 300.0
@@ -117,7 +121,7 @@ class Provider:
         self._metadata_at = float("-inf")
         self._keys: list[jwt.PyJWK] = []
         self._keys_at = self._keys_tried_at = float("-inf")
-        self._reading = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
         # Verified access tokens by their digest, with the time until which they count.
         self._verified: dict[bytes, tuple[Identity, float]] = {}
 
@@ -261,7 +265,8 @@ class Provider:
             return None
         if len(self._verified) >= MAX_VERIFIED:
             self._verified.clear()
-        self._verified[digest] = identity, now + min(float(claims["exp"]) - time.time(), VERIFIED_SECONDS)
+        # Whole seconds: JSON may state a number that is no float.
+        self._verified[digest] = identity, now + min(int(claims["exp"]) - int(time.time()), VERIFIED_SECONDS)
         return identity
 
     # --- tokens and keys ----------------------------------------------------------------------------------------------
@@ -301,19 +306,35 @@ class Provider:
             ProviderUnavailable: The provider's keys cannot be read.
         """
         fitting = self._fitting(header)
-        now = self._clock()
-        is_old = now - self._keys_at > DOCUMENT_SECONDS
-        wait = UNKNOWN_KEY_SECONDS if self._keys else 0.0
-        if (is_old or not fitting) and now - self._keys_tried_at > wait:
-            tried_at = self._keys_tried_at
-            async with self._reading:
-                # One request serves all that waited for it.
-                if tried_at == self._keys_tried_at:
-                    await self._read_keys()
-            fitting = self._fitting(header)
+        if not fitting and (self._is_reading or self._may_read(UNKNOWN_KEY_SECONDS if self._keys else 0.0)):
+            # Shielded: the read serves all that wait for it, not only the one that is cancelled.
+            await asyncio.shield(self._read_once())
+        elif fitting and self._clock() - self._keys_at > DOCUMENT_SECONDS and self._may_read(UNKNOWN_KEY_SECONDS):
+            # Not for long, because the old keys count if the provider does not answer.
+            await asyncio.wait({self._read_once()}, timeout=OLD_KEYS_SECONDS)
+        fitting = self._fitting(header)
         if len(fitting) != 1:
             raise Unauthorized("unknown_token")
         return fitting[0]
+
+    @property
+    def _is_reading(self) -> bool:
+        return self._reading is not None and not self._reading.done()
+
+    def _may_read(self, seconds: float) -> bool:
+        """Whether the keys were not asked for in the last seconds."""
+        return self._clock() - self._keys_tried_at > seconds
+
+    def _read_once(self) -> asyncio.Task[None]:
+        """The read of the keys that goes on, else a new one."""
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read_keys())
+            self._reading.add_done_callback(lambda reading: reading.cancelled() or reading.exception())
+        return self._reading
+
+    async def close(self) -> None:
+        """End the read of the keys, if one goes on."""
+        await tasks.end(self._reading if self._is_reading else None)
 
     def _fitting(self, header: Mapping[str, Any]) -> list[jwt.PyJWK]:
         id, algorithm = header.get("kid"), header.get("alg")
@@ -373,7 +394,11 @@ class Provider:
         self, method: str, url: str, headers: Mapping[str, str], form: Mapping[str, str] | None = None
     ) -> httpx.Response:
         try:
-            async with self._client.stream(method, url, headers=headers, data=form) as response:
+            # The client's own timeout is for each part of an answer, of which a provider may send one byte at a time.
+            async with (
+                asyncio.timeout(REQUEST_SECONDS),
+                self._client.stream(method, url, headers=headers, data=form) as response,
+            ):
                 body = b""
                 async for part in response.aiter_bytes():
                     body += part
@@ -382,7 +407,7 @@ class Provider:
                 if response.status_code >= 500:
                     raise ProviderUnavailable
                 return httpx.Response(response.status_code, content=body)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             log.warning("the provider does not answer", url=url, error=type(error).__name__)
             raise ProviderUnavailable from None
 
@@ -412,7 +437,11 @@ class Provider:
 async def provider(settings: OidcSettings) -> AsyncIterator[Provider]:
     """Connect to a provider; nothing is read from it yet."""
     async with httpx.AsyncClient(timeout=REQUEST_SECONDS, follow_redirects=False) as client:
-        yield Provider(settings, client)
+        made = Provider(settings, client)
+        try:
+            yield made
+        finally:
+            await made.close()
 
 
 def _endpoint(metadata: Mapping[str, Any], name: str) -> str:

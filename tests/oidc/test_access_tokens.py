@@ -7,7 +7,8 @@ import base64
 import hmac
 import json
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -18,10 +19,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from msgspec.structs import replace
 
 from registry.append.identities import principal_id
+from registry.errors import ProviderUnavailable
+from registry.infra import oidc
 from registry.infra.oidc import DOCUMENT_SECONDS, UNKNOWN_KEY_SECONDS, VERIFIED_SECONDS, Provider
 from registry.infra.oidc_setting import OidcSettings
 from tests.api.announcements import registered
 from tests.api.conftest import NO_TLS, running
+from tests.conftest import PATIENCE
 from tests.oidc.conftest import AUDIENCE, RIGHTS, Federated, free_port, new_keys, running_provider
 
 
@@ -83,6 +87,11 @@ async def test_token_signed_as_the_provider_signs_is_accepted(federated: Federat
     assert await status_of(federated, slug, signed(federated, claims(federated, sub="control"))) == 201
     named = signed(federated, claims(federated, sub="control", aud=["https://other.example", AUDIENCE]), typ="JWT")
     assert await status_of(federated, f"{slug}-again", named) == 201
+    # An end that is no float.
+    assert (
+        await status_of(federated, f"{slug}-late", signed(federated, claims(federated, sub="control", exp=10**400)))
+        == 201
+    )
 
 
 @pytest.mark.parametrize(
@@ -287,24 +296,54 @@ class Clock:
         return self.now
 
 
-async def test_keys_of_the_provider_rotate() -> None:
+@asynccontextmanager
+async def silent_server(port: int, part: bytes = b"", seconds: float = 0) -> AsyncIterator[None]:
+    """A server that answers nothing, or the same bytes again and again."""
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" if part else b"")
+        while True:
+            await asyncio.sleep(seconds or PATIENCE)
+            writer.write(part)
+
+    async with await asyncio.start_server(serve, "127.0.0.1", port):
+        yield
+
+
+async def test_provider_that_answers_byte_by_byte_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(oidc, "REQUEST_SECONDS", 0.3)
+    port = free_port()
+    async with httpx.AsyncClient(verify=NO_TLS) as client, silent_server(port, b" ", 0.02), asyncio.timeout(PATIENCE):
+        provider = Provider(OidcSettings(issuer=f"http://127.0.0.1:{port}", client_id="registry"), client)
+        with pytest.raises(ProviderUnavailable):
+            await provider.check()
+
+
+async def test_keys_of_the_provider_rotate(monkeypatch: pytest.MonkeyPatch) -> None:
     """A token under a new key makes the keys be read again; one under a removed key is refused after that."""
     port, clock = free_port(), Clock()
+    monkeypatch.setattr(oidc, "REQUEST_SECONDS", 10 * PATIENCE)
     settings = OidcSettings(issuer=f"http://127.0.0.1:{port}", client_id="registry", rights=RIGHTS, audience=AUDIENCE)
     callback = "http://127.0.0.1:9/sign-in/callback"
-    async with httpx.AsyncClient(verify=NO_TLS) as client:
+    async with httpx.AsyncClient(verify=NO_TLS, timeout=None) as client:
         provider = Provider(settings, client, clock)
         with running_provider(port, callback, new_keys()) as there:
             first, second, third = [await there.client_token() for _ in range(3)]
             identity = await provider.verify(first)
             assert identity is not None
             assert identity.values == {"crawlers"}
-        # While the provider is away, the keys that were read go on counting.
+        # While the provider is away or does not answer, the keys that were read go on counting.
         clock.now += DOCUMENT_SECONDS + 1
         assert await provider.verify(second) is not None
+        async with silent_server(port), asyncio.timeout(PATIENCE):
+            clock.now += VERIFIED_SECONDS + 1
+            assert await provider.verify(second) is not None
+            await provider.close()
         with running_provider(port, callback, new_keys()) as there:
             clock.now += UNKNOWN_KEY_SECONDS + 1
-            assert await provider.verify(await there.client_token()) is not None
+            # No token waits for the keys in vain because another one has asked for them.
+            tokens = [await there.client_token() for _ in range(3)]
+            assert None not in await asyncio.gather(*map(provider.verify, tokens))
             assert await provider.verify(third) is None
             # A token that was verified is checked again after a while.
             clock.now += VERIFIED_SECONDS + 1
