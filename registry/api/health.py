@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import structlog
 from litestar import Controller, Response
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
@@ -21,15 +22,17 @@ from registry.api.openapi import reading
 from registry.api.probe import Probe
 from registry.api.responses import RawResponse, json_response
 from registry.append.recorder import Recorder
-from registry.errors import ClockUnsafe, LogRewound
+from registry.errors import ClockUnsafe, DatabaseUnavailable, HealthWarning, LogRewound
 from registry.events.mirror_state import MirrorStatus
 from registry.events.write_batch import Head
-from registry.infra import migrations
+from registry.infra import migrations, postgres
 from registry.projections.exchange_rates import rates_warning
 from registry.queries.log import LogQueries
 from registry.queries.preparation import Preparation
 from registry.queries.streams import StreamReader
 from registry.transparency.evidence import Evidence
+
+log = structlog.get_logger(__name__)
 
 # Seconds that Postgres has to answer before the service counts as not ready.
 CHECK_TIMEOUT_SECONDS = 1.5
@@ -91,17 +94,14 @@ class HealthController(Controller):
             except (ClockUnsafe, LogRewound) as error:
                 checks["reason"] = str(error)
             except Exception as error:
-                checks["reason"] = type(error).__name__
+                checks["reason"] = str(failed_check(error))
             return checks
 
         try:
             checks = await readiness.result(check, CHECK_TIMEOUT_SECONDS)
         except TimeoutError as error:
-            checks = {**NOTHING_CHECKED, "reason": type(error).__name__}
-        checks["recorder"] = recorder.is_running
-        checks["storage"] = recorder.storage_failure is None
-        if not checks["storage"]:
-            checks["reason"] = recorder.storage_failure
+            checks = {**NOTHING_CHECKED, "reason": str(failed_check(error))}
+        _add_recorder(checks, recorder)
         checks["portfolio"] = preparation.is_over
         if mirror is not None:
             checks["mirror"] = _mirror(mirror)
@@ -134,6 +134,30 @@ class HealthController(Controller):
             # The other metrics matter most while Postgres does not answer.
             metrics.position.set(float("nan"))
         return RawResponse(generate_latest(metrics.registry), 200, (), CONTENT_TYPE_LATEST.encode())
+
+
+def _add_recorder(checks: dict[str, Any], recorder: Recorder) -> None:
+    """Whether this process can record, apart from what a look at Postgres shows."""
+    checks["recorder"] = recorder.is_running and not recorder.is_late
+    if recorder.is_late:
+        checks.setdefault("reason", str(HealthWarning("commit_late")))
+    checks["storage"] = recorder.storage_failure is None
+    if not checks["storage"]:
+        checks["reason"] = recorder.storage_failure
+
+
+def failed_check(error: Exception) -> HealthWarning:
+    """What an operator reads about a failed check. Anyone may ask, so it has no text of Postgres, which names roles."""
+    if isinstance(error, TimeoutError):
+        return HealthWarning("database_silent", seconds=f"{CHECK_TIMEOUT_SECONDS:g}")
+    if (state := postgres.sqlstate_of(error)) is not None:
+        return HealthWarning("database_refuses", state=state)
+    if postgres.is_connection_lost(error) or isinstance(error, FileNotFoundError):
+        return HealthWarning("database_down")
+    if isinstance(error, DatabaseUnavailable):
+        return HealthWarning("database_standby")
+    log.error("a check of readiness failed", exc_info=error)
+    return HealthWarning("check_failed")
 
 
 def _mirror(status: MirrorStatus) -> schemas.MirrorReadiness:

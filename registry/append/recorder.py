@@ -75,6 +75,9 @@ MAX_INCREMENTAL_EVENTS = 10_000
 # Seconds after which a batch of few events counts as stuck, once the database is known to be lost.
 STUCK_SECONDS = 3.0
 
+# Seconds after which a batch of few events counts as late: a disk or a standby does not answer, though Postgres does.
+LATE_SECONDS = 5.0
+
 # Seconds for which a service counts as not ready after it could not write.
 STORAGE_FAILURE_SECONDS = 10.0
 
@@ -158,6 +161,8 @@ class Recorder:
         self._rights_to_notify = False
         # Why and when a batch could not be written to a disk.
         self._storage_failure: tuple[str, float] | None = None
+        # When a batch was given up because its commit took too long.
+        self._gave_up_at: float | None = None
 
     async def __aenter__(self) -> Recorder:
         self._task = asyncio.create_task(self._commit_loop(), name="recorder")
@@ -425,6 +430,18 @@ class Recorder:
         error, at = self._storage_failure
         return error if time.monotonic() - at < STORAGE_FAILURE_SECONDS else None
 
+    @property
+    def is_late(self) -> bool:
+        """Whether a batch waits too long for its commit, or was given up for that in STORAGE_FAILURE_SECONDS."""
+        if self._gave_up_at is not None and time.monotonic() - self._gave_up_at < STORAGE_FAILURE_SECONDS:
+            return True
+        return self._is_committing_for(LATE_SECONDS)
+
+    def _is_committing_for(self, seconds: float) -> bool:
+        """Whether a batch has not been committed in `seconds`, and more for each of its events."""
+        limit = seconds + self._batch_events * SECONDS_PER_EVENT
+        return self._is_committing and time.perf_counter() - self._batch_began > limit
+
     async def _refresh_from_log(self, connection: Connection, head: Head) -> None:
         """Bring the caches to the log's head: another process has written, or this one has just started."""
         cached = self._head
@@ -446,8 +463,7 @@ class Recorder:
 
         Its requests get an answer then, and the next batch finds the new primary.
         """
-        limit = STUCK_SECONDS + self._batch_events * SECONDS_PER_EVENT
-        if self._is_committing and time.perf_counter() - self._batch_began > limit:
+        if self._is_committing_for(STUCK_SECONDS):
             self._pool.abandon()
 
     def _invalidate_cache(self) -> None:
@@ -473,6 +489,8 @@ class Recorder:
             return False
         if _is_transient(error):
             log.warning("database unavailable", error=str(error) or type(error).__name__)
+            if isinstance(error, TimeoutError):
+                self._gave_up_at = time.monotonic()
             # The other connections lead to the same server, and each would time out in its turn (tests/cluster).
             await self._pool.expire_connections()
             committed = await self._was_committed(batch)
@@ -513,7 +531,7 @@ class Recorder:
     def _apply_committed(self, batch: Batch) -> None:
         """Update the caches after a commit, and call the listeners."""
         self.clock_guard.appended()
-        self._storage_failure = None
+        self._storage_failure = self._gave_up_at = None
         self._head = batch.new_head
         self.continuity.note(self._head)
         self._frontier = batch.frontier

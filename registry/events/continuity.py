@@ -202,7 +202,7 @@ class ContinuityGuard:
                     await self.report(pool, "seen", mark.position, mark.leaf_hash, log_position)
         except (RegistryError, *postgres.ERRORS, TimeoutError) as error:
             self.failed_looks += 1
-            log.warning("the log's head cannot be read", error=type(error).__name__)
+            log.warning("the log's head cannot be read", error=str(error) or type(error).__name__)
             for listener in self.lost_listeners:
                 await listener()
         except Exception:

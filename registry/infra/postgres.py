@@ -65,6 +65,11 @@ def is_connection_lost(error: BaseException) -> bool:
     return isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError))
 
 
+def sqlstate_of(error: BaseException) -> str | None:
+    """The SQLSTATE with which Postgres answered; None for other errors."""
+    return (error.sqlstate or "") if isinstance(error, asyncpg.PostgresError) else None
+
+
 class _Connection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no types
     """asyncpg's connection; the statements that have ended count as own work of the request that sent them."""
 

@@ -16,8 +16,12 @@ from msgspec.structs import replace
 
 from registry.api.compression import AnswerSender
 from registry.api.deadline import Deadline
+from registry.api.health import failed_check
 from registry.app import create_app
+from registry.append import recorder
 from registry.cli.server import log_to_stderr
+from registry.events.log_lock import LOG_LOCK_KEY
+from registry.infra import postgres
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service, cloned, running, served
 from tests.conftest import PATIENCE, Server
@@ -180,6 +184,47 @@ async def test_running_service_is_live_and_ready(visitor: httpx.AsyncClient) -> 
     assert (await visitor.get("/health/live")).json() == {"status": "live"}
     ready = await visitor.get("/health/ready")
     assert (ready.status_code, ready.json()["status"]) == (200, "ready")
+
+
+async def test_service_whose_commits_wait_is_not_ready(
+    service: Service, slug: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk or a standby that does not answer shows in commits only: reads, and so the other checks, work."""
+    monkeypatch.setattr(recorder, "LATE_SECONDS", 0.1)
+    writer = await asyncpg.connect(service.settings.owner_url)
+    try:
+        async with writer.transaction(), asyncio.timeout(PATIENCE):
+            await writer.execute("SELECT pg_advisory_xact_lock($1)", LOG_LOCK_KEY)
+            posted = asyncio.create_task(service.client.post(f"/v1/deals/{slug}/events", json=registered()))
+            while (ready := await service.visitor.get("/health/ready")).status_code == 200:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert (ready.json()["database"], ready.json()["recorder"]) == (True, False)
+        assert "commit" in ready.json()["reason"]
+        assert (await posted).status_code == 201
+    finally:
+        await writer.close()
+    assert (await service.visitor.get("/health/ready")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("postgresql://registry_app@/registry?host=/no/such/folder", "database_down"),
+        ("postgresql://registry_app@127.0.0.1:9/registry", "database_down"),
+        (None, "database_refuses"),
+    ],
+)
+async def test_readiness_says_in_words_why_postgres_cannot_be_used(
+    service: Service, url: str | None, code: str
+) -> None:
+    url = url or str(service.settings.database_url).replace("app:", "app:wrong")
+    with pytest.raises(postgres.ERRORS) as error:
+        await asyncpg.connect(url)
+    warning = failed_check(error.value)
+    assert warning.code == code
+    # Readiness is public.
+    assert error.type.__name__ not in str(warning)
+    assert "registry_app" not in str(warning)
 
 
 @pytest.fixture
