@@ -15,7 +15,7 @@ from typing import Any
 
 from registry.api.bodies import raw_header
 from registry.api.conditional import matches
-from registry.infra.own_work import in_thread
+from registry.infra.work_time import in_thread
 
 # The name of the handler option that turns compression off, for streams.
 UNCOMPRESSED = "uncompressed"

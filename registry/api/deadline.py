@@ -18,7 +18,7 @@ from typing import Any
 from litestar.types import Receive
 
 from registry.errors import Overloaded, QueryTooLong, RegistryError
-from registry.infra import own_work
+from registry.infra import work_time
 
 # Seconds after which a read is watched, and those after which it is looked again whether there is one.
 WATCH_AFTER = 0.5
@@ -94,7 +94,7 @@ class Deadline:
 
     def __enter__(self) -> Deadline:
         self._handler = asyncio.current_task()
-        self._work = own_work.measured()
+        self._work = work_time.start()
         self._begin = self._deadlines.add(self)
         return self
 

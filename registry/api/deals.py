@@ -65,7 +65,7 @@ from registry.events.types import (
     Announcement,
     StreamKind,
 )
-from registry.infra.threads import answer_apart
+from registry.infra.threads import offload_answer
 from registry.queries.deals import DealQueries
 from registry.schemas import deal_link, encode_long
 from registry.standards import prov
@@ -222,7 +222,7 @@ class DealsController(Controller):
         page = await deal_queries.history(deal, as_of, after, limit)
         is_last = not page.events or page.events[-1].version == page.version
         following = None if is_last else {"after": str(page.events[-1].position)}
-        body = await answer_apart(len(page.events), encode_long, page)
+        body = await offload_answer(len(page.events), encode_long, page)
         return json_response(body, page_headers(request, following))
 
     @reading("/blame", "not_found", responses=MERGED)
@@ -239,7 +239,7 @@ class DealsController(Controller):
         start = decode_cursor(cursor)
         page = await deal_queries.provenance(deal, start.fix(as_of), start.field or FIRST_FIELD, limit)
         following = encode_field_cursor(page.body.position, page.day, page.next)
-        body = await answer_apart(len(page.body.fields), encode_long, replace(page.body, next=following))
+        body = await offload_answer(len(page.body.fields), encode_long, replace(page.body, next=following))
         return json_response(body, page_headers(request, {"cursor": following} if following else None))
 
     @reading("/compare", "not_found")
@@ -270,8 +270,8 @@ class DealsController(Controller):
         headers = {"Cache-Control": "no-cache", "Vary": "Accept"}
         size = len(timemap.mementos)
         if "application/json" in accept:
-            return json_response(await answer_apart(size, encode_long, timemap), headers)
-        links = await answer_apart(size, _as_links, timemap)
+            return json_response(await offload_answer(size, encode_long, timemap), headers)
+        links = await offload_answer(size, _as_links, timemap)
         return RawResponse(links, 200, raw_headers(headers), LINK_FORMAT.encode())
 
 

@@ -27,7 +27,7 @@ from registry.api.responses import RawResponse, json_response, not_modified, raw
 from registry.api.static_files import static_files_router
 from registry.i18n import DEFAULT_LANGUAGE, Label, negotiate_language, render
 from registry.infra.data_licence_setting import DataLicence
-from registry.infra.own_work import in_thread
+from registry.infra.work_time import in_thread
 
 STATIC = Path(__file__).parent / "static"
 

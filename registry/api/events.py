@@ -34,7 +34,7 @@ from registry.errors import InvalidParameter, NotFound, RateLimited, RegistryErr
 from registry.events.intake import as_uuid
 from registry.infra import postgres
 from registry.infra.settings import Settings
-from registry.infra.threads import apart
+from registry.infra.threads import offload
 from registry.queries.event_filter import EventFilter
 from registry.queries.log import LogQueries
 from registry.schemas import EventPage, encode, event_response, logged_event
@@ -77,7 +77,7 @@ class EventsController(Controller):
         """The events after a position, in the order of the log."""
         events = await log_queries.events(after, limit, event_filter)
         following = {"after": str(events[-1].recorded.position)} if len(events) == limit else None
-        body = await apart(len(events), lambda: encode(EventPage(events=[logged_event(event) for event in events])))
+        body = await offload(len(events), lambda: encode(EventPage(events=[logged_event(event) for event in events])))
         return json_response(body, page_headers(request, following))
 
     @reading(

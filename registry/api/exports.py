@@ -22,7 +22,7 @@ from registry.api.responses import RawResponse, raw_headers, stream
 from registry.domain.deal import Deal
 from registry.domain.history import AsOf
 from registry.domain.items import item_types
-from registry.infra.threads import apart
+from registry.infra.threads import offload
 from registry.projections.columnar.exported_columns import TABLES
 from registry.projections.columnar.lists import Order, PagePlace
 from registry.queries.event_filter import EventFilter
@@ -110,7 +110,7 @@ def log_handler(form: str) -> HTTPRouteHandler:
             while events := await log_queries.events(position, PAGE, event_filter):
                 position = events[-1].recorded.position
                 visible = await log_queries.visible(events, point)
-                yield await apart(len(visible), lambda page: [exported_event(event) for event in page], visible)
+                yield await offload(len(visible), lambda page: [exported_event(event) for event in page], visible)
                 if len(events) < PAGE or position >= last:
                     break
 

@@ -18,7 +18,7 @@ from registry.events import intake
 from registry.events.codec import earliest_publication
 from registry.events.values import EventPart, Localized, Source, decode_hook
 from registry.extraction import Article, KnownOrganization, ProposedDeal, extract
-from registry.infra.threads import answer_apart
+from registry.infra.threads import offload_answer
 from registry.queries.organizations import OrganizationQueries
 from registry.schemas import encode
 
@@ -91,7 +91,7 @@ async def proposed_deals(
     published_on = earliest_publication((source,)) if source is not None else None
     try:
         async with asyncio.timeout(EXTRACT_SECONDS):
-            deals = await answer_apart(len(text), extract, Article(text, cited, published_on), known)
+            deals = await offload_answer(len(text), extract, Article(text, cited, published_on), known)
     except TimeoutError:
         raise Invalid([FieldError("/text", "text_takes_long", seconds=int(EXTRACT_SECONDS))]) from None
     return deals, {one.slug for one in known}

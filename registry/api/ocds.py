@@ -19,7 +19,7 @@ from registry.domain.history import AsOf, FoldedStream
 from registry.domain.record import resolve_record
 from registry.errors import MergedInto, NotFound
 from registry.infra.settings import Settings
-from registry.infra.threads import answer_apart, until_cancelled
+from registry.infra.threads import offload_answer, until_cancelled
 from registry.queries.deals import DealQueries
 from registry.standards import ocds
 from registry.standards.ocds_objects import ocid
@@ -104,4 +104,4 @@ async def _package(
         published = found.releases[-1].event.recorded_at
         return ocds.encode(ocds.package(uri, settings.log_origin, licence, published, content(found)))
 
-    return json_response(await answer_apart(stream.version, encoded))
+    return json_response(await offload_answer(stream.version, encoded))

@@ -32,7 +32,7 @@ from registry.domain.history import AsOf
 from registry.domain.totals import GROUPINGS, Estimates, Measure, TotalsQuery
 from registry.errors import InvalidParameter
 from registry.events.currencies import Currency
-from registry.infra.threads import answer_apart
+from registry.infra.threads import offload_answer
 from registry.projections.columnar.lists import Order
 from registry.projections.columnar.selection import Point, Selection
 from registry.queries.deal_conditions import CONDITIONS, similar_of
@@ -384,4 +384,4 @@ class PortfolioController(Controller):
             limit,
         )
         following = encode_cursor(await portfolio_queries.point(last), place) if place is not None else None
-        return json_response(await answer_apart(len(body.changes), encode_long, replace(body, next=following)))
+        return json_response(await offload_answer(len(body.changes), encode_long, replace(body, next=following)))

@@ -27,7 +27,7 @@ from registry.events import intake
 from registry.events.intake import as_uuid
 from registry.events.types import AnnouncedKind
 from registry.events.values import Slug, Text
-from registry.infra.threads import apart
+from registry.infra.threads import offload
 from registry.schemas import ProposalChange, ProposalPage, ProposalPreview, ProposalResponse, encode
 from registry.schemas.deals import refusal_response
 
@@ -123,7 +123,7 @@ class ProposalsController(Controller):
         following = None
         if page and await proposals.page(request.auth, status, page[-1].id, 1):
             following = {"cursor": str(page[-1].id)}
-        body = await apart(
+        body = await offload(
             sum(one.size for one in page), encode, ProposalPage(proposals=[_response(one) for one in page])
         )
         return json_response(body, page_headers(request, following, "no-store"))
@@ -254,5 +254,5 @@ async def _json(
     preview: ProposalPreview | None = None,
 ) -> RawResponse[Any]:
     tag = {"ETag": f'"{proposal.digest.hex()}"', "Cache-Control": "no-store"}
-    body = await apart(proposal.size, encode, _response(proposal, preview))
+    body = await offload(proposal.size, encode, _response(proposal, preview))
     return json_response(body, {**tag, **(headers or {})}, status)

@@ -61,7 +61,7 @@ from registry.events.types import (
 )
 from registry.events.write_batch import Head, WriteBatch
 from registry.infra.postgres import Connection, Pool
-from registry.infra.threads import apart, is_long
+from registry.infra.threads import is_long, offload
 from registry.projections import PROJECTIONS, AppliedChange
 from registry.projections.deal_identifiers import IdentifierKey, identifiers, may_identify, owners
 from registry.projections.stream_cache import StreamCache
@@ -263,8 +263,8 @@ class Batch:
         flags = await self._flags(connection, stream, events)
         # In a thread, the states of a long list are assembled on copies: readers and the next batch use the streams.
         size = len(events) if stream.changed is not None else max(len(events), stream.version)
-        sides = (before.own(), stream.own()) if is_long(size) else (before, stream)
-        response = await apart(size, encode_response, request, *sides, events, receipts, flags)
+        sides = (before.copy_for_thread(), stream.copy_for_thread()) if is_long(size) else (before, stream)
+        response = await offload(size, encode_response, request, *sides, events, receipts, flags)
         position = stream.events[-1].position
         new = bool(events) and not request.dry_run
         if new:
@@ -274,7 +274,7 @@ class Batch:
     async def _admit(self, stream: FoldedStream[Any], recorded: Recorded) -> FoldedStream[Any]:
         """The stream with a new event. One about other events may fold the whole stream again."""
         if is_long(stream.version) and isinstance(recorded.event, (EventRedacted, EventCorrected, EventVoided)):
-            return await apart(stream.version, admit, stream.own(), recorded)
+            return await offload(stream.version, admit, stream.copy_for_thread(), recorded)
         return admit(stream, recorded)
 
     def _check_rights(self, request: AppendRequest, credential: Credential) -> None:
@@ -330,8 +330,8 @@ class Batch:
             states = [await self._state_of_survivor(connection, slug) for slug in slugs]
             related_deals = tuple(state for state in states if state is not None)
         ids = [event.recorded.id for event in events]
-        own = stream.own() if is_long(len(ids)) else stream
-        return await apart(len(ids), flags_raised, own, ids, self._rates, related_deals)
+        copy = stream.copy_for_thread() if is_long(len(ids)) else stream
+        return await offload(len(ids), flags_raised, copy, ids, self._rates, related_deals)
 
     async def _state_of_survivor(self, connection: Connection | Pool, slug: str) -> Deal | None:
         """A deal's state; of a merged deal, under its own slug, that of the deal it was merged into."""

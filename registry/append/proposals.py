@@ -36,7 +36,7 @@ from registry.events.codec import canonical
 from registry.events.types import AnnouncedKind, Announcement, OrganizationAnnouncement, tag_of
 from registry.infra.postgres import Connection, Pool
 from registry.infra.secret_box import SecretBox
-from registry.infra.threads import apart
+from registry.infra.threads import offload
 
 log = structlog.get_logger(__name__)
 
@@ -173,7 +173,7 @@ class Proposal(Struct, frozen=True, kw_only=True):
 
     async def read(self) -> list[Announcement | OrganizationAnnouncement]:
         """The same, from a thread if they are many."""
-        return await apart(self.size, self.decoded)
+        return await offload(self.size, self.decoded)
 
     @property
     def size(self) -> int:

@@ -291,15 +291,15 @@ class FoldedStream(Generic[S]):
         copy.timeline, copy._origin = self.timeline.copy(), None
         return copy
 
-    def own(self) -> FoldedStream[S]:
-        """A copy that shares nothing that changes, for another thread."""
+    def copy_for_thread(self) -> FoldedStream[S]:
+        """A copy for another thread. It shares nothing that changes with this stream."""
         copy = self.copy()
         copy._origin = self
         copy.assessment_cache = None if self.assessment_cache is None else self.assessment_cache.copy()
         return copy
 
-    def give_back(self) -> None:
-        """Give what was computed to the stream that this is a copy of, when no thread uses the copy any more."""
+    def return_caches(self) -> None:
+        """Give what a thread computed on this copy to the stream itself. No thread may use the copy any more."""
         if self._origin is not None:
             self._origin.assessment_cache, self._origin._stale = self.assessment_cache, self._stale
             self._origin.timeline, self._origin = self.timeline, None

@@ -19,7 +19,7 @@ from registry.events.codec import from_row
 from registry.events.types import Recorded, StreamKind
 from registry.events.write_batch import WriteBatch
 from registry.infra.postgres import Connection, Pool
-from registry.infra.threads import apart
+from registry.infra.threads import offload
 
 # A part of one statement (see `WriteBatch`).
 APPEND = """
@@ -239,7 +239,7 @@ async def recorded_at(connection: Connection | Pool, position: int) -> datetime 
 async def streams(connection: Connection | Pool, names: Sequence[str]) -> dict[str, list[Recorded]]:
     """The events of each stream in version order; an empty list for a stream without events."""
     rows = await connection.fetch(STREAMS, list(names))
-    return await apart(len(rows), _by_stream, names, rows)
+    return await offload(len(rows), _by_stream, names, rows)
 
 
 async def stream_since(connection: Connection | Pool, name: str, version: int) -> list[Recorded]:
@@ -279,7 +279,7 @@ async def feed(
 ) -> list[StoredEvent]:
     """The events after a position, in order."""
     rows = await feed_rows(connection, after, limit, until=until, type=type, stream=stream)
-    return await apart(len(rows), _all_stored, rows)
+    return await offload(len(rows), _all_stored, rows)
 
 
 async def feed_rows(
@@ -311,13 +311,13 @@ async def newest(
         rows = await connection.fetch(NEWEST_OF_TYPE, before, limit, type_key(type))
     else:
         rows = await connection.fetch(NEWEST, before, limit)
-    return await apart(len(rows), _all_stored, rows)
+    return await offload(len(rows), _all_stored, rows)
 
 
 async def events_at(connection: Connection | Pool, positions: Sequence[int]) -> list[StoredEvent]:
     """The events at these positions, in order."""
     rows = await connection.fetch(AT_POSITIONS, list(positions))
-    return await apart(len(rows), _all_stored, rows)
+    return await offload(len(rows), _all_stored, rows)
 
 
 async def by_ids(connection: Connection | Pool, ids: Sequence[UUID]) -> dict[UUID, StoredEvent]:

@@ -14,7 +14,7 @@ from weakref import WeakSet
 import asyncpg
 
 from registry.errors import DatabaseUnusable, PostgresTooOld
-from registry.infra import own_work
+from registry.infra import work_time
 from registry.infra.pooling import DIRECT, Pooling
 from registry.infra.problems import DatabaseProblem
 
@@ -86,7 +86,7 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no ty
 
 
 async def _counted(statement: Coroutine[Any, Any, Any]) -> Any:
-    work = own_work.current()
+    work = work_time.current()
     if work is None:
         return await statement
     begin = monotonic()

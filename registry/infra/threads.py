@@ -1,6 +1,7 @@
-"""Work that takes long is done in a thread, beside the event loop.
+"""Offload long computations to threads, so that they do not hold the event loop.
 
-What it works on must be its own, or not change meanwhile.
+A thread must get data that no other task changes meanwhile: values that never change, or copies
+(`FoldedStream.copy_for_thread`).
 """
 
 from __future__ import annotations
@@ -12,18 +13,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from typing import ParamSpec, TypeVar
 
-from registry.infra.own_work import as_own, in_thread
+from registry.infra.work_time import in_thread, timed_call
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 LONG = 200
-"""Events, or other items, from which on work on all of them takes longer (5 ms and more) than the change of thread."""
+"""Work on so many items, such as events, is offloaded: it takes 5 ms and more, far longer than a change of thread."""
 
-COSTLY = 10
-"""What an event costs in a comparison of two points, or on a page that shows it whole, where it costs 1 otherwise."""
+HEAVY_ITEM = 10
+"""What an event counts as in work that is heavy for each: a comparison of two points, or a page that shows it whole."""
 
-# Few, and of their own: Python computes in one thread at a time, and reading and recording do not wait behind answers.
+# Few, because Python computes in one thread at a time. A pool apart from the default one, so that reading and recording
+# do not wait behind answers.
 _answering = ThreadPoolExecutor(2, thread_name_prefix="answers")
 
 _cancelled: ContextVar[threading.Event | None] = ContextVar("cancelled", default=None)
@@ -34,25 +36,29 @@ class Cancelled(Exception):
 
 
 def is_long(size: int) -> bool:
-    """Whether work on so many items is done in a thread."""
+    """Whether work on so many items is offloaded."""
     return size >= LONG
 
 
-async def apart(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Return what `work` on `size` items returns, from a thread if they are many. For work of some 100 ms at most."""
+async def offload(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call `work`, in a thread if its `size` in items is long. For work of some 100 ms at most.
+
+    The thread is one of the event loop's default pool, and the work runs to its end even if the request ends.
+    """
     return await in_thread(work, *args, **kwargs) if is_long(size) else work(*args, **kwargs)
 
 
-async def answer_apart(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Return the same for an answer, which may take longer. A request that ends meanwhile leaves the queue.
+async def offload_answer(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call `work`, which makes an answer, in a thread if its `size` in items is long. It may take seconds.
 
-    Work of more than seconds calls `stop_if_cancelled`, or takes its items from `until_cancelled`.
+    The thread is one of a pool for answers. If the request ends before the work begins, the work is dropped. Work that
+    can take many seconds calls `stop_if_cancelled`, or takes its items from `until_cancelled`.
     """
     if not is_long(size):
         return work(*args, **kwargs)
     cancelled, context = threading.Event(), copy_context()
     context.run(_cancelled.set, cancelled)
-    call = context.run(lambda: as_own(work, *args, **kwargs))
+    call = context.run(lambda: timed_call(work, *args, **kwargs))
     try:
         return await asyncio.get_running_loop().run_in_executor(_answering, call)
     except asyncio.CancelledError:

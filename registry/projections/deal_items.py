@@ -14,8 +14,8 @@ from registry.domain.deal import DealIdentifierState, RelationState
 from registry.domain.rates import Rates
 from registry.domain.stages import StageState
 from registry.events.values import AMOUNT_COLUMNS, Classifications
-from registry.infra.own_work import in_thread
 from registry.infra.postgres import Connection, Pool
+from registry.infra.work_time import in_thread
 from registry.projections.columnar.doubts import flags_of
 from registry.schemas import DealListItem, ListedPledge
 from registry.schemas.values import AmountResponse, LocalizedResponse, StatedAmountResponse, convert

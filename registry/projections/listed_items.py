@@ -12,8 +12,8 @@ from msgspec.structs import fields
 from registry.domain.deal import Deal
 from registry.domain.items import ListItem, item_types
 from registry.events.values import Amount, Horizon, Localized
-from registry.infra.own_work import in_thread
 from registry.infra.postgres import Connection, Pool
+from registry.infra.work_time import in_thread
 from registry.projections.deal_items import localized, stated_amount
 from registry.projections.facts import TABLE_OF, FactTable
 from registry.schemas.values import HorizonResponse

@@ -19,7 +19,7 @@ from registry.events.continuity import ContinuityGuard
 from registry.events.stream_heads import StreamHeadRow
 from registry.events.types import Recorded
 from registry.infra import postgres
-from registry.infra.threads import apart
+from registry.infra.threads import offload
 
 # Stream heads that are cached, and new events that are read one by one to update them. With more new events it is
 # cheaper to clear the heads and read them again.
@@ -57,7 +57,7 @@ def _reaches(events: Sequence[Recorded], head: tuple[int, bytes]) -> bool:
 async def _folded(streams: Mapping[str, Sequence[Recorded]]) -> dict[str, FoldedStream[Any]]:
     """Fold streams, in a thread if they have many events together."""
     events = sum(len(events) for events in streams.values())
-    return await apart(events, lambda: {name: fold_stream(name, of_one) for name, of_one in streams.items()})
+    return await offload(events, lambda: {name: fold_stream(name, of_one) for name, of_one in streams.items()})
 
 
 class HeadLookup:

@@ -38,7 +38,7 @@ from registry.domain.rates import Rates
 from registry.domain.stages import inactivity
 from registry.errors import MergedInto, NotFound, NotYetEffective
 from registry.events.types import EventRedacted
-from registry.infra.threads import COSTLY, answer_apart, is_long, until_cancelled
+from registry.infra.threads import HEAVY_ITEM, is_long, offload_answer, until_cancelled
 from registry.projections import deal_links, organizations
 from registry.projections.deal_items import deal_items
 from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader, point_on_axis
@@ -170,8 +170,8 @@ class DealQueries:
             recorded_at=as_of.recorded_at,
             remarks=replace(cached.response.remarks, quiet=quiet),
         )
-        body = await answer_apart(snapshot.count, encode_long, response)
-        stream.give_back()
+        body = await offload_answer(snapshot.count, encode_long, response)
+        stream.return_caches()
         return EncodedResponse(
             body=body,
             etag=_entity_tag(snapshot.version, resolved, stream, rates.imports),
@@ -198,7 +198,7 @@ class DealQueries:
         if key is not None and cached is not None and cached.key == key:
             self._states.move_to_end(stream.slug)
             return cached
-        made = await answer_apart(snapshot.count, _state_response, key, snapshot, state, as_of, rates)
+        made = await offload_answer(snapshot.count, _state_response, key, snapshot, state, as_of, rates)
         if key is not None:
             _put(self._states, stream.slug, made)
         return made
@@ -217,24 +217,24 @@ class DealQueries:
     async def stream_as_of(self, slug: str, as_of: AsOf) -> tuple[FoldedStream[Deal], StateAsOf[Deal], Deal]:
         """Return a deal's events, the part visible at a point in time, and the state there.
 
-        The events of a long stream are the caller's own, so that it can work on them in a thread.
+        A long stream is a copy, which the caller may pass to a thread.
 
         Raises:
             NotFound, MergedInto: See `state`.
         """
         resolved = await self._streams.resolve(as_of)
-        stream = await self.own_stream(slug)
-        snapshot, state = await answer_apart(stream.version, _read, stream, resolved.as_of)
+        stream = await self.stream_for_thread(slug)
+        snapshot, state = await offload_answer(stream.version, _read, stream, resolved.as_of)
         return stream, snapshot, state
 
-    async def own_stream(self, slug: str) -> FoldedStream[Deal]:
-        """Return a deal's events, folded; if they are many, for this caller alone (`infra/threads.py`).
+    async def stream_for_thread(self, slug: str) -> FoldedStream[Deal]:
+        """Return a deal's events, folded; if they are many, in a copy that may be passed to a thread.
 
         Raises:
             NotFound: There is no such deal.
         """
         stream = await self.stream(slug)
-        return stream.own() if is_long(stream.version) else stream
+        return stream.copy_for_thread() if is_long(stream.version) else stream
 
     # --- what explains a state ----------------------------------------------------------------------------------------
 
@@ -250,7 +250,7 @@ class DealQueries:
         Raises:
             NotFound: There is no such deal, or it was not registered at that point.
         """
-        stream = await self.own_stream(slug)
+        stream = await self.stream_for_thread(slug)
 
         def trail() -> tuple[StateAsOf[Deal], list[AuditEntry], Deal]:
             snapshot = stream.state_as_of(as_of)
@@ -259,7 +259,7 @@ class DealQueries:
             entries = audit_trail(stream.events, as_of, DEALS, snapshot=snapshot, after=after, limit=limit)
             return snapshot, entries, snapshot.state or stream.state
 
-        snapshot, entries, state = await answer_apart(stream.version, trail)
+        snapshot, entries, state = await offload_answer(stream.version, trail)
         neighbours, rates = await self.related_deals(state, as_of), await self._streams.rates(as_of)
         names = await self._streams.author_names(entry.effective.recorded for entry in entries)
 
@@ -268,8 +268,8 @@ class DealQueries:
             flags = flags_by_event(snapshot, rates, neighbours, listed)
             return deal_history(as_of, snapshot, entries, flags, names, after, limit)
 
-        history = await answer_apart(stream.version, answer)
-        stream.give_back()
+        history = await offload_answer(stream.version, answer)
+        stream.return_caches()
         return history
 
     async def author_names(self, stream: FoldedStream[Deal]) -> AuthorNames:
@@ -293,11 +293,11 @@ class DealQueries:
         resolved = await self._streams.resolve(as_of)
         stream, snapshot, _ = await self.stream_as_of(slug, resolved.as_of)
         count = sys.maxsize if limit is None else limit
-        fields, following = await answer_apart(stream.version, provenance_page, snapshot, start, count)
+        fields, following = await offload_answer(stream.version, provenance_page, snapshot, start, count)
         setting = {field.event for field in fields}
         names = await self._streams.author_names(snapshot.record.by_id[event].recorded for event in setting)
         day = resolved.effective_on
-        page = await answer_apart(len(fields), provenance_response, slug, snapshot, as_of, day, fields, names)
+        page = await offload_answer(len(fields), provenance_response, slug, snapshot, as_of, day, fields, names)
         return ProvenancePage(page, day, following)
 
     async def compare(self, slug: str, start: AsOf, end: AsOf) -> bytes:
@@ -306,7 +306,7 @@ class DealQueries:
         Raises:
             NotFound: There is no such deal.
         """
-        stream = await self.own_stream(slug)
+        stream = await self.stream_for_thread(slug)
         a, b = await self._streams.resolve(start), await self._streams.resolve(end)
         names = await self._streams.author_names(stream.events)
 
@@ -322,7 +322,7 @@ class DealQueries:
                 )
             )
 
-        return await answer_apart(COSTLY * stream.version, answer)
+        return await offload_answer(HEAVY_ITEM * stream.version, answer)
 
     async def resolve(self, as_of: AsOf) -> ResolvedAsOf:
         """Fill in what a question leaves out (`StreamReader.resolve`)."""
@@ -340,7 +340,7 @@ class DealQueries:
         def answer() -> Timemap:
             return timemap(slug, until_cancelled(change_points(stream.events, calendar)), calendar.now())
 
-        return await answer_apart(stream.version, answer)
+        return await offload_answer(stream.version, answer)
 
     async def memento(self, slug: str, as_of: AsOf, accepted: datetime) -> AsOf:
         """Return the point of the memento for an instant that a request accepts (`StreamReader.memento`).
@@ -416,7 +416,7 @@ class DealQueries:
         """Return what is derived from a deal's state, including the flags that follow from related deals."""
         state = snapshot.state or stream.state
         rates, related = await self._streams.rates(as_of), await self.related_deals(state, as_of)
-        return await answer_apart(snapshot.count, assess, snapshot, state, rates, related)
+        return await offload_answer(snapshot.count, assess, snapshot, state, rates, related)
 
 
 def unknown_deal(slug: str) -> NotFound:
@@ -427,11 +427,11 @@ def unknown_deal(slug: str) -> NotFound:
 async def _state_and_survivor(stream: FoldedStream[Deal], as_of: AsOf) -> tuple[Deal | None, str | None]:
     """A deal's state, and the deal that it was merged into, at a point."""
 
-    def read(own: FoldedStream[Deal]) -> tuple[Deal | None, str | None]:
-        snapshot = own.state_as_of(as_of)
+    def read(stream: FoldedStream[Deal]) -> tuple[Deal | None, str | None]:
+        snapshot = stream.state_as_of(as_of)
         return snapshot.state, snapshot.merged_into
 
-    return await answer_apart(stream.version, read, stream.own() if is_long(stream.version) else stream)
+    return await offload_answer(stream.version, read, stream.copy_for_thread() if is_long(stream.version) else stream)
 
 
 def _read(stream: FoldedStream[Deal], as_of: AsOf) -> tuple[StateAsOf[Deal], Deal]:

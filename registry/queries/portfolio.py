@@ -24,8 +24,8 @@ from registry.domain.search_text import Search, tokens
 from registry.domain.totals import Totals, TotalsColumn, TotalsQuery
 from registry.domain.totals.tiers import TierAmounts
 from registry.events.currencies import Currency
-from registry.infra.own_work import in_thread
-from registry.infra.threads import COSTLY, answer_apart, until_cancelled
+from registry.infra.threads import HEAVY_ITEM, offload_answer, until_cancelled
+from registry.infra.work_time import in_thread
 from registry.projections.columnar import ColumnarCopy, facets, lists, search, timeline
 from registry.projections.columnar import totals as columnar_totals
 from registry.projections.columnar.copy import Question
@@ -176,7 +176,7 @@ class PortfolioQueries:
         """Return the rows of some deals, each with its parties, sites, milestones and other items."""
         slugs = [deal.deal for deal in deals]
         items = await listed_items(self._copy.pool, point.axis, point.day, point.known, slugs)
-        return await answer_apart(
+        return await offload_answer(
             len(slugs), lambda: [asdict(deal) | items[deal.deal] for deal in until_cancelled(deals)]
         )
 
@@ -308,15 +308,15 @@ class PortfolioQueries:
         """Return the latest days on which a change was published, in ascending order."""
         return await self._answer(point, timeline.publication_days, limit)
 
-    async def recording_times(self, shown: datetime, apart: timedelta, steps: int) -> list[datetime]:
+    async def recording_times(self, shown: datetime, distance: timedelta, steps: int) -> list[datetime]:
         """Return when events of deals were recorded: all times, or so many in equal steps and those next to `shown`.
 
-        Times closer to each other than `apart` are one, the last of them.
+        Times closer to each other than `distance` are one, the last of them.
         """
         return await self._ask(
             await self.point(AsOf()),
-            lambda cursor, _: timeline.recording_times(cursor, shown, apart.total_seconds(), steps),
-            *("recorded", shown, apart, steps),
+            lambda cursor, _: timeline.recording_times(cursor, shown, distance.total_seconds(), steps),
+            *("recorded", shown, distance, steps),
         )
 
     async def changes(
@@ -363,8 +363,8 @@ class PortfolioQueries:
                 # A few at a time: folding them holds the event loop.
                 names = [f"deal/{deal}" for deal in deals[first : first + STREAMS_PER_READ]]
                 copies += [for_thread(stream) for stream in (await self._streams.load_all(names)).values()]
-            size = COSTLY * sum(stream.version for stream in copies)
-            more = await answer_apart(size, changes_of, copies, resolved[0].as_of, resolved[1].as_of)
+            size = HEAVY_ITEM * sum(stream.version for stream in copies)
+            more = await offload_answer(size, changes_of, copies, resolved[0].as_of, resolved[1].as_of)
             changes += more
             found += len({change.deal for change in more})
             looked += len(deals)
@@ -416,7 +416,7 @@ class PortfolioQueries:
             from_=requested_point(start, (await self.resolve(start)).effective_on),
             to=requested_point(end, (await self.resolve(end)).effective_on),
             position=page.position,
-            changes=await answer_apart(len(page.changes), summaries),
+            changes=await offload_answer(len(page.changes), summaries),
             totals=ComparedTotals(from_=sums_at_start, to=sums_at_end),
             next=None,
         )

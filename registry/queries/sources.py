@@ -20,7 +20,7 @@ from registry.errors import NotFound
 from registry.events import store
 from registry.events.codec import stream_name
 from registry.events.values import Localized, Source
-from registry.infra.threads import answer_apart, is_long, until_cancelled
+from registry.infra.threads import is_long, offload_answer, until_cancelled
 from registry.projections import event_index
 from registry.queries.streams import StreamReader
 
@@ -73,8 +73,8 @@ class SourceQueries:
         names = dict.fromkeys(stream_name(event.recorded.kind, event.recorded.slug) for event in events)
         streams = await self._streams.load_all(list(names))
         size = sum(stream.version for stream in streams.values())
-        owns = [stream.own() if is_long(size) else stream for stream in streams.values()]
-        found = await answer_apart(size, _cited_events_of, owns, id)
+        copies = [stream.copy_for_thread() if is_long(size) else stream for stream in streams.values()]
+        found = await offload_answer(size, _cited_events_of, copies, id)
         listed = []
         for event in events:
             # A correction is listed in the event that it is about.
@@ -104,17 +104,17 @@ class SourceQueries:
         names = dict.fromkeys(stream_name(event.recorded.kind, event.recorded.slug) for event in events)
         streams = await self._streams.load_all(list(names))
         size = sum(stream.version for stream in streams.values())
-        owns = {name: stream.own() if is_long(size) else stream for name, stream in streams.items()}
+        copies = {name: stream.copy_for_thread() if is_long(size) else stream for name, stream in streams.items()}
 
         def planned() -> list[tuple[FoldedStream[Any], list[CitingEvent]]]:
             plans = []
-            for name, stream in until_cancelled(owns.items()):
+            for name, stream in until_cancelled(copies.items()):
                 kind: Literal["deal", "organization"] = "deal" if name.startswith("deal/") else "organization"
                 if plan := plan_retraction(kind, stream, id, chosen):
                     plans.append((stream, plan))
             return plans
 
-        return await answer_apart(size, planned)
+        return await offload_answer(size, planned)
 
     async def _positions(self, id: str, after: int, limit: int) -> list[int]:
         return await event_index.find(self._streams.pool(), f"source:{id}", after, limit)

@@ -26,8 +26,8 @@ from registry.events.continuity import ContinuityGuard
 from registry.events.mirror_state import Mirror
 from registry.events.write_batch import Head
 from registry.infra import postgres, tasks
-from registry.infra.own_work import in_thread
 from registry.infra.postgres import Connection, Pool
+from registry.infra.work_time import in_thread
 from registry.queries.deal_conditions import SimilarWords
 from registry.schemas import encode_long
 from registry.schemas.deal_query import DealListQuery

@@ -15,9 +15,9 @@ from registry.errors import InvalidParameter, NotFound
 from registry.events import store
 from registry.events.store import StoredEvent
 from registry.events.types import OrganizationMerged, Recorded
-from registry.infra.own_work import in_thread
 from registry.infra.postgres import Pool
-from registry.infra.threads import answer_apart
+from registry.infra.threads import offload_answer
+from registry.infra.work_time import in_thread
 from registry.queries.deal_conditions import SimilarWords
 from registry.schemas.deal_query import DealListQuery
 from registry.transparency.bundles import Certificate
@@ -73,7 +73,7 @@ async def build_certificate(
     if not events:
         raise NotFound("deal", deal=deal)
     proven = await _proven(pool, events, size)
-    state = await answer_apart(len(events), state_of, deal, [event.recorded for event in events], as_of, size)
+    state = await offload_answer(len(events), state_of, deal, [event.recorded for event in events], as_of, size)
     return Certificate(
         deal=deal,
         clocks=as_of,

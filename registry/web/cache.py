@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from litestar import Response
 
 from registry.api.responses import base_url
-from registry.infra.own_work import in_thread
+from registry.infra.work_time import in_thread
 from registry.web.render import EncodedPage, Rendered, encode_for_cache, page_response, send
 from registry.web.request import PageRequest
 

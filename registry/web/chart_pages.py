@@ -17,7 +17,7 @@ from registry.domain.audit.entries import audit_trail
 from registry.domain.fold import DEALS
 from registry.errors import NotFound
 from registry.infra.settings import Settings
-from registry.infra.threads import answer_apart
+from registry.infra.threads import offload_answer
 from registry.queries.deals import DealQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.web import render
@@ -155,7 +155,7 @@ async def _timeline(page: PageRequest, deal: str, deal_queries: DealQueries) -> 
         day = page.times.effective_on
         return timeline(view.state, entries, day), timeline(view.state, entries, day, NARROW)
 
-    wide, narrow = await answer_apart(view.stream.version, drawn)
+    wide, narrow = await offload_answer(view.stream.version, drawn)
     if wide is None or narrow is None:
         raise NotFound("chart")
     return {

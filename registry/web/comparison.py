@@ -22,7 +22,7 @@ from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream
 from registry.domain.totals import TotalsColumn, TotalsQuery
-from registry.infra.threads import COSTLY, answer_apart, until_cancelled
+from registry.infra.threads import HEAVY_ITEM, offload_answer, until_cancelled
 from registry.projections.columnar.lists import PagePlace
 from registry.queries.deal_changes import DealChange
 from registry.queries.deals import DealQueries
@@ -104,7 +104,7 @@ class ComparisonPages(Controller):
                     ),
                 )
 
-            return await answer_apart(COSTLY * view.stream.version, compared)
+            return await offload_answer(HEAVY_ITEM * view.stream.version, compared)
 
         return await cached_page(page, make)
 
@@ -131,7 +131,7 @@ class ComparisonPages(Controller):
             ]
             return csv_response(f"{deal}-compare.csv", ("kind", "field", "before", "after", "causes"), rows)
 
-        return await answer_apart(COSTLY * view.stream.version, table)
+        return await offload_answer(HEAVY_ITEM * view.stream.version, table)
 
     @route("/compare", http_method=READ)
     async def compare_portfolio(
@@ -224,7 +224,7 @@ class ComparisonPages(Controller):
                     ),
                 )
 
-            return await answer_apart(len(changes), rendered)
+            return await offload_answer(len(changes), rendered)
 
         return await cached_page(page, make)
 
@@ -259,7 +259,7 @@ class ComparisonPages(Controller):
             ]
             return csv_response("compare.csv", ("deal", "what", "kind", "field", "before", "after", "causes"), rows)
 
-        return await answer_apart(len(changes), table)
+        return await offload_answer(len(changes), table)
 
 
 async def pinned_point(streams: StreamReader, point: AsOf) -> AsOf:

@@ -21,7 +21,7 @@ from registry.api.responses import base_url
 from registry.domain.history import AsOf
 from registry.errors import NotFound
 from registry.infra.settings import Settings
-from registry.infra.threads import answer_apart
+from registry.infra.threads import offload_answer
 from registry.projections.columnar.selection import Selection
 from registry.queries.named_organizations import NamedOrganizations
 from registry.queries.portfolio import PortfolioQueries
@@ -135,7 +135,7 @@ async def _sitemap(request: Request, pages: list[tuple[str, datetime | None]]) -
         text: bytes = tostring(urls, encoding="utf-8", xml_declaration=True)
         return text
 
-    return _file(await answer_apart(len(pages), content), "application/xml")
+    return _file(await offload_answer(len(pages), content), "application/xml")
 
 
 def _file(content: bytes, media_type: str) -> Response[bytes]:

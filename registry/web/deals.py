@@ -31,7 +31,7 @@ from registry.domain.principal import AuthorNames
 from registry.domain.stages import inactivity
 from registry.errors import MergedInto
 from registry.events.values import Source
-from registry.infra.threads import answer_apart
+from registry.infra.threads import offload_answer
 from registry.queries.deals import DealQueries
 from registry.schemas import IncomingRelation, cited_sources
 from registry.web import render
@@ -140,9 +140,9 @@ async def load_deal(page: PageRequest, slug: str, deal_queries: DealQueries) -> 
         NotFound: There is no such deal.
         MergedInto: The deal was merged into another one.
     """
-    stream = await deal_queries.own_stream(slug)
+    stream = await deal_queries.stream_for_thread(slug)
     point = replace(page.as_of, effective_on=page.times.effective_on)
-    snapshot = await answer_apart(stream.version, _snapshot, stream, point)
+    snapshot = await offload_answer(stream.version, _snapshot, stream, point)
     if snapshot.merged_into is not None:
         raise MergedInto(deal=slug, into=snapshot.merged_into)
     names = await page.names.of_deal(stream.state, snapshot.state)
@@ -206,8 +206,8 @@ async def render_deal(
     incoming = await deal_queries.incoming(view.slug, page.as_of)
     authors = await deal_queries.author_names(view.stream)
     how = (page, view, assessment, incoming, authors, field, before)
-    rendered = await answer_apart(view.stream.version, _render_deal, *how, recorded=recorded)
-    view.stream.give_back()
+    rendered = await offload_answer(view.stream.version, _render_deal, *how, recorded=recorded)
+    view.stream.return_caches()
     return rendered
 
 

@@ -19,7 +19,7 @@ from registry.errors import NotFound, RegistryError
 from registry.events.intake import as_uuid
 from registry.events.values import Localized
 from registry.i18n import Message
-from registry.infra.threads import answer_apart, is_long
+from registry.infra.threads import is_long, offload_answer
 from registry.queries.deals import DealQueries
 from registry.queries.log import LogQueries
 from registry.queries.streams import StreamReader
@@ -74,7 +74,7 @@ class EventPages(Controller):
             recorded = stored.recorded
             loaded, _ = await streams.load(f"{recorded.kind}/{recorded.slug}")
             assert loaded is not None
-            stream = loaded.own() if is_long(loaded.version) else loaded
+            stream = loaded.copy_for_thread() if is_long(loaded.version) else loaded
 
             def found() -> tuple[Any, list[AuditEntry]]:
                 """The state, and the event with those that are about it."""
@@ -84,7 +84,7 @@ class EventPages(Controller):
                 how = (stream.events, page.as_of, stream.rules)
                 return stream.state, audit_trail(*how, snapshot=snapshot, after=recorded.position - 1, limit=1)
 
-            state, entries = await answer_apart(stream.version, found)
+            state, entries = await offload_answer(stream.version, found)
             texts = shown(page.language)
             names: dict[str, str] = {}
             title: Localized | None = None
@@ -99,7 +99,7 @@ class EventPages(Controller):
                     title = Localized(en=author.at(recorded.slug, recorded.position))
             authors = await streams.author_names([recorded])
             check = await check_inclusion(evidence, recorded.position)
-            sliders = await answer_apart(stream.version, stream_sliders, page, stream)
+            sliders = await offload_answer(stream.version, stream_sliders, page, stream)
             name = texts.words.localized(title, recorded.slug)
             if "stream" in check.text.params:
                 # The verdict names the deal as the page does.

@@ -21,7 +21,7 @@ from registry.domain.mentions import mentioned_organizations
 from registry.domain.principal import REGISTRY, AuthorNames
 from registry.events.codec import stream_name
 from registry.events.types import Event, MilestoneScheduled, PledgeAnnounced, SiteAnnounced
-from registry.infra.threads import answer_apart, is_long
+from registry.infra.threads import is_long, offload_answer
 from registry.queries.deals import DealQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import StreamReader
@@ -199,18 +199,18 @@ class PageNames:
                 names |= {f"deal/{stream.slug}/{pledge}": name for pledge, name in called.items()}
             return names
 
-        return await answer_apart(size, named)
+        return await offload_answer(size, named)
 
     async def within(self, slugs: Iterable[str]) -> dict[str, dict[str, str]]:
         """For each deal the names of its parties, pledges, milestones and sites, as a page about it has them."""
         found, size = await self._own_deals(slugs)
-        return await answer_apart(size, lambda: {one.slug: _names_within(one.state, self._language) for one in found})
+        return await offload_answer(size, lambda: {one.slug: _names_within(one.state, self._language) for one in found})
 
     async def _own_deals(self, slugs: Iterable[str]) -> tuple[list[FoldedStream[Deal]], int]:
         """Deals, folded, and how many events they have; for this caller alone if they are many (`infra/threads.py`)."""
         found = (await self._streams.load_all([stream_name("deal", slug) for slug in sorted(set(slugs))])).values()
         size = sum(stream.version for stream in found)
-        return [stream.own() if is_long(size) else stream for stream in found], size
+        return [stream.copy_for_thread() if is_long(size) else stream for stream in found], size
 
     async def of_deal(self, current: Deal, shown: Deal | None = None) -> dict[str, str]:
         """Every name that a page about a deal needs.
@@ -219,15 +219,15 @@ class PageNames:
             current: The deal as all its events have it.
             shown: The deal as the page shows it, which may have relations that have ended since.
         """
-        names = await answer_apart(len(current.pledges), names_in, current, self._language)
-        mentioned = await answer_apart(len(current.pledges), lambda: set(mentioned_organizations(current)))
+        names = await offload_answer(len(current.pledges), names_in, current, self._language)
+        mentioned = await offload_answer(len(current.pledges), lambda: set(mentioned_organizations(current)))
         names |= await self.organizations(mentioned - names.keys())
         relations = (*current.relations, *(shown.relations if shown is not None else ()))
         related = await self._deals.related_deals(replace(current, relations=relations), UNBOUNDED)
         investors = {slug for deal in related for pledge in deal.pledges for slug in pledge.by} - names.keys()
         names |= await self.organizations(investors)
         pledges = sum(len(deal.pledges) for deal in (current, *related))
-        return await answer_apart(pledges, _with_items, names, current, related, self._language)
+        return await offload_answer(pledges, _with_items, names, current, related, self._language)
 
     async def principals(self, ids: Collection[str]) -> AuthorNames:
         """The names of principals, by their ids."""
@@ -242,7 +242,7 @@ class PageNames:
         events = list(events)
         contents = [content for _, _, content in events]
         own = {slug for kind, slug, _ in events if kind == "deal"}
-        named, deals = await answer_apart(len(events), lambda: (organizations_in(contents), deals_in(contents)))
+        named, deals = await offload_answer(len(events), lambda: (organizations_in(contents), deals_in(contents)))
         organizations = named | {slug for kind, slug, _ in events if kind == "organization"}
         return EventNames(
             await self.organizations(organizations) | await self.deals(deals | own), await self.within(own)

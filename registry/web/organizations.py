@@ -13,7 +13,7 @@ from registry.api.cursors import CursorParameter, decode_cursor, encode_cursor
 from registry.api.parameters import Cursor, OrganizationSlug, text
 from registry.errors import MergedInto, NotFound
 from registry.events.values import Localized
-from registry.infra.threads import answer_apart
+from registry.infra.threads import offload_answer
 from registry.projections.columnar.lists import Order
 from registry.queries.named_organizations import NamedOrganizations, OrganizationEntry
 from registry.queries.organizations import OrganizationQueries
@@ -87,7 +87,7 @@ class OrganizationPages(Controller):
         rows: list[list[str]] = []
         for i in range(0, len(slugs), CSV_BATCH):
             rows += [_row(entry) for entry in await named_organizations.listed(slugs[i : i + CSV_BATCH], page.as_of)]
-        return await answer_apart(len(rows), csv_response, "organizations.csv", CSV_HEADER, rows)
+        return await offload_answer(len(rows), csv_response, "organizations.csv", CSV_HEADER, rows)
 
     @route("/organizations/{organization:str}", http_method=READ)
     async def get_organization(
@@ -164,7 +164,7 @@ async def names_in_order(page: PageRequest, named_organizations: NamedOrganizati
 
     async def make() -> NamesInOrder:
         entries = await named_organizations.page("", EVERY_ORGANIZATION, page.as_of)
-        ordered = await answer_apart(len(entries), _in_order, entries, page.language)
+        ordered = await offload_answer(len(entries), _in_order, entries, page.language)
         return NamesInOrder(ordered, sum(one.is_registered for one in entries))
 
     key = ("organizations", page.language, page.times.today, *page.times.query().items())

@@ -21,8 +21,8 @@ from registry.domain.rates import Rates
 from registry.domain.totals import Totals, TotalsColumn, TotalsQuery
 from registry.events.store import StoredEvent
 from registry.events.types import EventCorrected, EventVoided
-from registry.infra.own_work import in_thread
 from registry.infra.settings import Settings
+from registry.infra.work_time import in_thread
 from registry.projections.columnar.selection import Point
 from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries

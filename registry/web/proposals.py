@@ -23,7 +23,7 @@ from registry.events.intake import as_uuid
 from registry.events.types import DealRegistered, EventCorrected, OrganizationRegistered
 from registry.events.values import Scope
 from registry.i18n import Message
-from registry.infra.threads import answer_apart
+from registry.infra.threads import offload_answer
 from registry.web import render
 from registry.web.articles.proposed import DIGEST, form_of
 from registry.web.i18n import words
@@ -189,11 +189,11 @@ async def _show(
     decides = may_review(key)
     names = await _names(page, shown)
     size = sum(one.size for one in found)
-    needs_another = await answer_apart(size, lambda: any(proposals.needs_another(key, one) for one in still_open))
+    needs_another = await offload_answer(size, lambda: any(proposals.needs_another(key, one) for one in still_open))
     authors = await _authors(page, found)
     has_pages = len(found) > MAX_SHOWN
     waiting = [view.proposal for view in is_open]
-    can_change = bool(is_open) and not has_pages and await answer_apart(size, form_of, waiting) is not None
+    can_change = bool(is_open) and not has_pages and await offload_answer(size, form_of, waiting) is not None
 
     def rendered() -> Rendered:
         return render.render(
@@ -222,19 +222,19 @@ async def _show(
             may_reject=decides or all(key.id in view.proposal.writers for view in is_open),
         )
 
-    return render.send(page, await answer_apart(size, rendered))
+    return render.send(page, await offload_answer(size, rendered))
 
 
 async def _view(page: PageRequest, proposal: Proposal, proposals: Proposals) -> ProposalView:
     key, announcements = require_key(page), await proposal.read()
     scopes = sorted({required_scope(one.event) for one in announcements})
-    needs_another = await answer_apart(proposal.size, proposals.needs_another, key, proposal)
+    needs_another = await offload_answer(proposal.size, proposals.needs_another, key, proposal)
     may_approve = all(key.allows(scope) for scope in scopes) and not needs_another
     view = ProposalView(proposal, announcements, scopes, may_approve, needs_another, [], [], None)
     if proposal.status == "open":
         try:
             result = await proposals.preview(key, proposal)
-            view.changes = await answer_apart(proposal.size, _changes_in, result.response)
+            view.changes = await offload_answer(proposal.size, _changes_in, result.response)
             view.flags = list(result.flags)
         except RegistryError as error:
             # It may have been recorded since by its proposer, and can still be rejected.

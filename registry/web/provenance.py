@@ -26,7 +26,7 @@ from registry.domain.corrections import EffectiveEvent
 from registry.domain.deal import Deal
 from registry.domain.items import item_types
 from registry.domain.principal import AuthorNames
-from registry.infra.threads import answer_apart
+from registry.infra.threads import offload_answer
 from registry.queries.deals import DealQueries
 from registry.web import render
 from registry.web.assets import csv_response
@@ -112,7 +112,7 @@ class ProvenancePages(Controller):
             if view.snapshot.state is None:
                 return render_unknown_deal(page, view)
             authors = await deal_queries.author_names(view.stream)
-            return await answer_apart(view.stream.version, render_provenance, page, view, authors, field, start)
+            return await offload_answer(view.stream.version, render_provenance, page, view, authors, field, start)
 
         return await cached_page(page, make)
 
@@ -130,7 +130,7 @@ class ProvenancePages(Controller):
             rows = [_row(field, effective) for field, effective in field_sources(view)]
             return csv_response(f"{deal}.csv", FIELDS_HEADER, rows)
 
-        return await answer_apart(view.stream.version, table)
+        return await offload_answer(view.stream.version, table)
 
 
 def render_provenance(

@@ -19,7 +19,7 @@ from registry.domain.source_retraction import CitingEvent, Treatment
 from registry.errors import RuleBroken, VersionConflict
 from registry.events.intake import as_uuid
 from registry.i18n import Message
-from registry.infra.threads import COSTLY, answer_apart
+from registry.infra.threads import HEAVY_ITEM, offload_answer
 from registry.queries.sources import CitedEvent, SourceQueries
 from registry.schemas import SourceRetraction
 from registry.web import render
@@ -63,8 +63,8 @@ class SourcePages(Controller):
                 [(e.kind, e.slug, e.effective.event) for e in use.events],
             )
             title = use.source.title or use.source.publisher or use.source.url or source
-            return await answer_apart(
-                COSTLY * len(use.events),
+            return await offload_answer(
+                HEAVY_ITEM * len(use.events),
                 render.render,
                 page,
                 "source.html",
@@ -163,7 +163,7 @@ async def _form(
         is_preview=preview is not None,
         problem=problem,
     )
-    return render.send(page, await answer_apart(len(cited), render_form))
+    return render.send(page, await offload_answer(len(cited), render_form))
 
 
 def _chosen(sent: Mapping[str, str]) -> dict[UUID, Treatment]:

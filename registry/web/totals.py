@@ -14,7 +14,7 @@ from registry.api.cursors import decode_cursor, encode_cursor
 from registry.api.filters import totals_parameters
 from registry.api.portfolio import Grouping, read_grouping
 from registry.domain.totals import GROUPINGS, DerivationNode, Totals, TotalsQuery
-from registry.infra.threads import answer_apart
+from registry.infra.threads import offload_answer
 from registry.queries.portfolio import PortfolioQueries
 from registry.web import render
 from registry.web.assets import csv_response
@@ -167,7 +167,7 @@ class TotalsPages(Controller):
             rates=await portfolio_queries.rates(portfolio_page.as_of),
         )
         lines = sum(len(group.lines) for group in (totals.overall, *totals.groups))
-        return await answer_apart(lines, lambda: csv_response("totals.csv", CSV_HEADER, _rows(totals)))
+        return await offload_answer(lines, lambda: csv_response("totals.csv", CSV_HEADER, _rows(totals)))
 
 
 def parts_in_order(derivation: DerivationNode) -> list[DerivationNode]:

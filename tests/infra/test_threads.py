@@ -15,7 +15,7 @@ from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream
 from registry.events.types import PledgeAnnounced
 from registry.infra import threads
-from registry.infra.threads import LONG, Cancelled, answer_apart, stop_if_cancelled, until_cancelled
+from registry.infra.threads import LONG, Cancelled, offload_answer, stop_if_cancelled, until_cancelled
 from registry.queries.deal_changes import changes_of
 from registry.web.comparison import compare_points
 from tests.conftest import PATIENCE
@@ -35,7 +35,7 @@ async def test_answer_ends_when_its_request_does() -> None:
             raise
 
     # More of them than there are threads: those that wait begin no more.
-    tasks = [asyncio.create_task(answer_apart(LONG, work)) for _ in range(8)]
+    tasks = [asyncio.create_task(offload_answer(LONG, work)) for _ in range(8)]
     assert await asyncio.to_thread(began.wait, PATIENCE)
     for task in tasks:
         task.cancel()
@@ -44,7 +44,7 @@ async def test_answer_ends_when_its_request_does() -> None:
             await task
     assert await asyncio.to_thread(ended.wait, PATIENCE)
     async with asyncio.timeout(PATIENCE):
-        assert await answer_apart(LONG, threading.current_thread) is not threading.main_thread()
+        assert await offload_answer(LONG, threading.current_thread) is not threading.main_thread()
 
 
 TODAY = date(2024, 1, 1)
@@ -72,5 +72,5 @@ def test_comparison_ends_when_its_request_does(ask: Any) -> None:
 
 
 async def test_work_on_few_items_stays_where_it_is() -> None:
-    assert await answer_apart(LONG - 1, threading.current_thread) is threading.current_thread()
+    assert await offload_answer(LONG - 1, threading.current_thread) is threading.current_thread()
     stop_if_cancelled()

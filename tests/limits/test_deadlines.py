@@ -20,7 +20,7 @@ import pytest
 from registry.api import deadline
 from registry.api import deals as deals_api
 from registry.infra import threads
-from registry.infra.own_work import STATEMENT_SECONDS, OwnWork
+from registry.infra.work_time import STATEMENT_SECONDS, WorkTime
 from registry.projections.columnar import lists, search_at_point
 from tests.api.announcements import registered
 from tests.api.conftest import Service
@@ -218,7 +218,7 @@ async def test_read_whose_own_work_takes_the_time_is_to_be_narrowed(
 
 
 def test_statement_counts_for_a_short_time_only() -> None:
-    work = OwnWork()
+    work = WorkTime()
     work.add_statement(STATEMENT_SECONDS / 2)
     work.add_statement(STATEMENT_SECONDS * 60)
     assert work.seconds == STATEMENT_SECONDS * 1.5

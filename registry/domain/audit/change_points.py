@@ -133,7 +133,7 @@ class _Moment:
     @property
     def _snapshot(self) -> StateAsOf[Deal]:
         # Of a copy: the stream itself keeps no flags, which each event would have to bring up to date.
-        return self._stream.own().state_as_of(AsOf(effective_on=self._day))
+        return self._stream.copy().state_as_of(AsOf(effective_on=self._day))
 
     @property
     def _is_known(self) -> bool:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from registry.domain.rates import Rate, Rates, has_minor_unit
 from registry.events.currencies import Currency
-from registry.infra.own_work import WaitingLock
+from registry.infra.work_time import WaitingLock
 from registry.projections.columnar.doubts import Doubts, prepare_doubts
 from registry.projections.columnar.held import SELECT_STATE
 from registry.projections.columnar.kept import Kept

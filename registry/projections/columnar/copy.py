@@ -24,8 +24,8 @@ from duckdb import DuckDBPyConnection
 
 from registry.errors import Overloaded, PortfolioUnavailable
 from registry.infra import tasks
-from registry.infra.own_work import as_own
 from registry.infra.postgres import Connection, Pool
+from registry.infra.work_time import timed_call
 from registry.projections.columnar.files import CopyDirectory, disk_failures
 from registry.projections.columnar.following import CopyState, apply, changes_since, write_state
 from registry.projections.columnar.kept import Kept
@@ -276,7 +276,7 @@ class ColumnarCopy:
         cursor = self._connection.cursor()
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self._long if is_long else self._threads, as_own(_answer, cursor, self._kept, question)
+                self._long if is_long else self._threads, timed_call(_answer, cursor, self._kept, question)
             )
         except asyncio.CancelledError:
             # A read that takes too long, or whose client has left, is cancelled (`api/deadline.py`).

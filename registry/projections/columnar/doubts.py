@@ -19,7 +19,7 @@ from duckdb import DuckDBPyConnection
 from registry.domain.amount_checks import AmountCheck, Figure, doubts
 from registry.domain.rates import Rates
 from registry.events.values import Amount, StatedAmount
-from registry.infra.own_work import WaitingLock
+from registry.infra.work_time import WaitingLock
 from registry.projections.columnar.held import SELECT_STATE
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.selection import Point, run

@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.merges import survivor
-from registry.infra.own_work import WaitingLock
+from registry.infra.work_time import WaitingLock
 from registry.projections.columnar.selection import Point, run
 from registry.projections.columnar.tables import EVENTS, TEXTS
 from registry.projections.facts import FACT_TABLES

@@ -24,7 +24,7 @@ import msgspec
 from duckdb import DuckDBPyConnection
 from msgspec.structs import replace
 
-from registry.infra.own_work import WaitingLock
+from registry.infra.work_time import WaitingLock
 from registry.projections.columnar.held import HeldFacts, Written, asking_held
 from registry.projections.columnar.selection import Point, run
 

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from registry.domain.search_text import Search, Token, indexed, similar_words
 from registry.domain.sources import source_id
 from registry.domain.word_search import indexed_place
-from registry.infra.own_work import WaitingLock
+from registry.infra.work_time import WaitingLock
 from registry.projections.columnar.held import Written, asking_held
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.search_index import TEXT_TABLES

@@ -60,8 +60,8 @@ def publication_days(cursor: DuckDBPyConnection, kept: Kept, point: Point, limit
     return sorted(days)[-limit:]
 
 
-# The times at which events of deals were recorded; of those within `$apart` seconds of the next one, the last. Of many,
-# some in equal steps, with the first, the last and those on both sides of the shown time.
+# The times at which events of deals were recorded; of those within `$distance` seconds of the next one, the last. Of
+# many, some in equal steps, with the first, the last and those on both sides of the shown time.
 _RECORDING_TIMES = """
 WITH followed AS (
     SELECT recorded_at, lead(recorded_at) OVER (ORDER BY position) AS following
@@ -71,7 +71,7 @@ moments AS MATERIALIZED (
     SELECT recorded_at, row_number() OVER (ORDER BY recorded_at) - 1 AS place
       FROM followed
      WHERE following IS NULL
-        OR epoch_us(following) - epoch_us(recorded_at) >= $apart * 1000000
+        OR epoch_us(following) - epoch_us(recorded_at) >= $distance * 1000000
 ),
 counted AS (
     SELECT count(*) - 1 AS last, count(*) FILTER (recorded_at <= $shown) AS until_shown FROM moments
@@ -85,16 +85,16 @@ SELECT recorded_at
 """
 
 
-def recording_times(cursor: DuckDBPyConnection, shown: datetime, apart: float, steps: int) -> list[datetime]:
+def recording_times(cursor: DuckDBPyConnection, shown: datetime, distance: float, steps: int) -> list[datetime]:
     """When events of deals were recorded, in ascending order: all times, or as many as there are steps.
 
     Args:
         cursor: The copy.
         shown: The times before, at and after this one are among them.
-        apart: Times less than so many seconds apart are one, the last of them.
+        distance: Times less than so many seconds apart are one, the last of them.
         steps: How many equal steps are chosen of the times, besides the first, the last and those next to `shown`.
     """
-    rows = run(cursor, _RECORDING_TIMES, {"shown": shown, "apart": apart, "steps": steps})
+    rows = run(cursor, _RECORDING_TIMES, {"shown": shown, "distance": distance, "steps": steps})
     return [moment for (moment,) in rows]
 
 

@@ -26,7 +26,7 @@ from registry.errors import (
     RegistryError,
 )
 from registry.events.intake import as_uuid
-from registry.infra.threads import answer_apart
+from registry.infra.threads import offload_answer
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import StreamReader
 from registry.web import render
@@ -165,7 +165,7 @@ class ArticleController(Controller):
             raise NotFound("proposal", proposal=id[:80])
         found = await proposals.submission(key, (await proposals.get(key, uuid)).submission)
         still_open = [one for one in found if one.status == "open"]
-        form = await answer_apart(sum(one.size for one in still_open), form_of, still_open)
+        form = await offload_answer(sum(one.size for one in still_open), form_of, still_open)
         if form is None:
             return redirect(page.link(f"/proposals/{id}"))
         return render.send(page, await article_pages.form(page, form, await _found(page, form, lookup)))

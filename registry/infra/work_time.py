@@ -1,4 +1,4 @@
-"""Measures what a request computes itself, apart from what it waits for.
+"""Measures the time in which a request does its own work, without the time in which it waits.
 
 A read that takes too long is the question's fault only if its own work took the time (`api/deadline.py`), not if it
 waited for a connection, a lock, a free thread, or work that all questions share.
@@ -22,7 +22,7 @@ STATEMENT_SECONDS = 1.0
 """What one statement of Postgres counts for at most: one that takes longer may have waited for a lock or a disk."""
 
 
-class OwnWork:
+class WorkTime:
     """The seconds in which a request's own work was done: in threads, and by statements of Postgres that have ended."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class OwnWork:
         self._seconds = 0.0
 
     def change(self, parts: int) -> None:
-        """So many parts begin, or, if it is negative, end."""
+        """Note that so many parts begin, or, if the number is negative, end."""
         with self._lock:
             now = monotonic()
             if self._running:
@@ -42,7 +42,7 @@ class OwnWork:
             self._running += parts
 
     def add_statement(self, seconds: float) -> None:
-        """A statement of Postgres has ended."""
+        """Add a statement of Postgres that has ended."""
         with self._lock:
             self._seconds += min(seconds, STATEMENT_SECONDS)
 
@@ -53,32 +53,32 @@ class OwnWork:
         return self._seconds
 
 
-_work: ContextVar[OwnWork | None] = ContextVar("own_work", default=None)
+_work: ContextVar[WorkTime | None] = ContextVar("work_time", default=None)
 
 
-def measured() -> OwnWork:
-    """Measure the own work of this task, and of the tasks and threads that it starts."""
-    work = OwnWork()
+def start() -> WorkTime:
+    """Start to measure the own work of this task, and of the tasks and threads that it starts."""
+    work = WorkTime()
     _work.set(work)
     return work
 
 
-def current() -> OwnWork | None:
+def current() -> WorkTime | None:
     """The measured work that this task or thread is part of."""
     return _work.get()
 
 
-def as_own(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Callable[[], T]:
-    """Return a call of `work` for another thread, in this context. From its begin to its end it counts as own work."""
-    return partial(copy_context().run, partial(_counted, partial(work, *args, **kwargs)))
+def timed_call(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Callable[[], T]:
+    """Return a call of `work` for another thread, in this task's context. Its time counts as own work."""
+    return partial(copy_context().run, partial(_timed, partial(work, *args, **kwargs)))
 
 
 async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Return what `work` returns, from a thread, like `asyncio.to_thread`; it counts as own work."""
-    return await asyncio.get_running_loop().run_in_executor(None, as_own(work, *args, **kwargs))
+    return await asyncio.get_running_loop().run_in_executor(None, timed_call(work, *args, **kwargs))
 
 
-def _counted(work: Callable[[], T]) -> T:
+def _timed(work: Callable[[], T]) -> T:
     own = _work.get()
     if own is None:
         return work()
