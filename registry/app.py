@@ -43,7 +43,7 @@ from registry.events.mirror_state import MirrorStatus
 from registry.events.notifications import NOTIFY_RIGHTS
 from registry.events.types import EVENT_TYPES
 from registry.events.write_batch import Head
-from registry.infra import postgres
+from registry.infra import memory, postgres
 from registry.infra.postgres import Pool
 from registry.infra.problems import SettingProblem
 from registry.infra.secret_box import SecretBox
@@ -131,6 +131,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
     open_pool = partial(postgres.pool, pooling=settings.pooling)
     continuity = ContinuityGuard(settings.data_dir / MARK_FILE)
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(memory.returned())
         pool = await stack.enter_async_context(
             await open_pool(
                 settings.database_url, name="registry", max_size=settings.pool_size, timeout=STATEMENT_SECONDS

@@ -1,0 +1,71 @@
+"""Give memory that is free again back to the operating system.
+
+The C library keeps what a large request used: blocks of some hundred bytes are freed one by one, and a few of them that
+stay keep the heap from shrinking. Three posts of 8 MiB left a service with 1.7 GB, of which 1.1 GB were free; it kept
+them for as long as it ran.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from registry.infra import tasks
+
+# Seconds between two looks at the process's memory.
+LOOK_SECONDS = 5.0
+
+GROWTH = 128 * 2**20
+"""Bytes that the memory may grow by before what is free is given back, which stops the event loop for some 0.2 ms per
+MB of it."""
+
+
+def resident_bytes() -> int:
+    """The memory of this process, on Linux (proc(5))."""
+    return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def find_trim() -> Callable[[int], int] | None:
+    """`malloc_trim` of the GNU C library; None where there is no such function."""
+    if sys.platform != "linux":
+        return None
+    return getattr(ctypes.CDLL(None), "malloc_trim", None)
+
+
+class FreedMemory:
+    """Gives memory back once the process has grown."""
+
+    def __init__(self) -> None:
+        self._trim = find_trim()
+        self._least = resident_bytes() if self._trim is not None else 0
+
+    async def look(self) -> None:
+        """Give back what is free, if the process has grown by GROWTH since it was smallest or gave back."""
+        if self._trim is None:
+            return
+        if resident_bytes() > self._least + GROWTH:
+            await asyncio.to_thread(self._trim, 0)
+            self._least = resident_bytes()
+        else:
+            self._least = min(self._least, resident_bytes())
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while self._trim is not None:
+            await asyncio.sleep(LOOK_SECONDS)
+            await self.look()
+
+
+@asynccontextmanager
+async def returned() -> AsyncIterator[None]:
+    """Give back the memory that is free while the context lasts."""
+    task = asyncio.create_task(FreedMemory().run(), name="freed memory")
+    try:
+        yield
+    finally:
+        await tasks.end(task)
