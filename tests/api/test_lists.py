@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -147,6 +149,29 @@ async def test_pages_continue_the_same_list_while_events_are_recorded(
     assert met == (expected if sort == "deal" else expected[::-1])
     assert len(positions) == 1
     assert len(await names(client, sector=sector)) == 10
+
+
+@pytest.mark.parametrize(
+    ("sort", "value"),
+    [("-amount", "a text"), ("title", 3), ("stage", "a text"), ("announced_on", "a text")],
+)
+async def test_cursor_of_another_order_is_refused(
+    client: httpx.AsyncClient, new_slug: Callable[[], str], sort: str, value: Any
+) -> None:
+    """Also one that a client has made, whose value is none of the order."""
+    sector, [first, *_] = await portfolio(client, new_slug)
+
+    async def page(**asked: Any) -> httpx.Response:
+        return await client.get("/v1/deals", params={"sector": sector, "limit": 1, **asked})
+
+    following = (await page(sort="-updated")).json()["next"]
+    assert (await page(sort="-updated", cursor=following)).status_code == 200
+    made = (
+        base64.urlsafe_b64encode(json.dumps([None, "2026-01-01", [value, first, sort]]).encode()).decode().rstrip("=")
+    )
+    for cursor in (following, made):
+        refused = await page(sort=sort, cursor=cursor)
+        assert (refused.status_code, refused.json()["code"]) == (400, "bad_query")
 
 
 async def test_list_item_shows_the_main_facts_of_a_deal(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:

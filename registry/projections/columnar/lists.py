@@ -7,11 +7,13 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import date, datetime
 from typing import Any, Literal
 
+import duckdb
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.stages import ENDED_STAGES, LADDER
+from registry.errors import InvalidParameter
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.selection import Point, Selection, run
 
@@ -33,12 +35,21 @@ class Order(Struct, frozen=True):
     language: str = "en"
     weights: Mapping[str, float] = {}
 
+    @property
+    def name(self) -> str:
+        """Identifies the order in a cursor."""
+        return f"{'-' if self.descending else ''}{self.key}"
+
 
 class PagePlace(Struct, frozen=True, array_like=True):
-    """Where a page begins: after a deal with this value in the list's order."""
+    """Where a page begins: after a deal with this value in the list's order, whose name it has.
+
+    The name is empty in a comparison, which has one order, and in cursors of older releases.
+    """
 
     value: str | int | float | None
     deal: str
+    order: str = ""
 
 
 class Page(Struct, frozen=True):
@@ -174,7 +185,12 @@ def _page(
     """A page of a table of deals with the values by which they are ordered.
 
     With `selected`, a query of deals, those of the first deals of the order that are selected.
+
+    Raises:
+        InvalidParameter: The page would begin at a place of another order.
     """
+    if after is not None and after.order not in ("", order.name):
+        raise InvalidParameter("cursor", parameter="cursor")
     by_slug = order.key == "deal"
     if after is None:
         beyond = "true"
@@ -200,12 +216,18 @@ def _page(
         "value": after.value if after else None,
         "limit": limit + 1,
     }
-    found = run(cursor, statement, parameters)
+    try:
+        found = run(cursor, statement, parameters)
+    except (duckdb.BinderException, duckdb.ConversionException):
+        if after is None:
+            raise
+        # The value of the place is none of the order: the client made the cursor itself.
+        raise InvalidParameter("cursor", parameter="cursor") from None
     deals = [deal for deal, _ in found[:limit]]
     following = None
     if len(found) > limit:
         deal, value = found[limit - 1]
-        following = PagePlace(value.isoformat() if isinstance(value, date) else value, deal)
+        following = PagePlace(value.isoformat() if isinstance(value, date) else value, deal, order.name)
     return Page(deals, following)
 
 
