@@ -9,7 +9,8 @@ from functools import lru_cache
 Marked = tuple[tuple[bool, str], ...]
 """A text in pieces, each with whether the other text lacks it."""
 
-_WORDS = re.compile(r"\s+|\S+")
+# A parenthesis begins a word: Korean texts have no space before it.
+_WORDS = re.compile(r"\s+|\(?[^\s(]+|\(")
 MAX_WORD_PAIRS = 250_000
 """Longer texts are marked as a whole: the comparison is quadratic."""
 

@@ -235,6 +235,10 @@ def test_date_of_a_milestone_stands_beside_its_marks_inside_the_timeline() -> No
     assert set(labels) == {"2027", "2029", "2025-08-29"}
     assert labels["2027"].anchor == "start"
     assert labels["2029"].anchor == "end"
+    # In a narrow window there is no room between the mark and the day shown. Beyond it, the date would seem to be its.
+    narrow = timeline_of("sk-aws-ulsan", date(2026, 11, 30), lines.NARROW)
+    label = next(row.label for row in narrow.rows if row.label and row.label.date == "2025-08-29")
+    assert label.is_above
 
 
 def test_investment_period_is_a_bar_of_its_own_row() -> None:

@@ -428,6 +428,16 @@ async def test_deals_beyond_the_scope_without_amounts_say_so(demo_reader: httpx.
     html = (await demo_reader.get("/?region=KR-31&unit=USD&lang=en")).text
     apart = text_of(html[html.index('class="apart"') :].partition("</p>")[0])
     assert "one deal that also covers other places. No amounts disclosed" in apart
+    unstated = text_of(html[html.rindex('class="apart"') :].partition("</p>")[0])
+    assert "one deal without a stated place. Pledged or committed: at least US$40bn" in unstated
+
+
+async def test_map_of_locations_has_a_legend_of_the_shades_in_use(demo_reader: httpx.AsyncClient) -> None:
+    html = (await demo_reader.get("/?lang=en")).text
+    legend = text_of(html[html.index('id="h-map"') :].partition("</p>")[0])
+    # Nine deals without a location in Korea shade no province.
+    assert "One deal 2 deals" in legend
+    assert "3 deals" not in legend
 
 
 async def test_chart_says_that_it_converts_amounts_that_the_page_shows_as_announced(

@@ -14,6 +14,11 @@ def test_only_the_words_that_differ_are_marked() -> None:
     assert new == ((False, "약 2조 "), (True, "5,000억"), (False, " 원"))
     assert word_diff("US$5bn", "about US$5bn") == (((False, "US$5bn"),), ((True, "about "), (False, "US$5bn")))
     assert word_diff("a hall of one", "a hall for two")[0] == ((False, "a hall "), (True, "of one"))
+    conversion = word_diff("2조 원(18억 달러)", "2조 원(약 18억 달러)")
+    assert conversion == (
+        ((False, "2조 원"), (True, "(18억"), (False, " 달러)")),
+        ((False, "2조 원"), (True, "(약 18억"), (False, " 달러)")),
+    )
     # Nothing in common but a gap, and nothing at all.
     assert word_diff("US$5.1bn here", "₩7tn there") == (((True, "US$5.1bn here"),), ((True, "₩7tn there"),))
     assert word_diff(None, "x y") == ((), ((True, "x y"),))

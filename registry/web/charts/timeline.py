@@ -28,6 +28,8 @@ _DATE_WIDTHS = {4: 44.0, 7: 78.0, 10: 100.0}
 RANGE_WIDTH = 130.0
 # The gap between a date and the line of the day that the page shows.
 _GAP = 8.0
+# A date stands beyond that line only where the line is this close to its marks; else it would seem to be the line's.
+_NEAR = 24.0
 
 MarkKind = Literal["world", "source", "horizon", "planned", "earlier", "reached"]
 
@@ -187,9 +189,9 @@ def _date_label(marks: Sequence[TimelineMark], text: str, frame: Frame, day_x: f
     """
     start, end = min(mark.x for mark in marks), max(mark.x + max(mark.size, 8) for mark in marks)
     places: list[tuple[float, Literal["start", "end"]]] = [(end + 8, "start"), (start - 10, "end")]
-    if end <= day_x:
+    if end <= day_x <= end + _NEAR:
         places.append((day_x + _GAP, "start"))
-    elif day_x <= start:
+    elif start - _NEAR <= day_x <= start:
         places.append((day_x - _GAP, "end"))
     for x, anchor in places:
         first, last = (x, x + width) if anchor == "start" else (x - width, x)
