@@ -489,7 +489,7 @@ class Recorder:
             return False
         if _is_transient(error):
             log.warning("database unavailable", error=str(error) or type(error).__name__)
-            if isinstance(error, TimeoutError):
+            if self._is_committing_for(STUCK_SECONDS):
                 self._gave_up_at = time.monotonic()
             # The other connections lead to the same server, and each would time out in its turn (tests/cluster).
             await self._pool.expire_connections()

@@ -20,6 +20,7 @@ from registry.api.health import failed_check
 from registry.app import create_app
 from registry.append import recorder
 from registry.cli.server import log_to_stderr
+from registry.events import log_lock
 from registry.events.log_lock import LOG_LOCK_KEY
 from registry.infra import postgres
 from tests.api.announcements import pledged, registered
@@ -201,8 +202,23 @@ async def test_service_whose_commits_wait_is_not_ready(
         assert (ready.json()["database"], ready.json()["recorder"]) == (True, False)
         assert "commit" in ready.json()["reason"]
         assert (await posted).status_code == 201
+        assert (await service.visitor.get("/health/ready")).status_code == 200
+        # After a batch was given up, the next one waits as well: readiness does not change in between.
+        monkeypatch.setattr(recorder, "STUCK_SECONDS", 0.1)
+        monkeypatch.setattr(log_lock, "LOCK_TIMEOUT_SECONDS", 2.0)
+        async with writer.transaction():
+            await writer.execute("SELECT pg_advisory_xact_lock($1)", LOG_LOCK_KEY)
+            posted = asyncio.create_task(service.client.post(f"/v1/deals/{slug}/events", json=pledged()))
+            while not posted.done():
+                await asyncio.sleep(0.05)
+                await service.app.state.services.recorder.abandon_stuck_batch()
+            given_up = await posted
+            assert (given_up.status_code, given_up.json()["code"]) == (503, "database_lost")
+            assert (await service.visitor.get("/health/ready")).json()["recorder"] is False
     finally:
         await writer.close()
+    monkeypatch.undo()
+    assert (await service.client.post(f"/v1/deals/{slug}/events", json=pledged())).status_code == 201
     assert (await service.visitor.get("/health/ready")).status_code == 200
 
 
