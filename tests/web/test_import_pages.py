@@ -132,6 +132,10 @@ async def test_sheet_goes_from_upload_to_recorded_deals_without_scripts(importer
 
     checked = await run(importer, path, "check")
     assert "refused" in section(checked, "result")
+    # The preview shows all that the check counts: with each deal's identifier.
+    announced = re.search(r"(\d+) announcements to record", section(checked, "result"))
+    assert announced
+    assert section(checked, "preview").count("<li>") == int(announced[1])
     assert (await importer.get(f"/v1/deals?identifier={slug}:{slug}-1")).json()["deals"] == []
 
     done = await run(importer, path)

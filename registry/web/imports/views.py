@@ -11,7 +11,8 @@ from litestar import Response
 from msgspec import Struct
 
 from registry.domain.principal import Credential
-from registry.events.types import Event
+from registry.events.types import DealIdentified, Event
+from registry.events.values import ExternalIdentifier
 from registry.i18n import Message
 from registry.imports import mapping as mappings
 from registry.imports.encodings import ENCODINGS
@@ -137,6 +138,10 @@ def _preview(sample: Sample, mapping: mappings.Mapping | None, job: Job) -> tupl
     for row in rows:
         facts = row.stated.facts if row.stated is not None else []
         shown_facts = [PreviewedFact(fact.event, fact.effective_on) for fact in facts]
+        if row.stated is not None and facts:
+            # A new deal gets its identifier last.
+            identifier = ExternalIdentifier(scheme=mapping.scheme, value=row.stated.key)
+            shown_facts.append(PreviewedFact(DealIdentified(identifiers=(identifier,)), facts[0].effective_on))
         title = row.stated.title if row.stated is not None and facts else ""
         lines.append(PreviewLine(row.number, title, row.stated is None, shown_facts, list(row.errors)))
     return lines, None
