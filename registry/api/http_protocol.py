@@ -57,6 +57,42 @@ class LimitedConfig(Config):
     limits: ConnectionLimits
 
 
+class _AnswerTransport:
+    """Writes the head of an answer together with its body: each write is a system call, and wakes the client.
+
+    uvicorn writes the two one after the other. A head whose body comes later, as that of a stream, is written in the
+    loop's next round.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head: bytes | None = None
+        self._has_begun = False
+
+    def write(self, data: bytes) -> None:
+        if self._head is not None:
+            head, self._head = self._head, None
+            self._transport.writelines((head, data))
+        elif self._has_begun:
+            self._transport.write(data)
+        else:
+            self._has_begun, self._head = True, data
+            self._loop.call_soon(self._write_head)
+
+    def _write_head(self) -> None:
+        if self._head is not None:
+            head, self._head = self._head, None
+            self._transport.write(head)
+
+    def close(self) -> None:
+        self._write_head()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+
 class LimitedProtocol(HttpToolsProtocol):
     """One connection. `close_if_expired` must be called regularly."""
 
@@ -108,6 +144,8 @@ class LimitedProtocol(HttpToolsProtocol):
             self._refuse(BadRequest("syntax"))
         if not self._refused:
             super().on_headers_complete()
+            if self.scope["method"] != "HEAD":
+                self.cycle.transport = cast("asyncio.Transport", _AnswerTransport(self.transport, self.loop))
 
     def on_body(self, body: bytes) -> None:
         self._progress = True

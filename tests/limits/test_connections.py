@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
+import sys
 from contextlib import AsyncExitStack
 
 import pytest
@@ -160,3 +162,14 @@ async def test_connection_is_refused_while_all_have_requests_in_progress(limited
     assert b"retry-after: 1\r\n" in answer
     while not await others_are_served(limited):  # noqa: ASYNC110 - until the service has seen the followers leave
         await asyncio.sleep(0.05)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO counts segments on Linux")
+async def test_head_and_body_of_an_answer_arrive_in_one_segment(limited: Service) -> None:
+    async with connected(limited) as client:
+        for answers in (1, 2):
+            await client.send(GET)
+            await client.reader.readuntil(b"}")
+            info = client.writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 160)
+            # tcpi_data_segs_in of Linux' struct tcp_info.
+            assert struct.unpack_from("I", info, 152) == (answers,)
