@@ -150,7 +150,7 @@ def _appended(
             continue
         history = timeline.fact(fact)
         earlier = history.values.last_before(key)
-        was, now = history.before(key), history.after(key)
+        was, now = earlier[1][1] if earlier is not None else history.base, history.values[key][1]
         is_of_day = earlier is not None and earlier[0][0] == key[0]
         if is_of_day or fact[0] not in TABLE_OF or fact == HEADER or any(getattr(item, "claims", ()) for item in now):
             return None
@@ -160,11 +160,11 @@ def _appended(
         stated: Checks = {}
         if fact[0] == "pledges":
             checks, stated = _checks(timeline, fact, key), checks_after({}, timeline.slice({fact: was}), step.applied)
-        present, previous = _rows(timeline, fact, now, {**checks, **stated}), _rows(timeline, fact, was, checks)
+        present, previous = _rows(fact, now, {**checks, **stated}), _rows(fact, was, checks)
         if not stated and previous == present:
             continue
         values = ((at[0], value) for at, (_, value) in history.values.entries_before(key))
-        rows = ((day, previous if value is was else _rows(timeline, fact, value, checks)) for day, value in values)
+        rows = ((day, previous if value is was else _rows(fact, value, checks)) for day, value in values)
         _add_changes(changes, step, rows, present)
     if timeline.stages.changes is not before.timeline.stages.changes:
         signaled = before.timeline.stages.signals.last_before(key)
@@ -187,8 +187,11 @@ def _checks(timeline: Timeline[Deal], fact: FactKey, key: FoldKey) -> Checks:
     return {}
 
 
-def _rows(timeline: Timeline[Deal], fact: FactKey, value: FactValue, checks: Checks) -> dict[RowKey, Values]:
-    return rows_of(timeline.slice({fact: value}), checks, (fact[0],))
+def _rows(fact: FactKey, value: FactValue, checks: Checks) -> dict[RowKey, Values]:
+    """The rows of a fact of a list."""
+    table = TABLE_OF[fact[0]]
+    rows = (table.row(item, checks) for item in value)
+    return {(table, ids): values for ids, values in rows}
 
 
 def _stage_rows(stage: StageState | None) -> dict[RowKey, Values]:

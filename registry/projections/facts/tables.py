@@ -7,6 +7,7 @@ or one that is declared here; the statements, the rebuild and the diff of an eve
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import Any, TypeAlias, get_args, get_type_hints
 
 import msgspec
@@ -14,6 +15,7 @@ from msgspec import Struct
 
 from registry.domain.deal import Deal, MetricState, PledgeState, SiteState
 from registry.domain.doubted_amounts import Checks, check_of
+from registry.domain.facts import HEADER, STAGE
 from registry.domain.items import ListItem, item_types
 from registry.domain.stages import StageState
 from registry.domain.totals.measures import metric_day
@@ -40,7 +42,8 @@ class FactTable(Struct, frozen=True, eq=False):
         ids: The columns that tell a deal's facts of this kind apart; none where a deal has only one. An id that is not
             stated is empty.
         values: The columns with the fact's value.
-        facts: The ids and values of a deal's facts, from its state and what its amounts are compared with.
+        row: The ids and values of one fact, from the item of the list, the deal or the stage, and what its amount is
+            compared with.
         row_type: The type in Postgres of the rows that a batch passes, if it is not `new_NAME`. A migration that adds a
             column makes a new type, because services of the release before go on using the old one.
     """
@@ -49,8 +52,19 @@ class FactTable(Struct, frozen=True, eq=False):
     of: str
     ids: tuple[Column, ...]
     values: tuple[Column, ...]
-    facts: Callable[[Deal, Checks], Iterable[tuple[Ids, Values]]]
+    row: Callable[[Any, Checks], tuple[Ids, Values]]
     row_type: str | None = None
+
+    def facts(self, deal: Deal, checks: Checks) -> list[tuple[Ids, Values]]:
+        """The ids and values of a deal's facts, from its state and what its amounts are compared with."""
+        items: Iterable[Any]
+        if self.of == HEADER[0]:
+            items = (deal,)
+        elif self.of == STAGE[0]:
+            items = (deal.stage,) if deal.stage is not None else ()
+        else:
+            items = getattr(deal, self.of)
+        return [self.row(item, checks) for item in items]
 
     def stands(self, table: str) -> str:
         """The condition that an item that a row is of has not ended."""
@@ -83,12 +97,13 @@ _AMOUNT_HINTS = get_type_hints(Amount, include_extras=True)
 _AMOUNT = tuple(_numeric(name, _AMOUNT_HINTS[name]) for name in AMOUNT_COLUMNS)
 """The columns of an amount: its fields."""
 
+_cells = attrgetter(*AMOUNT_COLUMNS)
+
 
 def _amount(amount: Amount | None) -> Values:
     if amount is None:
         return (None,) * len(_AMOUNT)
-    cells = (getattr(amount, name) for name in AMOUNT_COLUMNS)
-    return tuple(_text(cell) if isinstance(cell, tuple) else cell for cell in cells)
+    return tuple([_text(cell) if isinstance(cell, tuple) else cell for cell in _cells(amount)])
 
 
 def _pledge(pledge: PledgeState, checks: Checks) -> Values:
@@ -159,10 +174,10 @@ def stage_values(stage: StageState) -> Values:
 
 DEAL_FACTS = FactTable(
     "deal_facts",
-    "header",
+    HEADER[0],
     (),
     _columns("title", "kind", "sectors", "classifications", "identifiers"),
-    lambda deal, _: [((), (_text(deal.title), deal.kind, deal.sectors, _classifications(deal), _identifiers(deal)))],
+    lambda deal, _: ((), (_text(deal.title), deal.kind, deal.sectors, _classifications(deal), _identifiers(deal))),
 )
 """A deal has a row at exactly the points at which it is in lists. `title` is the JSON map from language to text.
 
@@ -171,10 +186,10 @@ DEAL_FACTS = FactTable(
 
 STAGE_FACTS = FactTable(
     "stage_facts",
-    "stage",
+    STAGE[0],
     (),
     _columns("stage", "basis", "since", "rule", "observed_on", "certainty"),
-    lambda deal, _: [((), stage_values(deal.stage))] if deal.stage is not None else [],
+    lambda stage, _: ((), stage_values(stage)),
 )
 
 PLEDGE_FACTS = FactTable(
@@ -194,7 +209,7 @@ PLEDGE_FACTS = FactTable(
         "compared_on",
         "compared_with",
     ),
-    lambda deal, checks: [((pledge.pledge,), _pledge(pledge, checks)) for pledge in deal.pledges],
+    lambda pledge, checks: ((pledge.pledge,), _pledge(pledge, checks)),
 )
 """`currency` is null for a pledge without an amount; `organizations` are those that pledge (`by`).
 
@@ -207,13 +222,10 @@ PARTY_FACTS = FactTable(
     "parties",
     _columns("organization", "role", "joined_on:date"),
     _columns("name", "left_on", "share:numeric", "certainty"),
-    lambda deal, _: [
-        (
-            (party.organization, party.role or "", party.joined_on.isoformat()),
-            (_text(party.name), party.left_on, party.share, party.certainty),
-        )
-        for party in deal.parties
-    ],
+    lambda party, _: (
+        (party.organization, party.role or "", party.joined_on.isoformat()),
+        (_text(party.name), party.left_on, party.share, party.certainty),
+    ),
 )
 """One fact for each membership. A party that left stays, with `left_on`."""
 
@@ -237,7 +249,7 @@ SITE_FACTS = FactTable(
         "address",
         "district_code",
     ),
-    lambda deal, _: [((site.site,), _site(site)) for site in deal.sites],
+    lambda site, _: ((site.site,), _site(site)),
     "new_site_facts_2",
 )
 
@@ -258,7 +270,7 @@ METRIC_FACTS = FactTable(
         "stated_on",
         "for_day",
     ),
-    lambda deal, _: [((metric.metric_id,), _metric(metric)) for metric in deal.metrics],
+    lambda metric, _: ((metric.metric_id,), _metric(metric)),
     "new_metric_facts_2",
 )
 """`for_day` is the day by which figures of several dates or horizons are ordered."""
@@ -268,9 +280,7 @@ RELATION_FACTS = FactTable(
     "relations",
     _columns("relation", "pledge", "other_deal", "other_pledge"),
     _columns("since", "source"),
-    lambda deal, _: [
-        ((r.relation, r.pledge or "", r.deal, r.other_pledge or ""), (r.since, r.source)) for r in deal.relations
-    ],
+    lambda r, _: ((r.relation, r.pledge or "", r.deal, r.other_pledge or ""), (r.since, r.source)),
 )
 
 _OWN_TABLES = (PLEDGE_FACTS, PARTY_FACTS, SITE_FACTS, METRIC_FACTS, RELATION_FACTS)
@@ -285,14 +295,11 @@ def _item_table(of: str, item: type[ListItem]) -> FactTable:
     hints = get_type_hints(item, include_extras=True)
     fields = [(name, *_shown(name, hints[name])) for name in item.__struct_fields__ if name not in (id, "claims")]
 
-    def facts(deal: Deal, _: Checks) -> list[tuple[Ids, Values]]:
-        return [
-            ((getattr(one, id),), tuple(cell for name, _, cells in fields for cell in cells(getattr(one, name))))
-            for one in getattr(deal, of)
-        ]
+    def row(one: Any, _: Checks) -> tuple[Ids, Values]:
+        return (getattr(one, id),), tuple([cell for name, _, cells in fields for cell in cells(getattr(one, name))])
 
     names = [name for _, columns, _ in fields for name in columns]
-    return FactTable(f"{id}_facts", of, _columns(id), _columns(*names), facts, _ROW_TYPES.get(of))
+    return FactTable(f"{id}_facts", of, _columns(id), _columns(*names), row, _ROW_TYPES.get(of))
 
 
 def _shown(name: str, hint: Any) -> tuple[tuple[str, ...], Callable[[Any], Values]]:
