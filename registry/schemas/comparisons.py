@@ -11,7 +11,7 @@ from msgspec import field
 
 from registry.domain.audit.comparison import AttributedChange, Comparison
 from registry.domain.audit.diff import Change
-from registry.domain.audit.labels import Kind
+from registry.domain.audit.labels import Kind, Label
 from registry.domain.audit.portfolio_changes import PortfolioChange, What, portfolio_changes
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.history import AsOf
@@ -29,8 +29,9 @@ class Cause(EventMetadata, frozen=True, kw_only=True):
 
 
 class CausedChange(ResponseModel, frozen=True, kw_only=True):
-    """A change of a field, with the events that caused it."""
+    """A change of a field, with the events that caused it. `label` is what a history calls such an event."""
 
+    label: Label
     field: str
     before: Any
     after: Any
@@ -140,6 +141,7 @@ def _caused_change(
     change: AttributedChange, effective_events: Mapping[UUID, EffectiveEvent], names: AuthorNames
 ) -> CausedChange:
     return CausedChange(
+        label=change.label,
         field=change.path,
         before=convert_any(change.before),
         after=convert_any(change.after),

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import date
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -86,10 +86,12 @@ class ComparisonPages(Controller):
                     start=start,
                     end=end,
                     comparison=comparison,
-                    lines_by_kind={
-                        kind: compared_lines(formatter, changes, view.names)
-                        for kind, changes in changes_by_kind(comparison).items()
-                    },
+                    lines_by_kind=sections(
+                        {
+                            kind: compared_lines(formatter, changes, view.names)
+                            for kind, changes in changes_by_kind(comparison).items()
+                        }
+                    ),
                     events_by_id=stream.record.by_id,
                     recording_times=change_points(stream).recorded,
                     data_url=page.data(f"/v1/deals/{deal}/compare", **point_parameters(start, end)),
@@ -125,11 +127,11 @@ class ComparisonPages(Controller):
         def table() -> Response[bytes]:
             comparison = compare_points(view.stream, start, end, page.times.today)
             rows = [
-                [c.kind, c.path, json_text(c.before), json_text(c.after), " ".join(map(str, c.causes))]
+                [c.kind, c.path, json_text(c.before), json_text(c.after), " ".join(map(str, c.causes)), c.label]
                 for changes in changes_by_kind(comparison).values()
                 for c in changes
             ]
-            return csv_response(f"{deal}-compare.csv", ("kind", "field", "before", "after", "causes"), rows)
+            return csv_response(f"{deal}-compare.csv", ("kind", "field", "before", "after", "causes", "label"), rows)
 
         return await offload_answer(HEAVY_ITEM * view.stream.version, table)
 
@@ -316,6 +318,18 @@ def changes_by_kind(comparison: Comparison[Deal]) -> dict[Kind, list[AttributedC
     for change in comparison.changes:
         by_kind[change.kind].append(change)
     return by_kind
+
+
+def sections(
+    by_kind: dict[Kind, list[tuple[Label, ChangeLine]]],
+) -> dict[Kind | Literal["record_keeping"], list[tuple[Label, ChangeLine]]]:
+    """The lines of a comparison by kind, with record keeping apart from corrections: it corrects nothing."""
+    found: dict[Kind | Literal["record_keeping"], list[tuple[Label, ChangeLine]]] = {}
+    for kind, lines in by_kind.items():
+        found[kind] = [line for line in lines if line[0] != "record_keeping"]
+        if kind == "record":
+            found["record_keeping"] = [line for line in lines if line[0] == "record_keeping"]
+    return found
 
 
 def compared_lines(

@@ -168,7 +168,7 @@ def test_deal_that_becomes_known_has_appeared_and_is_not_corrected() -> None:
     log, _ = pledged("5", "2024-06-16")
     comparison = compare_at(log, {"effective_on": "2023-12-31"}, {})
     assert whats(comparison) == ["appeared"]
-    assert {c.kind for c in comparison.changes} == {"world"}
+    assert {c.label for c in comparison.changes} == {"record_keeping", "world"}
     assert whats(compare_at(log, {}, {"effective_on": "2023-12-31"})) == ["vanished"]
     assert whats(compare_at(log, {"position": 0}, {})) == ["appeared"]
 

@@ -21,28 +21,28 @@ from msgspec.structs import replace
 
 from registry.domain.applied_event import AppliedEvent
 from registry.domain.audit.diff import Change, diff
-from registry.domain.audit.entries import BOOKKEEPING_TAGS, change_of, target_events
-from registry.domain.audit.labels import Kind, Label, LastStatements, first_observation
+from registry.domain.audit.entries import BOOKKEEPING_TAGS, target_events
+from registry.domain.audit.labels import Kind, Label, LastStatements, first_observation, kind_of, label_of, renames_of
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.deal_facts import item_of_field
 from registry.domain.facts import FactKey
 from registry.domain.fold import CLAIM_TYPES, FoldKey, OrderedEvent, Rules
 from registry.domain.history import AsOf, StateAsOf, state_as_of
 from registry.domain.timeline import Timeline
-from registry.events.types import ClaimPreferred, ClaimReported, ClaimRetracted, Recorded
+from registry.events.types import ClaimPreferred, ClaimReported, Recorded
 
 S = TypeVar("S", bound=Struct)
 
-Act = Literal["preference", "re_recording", "retraction"]
+Act = Literal["preference", "re_recording", "record_keeping", "retraction"]
 """What caused a change that is neither a correction nor a claim: an editor selected a claim, an editor voided an event
-and recorded it again, or a source retracted a claim."""
+and recorded it again, the registry entered what is its own, or a source retracted a claim."""
 
 
 class AttributedChange(Struct, frozen=True, kw_only=True):
     """A change of a field between two points, of one kind, with the events that caused it.
 
-    `act` is set where an editor selected a claim or a source retracted one (kind `source`), and where an editor voided
-    an event and recorded it again (`record`).
+    `act` is set where an editor selected a claim or a source retracted one (kind `source`), and where nothing was
+    corrected: an editor voided an event and recorded it again, or the deal was registered or identified (`record`).
     """
 
     path: str
@@ -59,7 +59,9 @@ class AttributedChange(Struct, frozen=True, kw_only=True):
             case "world" | "learned_late":
                 return self.kind
             case "record":
-                return "re_recorded" if self.act == "re_recording" else "corrected"
+                if self.act is None:
+                    return "corrected"
+                return "re_recorded" if self.act == "re_recording" else "record_keeping"
             case "source":
                 if self.act is None:
                     return "observed" if self.path == "/stage" else "claimed"
@@ -97,7 +99,8 @@ def compare(
     - `world`: an event took effect or was published in between, or was recorded in between and belongs to that time.
     - `learned_late`: an event was recorded only after the earlier record, though it was in effect at that point and
       older than that record.
-    - `record`: a correction or a void, and what was recorded again after a void.
+    - `record`: a correction or a void, what was recorded again after a void, and record keeping: the registration, and
+      the identifiers of a deal.
     - `source`: a claim was reported or retracted, another claim is preferred, or a source observed the stage for the
       first time. A later observation of another stage is a change of the world.
 
@@ -195,6 +198,7 @@ class _StepSequence(Generic[S]):
         self.record_days = {as_of: _day_of_record(as_of, events) for as_of in (self.a_as_of, self.b_as_of)}
         self.re_recorded = self._re_recorded()
         self.first_observations = {first_observation(state.steps) for state in (self.a, self.b)}
+        self.renames = renames_of(self.b.effective_events)
 
     def in_order(self) -> Iterator[_Step]:
         if self.a.state is None and self.b.state is None:
@@ -216,13 +220,10 @@ class _StepSequence(Generic[S]):
 
     def registration(self, known: bool) -> _Step:
         """The step in which a stream becomes known, or ceases to be, with its registration."""
-        present, absent, absent_as_of = (self.b, self.a, self.a_as_of) if known else (self.a, self.b, self.b_as_of)
-        registration = present.registration
+        registration = (self.b if known else self.a).registration
         assert registration is not None
-        day = registration.effective_on or registration.published_on
-        unrecorded = absent.registration is None
-        kind: Kind = "learned_late" if unrecorded and self._is_late(day, absent_as_of) else "world"
-        return _Step(kind=kind, causes=(registration.recorded.id,), known=known)
+        kind = kind_of(label_of(registration.recorded, (), ()))
+        return _Step(kind=kind, causes=(registration.recorded.id,), act="record_keeping", known=known)
 
     def _events(self) -> tuple[list[_Step], list[_Step], list[_Step]]:
         """The events that the record changed, those that left the fold (latest first), and those that entered it."""
@@ -235,21 +236,19 @@ class _StepSequence(Generic[S]):
                 continue
             present = after or before
             assert present is not None
-            kind: Kind = "record"
+            label: Label = "corrected"
             if before is None:
-                kind = self._kind(present, self.a_as_of, self.a_recorded)
+                label = self._label(present, self.a_as_of, self.a_recorded)
             elif after is None:
-                kind = self._kind(present, self.b_as_of, self.b_recorded)
+                label = self._label(present, self.b_as_of, self.b_recorded)
             causes: tuple[UUID, ...] = (event,)
-            act: Act | None = None
             if event in self.re_recorded:
-                kind, act, causes = "record", "re_recording", self.re_recorded[event]
-            elif isinstance(present.applied.event, ClaimRetracted) and kind == "source":
-                act = "retraction"
-            elif kind == "record":
+                label, causes = "re_recorded", self.re_recorded[event]
+            elif label == "corrected":
                 causes = self._bookkeeping_causes(self._dependencies(present.effective))
-            step = _Step(kind=kind, causes=causes, act=act, event=event, ordered=after)
-            (record if kind == "record" else entered if before is None else left).append((present.key, step))
+            step = _Step(kind=kind_of(label), causes=causes, act=_ACTS.get(label), event=event, ordered=after)
+            is_of_record = label in ("corrected", "re_recorded")
+            (record if is_of_record else entered if before is None else left).append((present.key, step))
         return _in_fold_order(record), _in_fold_order(left)[::-1], _in_fold_order(entered)
 
     def _re_recorded(self) -> dict[UUID, tuple[UUID, ...]]:
@@ -278,8 +277,8 @@ class _StepSequence(Generic[S]):
                 causes[recorded.id] = (voids[number][1].id, recorded.id)
         return causes
 
-    def _kind(self, present: OrderedEvent, absent_as_of: AsOf, absent_recorded: set[UUID]) -> Kind:
-        """The kind of an event that is in one fold only.
+    def _label(self, present: OrderedEvent, absent_as_of: AsOf, absent_recorded: set[UUID]) -> Label:
+        """The label of an event that is in one fold only.
 
         Args:
             present: The event in the fold that has it.
@@ -287,11 +286,10 @@ class _StepSequence(Generic[S]):
             absent_recorded: The ids of the events recorded by that point.
         """
         recorded = present.effective.recorded
-        is_source = change_of(recorded) == "source" or recorded.id in self.first_observations
-        own: Kind = "source" if is_source else "world"
+        own = label_of(recorded, self.first_observations, self.renames)
         if recorded.id in absent_recorded:
             # Its dates do not hide it, so a correction or a void does.
-            return "record" if absent_as_of.is_visible(present) else own
+            return "corrected" if absent_as_of.is_visible(present) else own
         if own == "world" and self._is_late(present.key[0], absent_as_of):
             return "learned_late"
         return own
@@ -353,6 +351,13 @@ class _StepSequence(Generic[S]):
             step = _Step(kind="source", causes=causes, act="preference", preference=field)
             (early if after is None or after in self.a_steps else late).append(step)
         return early, late
+
+
+_ACTS: dict[Label, Act] = {
+    "re_recorded": "re_recording",
+    "record_keeping": "record_keeping",
+    "retracted": "retraction",
+}
 
 
 def _in_fold_order(steps: list[tuple[FoldKey, _Step]]) -> list[_Step]:

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import date
 from operator import attrgetter
-from typing import Literal, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 from msgspec import Struct
@@ -16,15 +16,15 @@ from registry.domain.audit.labels import (
     Kind,
     Label,
     LabelContext,
-    descriptions,
     earlier_recording_days,
     first_observation,
     kind_of,
     re_recorded_events,
+    renames_of,
 )
 from registry.domain.audit.steps import changes_of, registration_changes
 from registry.domain.corrections import EffectiveEvent
-from registry.domain.fold import CLAIM_TYPES, Rules, fold_order_of
+from registry.domain.fold import Rules, fold_order_of
 from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
 from registry.domain.sorted_map import SortedMap
 from registry.events.types import (
@@ -42,9 +42,6 @@ from registry.i18n import Message
 S = TypeVar("S", bound=Struct)
 
 BOOKKEEPING_TAGS = frozenset(tag_of(kind) for kind in BOOKKEEPING_TYPES)
-_SOURCE_TAGS = frozenset(tag_of(kind) for kind in (*CLAIM_TYPES, ClaimPreferred))
-
-
 _OBSERVATION = tag_of(StatusObserved)
 
 
@@ -76,13 +73,6 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
     def kind(self) -> Kind:
         """The kind of change: of the world, of the record, at a source, or learned late."""
         return kind_of(self.label)
-
-
-def change_of(recorded: Recorded) -> Literal["world", "record", "source"]:
-    """Whether an event is about the world, the record or what a source says. The content is not needed for it."""
-    if recorded.type in _SOURCE_TAGS:
-        return "source"
-    return "record" if recorded.type in BOOKKEEPING_TAGS else "world"
 
 
 def audit_trail(
@@ -144,11 +134,10 @@ def _label_context(snapshot: StateAsOf[S]) -> LabelContext:
     """What the labels of a stream's events depend on."""
     is_observed = any(event.type == _OBSERVATION for event in snapshot.record.events)
     return LabelContext(
-        bookkeeping=BOOKKEEPING_TAGS,
         first_observation=first_observation(snapshot.steps) if is_observed else None,
         earlier_days=earlier_recording_days(snapshot.record.events),
         re_recorded=re_recorded_events(snapshot.effective_events),
-        descriptions=descriptions(snapshot.effective_events),
+        renames=renames_of(snapshot.effective_events),
     )
 
 

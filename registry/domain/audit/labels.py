@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from datetime import date
 from itertools import accumulate
-from typing import Literal, Protocol, assert_never
+from typing import Literal, Protocol, assert_never, get_args
 from uuid import UUID
 
 from msgspec import Struct
@@ -23,17 +23,21 @@ from registry.domain.deal import Deal
 from registry.domain.fold import OrderedEvent
 from registry.domain.items import item_types
 from registry.events.types import (
+    BOOKKEEPING_TYPES,
+    EVENT_TYPES,
     ClaimPreferred,
     ClaimReported,
     ClaimRetracted,
+    DealIdentified,
+    Event,
     EventCorrected,
     EventRedacted,
     EventVoided,
     OrganizationIdentified,
     OrganizationNamed,
+    PrincipalFact,
     Recorded,
     StatusObserved,
-    tag_of,
 )
 from registry.events.values import Source
 
@@ -100,32 +104,58 @@ def claim_changes(
     return changes
 
 
-# The labels that the type of an event decides. They are known even if its content was redacted.
-_BY_TYPE: dict[str, Label] = {
-    tag_of(EventCorrected): "corrected",
-    tag_of(EventVoided): "voided",
-    tag_of(EventRedacted): "redacted",
-    tag_of(ClaimPreferred): "preferred",
-    tag_of(ClaimRetracted): "retracted",
+def label_of_type(kind: type[Event]) -> Label:
+    """What an event is by its type: `label_of` looks at the stream as well.
+
+    Of the types that are not about the registry's own records, those that identify a deal or name an organization are
+    record keeping too: nothing happened, the registry learned how others call it.
+    """
+    if kind in _BY_TYPE:
+        return _BY_TYPE[kind]
+    is_own = kind in BOOKKEEPING_TYPES or kind in get_args(PrincipalFact) or kind in (*_DESCRIBING, DealIdentified)
+    return "record_keeping" if is_own else "world"
+
+
+_DESCRIBING: tuple[type[Event], ...] = (OrganizationNamed, OrganizationIdentified)
+_BY_TYPE: dict[type[Event], Label] = {
+    EventCorrected: "corrected",
+    EventVoided: "voided",
+    EventRedacted: "redacted",
+    ClaimReported: "claimed",
+    ClaimPreferred: "preferred",
+    ClaimRetracted: "retracted",
 }
+# The type of a recorded event is known even if its content was redacted.
+_BY_TAG = {tag: label_of_type(kind) for tag, kind in EVENT_TYPES.items()}
+
+
+def label_of(recorded: Recorded, first_observations: Collection[UUID | None], renames: Collection[UUID]) -> Label:
+    """What kind of statement an event makes, whenever it was recorded. History and comparison both ask this.
+
+    Args:
+        recorded: The event.
+        first_observations: The first events that observe the stage: nothing says that it changed before them.
+        renames: The events that rename an organization (`renames_of`).
+    """
+    if recorded.id in renames:
+        return "world"
+    return "observed" if recorded.id in first_observations else _BY_TAG[recorded.type]
 
 
 class LabelContext(Struct, frozen=True):
     """What the label of an event depends on beside the event and its changes.
 
     Attributes:
-        bookkeeping: The types of events about the registry's own records.
         first_observation: The first event of the stream that observes the stage.
         earlier_days: For each event, the day of the last recording of the stream on an earlier day; None without one.
         re_recorded: The events that record again what a voided event stated.
-        descriptions: The events that describe an organization (`descriptions`).
+        renames: The events that rename an organization (`renames_of`).
     """
 
-    bookkeeping: frozenset[str]
     first_observation: UUID | None
     earlier_days: Mapping[UUID, date | None]
     re_recorded: frozenset[UUID]
-    descriptions: frozenset[UUID]
+    renames: frozenset[UUID]
 
     def label(self, effective: EffectiveEvent, day: date, changes: Sequence[Change]) -> Label:
         """The label of an event.
@@ -136,43 +166,27 @@ class LabelContext(Struct, frozen=True):
             changes: What it changed.
         """
         recorded = effective.recorded
-        if recorded.type in _BY_TYPE:
-            return _BY_TYPE[recorded.type]
-        if recorded.type in self.bookkeeping or recorded.id in self.descriptions:
-            return "record_keeping"
-        if recorded.type == _CLAIM:
+        label = label_of(recorded, (self.first_observation,), self.renames)
+        if label == "claimed":
             return _label_of_claim(recorded.id, changes)
-        if recorded.id == self.first_observation:
-            return "observed"
+        if label != "world":
+            return label
         if recorded.id in self.re_recorded:
             return "re_recorded"
         record_day = self.earlier_days.get(recorded.id)
         return "learned_late" if record_day is not None and day < record_day else "world"
 
 
-_CLAIM = tag_of(ClaimReported)
+def renames_of(effective_events: Iterable[EffectiveEvent]) -> frozenset[UUID]:
+    """The events that rename an organization: they give a legal name from a later day than one in the same language.
 
-
-_DESCRIBING = frozenset(tag_of(kind) for kind in (OrganizationNamed, OrganizationIdentified))
-
-
-def descriptions(effective_events: Iterable[EffectiveEvent]) -> frozenset[UUID]:
-    """The events that give a name or an identifier of an organization, with or without a source: nothing happened.
-
-    A rename did happen: it gives a legal name from a later day than an earlier one in the same language.
+    Any other name or identifier of an organization describes it, with or without a source: nothing happened.
     """
-    found = [effective for effective in effective_events if effective.recorded.type in _DESCRIBING]
+    legal = [(one.recorded.id, name) for one in effective_events if (name := _legal_name(one)) is not None]
     first: dict[str, date] = {}
-    for effective in found:
-        if (legal := _legal_name(effective)) is not None:
-            language, since = legal
-            first[language] = min(since, first.get(language, since))
-    renames = {
-        effective.recorded.id
-        for effective in found
-        if (legal := _legal_name(effective)) is not None and legal[1] > first[legal[0]]
-    }
-    return frozenset(effective.recorded.id for effective in found) - renames
+    for _, (language, since) in legal:
+        first[language] = min(since, first.get(language, since))
+    return frozenset(event for event, (language, since) in legal if since > first[language])
 
 
 def _legal_name(effective: EffectiveEvent) -> tuple[str, date] | None:

@@ -130,8 +130,10 @@ def changes_of_deal(
 
 
 def _meanings(change: AttributedChange, sides: _Sides) -> list[What]:
-    if change.kind == "record":
-        return ["re_recorded" if change.act == "re_recording" else "corrected"]
+    if change.label in ("corrected", "re_recorded"):
+        return [change.label]
+    if change.label == "record_keeping":
+        return []
     if change.kind == "source":
         return _source_meanings(change)
     what = _movement(change, sides)

@@ -1,0 +1,212 @@
+"""What kind of change each event type makes: the history and the comparison say the same of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from msgspec.structs import replace
+
+from registry.domain.audit.comparison import appearance, compare
+from registry.domain.audit.entries import audit_trail
+from registry.domain.audit.labels import Label, kind_of
+from registry.domain.fold import RULES, Rules
+from registry.domain.history import AsOf, state_as_of
+from registry.events.types import (
+    EVENT_TYPES,
+    AnyEvent,
+    ClaimPreferred,
+    ClaimReported,
+    ClaimRetracted,
+    ConditionLifted,
+    ConditionSet,
+    DealIdentified,
+    DealMerged,
+    DealRegistered,
+    DealRevised,
+    DealsRelated,
+    DealsUnrelated,
+    DealUnmerged,
+    DisbursementReported,
+    EventCorrected,
+    EventRedacted,
+    EventVoided,
+    IncentiveEnded,
+    IncentiveGranted,
+    IncentiveRevised,
+    KeyIssued,
+    KeyRevoked,
+    MetricReported,
+    MetricRevised,
+    MilestoneCancelled,
+    MilestoneReached,
+    MilestoneRescheduled,
+    MilestoneScheduled,
+    OrganizationIdentified,
+    OrganizationMerged,
+    OrganizationNamed,
+    OrganizationRegistered,
+    OrganizationUnmerged,
+    ParentEnded,
+    ParentSet,
+    PartiesJoined,
+    PartnershipFormed,
+    PartyLeft,
+    PledgeAnnounced,
+    PledgeConfirmed,
+    PledgeRevised,
+    PledgeWithdrawn,
+    PrincipalRegistered,
+    PrincipalRenamed,
+    Recorded,
+    Replacement,
+    ScopesChanged,
+    SetbackReported,
+    SetbackResolved,
+    SiteAnnounced,
+    SiteDropped,
+    SiteRevised,
+    StageChanged,
+    StatusObserved,
+    StreamKind,
+    tag_of,
+)
+from registry.events.values import ExternalIdentifier, Localized, Party
+from tests.domain.builders import LogBuilder, usd
+from tests.domain.comparisons import FIELD
+
+# Of each event type, one or more events, with what the domain says that they are. An event of a deal is `world` if
+# something happened, whatever the registry did.
+STORIES: dict[StreamKind, list[tuple[AnyEvent, Label]]] = {
+    "deal": [
+        (DealRegistered(title=Localized(en="A deal")), "record_keeping"),
+        (DealRevised(title=Localized(en="Another name")), "world"),
+        (DealIdentified(identifiers=(ExternalIdentifier(scheme="gem", value="G1"),)), "record_keeping"),
+        (ConditionSet(condition="c"), "world"),
+        (ConditionLifted(condition="c"), "world"),
+        (PartiesJoined(parties=(Party(organization="acme", role="investor"),)), "world"),
+        (PartyLeft(organization="acme", role="investor"), "world"),
+        (PartnershipFormed(members=("acme", "other"), instrument="mou"), "world"),
+        (StatusObserved(stage="construction"), "observed"),
+        (StatusObserved(stage="operating"), "world"),
+        (StageChanged(stage="suspended"), "world"),
+        (SetbackReported(setback="s", kind="litigation"), "world"),
+        (SetbackResolved(setback="s"), "world"),
+        (IncentiveGranted(incentive="i", amount=usd("1")), "world"),
+        (IncentiveRevised(incentive="i", amount=usd("2")), "world"),
+        (IncentiveEnded(incentive="i"), "world"),
+        (PledgeAnnounced(pledge="total", amount=usd("5")), "world"),
+        (PledgeRevised(pledge="total", amount=usd("6")), "world"),
+        (PledgeConfirmed(pledge="total", commitment="binding"), "world"),
+        (DisbursementReported(pledge="total", amount=usd("1")), "world"),
+        (ClaimReported(claim="another", field=FIELD, value=usd("7")), "claimed"),
+        (ClaimPreferred(field=FIELD, claim="another"), "preferred"),
+        (ClaimRetracted(claim="another"), "retracted"),
+        (ClaimReported(claim="same", field=FIELD, value=usd("6")), "corroborated"),
+        (SiteAnnounced(site="s", place="KR-31"), "world"),
+        (SiteRevised(site="s", power_mw="100"), "world"),
+        (MilestoneScheduled(milestone="m", kind="groundbreaking", site="s", planned="2026"), "world"),
+        (MilestoneRescheduled(milestone="m", planned="2027"), "world"),
+        (MilestoneReached(milestone="m"), "world"),
+        (MilestoneScheduled(milestone="n", kind="power_on", planned="2028"), "world"),
+        (MilestoneCancelled(milestone="n"), "world"),
+        (MetricReported(metric="jobs", value="10", basis="planned"), "world"),
+        (MetricRevised(metric="jobs", value="20", basis="planned"), "world"),
+        (SiteDropped(site="s"), "world"),
+        (DealsRelated(relation="part_of", deal="programme"), "world"),
+        (DealsUnrelated(relation="part_of", deal="programme"), "world"),
+        (PledgeWithdrawn(pledge="total"), "world"),
+        (DealMerged(into="programme"), "record_keeping"),
+        (DealUnmerged(), "record_keeping"),
+    ],
+    "organization": [
+        (OrganizationRegistered(name=Localized(en="Acme")), "record_keeping"),
+        (OrganizationNamed(name="Acme Corporation", language="en", kind="legal"), "record_keeping"),
+        (OrganizationNamed(name="Acme Holding", language="en", kind="legal"), "world"),
+        (OrganizationIdentified(scheme="wikidata", identifier="Q1"), "record_keeping"),
+        (ParentSet(parent="other"), "world"),
+        (ParentEnded(parent="other"), "world"),
+        (OrganizationMerged(into="other"), "record_keeping"),
+        (OrganizationUnmerged(), "record_keeping"),
+    ],
+    "principal": [
+        (PrincipalRegistered(name="Kim Min-ji", kind="person"), "record_keeping"),
+        (PrincipalRenamed(name="Kim M."), "record_keeping"),
+        (KeyIssued(key="k1", scopes=("record",)), "record_keeping"),
+        (ScopesChanged(key="k1", scopes=("read",)), "record_keeping"),
+        (KeyRevoked(key="k1"), "record_keeping"),
+    ],
+}
+
+
+class Story(LogBuilder):
+    """A log of one stream of any kind, each event in effect from the day of its recording."""
+
+    def __init__(self, kind: StreamKind) -> None:
+        super().__init__("acme", registered=False)
+        self.kind = kind
+        self.rules: Rules[Any] = RULES[kind]
+
+    def tell(self, event: AnyEvent) -> Recorded:
+        effective = None if self.kind == "principal" else self.now.date()
+        made = self.make(self.with_defaults(event) if self.kind == "deal" else event, effective)
+        return self.add(replace(made, kind=self.kind))
+
+    def labels(self, recorded: Recorded) -> tuple[Label, set[tuple[Label, Any]]]:
+        """The label of an event in the history, and the labels of the changes that the comparison finds beside it."""
+        as_of = AsOf(position=recorded.position)
+        entries = audit_trail(self.events, as_of, self.rules)
+        (entry,) = [entry for entry in entries if entry.effective.recorded.id == recorded.id]
+        assert entry.unapplied is None, entry.unapplied
+        compared = compare(self.events, AsOf(position=recorded.position - 1), as_of, self.rules)
+        return entry.label, {(change.label, change.path) for change in compared.changes}
+
+
+def stories() -> Iterator[tuple[Story, Recorded, Label]]:
+    for kind, told in STORIES.items():
+        story = Story(kind)
+        for event, label in told:
+            yield story, story.tell(event), label
+
+
+def test_history_and_comparison_give_each_event_type_the_label_of_the_domain() -> None:
+    seen = {tag_of(kind) for kind in (EventCorrected, EventVoided, EventRedacted)}
+    for story, recorded, label in stories():
+        in_history, in_comparison = story.labels(recorded)
+        assert (recorded.type, in_history) == (recorded.type, label)
+        assert in_comparison or "merged" in recorded.type, recorded.type
+        for changed, path in in_comparison:
+            # The labels of a list of claims are those of its claims (`claim_changes`).
+            is_list = path.endswith("/claims")
+            assert kind_of(changed) == kind_of(label) if is_list else changed == label, (recorded.type, path, changed)
+        seen.add(recorded.type)
+    assert seen == set(EVENT_TYPES)
+
+
+def test_correction_and_void_are_changes_of_the_record_in_both_places() -> None:
+    story = Story("deal")
+    story.tell(DealRegistered(title=Localized(en="A deal")))
+    pledge = story.tell(PledgeAnnounced(pledge="total", amount=usd("5")))
+    corrected = story.tell(
+        EventCorrected(
+            corrects=pledge.id, replacement=Replacement(event=PledgeAnnounced(pledge="total", amount=usd("50")))
+        )
+    )
+    assert story.labels(corrected)[0] == "corrected"
+    assert {label for label, _ in story.labels(corrected)[1]} == {"corrected"}
+    voided = story.tell(EventVoided(voids=pledge.id))
+    assert story.labels(voided)[0] == "voided"
+    assert {label for label, _ in story.labels(voided)[1]} == {"corrected"}
+    redacted = story.tell(EventRedacted(redacts=pledge.id, reason="A court's order."))
+    assert story.labels(redacted)[0] == "redacted"
+
+
+def test_deal_known_at_one_point_only_is_record_keeping_whatever_its_date() -> None:
+    story = Story("deal")
+    story.now += timedelta(days=365)
+    story.add(replace(story.make(DealRegistered(title=Localized(en="A deal")), "2024-01-01"), kind="deal"))
+    points = AsOf(position=0), AsOf(position=1)
+    before, after = ((as_of, state_as_of("acme", story.events, as_of, story.rules)) for as_of in points)
+    assert appearance(story.events, before, after) == ("record", (story.events[0].id,))
+    assert {c.label for c in compare(story.events, *points, story.rules).changes} == {"record_keeping"}
