@@ -18,7 +18,7 @@ from litestar.exceptions import MissingDependencyException
 from litestar.routes import HTTPRoute
 from msgspec import Struct, field
 
-from registry import api, web
+from registry import api
 from registry.api.hosts import HostNames
 from registry.api.metrics import Parts, ServiceGauges
 from registry.api.middleware import AccessLogWriter, Metrics, RequestMiddleware, cors_config
@@ -70,6 +70,8 @@ from registry.transparency.cosigning import WitnessAddress, Witnesses, parse_add
 from registry.transparency.evidence import Evidence
 from registry.transparency.signing_keys import KeySource
 from registry.transparency.witness import Witness
+from registry.web import router as pages
+from registry.web.errors import APPLICATION_HANDLERS, page_before_routes
 from registry.web.imports.runner import ImportJobs
 
 if TYPE_CHECKING:
@@ -340,10 +342,10 @@ def create_app(settings: Settings) -> Litestar:
         return Provide(provider, sync_to_thread=False)
 
     app = Litestar(
-        route_handlers=[api.create_router(), web.create_router()],
+        route_handlers=[api.create_router(), pages.create_router()],
         dependencies={name: provide(name) for name in Services.__struct_fields__},
         lifespan=[_lifespan],
-        exception_handlers={**HANDLERS, **web.APPLICATION_HANDLERS},
+        exception_handlers={**HANDLERS, **APPLICATION_HANDLERS},
         openapi_config=openapi_config(),
         include_in_schema=False,
         plugins=[MsgspecSchemas(), *([tracing.plugin] if tracing else [])],
@@ -385,7 +387,7 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
             metrics,
             access_log,
             limiter,
-            web.page_before_routes,
+            page_before_routes,
             HostNames(settings.host, settings.site, settings.allowed_hosts),
             settings.data_licence,
         )
@@ -400,7 +402,7 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
         recorder.commit_listeners.append(observe)
         if tracing is not None:
             recorder.batch_span = tracing.batch_span
-        preparing = asyncio.create_task(asyncio.to_thread(web.prepare_pages))
+        preparing = asyncio.create_task(asyncio.to_thread(pages.prepare_pages))
         yield
         await preparing
     access_log.write()

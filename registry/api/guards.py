@@ -24,6 +24,7 @@ from litestar.typing import FieldDefinition
 from registry.api.bodies import Request, header
 from registry.append.identities import Identities, is_access_token
 from registry.domain.principal import Credential
+from registry.domain.totals import GROUPINGS
 from registry.errors import Forbidden, InvalidParameter, ReadOnlyMirror, Unauthorized
 from registry.events.values import Scope
 
@@ -217,7 +218,9 @@ def invalid_value(name: str, field: FieldDefinition, value: str) -> InvalidParam
     type_, definition = value_type(field), field.kwarg_definition
     assert isinstance(definition, ParameterKwarg)
     if get_origin(type_) is Literal:
-        return InvalidParameter("choice", parameter=name, known=get_args(type_))
+        # Of a parameter that takes several names with commas between them, the names.
+        names = dict.fromkeys(part for choice in get_args(type_) for part in choice.split(","))
+        return InvalidParameter("choice", parameter=name, known=tuple(names))
     if type_ is bool:
         return InvalidParameter("boolean", parameter=name)
     if type_ is int:
@@ -226,6 +229,8 @@ def invalid_value(name: str, field: FieldDefinition, value: str) -> InvalidParam
         if _FORMS[date].fullmatch(value):
             return InvalidParameter("no_such_date", parameter=name, value=value)
         return InvalidParameter("date", parameter=name)
+    if definition.title == "grouping":
+        return InvalidParameter("grouping", parameter=name, known=GROUPINGS)
     if definition.title:
         return InvalidParameter(definition.title, parameter=name)
     return InvalidParameter("text", parameter=name, limit=definition.max_length or 0)

@@ -317,7 +317,7 @@ class PortfolioController(Controller):
             QueryParameter(description="The day; if left out, as `effective_on` elsewhere.", schema_extra=DAY_EXAMPLE),
         ] = None,
         source: Annotated[str | None, QueryParameter(description="Only rates of this source, such as ECB.")] = None,
-        currency: Annotated[str | None, QueryParameter(description="Only rates of this currency.")] = None,
+        currency: Annotated[Currency | None, QueryParameter(description="Only rates of this currency.")] = None,
         recorded_at: RecordedAt = None,
         position: Position = None,
     ) -> RawResponse[schemas.RatesResponse]:

@@ -20,6 +20,7 @@ from rich.table import Table
 from registry.cli.client import Url, get
 from registry.cli.headings import heading
 from registry.cli.options import AsJson, show_options
+from registry.cli.texts import plain_spaces
 from registry.schemas.deal_query import ITEM_FILTER_TYPES
 
 AsTable = Annotated[bool, typer.Option("--table", help="Print tables, also without a terminal.")]
@@ -170,5 +171,5 @@ def print_table(title: str | None, rows: list[dict[str, Any]]) -> None:
     for column in rows[0] if rows else ():
         table.add_column(heading(column), overflow="fold")
     for row in rows:
-        table.add_row(*("–" if value is None else escape(str(value)) for value in row.values()))
+        table.add_row(*("–" if value is None else escape(plain_spaces(str(value))) for value in row.values()))
     console.print(table)

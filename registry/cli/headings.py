@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from registry.cli.texts import Text, rendered
+from registry.cli.texts import Text, language, rendered
+from registry.i18n import Label, render
 
 HEADINGS = {
     "after": Text("heading_after"),
@@ -31,16 +32,11 @@ HEADINGS = {
     "where": Text("heading_where"),
 }
 
-KINDS = {
-    "world": Text("kind_world"),
-    "record": Text("kind_record"),
-    "source": Text("kind_source"),
-    "learned_late": Text("kind_learned_late"),
-}
-"""The kinds of differences between two points in time, in the order in which they are printed."""
-
 
 def heading(column: str) -> str:
     """The heading of a column; that of a group of totals is the name of its field."""
     text = HEADINGS.get(column)
-    return rendered(text) if text is not None else column
+    if text is not None:
+        return rendered(text)
+    label = Label(f"facet/{column}")
+    return column if (name := render(label, language.get())) == label.code else name

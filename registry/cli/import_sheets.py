@@ -23,7 +23,7 @@ from registry.cli.client import EXIT_CODE_BY_STATUS, client
 from registry.cli.import_registry import HttpRegistry
 from registry.cli.import_sending import Line, propose, send, try_out
 from registry.cli.options import progress_bar, stderr
-from registry.cli.texts import Text, rendered
+from registry.cli.texts import Text, plain_spaces, rendered
 from registry.client import Client
 from registry.imports import announcements, describe, template, workbook
 from registry.imports import mapping as mappings
@@ -298,7 +298,9 @@ def _take(line: Line, result: dict[str, Any], options: ImportOptions, outcome: O
         return
     for change in result.get("changes", ()):
         outcome.changes += 1
-        typer.echo(f"{line.slug}  {summaries.change(change)}")
+        path = change["field"]
+        before, after = (summaries.value(path, change[side]) or "–" for side in ("before", "after"))
+        typer.echo(plain_spaces(f"{line.slug}  {path}: {before} → {after}"))
 
 
 # --- output -----------------------------------------------------------------------------------------------------------

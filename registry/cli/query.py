@@ -17,7 +17,6 @@ from registry.cli.asking import (
     print_table,
     with_filters,
 )
-from registry.cli.headings import KINDS
 from registry.cli.texts import Text, rendered
 
 Certificate = Annotated[
@@ -43,23 +42,21 @@ def show(question: Question, deal: Deal, certificate: Certificate = False) -> No
     state = question.get(f"/v1/deals/{deal}", certificate=certificate or None)
     if question.print_json(state, always=certificate):
         return
-    stage = state["stage"]
+    warning = rendered(Text("row_warning"))
     rows = [
-        ("deal", f"{summaries.localized(state['title'])} ({state['deal']})"),
-        ("as of", state["effective_on"]),
-        ("version", f"{state['version']}, position {state['position']}"),
-        ("stage", summaries.stage_text(stage) if stage else None),
-        *((axis, ", ".join(codes)) for axis, codes in (state["classifications"] or {}).items()),
-        *(("party", summaries.party(p)) for p in state["parties"]),
-        *((f"pledge {p['pledge']}", summaries.pledge(p)) for p in state["pledges"]),
-        *((f"site {s['site']}", summaries.site(s)) for s in state["sites"]),
-        *((f"milestone {m['milestone']}", summaries.milestone(m)) for m in state["milestones"]),
-        *(("relation", summaries.relation(r)) for r in state["relations"]),
-        *summaries.other_items(state),
-        *(("warning", f["detail"]) for f in state["remarks"]["flags"]),
-        *([("warning", rendered(Text("deal_undated")))] if state["remarks"]["undated"] else []),
+        (summaries.label("field", "deal"), f"{summaries.localized(state['title'])} ({state['deal']})"),
+        (rendered(Text("row_as_of")), state["effective_on"]),
+        (
+            rendered(Text("row_version")),
+            rendered(Text("version_at", version=state["version"], position=state["position"])),
+        ),
+        (summaries.label("field", "stage"), summaries.stage(state["stage"])),
+        *summaries.fields(state, ("kind", "sectors", "classifications", "summary", "partnerships")),
+        *summaries.items(state),
+        *((warning, f["detail"]) for f in state["remarks"]["flags"]),
+        *([(warning, rendered(Text("deal_undated")))] if state["remarks"]["undated"] else []),
     ]
-    print_table(None, [{"field": field, "value": value} for field, value in rows])
+    print_table(None, [{"field": field, "value": value} for field, value in rows if value is not None])
 
 
 @asking(*POINT)
@@ -78,9 +75,10 @@ def list_deals(
         {
             "deal": d["deal"],
             "title": summaries.localized(d["title"]),
-            "stage": d["stage"]["value"] if d.get("stage") else None,
-            "where": ", ".join(d["places"]) or None,
-            "pledged": "; ".join(summaries.amount(p["amount"]) for p in d["pledges"] if p["amount"]) or None,
+            "stage": summaries.label("stage", d["stage"]["value"]) if d.get("stage") else None,
+            "where": ", ".join(map(summaries.place, d["places"])) or None,
+            "pledged": "; ".join(summaries.amount(p["amount"], p["amount_basis"]) for p in d["pledges"] if p["amount"])
+            or None,
         }
         for d in found["deals"]
     ]
@@ -97,14 +95,15 @@ def history(question: Question, deal: Deal) -> None:
         found["events"] += question.get(path, position=found["position"], after=last["position"])["events"]
     if question.print_json(found):
         return
+    names = summaries.names_in_changes(c for e in found["events"] for c in e["changes"])
     rows = [
         {
             "position": e["position"],
             "effective": e["effective_on"],
             "published": e["published_on"],
-            "event": e["type"],
-            "changed": "; ".join(summaries.change(c) for c in e["changes"][:4])
-            + (" …" if len(e["changes"]) > 4 else ""),
+            "event": summaries.label("event", e["type"]),
+            "kind": summaries.label("what", e["label"]),
+            "changed": summaries.changed(e, names),
             "source": summaries.source(e["sources"]),
         }
         for e in found["events"]
@@ -127,6 +126,7 @@ def provenance(
         page = question.get(path, cursor=page["next"])
         found["fields"] += page["fields"]
     found["next"] = None
+    names = summaries.names_in_changes(found["fields"])
     below = f"{(field or '').rstrip('/')}/"
     found["fields"] = [f for f in found["fields"] if f"{f['field']}/".startswith(below)]
     if question.print_json(found):
@@ -134,9 +134,9 @@ def provenance(
     rows = [
         {
             "field": f["field"],
-            "value": summaries.short(f["value"]),
-            "before": summaries.short(f["before"]),
-            "set by": f["type"],
+            "value": summaries.value(f["field"], f["value"], names),
+            "before": summaries.value(f["field"], f["before"], names),
+            "set by": summaries.label("event", f["type"]),
             "published": f["published_on"],
             "source": summaries.source(f["sources"]),
         }
@@ -167,13 +167,13 @@ def compare(
         return
     rows = [
         {
-            "kind": rendered(KINDS[kind]),
-            "field": c["field"],
-            "before": summaries.short(c["before"]),
-            "after": summaries.short(c["after"]),
+            "kind": summaries.label("change", kind) if label in (kind, "corrected") else summaries.label("what", label),
+            "field": field,
+            "before": before,
+            "after": after,
         }
-        for kind in KINDS
-        for c in found[kind]
+        for kind in ("world", "record", "source", "learned_late")
+        for label, field, before, after in summaries.changes(found[kind])
     ]
     print_table(None, rows)
 
@@ -186,10 +186,10 @@ def _compare_all(question: Question, filters: dict[str, str], *, certificate: bo
     rows = [
         {
             "deal": f"{summaries.localized(c['title'])} ({c['deal']})",
-            "kind": c["what"],
-            "field": c["field"],
-            "before": summaries.short(c["before"]),
-            "after": summaries.short(c["after"]),
+            "kind": summaries.label("what", c["what"]),
+            "field": summaries.field(c["field"]),
+            "before": summaries.value(c["field"], c["before"]),
+            "after": summaries.value(c["field"], c["after"]),
         }
         for c in found["changes"]
     ]
@@ -222,10 +222,10 @@ def totals(
     groups = found["totals"]["groups"] if group_by else [found["totals"]["overall"]]
     rows = [
         {
-            **({group_by: group["key"]} if group_by else {}),
-            "nature": column["nature"] + (" a year" if column["basis"] == "annual" else ""),
-            "from": f"{column['currency'] or column['unit'] or measure} {summaries.thousands(column['low'])}",
-            "to": f"{summaries.thousands(column['high'])}" + (" or more" if column["high_open"] else ""),
+            **({group_by: summaries.group(group_by, group["key"])} if group_by else {}),
+            "nature": summaries.nature(column, measure),
+            "from": summaries.bound(column, "low", measure),
+            "to": summaries.bound(column, "high", measure),
             "pledges": column["pledges"],
         }
         for group in groups

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from registry.cli.asking import POINT, Question, asking, print_table
-from registry.cli.summaries import localized
+from registry.cli.summaries import label, localized
 
 Query = Annotated[
     list[str], typer.Argument(help="Words of names, places, parties, sources or identifiers, in any language.")
@@ -32,7 +32,7 @@ def search(
         return
     rows = [
         {
-            "kind": hit["kind"],
+            "kind": label("hit", hit["kind"]),
             "id": hit["id"],
             "title": localized(hit["title"]),
             "deals": hit["deals"],

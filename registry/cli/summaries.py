@@ -1,17 +1,43 @@
-"""The parts of a deal's state in a line of a table each: amounts, parties, pledges, sites, milestones, changes."""
+"""What the tables of the command show, in its language, with the labels and formats of the pages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
-from registry.cli.texts import language
-from registry.domain.deal import Deal
-from registry.domain.items import item_types
-from registry.events.values import AMOUNT_NOTES, text_in
+import msgspec
+from msgspec.structs import asdict, replace
 
-LISTS_WITH_OWN_ROWS = ("parties", "pledges", "sites", "milestones", "relations")
-"""The lists of a deal that `show` prints in words of their own. It prints the fields of all others by name."""
+from registry.cli.texts import Text, language, rendered
+from registry.domain.audit.labels import claim_changes
+from registry.domain.claims import ClaimState
+from registry.domain.deal import Deal, Disbursement, PartnershipState
+from registry.domain.items import item_types
+from registry.domain.stages import StageState
+from registry.events.values import Amount, Classifications, Horizon, Localized, StatedAmount, text_in
+from registry.schemas.values import response_hook
+from registry.web.format import MEASURES, Names, ValueFormatter, names_in, shown
+from registry.web.i18n import DOT
+
+# The changes of an event that a line of its history shows.
+_MAX_CHANGES = 4
+
+# How the JSON of a value tells its type: by its fields.
+_STRUCTS: dict[frozenset[str], Any] = {
+    frozenset(type.__struct_encode_fields__): type
+    for type in (Amount, StatedAmount, Horizon, StageState, PartnershipState, Disbursement)
+}
+
+
+def formatter() -> ValueFormatter:
+    """The formatter of the pages in the command's language."""
+    return shown(language.get())
+
+
+def label(kind: str, token: Any) -> str | None:
+    """The plain name of a token, None for none."""
+    return None if token is None else formatter().words.label(kind, token)
 
 
 def localized(names: dict[str, str | None] | None) -> str | None:
@@ -19,95 +45,60 @@ def localized(names: dict[str, str | None] | None) -> str | None:
     return text_in(names, language.get())
 
 
-def thousands(figure: str) -> str:
-    """A decimal with thousands separators."""
-    whole, point, rest = figure.partition(".")
-    return f"{int(whole):,}{point}{rest}"
-
-
-def amount(stated: dict[str, Any] | None) -> str:
+def amount(stated: dict[str, Any] | None, basis: str | None = None) -> str:
     """An amount as stated."""
+    return formatter().figures.money(None if stated is None else _typed(stated), basis)
+
+
+def stage(stated: dict[str, Any] | None) -> str | None:
+    """A stage with what it rests on and its first day. An observed one has the day of the observation instead."""
     if stated is None:
-        return "not disclosed"
-    ends = [stated["value"]] if stated.get("value") else [e for e in (stated.get("low"), stated.get("high")) if e]
-    figure = "–".join(thousands(end) for end in ends) or stated.get("wording") or ""
-    qualifier = stated.get("qualifier")
-    estimate = stated.get("figure") if stated.get("figure") != "stated" else None
-    year = f"({stated['price_year']} prices)" if stated.get("price_year") else None
-    others = [name for name in AMOUNT_NOTES if name not in ("figure", "price_year") and stated.get(name)]
-    notes = (f"({name.replace('_', ' ')}: {stated[name]})" for name in others)
-    return " ".join(
-        w for w in (estimate, qualifier and qualifier.replace("_", " "), stated["currency"], figure, year, *notes) if w
+        return None
+    words = formatter()
+    day = stated["since"] or stated["observed_on"]
+    return ", ".join(
+        part for part in (words.value(_typed(stated)), _day(day), label("certainty", stated["certainty"])) if part
     )
 
 
-def stage_text(stage: dict[str, Any]) -> str:
-    """A stage in one line. An observed one has no first day."""
-    if stage["since"] is None:
-        return " ".join(
-            part for part in (stage["value"], "observed on", stage["observed_on"], stage["certainty"]) if part
-        )
-    return f"{stage['value']} since {stage['since']}, {stage['basis']}"
+def _day(text: str | None) -> str | None:
+    return formatter().figures.edtf_date(text) if text else None
 
 
-def party(stated: dict[str, Any]) -> str:
-    """A party in one line."""
-    share = f"{stated['share']} %" if stated["share"] else None
-    name = localized(stated["name"]) or stated["organization"]
-    return ", ".join(str(part) for part in (name, stated["role"], share, stated["certainty"]) if part)
+def items(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The items of a deal's lists: each by its name and id, with what it states."""
+    words, deal = formatter(), _converted(state, Deal)
+    names = names_in(deal, language.get())
+    names |= {f"sites/{site.site}": words.words.localized(site.name) or site.site for site in deal.sites}
+    for relation in deal.relations:
+        names |= _pledges_of(f":{relation.pledge or ''}:{relation.deal}:{relation.other_pledge or ''}")
+    for name, type in item_types(Deal).items():
+        for item in getattr(deal, name):
+            id = ":".join(str(getattr(item, field) or "") for field in type.id_fields)
+            if name == "relations":
+                yield words.words.label("field", "relation"), words.called(name, id, names)
+            elif name == "identifiers":
+                yield words.words.label("field", name), f"{item.scheme}: {item.value}"
+            elif name == "parties":
+                called, stated = words.called(name, id, names), words.item(name, asdict(item) | {"name": None}, names)
+                yield words.words.label("field", name), DOT.join(filter(None, (called, stated)))
+            else:
+                # Of the two days of a milestone that was reached, only one is a fact.
+                past = {"planned": None} if getattr(item, "reached", None) else {}
+                yield words.field(f"/{name}/{id}"), words.item(name, asdict(item) | past, names) or "–"
 
 
-def pledge(stated: dict[str, Any]) -> str:
-    """A pledge in one line."""
-    until = (stated["horizon"] or {}).get("until")
-    also = [amount(other) for other in (stated["amount"] or {}).get("stated_as", ())]
-    parts = [
-        amount(stated["amount"]) + (f" ({', '.join(also)})" if also else ""),
-        stated["amount_basis"],
-        stated["commitment"],
-        stated["status"] if stated["status"] != "announced" else None,
-        f"by {until}" if until else None,
-        f"from {' and '.join(stated['by'])}" if stated["by"] else None,
-    ]
-    return ", ".join(part for part in parts if part)
+def _pledges_of(relation: str) -> dict[str, str]:
+    """The pledges that a relation names, which have no names but their ids here."""
+    _, pledge, deal, other = [*relation.split(":"), "", "", ""][:4]
+    own = {f"pledges/{pledge}": f"{label('field', 'pledges')} {pledge}"} if pledge else {}
+    return own | ({f"deal/{deal}/{other}": other} if other else {})
 
 
-def site(stated: dict[str, Any]) -> str:
-    """A site in one line."""
-    parts = [
-        localized(stated["name"]),
-        *(stated["address"], stated["locality"], stated["district_code"]),
-        stated["place"],
-        f"{stated['power_mw']} MW" if stated["power_mw"] else None,
-        f"{stated['gpus']:,} GPUs" if stated["gpus"] else None,
-        stated["status"] if stated["status"] != "announced" else None,
-    ]
-    return ", ".join(part for part in parts if part) or "–"
-
-
-def milestone(stated: dict[str, Any]) -> str:
-    """A milestone in one line."""
-    when = f"reached {stated['reached']}" if stated["reached"] else f"planned {stated['planned'] or 'without a date'}"
-    capacity = f"{stated['power_mw']} MW" if stated["power_mw"] else None
-    return ", ".join(part for part in (stated["kind"], when, capacity) if part)
-
-
-def relation(stated: dict[str, Any]) -> str:
-    """A relation in one line."""
-    ours = stated["pledge"] or "this deal"
-    theirs = stated["deal"] + (f"/{stated['other_pledge']}" if stated["other_pledge"] else "")
-    return f"{ours} {stated['relation'].replace('_', ' ')} {theirs}"
-
-
-def other_items(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The items of the lists without rows of their own: each by its id, with the fields that have a value."""
-    for name, item_type in item_types(Deal).items():
-        if name in LISTS_WITH_OWN_ROWS:
-            continue
-        id_field = item_type.id_fields[0]
-        for item in state[name]:
-            values = [(field, short(value)) for field, value in item.items() if field != id_field and value is not None]
-            yield f"{id_field} {item[id_field]}", ", ".join(f"{field.replace('_', ' ')} {v}" for field, v in values)
+def fields(state: dict[str, Any], names: Sequence[str]) -> Iterator[tuple[str | None, str | None]]:
+    """Some fields of a deal that have a value."""
+    organizations = names_in(_converted(state, Deal), language.get())
+    return ((label("field", name), value(name, state[name], organizations)) for name in names if state[name])
 
 
 def source(sources: list[dict[str, Any]]) -> str | None:
@@ -116,27 +107,124 @@ def source(sources: list[dict[str, Any]]) -> str | None:
     return ", ".join(dict.fromkeys(named)) or None
 
 
-def change(changed: dict[str, Any]) -> str:
-    """A change in one line."""
-    return f"{changed['field']}: {short(changed['before'])} → {short(changed['after'])}"
+def changed(event: dict[str, Any], names: Names) -> str | None:
+    """What an event of a history changed; where it changes nothing, why."""
+    lines = [f"{field}: {before} → {after}" for _, field, before, after in changes(event["changes"], names)]
+    if lines:
+        return "; ".join(lines[:_MAX_CHANGES]) + (" …" if len(lines) > _MAX_CHANGES else "")
+    if event["voided_by"] is not None:
+        return rendered(Text("history_voided"))
+    if event["unapplied"] is not None:
+        return rendered(Text("history_unapplied", why=event["unapplied"]["detail"]))
+    return None if event["visible"] else rendered(Text("history_later"))
 
 
-def short(value: Any) -> str:
-    """A value of a state in a few words."""
-    match value:
-        case None:
-            return "–"
-        case {"currency": _}:
-            return amount(value)
-        case {"ko": _} | {"en": _}:
-            return localized(value) or "–"
-        case {"value": value, "basis": basis}:
-            return f"{value} ({basis})"
-        case dict():
-            return ", ".join(f"{k} {short(v)}" for k, v in value.items() if v is not None)
-        case list() if all(isinstance(item, str) for item in value):
-            return ", ".join(value) or "–"
-        case list():
-            return "1 entry" if len(value) == 1 else f"{len(value)} entries"
-        case _:
-            return str(value)
+def names_in_changes(found: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """The names of the organizations that joined a deal, and of related pledges, from its changes or its fields."""
+    named: dict[str, str] = {}
+    for one in found:
+        path = one["field"].split("/")
+        if path[1] == "relations":
+            named |= _pledges_of(path[2])
+        text = localized(one.get("after") or one.get("value")) if path[1] == "parties" and path[-1] == "name" else None
+        if text:
+            named[path[2].partition(":")[0]] = text
+    return named
+
+
+def changes(found: Iterable[dict[str, Any]], names: Names | None = None) -> Iterator[tuple[str, str, str, str]]:
+    """Changes as text: each with its label if it is part of a comparison, its field, and the values before and after.
+
+    Of a list of claims, each claim that was added or retracted.
+    """
+    words = formatter()
+    given = [
+        SimpleNamespace(
+            path=one.get("field") or "",
+            before=_typed(one["before"]),
+            after=_typed(one["after"]),
+            causes=(one.get("label") or one.get("kind") or "",),
+        )
+        for one in found
+    ]
+    for line in words.lines(given, names):
+        yield line.causes[0], line.label, line.before or "–", line.after or "–"
+    for one in given:
+        if not one.path.endswith("/claims"):
+            continue
+        for name, claim in claim_changes(one.before, one.after):
+            value = words.change(claim.field, claim.value, names)
+            before, after = (value, "–") if name == "retracted" else ("–", value)
+            yield name, words.field(claim.field, names), before, after
+
+
+def value(path: str | None, found: Any, names: Names | None = None) -> str | None:
+    """A value of a field of a state."""
+    return None if found is None else formatter().change(f"/{path}", _typed(found), names)
+
+
+def _typed(found: Any) -> Any:
+    """A value of JSON as the struct that it is."""
+    if isinstance(found, list):
+        return tuple(_typed(item) for item in found)
+    if not isinstance(found, dict):
+        return found
+    if found.keys() >= {"claim", "field", "value"}:
+        return replace(_converted(found, ClaimState), value=_typed(found["value"]))
+    if (struct := _STRUCTS.get(frozenset(found))) is not None:
+        return _converted(found, struct)
+    if all(isinstance(item, list) for item in found.values()):
+        return Classifications(found)
+    return Localized(found) if all(isinstance(item, str | None) for item in found.values()) else found
+
+
+def _converted(found: Any, type: Any) -> Any:
+    return msgspec.convert(found, type, dec_hook=response_hook)
+
+
+def field(path: str | None) -> str | None:
+    """The name of a field of a deal."""
+    return None if path is None else formatter().field(path)
+
+
+def place(code: str) -> str:
+    """The name of a place."""
+    return formatter().figures.place(code)
+
+
+def nature(column: dict[str, Any], measure: str | None) -> str | None:
+    """What a sum is of: commitments or intentions, once or a year; of another measure, whether it is planned."""
+    if measure not in (None, "amount"):
+        return formatter().words.with_note(
+            label("metric", measure) or "", label("metric_basis", column["nature"]) or ""
+        )
+    annual = label("basis", "annual") if column["basis"] == "annual" else None
+    return ", ".join(filter(None, (label("nature", column["nature"]), annual)))
+
+
+def bound(column: dict[str, Any], end: str, measure: str | None) -> str:
+    """A bound of a sum, in full."""
+    figures = formatter().figures
+    if column["currency"]:
+        text = figures.currency_amount(column[end], column["currency"])
+    else:
+        unit = column["unit"] or MEASURES.get(measure or "")
+        text = figures.measure(column[end], None, unit) if unit else figures.number(column[end])
+    if not column[f"{end}_open"]:
+        return text
+    return rendered(Text("bound_high_open", bound=text) if end == "high" else Text("bound_low_open", bound=text))
+
+
+def group(dimension: str, key: Any) -> str | None:
+    """The name of a group of totals."""
+    words = formatter()
+    parts = key if isinstance(key, list) else [key]
+    names = []
+    for name, part in zip(dimension.split(","), parts, strict=False):
+        if name in ("region", "country"):
+            names.append(words.figures.place(part))
+        elif part is not None and words.words.has_label(name, part):
+            names.append(words.words.label(name, part))
+        else:
+            names.append(words.words.gettext("Not disclosed") if part is None else str(part))
+    return ", ".join(names)

@@ -23,3 +23,8 @@ class Text(Message):
 def rendered(message: Message) -> str:
     """The message in the command's language."""
     return render(message, language.get())
+
+
+def plain_spaces(text: str) -> str:
+    """A text of the pages for a terminal, which breaks lines by itself: pages keep figures and dates together."""
+    return text.replace("\u00a0", " ").replace("\u200b", "").replace("\u2060", "")

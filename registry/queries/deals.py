@@ -448,18 +448,26 @@ def _state_response(
     return CachedState(key=key, response=response, published=last_published(snapshot))
 
 
+def first_effective_day(stream: FoldedStream[Deal], as_of: AsOf) -> date | None:
+    """The first day on which a deal is known as of a point but for its effective date; None if it never is."""
+    point = replace(as_of, effective_on=None)
+    later = stream.state_as_of(point)
+    if later.state is None:
+        return None
+    days = [step.key[0] for step in later.steps[:1]]
+    if later.registration is not None and point.is_registered(later.registration):
+        days += [day for day in (later.registration.registered_on,) if day is not None]
+    return min(days)
+
+
 def _require_state(stream: FoldedStream[Deal], snapshot: StateAsOf[Deal], as_of: AsOf) -> Deal:
     if snapshot.merged_into is not None:
         raise MergedInto(deal=stream.slug, into=snapshot.merged_into)
     if snapshot.state is not None:
         return snapshot.state
-    later = stream.state_as_of(replace(as_of, effective_on=None))
-    if later.state is None:
+    first = first_effective_day(stream, as_of)
+    if first is None:
         raise _not_known_yet(stream)
-    days = [step.key[0] for step in later.steps[:1]]
-    if later.registration is not None and replace(as_of, effective_on=None).is_registered(later.registration):
-        days += [day for day in (later.registration.registered_on,) if day is not None]
-    first = min(days)
     link = deal_link(stream.slug, replace(as_of, effective_on=first))
     raise NotYetEffective(deal=stream.slug, effective_on=first, link=link)
 

@@ -32,7 +32,7 @@ from registry.domain.stages import inactivity
 from registry.errors import MergedInto
 from registry.events.values import Source
 from registry.infra.threads import offload_answer
-from registry.queries.deals import DealQueries
+from registry.queries.deals import DealQueries, first_effective_day
 from registry.schemas import IncomingRelation, cited_sources
 from registry.web import render
 from registry.web.cache import cached_page
@@ -161,12 +161,8 @@ def render_unknown_deal(page: PageRequest, view: DealView) -> Rendered:
     first = view.stream.events[0]
     days = change_points(view.stream).effective
     effective = days[0] if days else first.published_on
-    published_on = page.as_of.published_on
-    is_announced = (
-        page.as_of.position is None
-        and page.as_of.recorded_at is None
-        and (published_on is None or published_on >= first.published_on)
-    )
+    # Where only the effective date is too early, the link keeps the rest of the point.
+    later = first_effective_day(view.stream, page.as_of)
     return render.render(
         page,
         "unknown.html",
@@ -176,8 +172,8 @@ def render_unknown_deal(page: PageRequest, view: DealView) -> Rendered:
         first=first,
         # Without a dated source, nobody is known to have published it.
         published_on=view.stream.record.by_id[first.id].dated_by_source,
-        effective=effective,
-        ahead=is_announced and page.times.effective_on < effective,
+        effective=later or effective,
+        ahead=later is not None,
         sliders=stream_sliders(page, view.stream),
         data_url=page.data(f"/v1/deals/{view.slug}"),
     )

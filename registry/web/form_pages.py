@@ -142,6 +142,6 @@ def amount_reading(amount: Amount, language: str) -> str:
     for stated in amounts:
         bounds = (getattr(stated, "low", None), getattr(stated, "high", None))
         figures = [stated.value] if stated.value is not None else [bound for bound in bounds if bound is not None]
-        digits = "–".join(f"{int(figure):,}" if str(figure).isdigit() else str(figure) for figure in figures)
-        readings.append(formatter.qualified(f"{stated.currency} {digits}", stated.qualifier))
+        digits = "–".join(formatter.full_amount(figure, stated.currency) for figure in figures)
+        readings.append(formatter.qualified(digits, stated.qualifier))
     return " = ".join(readings)

@@ -60,13 +60,11 @@ class ChangeLine(Struct, frozen=True):
     came: bool = False
 
 
-# The fields of an item that repeat its id, its first day or the event that the page shows.
-_OMITTED = frozenset(
-    {
-        *(field for item in item_types(Deal).values() for field in (*item.id_fields, *item.order)),
-        *("stated_on", "source", "claims"),
-    }
-)
+# The fields of an item that repeat its id, its first day or the event that the page shows, by the list of the item.
+_OMITTED = {
+    name: frozenset((*item.id_fields, *item.order, "stated_on", "source", "claims"))
+    for name, item in item_types(Deal).items()
+}
 
 
 MEASURES = {"power_mw": "MW", "gpus": "GPU"}
@@ -313,14 +311,18 @@ class ValueFormatter:
             text = self.called("relations", path.split("/")[2], names)
             before, after = (None, text) if came else (text, None)
             return ChangeLine(self.words.label("field", "relation"), path, before, after, _causes(changes[0]), came)
+        text = self.item(path.split("/")[1], values, names) or self._(N_("recorded"))
+        before, after = (None, text) if came else (text, None)
+        return ChangeLine(self.field(path, names), path, before, after, _causes(changes[0]), came)
+
+    def item(self, thing: str, values: Mapping[str, Any], names: Names | None = None) -> str:
+        """What an item of a list of a deal states, without its id, its first day and the status that all begin with."""
         stated = {
             name: value
             for name, value in values.items()
-            if name not in _OMITTED and not (name == "status" and value in ("announced", "planned"))
+            if name not in _OMITTED[thing] and not (name == "status" and value in ("announced", "planned"))
         }
-        text = DOT.join(self.parts(stated, names)) or self._(N_("recorded"))
-        before, after = (None, text) if came else (text, None)
-        return ChangeLine(self.field(path, names), path, before, after, _causes(changes[0]), came)
+        return DOT.join(self.parts(stated, names))
 
     def moment(self, value: date | datetime) -> str:
         """A day or an instant."""

@@ -63,10 +63,17 @@ class NumberFormatter:
         number = Decimal(value)
         if digits is not None and number:
             number = number.quantize(Decimal(1).scaleb(number.adjusted() - digits + 1), rounding)
+        return self._in_currency(self._in_units(number), currency)
+
+    def full_amount(self, value: str, currency: str) -> str:
+        """A sum in its currency with all its digits, so that a slip of a unit is seen."""
+        return self._in_currency(self.number(value), currency)
+
+    def _in_currency(self, number: str, currency: str) -> str:
         symbol = _SYMBOLS.get(currency) or get_currency_symbol(currency, self.locale)
         name = self.words.label("currency", currency) if self.words.has_label("currency", currency) else currency
         parts = {
-            "number": self._in_units(number),
+            "number": number,
             "symbol": f"{symbol} " if symbol[-1].isalpha() else symbol,
             "name": name,
         }

@@ -52,6 +52,7 @@ QUERIES = [
     ("/v1/totals", "currency=XXA", "currency"),
     ("/v1/compare", "from.position=1&from.published_on=2025-01-01", "from.published_on"),
     ("/v1/compare", "since=2025", "since"),
+    ("/v1/rates", "currency=ZZZ", "currency"),
     ("/v1/deals/some-deal", "expand=everything", "expand"),
     ("/v1/deals/some-deal", "dry_run=true", "dry_run"),
     ("/v1/deals/some-deal/timemap", "position=1", "position"),
@@ -66,6 +67,14 @@ async def test_invalid_query_is_refused_with_the_name_of_the_parameter(
     answer = await client.get(f"{path}?{query}")
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_query"), answer.text
     assert answer.json()["parameter"] == parameter
+
+
+async def test_refused_value_is_answered_with_the_names_that_the_parameter_takes(client: httpx.AsyncClient) -> None:
+    expand = (await client.get("/v1/deals/some-deal?expand=foo")).json()
+    assert expand["params"]["known"] == ["organizations", "incoming"]
+    grouping = (await client.get("/v1/totals?group_by=colour")).json()
+    assert {"organization", "region", "year"} <= set(grouping["params"]["known"])
+    assert "organization" in grouping["detail"]
 
 
 async def test_unknown_parameter_is_refused_with_the_nearest_name(client: httpx.AsyncClient) -> None:

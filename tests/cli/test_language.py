@@ -147,3 +147,61 @@ async def test_table_has_its_title_and_headings_in_the_language(service: Service
         assert found["effective_on"] in title
         assert headings.split("  ")[0] == render(HEADINGS["deal"], language)
         assert {"en": "A bilingual plant", "ko": "두 언어 공장"}[language] in done.stdout
+
+
+async def test_tables_contain_the_labels_and_amounts_of_the_pages_in_the_language(service: Service) -> None:
+    deal = "/v1/deals/labelled"
+    amount = {"value": "2400000000000", "currency": "KRW", "qualifier": "about"}
+    announced = [
+        {
+            "effective_on": "2025-01-02",
+            "event": {"type": "deal_registered", "title": {"ko": "표의 공장"}, "kind": "investment"},
+        },
+        {
+            "effective_on": "2025-01-02",
+            "event": {
+                "type": "parties_joined",
+                "parties": [{"organization": "acme", "name": {"ko": "애크미"}, "role": "investor"}],
+            },
+        },
+        {
+            "effective_on": "2025-01-02",
+            "event": {"type": "pledge_announced", "pledge": "total", "amount": amount, "by": ["acme"]},
+        },
+        {
+            "effective_on": "2025-01-02",
+            "event": {"type": "partnership_formed", "members": ["acme"], "instrument": "mou"},
+        },
+        {"effective_on": "2025-01-03", "event": {"type": "site_announced", "site": "a", "place": "KR-31"}},
+        {"event": {"type": "claim_reported", "claim": "c", "field": "/pledges/total/amount", "value": amount}},
+    ]
+    posted = (await service.client.post(f"{deal}/events", json=announced)).json()
+    void = {"type": "event_voided", "voids": posted["events"][4]["id"], "reason": "잘못 등록"}
+    await service.client.post(f"{deal}/events", json={"event": void})
+
+    def table(*words: str) -> str:
+        done = run("--lang", "ko", *words, "--table", "--url", service.url)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    tables = {
+        "show": ("show", "labelled"),
+        "list": ("list", "--organization", "acme"),
+        "history": ("history", "labelled"),
+        "provenance": ("provenance", "labelled", "/pledges"),
+        "compare": ("compare", "labelled", "--from-position", "1"),
+        "compare all": ("compare", "--from-position", "1"),
+        "totals": ("totals", "--group-by", "stage"),
+        "measure": ("totals", "--measure", "power_mw"),
+    }
+    printed = {name: await asyncio.to_thread(table, *words) for name, words in tables.items()}
+    for name in ("show", "list", "history", "provenance", "compare", "totals"):
+        assert "2조 4,000억 원" in printed[name], printed[name]
+    assert "애크미(투자자)" in printed["show"]
+    assert "무효 처리되어 반영되지 않음" in printed["history"]
+    assert "등록 관리" in printed["history"]
+    # Identifiers, which a reader types, and codes that Korean writes alike.
+    allowed = {"labelled", "headed", "acme", "total", "plants", "mw", "kr-31", "utc", "c", "a"}
+    for name, text in printed.items():
+        words = set(re.findall(r"[a-z][a-z0-9_-]+", re.sub(r"/\S+", "", text).lower()))
+        assert words <= allowed, (name, words - allowed, text)

@@ -34,7 +34,7 @@ async def test_tax_is_in_states_lists_and_exports(service: Service, new_slug: Ca
     slug = new_slug()
     state = await recorded(service, slug)
     assert [state[name][0]["amount"]["tax"] for name in ("pledges", "incentives")] == ["included", "included"]
-    assert "(tax: included)" in summaries.amount(state["pledges"][0]["amount"])
+    assert "(Tax: included)" in summaries.amount(state["pledges"][0]["amount"])
     listed = (await service.client.get("/v1/deals", params={"q": slug})).json()["deals"]
     assert [deal["pledges"][0]["amount"]["tax"] for deal in listed if deal["deal"] == slug] == ["included"]
     for table in ("pledges", "incentives"):

@@ -53,7 +53,7 @@ async def test_one_form_records_announcements_about_several_deals(
     size = await pages.size()
     preview = await press(editor, page, "Preview changes", **{"deals/1/announcements/0/event/stage": "construction"})
     assert preview.status_code == 200, preview.text
-    assert "about KRW 2,400,000,000,000" in preview.text
+    assert "about ₩2,400,000,000,000" in preview.text
     assert await pages.size() == size
     done = await press(editor, preview, "Record")
     assert done.status_code == 303, done.text

@@ -241,7 +241,7 @@ async def test_editor_records_corrects_compares_and_verifies_a_deal(
     await page.get_by_role("button", name=say("Add this announcement")).click()
     await page.locator("[name$='event/pledge']").fill("first")
     await page.get_by_label(label("field", "amount"), exact=True).fill("약 2조4천억 원")
-    reading = f"{label('qualifier', 'about')} KRW 2,400,000,000,000"
+    reading = figured.qualified(figured.full_amount("2400000000000", "KRW"), "about")
     if script:
         await expect(page.locator("output.reading")).to_have_text(f"→ {reading}")
     await page.locator("[name='effective_on']").fill("2025-01-02")

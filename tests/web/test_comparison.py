@@ -9,6 +9,9 @@ from html import unescape
 import httpx
 import pytest
 
+from registry.domain.audit.diff import Change
+from registry.web.format import shown
+from registry.web.i18n import DOT
 from tests.api.announcements import announced, pledged, registered, voided
 from tests.api.conftest import ADMIN_KEY, NO_TLS, Service
 from tests.web.html import plain
@@ -78,3 +81,10 @@ async def test_counts_of_a_comparison_are_those_of_its_lines(demo_reader: httpx.
     assert len(changed) == 1
     whole = (await demo_reader.get(unescape(changed[0]), headers={"Accept-Language": "en"})).text
     assert "Partnership formed" in whole
+
+
+def test_new_item_is_shown_with_each_value_that_is_not_its_id() -> None:
+    stated = {"metric_id": "jobs--planned", "metric": "jobs", "basis": "planned", "value": "800"}
+    changes = [Change(f"/metrics/jobs--planned/{name}", None, value) for name, value in stated.items()]
+    [line] = shown("en").lines(changes)
+    assert line.after == DOT.join(("Jobs", "planned", "800"))

@@ -72,6 +72,10 @@ async def test_deal_effective_in_the_future_links_to_its_first_effective_date(
     assert "effective_on=2031-01-01" in slider[: slider.index("Next change:")]
     assert "Previous change:" not in slider[: slider.index("Next change:")]
     assert (await reader.get("/deals/of-the-future?effective_on=2031-01-01")).status_code == 200
+    # The link to the first effective date keeps the rest of the point where the deal is known then.
+    dated = "published_on=2999-01-01"
+    beyond = (await reader.get(f"/deals/of-the-future?{dated}&lang=en")).text
+    assert f"/deals/of-the-future?{dated}&amp;lang=en&amp;effective_on=2031-01-01" in beyond
     unpublished = (await reader.get("/deals/of-the-future?published_on=2020-01-01")).text
     assert "This deal was not yet known on that date." in unpublished
 

@@ -414,7 +414,7 @@ async def test_figure_to_which_no_deal_belongs_has_no_undisclosed_amounts(demo_r
     html = (await demo_reader.get("/?effective_on=2025-06-21&lang=en")).text
     figures = dict(re.findall(r'<h2>([^<]*)</h2>\s*<p class="sum none">([^<]*)', html))
     assert figures["Of which under construction or operating"] == figures["Intentions"] == "No deals"
-    assert figures["Annual"] == "No amounts disclosed"
+    assert figures["Annual"] == "No annual amounts"
 
 
 async def test_no_deals_are_not_deals_without_amounts(pages: Service, reader: httpx.AsyncClient) -> None:

@@ -470,7 +470,7 @@ async def test_invalid_form_is_answered_with_its_errors(editor: httpx.AsyncClien
 
 async def test_amount_field_shows_how_its_text_is_parsed(reader: httpx.AsyncClient) -> None:
     read = await reader.get("/record/amount", params={"event/amount": "약 2조4천억 원"})
-    assert "about KRW 2,400,000,000,000" in read.text
+    assert "about ₩2,400,000,000,000" in read.text
     unread = await reader.get("/record/amount", params={"event/amount": "<b>a lot</b>"})
     assert "cannot be read" in unread.text
     assert "<b>" not in unread.text

@@ -1,0 +1,75 @@
+"""All pages together, and what they need before the first request."""
+
+from __future__ import annotations
+
+from registry.api.routes import Routes
+from registry.web import assets, maps
+from registry.web.articles.controller import ArticleController, suggest_names
+from registry.web.chart_pages import ChartPages
+from registry.web.comparison import ComparisonPages
+from registry.web.crawlers import CrawlerPages
+from registry.web.deals import DealPages
+from registry.web.duplicates import DuplicatePages
+from registry.web.errors import PAGE_HANDLERS
+from registry.web.events import EventPages
+from registry.web.guide import GuidePages
+from registry.web.imports.controller import ImportPages
+from registry.web.log import LogPages
+from registry.web.organizations import OrganizationPages
+from registry.web.portfolio import PortfolioPages
+from registry.web.proposals import ProposalPages
+from registry.web.provenance import ProvenancePages
+from registry.web.provider import ProviderPages
+from registry.web.recording import RecordingPages, parse_amount
+from registry.web.render import compile_templates
+from registry.web.request import DEPENDENCIES, check_page_query
+from registry.web.search import SearchPages
+from registry.web.session import SessionPages
+from registry.web.sources import SourcePages
+from registry.web.totals import TotalsPages
+from registry.web.watches import WatchPages
+
+
+def create_router() -> Routes:
+    """Make the pages. The application provides the services that their handlers depend on (registry/app.py)."""
+    pages = Routes(
+        "/",
+        route_handlers=[
+            PortfolioPages,
+            TotalsPages,
+            ComparisonPages,
+            DealPages,
+            ChartPages,
+            CrawlerPages,
+            ProvenancePages,
+            EventPages,
+            LogPages,
+            SourcePages,
+            OrganizationPages,
+            DuplicatePages,
+            SearchPages,
+            SessionPages,
+            ProviderPages,
+            GuidePages,
+            RecordingPages,
+            ArticleController,
+            suggest_names,
+            ProposalPages,
+            ImportPages,
+            WatchPages,
+        ],
+        before_request=check_page_query,
+    )
+    return Routes(
+        "/",
+        route_handlers=[pages, parse_amount, assets.static_files],
+        dependencies=DEPENDENCIES,
+        exception_handlers=PAGE_HANDLERS,
+    )
+
+
+def prepare_pages() -> None:
+    """Make what the first pages would hold the event loop for: compiled templates, and the outlines of maps."""
+    compile_templates()
+    maps.korea()
+    maps.world()
