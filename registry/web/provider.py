@@ -52,9 +52,10 @@ class ProviderPages(Controller):
         then: Annotated[str, text("The path of the page to go to after signing in.")] = "/",
     ) -> Response[bytes]:
         """Start an attempt and go to the provider."""
+        provider = require_provider(identities)
+        # Loaded already, by the provider. Without one it would be loaded on the event loop, for 40 ms.
         from registry.infra.oidc import new_attempt
 
-        provider = require_provider(identities)
         attempt = new_attempt(safe_redirect_path(then), ATTEMPT_SECONDS)
         target = await provider.authorization_url(attempt, redirect_uri(request))
         sealed = box.encrypt(msgspec.json.encode(attempt)).decode()

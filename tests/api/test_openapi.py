@@ -212,3 +212,10 @@ async def test_docs_page_loads_only_assets_of_the_service(visitor: httpx.AsyncCl
             assert (await visitor.get(asset)).status_code == 200, asset
             assert (await visitor.head(asset)).status_code == 200, asset
     assert (await visitor.get("/docs/static/unknown.js")).status_code == 404
+
+
+async def test_addresses_of_litestar_lead_to_the_document(visitor: httpx.AsyncClient) -> None:
+    """Litestar makes the document on the event loop, and without the licence of the data."""
+    for address in ("/docs/openapi", "/docs/openapi/openapi.json"):
+        answer = await visitor.get(address)
+        assert (answer.status_code, answer.headers["location"]) == (308, "/openapi.json")
