@@ -7,8 +7,7 @@ All checks of a request stand here in their order; hence the length of this file
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
 from time import perf_counter
 from typing import Any
@@ -62,6 +61,7 @@ from registry.events.types import (
 from registry.events.write_batch import Head, WriteBatch
 from registry.infra.postgres import Connection, Pool
 from registry.infra.threads import is_long, offload
+from registry.infra.time_slice import TimeSlice
 from registry.projections import PROJECTIONS, AppliedChange
 from registry.projections.deal_identifiers import IdentifierKey, identifiers, may_identify, owners
 from registry.projections.stream_cache import StreamCache
@@ -69,9 +69,6 @@ from registry.schemas import Receipt
 from registry.transparency.merkle import Frontier
 from registry.transparency.tiles import Tile
 from registry.transparency.tree import add_tiles
-
-# Validation yields to other tasks after this time.
-TIME_SLICE_SECONDS = 0.002
 
 
 class Batch:
@@ -113,7 +110,7 @@ class Batch:
         self._idempotency_records: list[IdempotencyRecord] = []
         # The deals that requests of this batch gave an identifier; a refused request may have left one here.
         self._identified: dict[IdentifierKey, set[str]] = {}
-        self._slice_ends = perf_counter() + TIME_SLICE_SECONDS
+        self._slice = TimeSlice()
 
     @property
     def new_head(self) -> Head:
@@ -129,7 +126,7 @@ class Batch:
         self._today = self._calendar.today()
         await self._load_streams(connection, (name for s in submissions for r in s.requests for name in _streams_of(r)))
         for submission in submissions:
-            await self._give_way()
+            await self._slice.give_way()
             try:
                 self.outcomes.append(await self._validate_submission(connection, submission))
             except RegistryError as refused:
@@ -165,22 +162,16 @@ class Batch:
         # Each change is freed here, with the states that only it needs: 10,000 of them at once take 160 ms.
         self._changes.reverse()
         while self._changes:
-            await self._give_way()
+            await self._slice.give_way()
             change = self._changes.pop()
             for projector in projectors:
                 projector.apply(change)
         for projector in projectors:
-            await self._give_way()
+            await self._slice.give_way()
             projector.write(statement)
         self.projection_seconds = perf_counter() - began
         if self._idempotency_records:
-            statement.add(INSERT_RECORDS, self._idempotency_records)
-
-    async def _give_way(self) -> None:
-        """Let other tasks run after each TIME_SLICE_SECONDS of work."""
-        if perf_counter() > self._slice_ends:
-            await asyncio.sleep(0)
-            self._slice_ends = perf_counter() + TIME_SLICE_SECONDS
+            statement.add(INSERT_RECORDS, rows=self._idempotency_records)
 
     async def _load_streams(self, connection: Connection | Pool, names: Iterable[str]) -> None:
         missing = [name for name in dict.fromkeys(names) if name not in self.streams]
@@ -196,27 +187,38 @@ class Batch:
             try:
                 results.append(await self._validate_request(connection, request))
             except RegistryError as refused:
-                undo()
+                await undo()
                 raise SubmissionError(number, refused) from refused
         if submission.dry_run:
-            undo()
+            await undo()
             return [msgspec.structs.replace(result, new=False) for result in results]
         return results
 
-    def _savepoint(self) -> Callable[[], None]:
+    def _savepoint(self) -> Callable[[], Awaitable[None]]:
         """A function that restores the present content of the batch."""
         frontier, streams = self.frontier.copy(), self.streams.copy()
         stored_responses, known_events = self.stored_responses.copy(), self.known_events.copy()
         lists: tuple[list[Any], ...] = (self.events, self._tiles, self._changes, self._idempotency_records)
         lengths = [len(items) for items in lists]
 
-        def undo() -> None:
+        async def undo() -> None:
+            dropped: tuple[dict[Any, Any], ...] = self.streams, self.stored_responses, self.known_events
             self.frontier, self.streams = frontier, streams
             self.stored_responses, self.known_events = stored_responses, known_events
             for items, length in zip(lists, lengths, strict=True):
-                del items[length:]
+                await self._free(items, length)
+            for entries in dropped:
+                while entries:
+                    entries.popitem()
+                    await self._slice.give_way()
 
         return undo
+
+    async def _free(self, items: list[Any], length: int = 0) -> None:
+        """Remove the items above a length, one by one: thousands of states at once take 70 ms to free."""
+        while len(items) > length:
+            items.pop()
+            await self._slice.give_way()
 
     async def _validate_request(self, connection: Connection | Pool, request: AppendRequest) -> AppendResult:
         """Validate one request and add its events to the batch."""
@@ -234,13 +236,45 @@ class Batch:
             raise VersionConflict(
                 kind=request.kind, slug=request.slug, actual=before.version, expected=request.expected_version
             )
-        stream = before
         events: list[SealedEvent] = []
         changes: list[AppliedChange] = []
         recorded: list[Recorded] = []
+        try:
+            stream = await self._admit_all(connection, request, replayed, events, changes, recorded)
+        except RegistryError:
+            await self._free(changes)
+            await self._free(recorded)
+            await self._free(events)
+            raise
+        receipts = []
+        for event_recorded in recorded:
+            await self._slice.give_way()
+            receipts.append(_receipt(event_recorded, stream, self._today))
+        flags = await self._flags(connection, stream, events)
+        # In a thread, the states of a long list are assembled on copies: readers and the next batch use the streams.
+        size = len(events) if stream.changed is not None else max(len(events), stream.version)
+        sides = (before.copy_for_thread(), stream.copy_for_thread()) if is_long(size) else (before, stream)
+        response = await offload(size, encode_response, request, *sides, events, receipts, flags)
+        position = stream.events[-1].position
+        new = bool(events) and not request.dry_run
+        if new:
+            await self._add(request, stream, events, changes, response)
+        return AppendResult(stream.version, position, receipts, flags, response, new=new)
+
+    async def _admit_all(
+        self,
+        connection: Connection | Pool,
+        request: AppendRequest,
+        replayed: Sequence[Recorded | None],
+        events: list[SealedEvent],
+        changes: list[AppliedChange],
+        recorded: list[Recorded],
+    ) -> FoldedStream[Any]:
+        """The request's stream with its events. Adds those that are new, what they change, and all of them to lists."""
+        stream = self.streams[request.stream]
         pairs = zip(request.announcements, replayed, strict=True)
         for number, (announcement, known) in enumerate(pairs):
-            await self._give_way()
+            await self._slice.give_way()
             if known is not None:
                 recorded.append(known)
                 continue
@@ -256,20 +290,7 @@ class Batch:
             events.append(event)
             recorded.append(event.recorded)
             stream = after
-        receipts = []
-        for event_recorded in recorded:
-            await self._give_way()
-            receipts.append(_receipt(event_recorded, stream, self._today))
-        flags = await self._flags(connection, stream, events)
-        # In a thread, the states of a long list are assembled on copies: readers and the next batch use the streams.
-        size = len(events) if stream.changed is not None else max(len(events), stream.version)
-        sides = (before.copy_for_thread(), stream.copy_for_thread()) if is_long(size) else (before, stream)
-        response = await offload(size, encode_response, request, *sides, events, receipts, flags)
-        position = stream.events[-1].position
-        new = bool(events) and not request.dry_run
-        if new:
-            await self._add(request, stream, events, changes, response)
-        return AppendResult(stream.version, position, receipts, flags, response, new=new)
+        return stream
 
     async def _admit(self, stream: FoldedStream[Any], recorded: Recorded) -> FoldedStream[Any]:
         """The stream with a new event. One about other events may fold the whole stream again."""
@@ -303,7 +324,7 @@ class Batch:
         response: bytes,
     ) -> None:
         for event in events:
-            await self._give_way()
+            await self._slice.give_way()
             self._tiles += self.frontier.append(event.recorded.leaf_hash)
             self.known_events[event.recorded.id] = event.recorded
         self.events += events

@@ -97,12 +97,13 @@ class Submission(Struct):
     writes_nothing: bool = False
 
     def __post_init__(self) -> None:
-        self.writes_nothing = self.dry_run or all(request.dry_run for request in self.requests)
-        for request in self.requests:
-            self.events += len(request.announcements)
-            self.size += request.size
-            self.low_priority = self.low_priority and request.low_priority
-            self.has_retry_key = self.has_retry_key or request.idempotency_key is not None
-            for announcement in request.announcements:
-                self.has_redaction = self.has_redaction or isinstance(announcement.event, EventRedacted)
-                self.has_retry_key = self.has_retry_key or announcement.id is not None
+        requests = self.requests
+        announcements = [announcement for request in requests for announcement in request.announcements]
+        self.events = len(announcements)
+        self.size = sum(request.size for request in requests)
+        self.low_priority = all(request.low_priority for request in requests)
+        self.has_redaction = any(isinstance(one.event, EventRedacted) for one in announcements)
+        self.has_retry_key = any(one.id is not None for one in announcements) or any(
+            request.idempotency_key is not None for request in requests
+        )
+        self.writes_nothing = self.dry_run or all(request.dry_run for request in requests)

@@ -185,7 +185,7 @@ def type_key(type: str) -> bytes:
 
 def append(writes: WriteBatch, events: Sequence[SealedEvent | StoredEvent]) -> None:
     """Add events to a write batch. Its caller holds the log's lock and has assigned the positions."""
-    writes.add(APPEND, [_row(sealed) for sealed in events])
+    writes.add(APPEND, rows=(_row(sealed) for sealed in events))
 
 
 def _row(sealed: SealedEvent | StoredEvent) -> tuple[Any, ...]:
@@ -322,8 +322,8 @@ async def events_at(connection: Connection | Pool, positions: Sequence[int]) -> 
 
 async def by_ids(connection: Connection | Pool, ids: Sequence[UUID]) -> dict[UUID, StoredEvent]:
     """The events with these ids; unknown ids are left out."""
-    stored = [decoded(row) for row in await connection.fetch(BY_ID, list(ids))]
-    return {s.recorded.id: s for s in stored}
+    rows = await connection.fetch(BY_ID, list(ids))
+    return {stored.recorded.id: stored for stored in await offload(len(rows), _all_stored, rows)}
 
 
 async def recorded_ids(connection: Connection | Pool, ids: Sequence[UUID]) -> list[UUID]:

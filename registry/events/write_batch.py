@@ -6,9 +6,11 @@ A lone client waits for every round trip. With a statement per table it would wa
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import cache
+from itertools import chain, islice
 from typing import Any
 
 import asyncpg
@@ -17,6 +19,7 @@ from msgspec import Struct
 from registry.events import log_lock
 from registry.events.log_lock import LOG_LOCK_KEY, log_transaction, terminate_on_timeout
 from registry.infra.postgres import Connection, Pool
+from registry.infra.time_slice import TimeSlice
 
 HEAD = """
 SELECT position, leaf_hash, recorded_at
@@ -34,6 +37,10 @@ SELECT 1 / (pg_try_advisory_xact_lock({LOG_LOCK_KEY})
             AND EXISTS (SELECT FROM events WHERE position = $1 AND leaf_hash = $2)
             AND clock_timestamp() BETWEEN $3 AND $4)::int
 """  # noqa: S608 - put together from a constant
+
+
+MAX_ROWS = 2_000
+"""Rows of one statement. asyncpg encodes its arguments on the event loop, all at once."""
 
 
 class Head(Struct, frozen=True):
@@ -54,36 +61,73 @@ async def head(connection: Connection | Pool) -> Head:
     return Head(row["position"], row["leaf_hash"], row["recorded_at"]) if row else Head(0, None, None)
 
 
+class _Part(Struct):
+    """A statement or a CTE with its arguments. `rows` are the last one; None if there are none, or none are left."""
+
+    text: str
+    arguments: Sequence[Any]
+    rows: Iterator[Any] | None
+
+    async def take(self, most: int, time: TimeSlice) -> list[Any]:
+        """The arguments, with so many of the rows at most. Later calls return further rows."""
+        if self.rows is None:
+            return list(self.arguments)
+        rows = []
+        for row in islice(self.rows, most):
+            rows.append(row)
+            await time.give_way()
+        arguments = [*self.arguments, rows]
+        following = list(islice(self.rows, 1))
+        self.rows = chain(following, self.rows) if following else None
+        self.arguments = [[] for _ in self.arguments]
+        return arguments
+
+
 class WriteBatch:
-    """Writes into several tables that Postgres executes as one statement.
+    """Writes into several tables that Postgres executes as one statement, or, if they have many rows, as several.
 
     Each part is a data-modifying CTE, written whole and numbered from $1 in the module that owns its table. All parts
-    see the database as it was before the statement, and run in no particular order.
+    of a statement see the database as it was before the statement, and run in no particular order. Statements have the
+    parts in the order in which they were added.
+
+    Rows are computed while the statements are executed, and the work gives way to other tasks.
     """
 
     def __init__(self) -> None:
-        self._first: list[tuple[str, Sequence[Any]]] = []
-        self._parts: list[str] = []
+        self._first: list[_Part] = []
+        self._parts: deque[_Part] = deque()
+        # The next statement.
+        self._texts: list[str] = []
         self._arguments: list[Any] = []
+        self._time = TimeSlice()
 
-    def add_prerequisite(self, statement: str, *arguments: Any) -> None:
-        """Add a statement that runs before the parts, such as a DELETE that they must see."""
-        self._first.append((statement, arguments))
+    def add_prerequisite(self, statement: str, *arguments: Any, rows: Iterable[Any] | None = None) -> None:
+        """Add a statement that runs before the parts, such as a DELETE that they must see. `rows`: as for `add`."""
+        self._first.append(_Part(statement, arguments, None if rows is None else iter(rows)))
 
-    def add(self, part: str, *arguments: Any) -> None:
-        """Add a part with its arguments."""
-        self._parts.append(_numbered(part, len(self._arguments)))
-        self._arguments += arguments
+    def add(self, part: str, *arguments: Any, rows: Iterable[Any] | None = None) -> None:
+        """Add a part with its arguments.
+
+        `rows`, its last argument, may be executed by several statements. Those after the first have empty lists as the
+        part's other arguments.
+        """
+        self._parts.append(_Part(part, arguments, None if rows is None else iter(rows)))
 
     async def execute(self, connection: Connection, seconds: float | None = None) -> None:
-        """Write everything in the caller's transaction, in at most so many seconds; None: as the connection limits."""
-        for statement, arguments in self._first:
-            await connection.execute(statement, *arguments)
-        if self._parts:
+        """Write everything in the caller's transaction.
+
+        `seconds`: how long each statement may take; None: as the connection limits.
+        """
+        for statement in self._first:
+            is_left = True
+            while is_left:
+                await connection.execute(statement.text, *await statement.take(MAX_ROWS, self._time))
+                is_left = statement.rows is not None
+        self._first = []
+        while await self._fill():
             # SELECT a column: asyncpg 0.32 writes 8 bytes past the end of a record without columns.
-            statement = f"WITH {', '.join(self._parts)} SELECT 1"
-            await connection.execute(statement, *self._arguments, timeout=seconds)
-        self._first, self._parts, self._arguments = [], [], []
+            await connection.execute(f"WITH {', '.join(self._texts)} SELECT 1", *self._arguments, timeout=seconds)
+            self._texts, self._arguments = [], []
 
     async def execute_if_head_is(
         self, expected: Head, pool: Pool, database_range: tuple[datetime, datetime], events: int
@@ -100,20 +144,35 @@ class WriteBatch:
                 time. Nothing was written.
         """
         assertion = (expected.position, expected.leaf_hash, *database_range)
+        await self._fill()
         try:
-            if self._first:
-                async with log_transaction(pool) as connection:
+            if self._first or self._parts:
+                async with log_transaction(pool, events) as connection:
                     await connection.execute(ASSERT_HEAD, *assertion)
                     await self.execute(connection, log_lock.write_seconds(events))
             else:
                 assert_head = _numbered(ASSERT_HEAD, len(self._arguments))
-                statement = f"WITH {', '.join(self._parts)} {assert_head}"
+                statement = f"WITH {', '.join(self._texts)} {assert_head}"
                 async with pool.acquire(timeout=log_lock.LOCK_TIMEOUT_SECONDS) as connection:
                     with terminate_on_timeout(connection):
                         arguments = (*self._arguments, *assertion)
                         await connection.execute(statement, *arguments, timeout=log_lock.write_seconds(events))
         except (asyncpg.DivisionByZeroError, asyncpg.UniqueViolationError) as error:
             raise HeadMoved from error
+
+    async def _fill(self) -> bool:
+        """Take parts for the next statement, unless one is ready; return whether there is one."""
+        room = 0 if self._texts else MAX_ROWS
+        while room > 0 and self._parts:
+            part = self._parts[0]
+            arguments = await part.take(room, self._time)
+            if part.rows is None:
+                self._parts.popleft()
+            if any(arguments):
+                room -= max(len(argument) for argument in arguments)
+                self._texts.append(_numbered(part.text, len(self._arguments)))
+                self._arguments += arguments
+        return bool(self._texts)
 
 
 @cache

@@ -82,9 +82,8 @@ def identifiers(stream: FoldedStream[Deal]) -> frozenset[IdentifierKey]:
 
 
 def _write(writes: WriteBatch, streams: Sequence[FoldedStream[Deal]]) -> None:
-    rows = [(scheme, value, stream.slug) for stream in streams for scheme, value in sorted(identifiers(stream))]
-    if streams:
-        writes.add(WRITE, [stream.slug for stream in streams], rows)
+    rows = ((scheme, value, stream.slug) for stream in streams for scheme, value in sorted(identifiers(stream)))
+    writes.add(WRITE, [stream.slug for stream in streams], rows=rows)
 
 
 async def owners(connection: Any, keys: Collection[IdentifierKey]) -> list[str]:

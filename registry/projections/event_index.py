@@ -87,7 +87,7 @@ class EventIndex:
         writes.add_prerequisite(DELETE, [event.position for stream in streams for event in stream.events])
 
     def rebuild(self, streams: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
-        _insert(writes, [one for stream in streams for event in stream.events for one in _rows_of(event)])
+        writes.add(INSERT, rows=(row for stream in streams for event in stream.events for row in _rows_of(event)))
 
 
 class _EventIndexRows:
@@ -105,16 +105,11 @@ class _EventIndexRows:
     def write(self, writes: WriteBatch) -> None:
         if self._redacted:
             writes.add_prerequisite(DELETE, list(self._redacted))
-        _insert(writes, [(term, position) for term, position in self._rows if position not in self._redacted])
+        writes.add(INSERT, rows=(row for row in self._rows if row[1] not in self._redacted))
 
 
 def _rows_of(event: Recorded) -> list[tuple[str, int]]:
     return [(term, event.position) for term in dict.fromkeys(index_terms(event))]
-
-
-def _insert(writes: WriteBatch, rows: Sequence[tuple[str, int]]) -> None:
-    if rows:
-        writes.add(INSERT, rows)
 
 
 async def find(connection: Any, term: str, after: int, limit: int) -> list[int]:

@@ -139,9 +139,7 @@ class _TextRows:
             self.replay(stream)
         if self._closed:  # rows of earlier batches
             writes.add(CLOSE, list(self._closed), list(self._closed.values()))
-        rows = [_encoded(row) for of_event in self._rows.values() for row in of_event]
-        if rows:
-            writes.add(INSERT, rows)
+        writes.add(INSERT, rows=(_encoded(row) for of_event in self._rows.values() for row in of_event))
 
 
 def _stands(effective: EffectiveEvent) -> tuple[date, date, list[EventText]]:

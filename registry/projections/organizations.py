@@ -83,7 +83,7 @@ class OrganizationsProjection(StreamRowsProjection):
     def upsert(self, writes: WriteBatch, streams: Sequence[FoldedStream[Any]]) -> None:
         writes.add(
             UPSERT,
-            [
+            rows=(
                 (
                     stream.slug,
                     stream.version,
@@ -93,7 +93,7 @@ class OrganizationsProjection(StreamRowsProjection):
                     encode(organization_fields(stream.state)),
                 )
                 for stream in streams
-            ],
+            ),
         )
 
 

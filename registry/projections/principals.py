@@ -46,10 +46,10 @@ class PrincipalsProjection(StreamRowsProjection):
     def upsert(self, writes: WriteBatch, streams: Sequence[FoldedStream[Any]]) -> None:
         writes.add(
             UPSERT,
-            [
+            rows=(
                 (stream.slug, stream.version, stream.events[-1].position, encode(principal_response(stream)))
                 for stream in streams
-            ],
+            ),
         )
 
 

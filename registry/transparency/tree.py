@@ -86,7 +86,7 @@ SELECT string_agg(line, E'\\n') AS lines
 def add_tiles(writes: WriteBatch, tiles: Sequence[Tile]) -> None:
     """Add the tiles that a batch of events completes."""
     if tiles:
-        writes.add(INSERT_TILES, [(tile.level, tile.number, tile.hashes, tile.root) for tile in tiles])
+        writes.add(INSERT_TILES, rows=((tile.level, tile.number, tile.hashes, tile.root) for tile in tiles))
 
 
 async def load_tiles(connection: Connection | Pool, refs: Iterable[TileRef]) -> ReadTile:

@@ -14,9 +14,9 @@ from registry.append.clock import ClockGuard
 from registry.append.requests import AppendRequest
 from registry.domain.calendar import Calendar
 from registry.errors import DatabaseUnavailable
-from registry.events import log_lock
+from registry.events import log_lock, write_batch
 from tests.append.conftest import Owner, Pool
-from tests.append_helpers import REGISTERED, pledged, positions, request, running_recorder
+from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, positions, request, running_recorder
 from tests.conftest import ScratchDatabase
 
 EVENTS = 2_000
@@ -72,6 +72,45 @@ async def test_statement_that_writes(
         before = len(await positions(pool))
         assert (await recorder.record(large("large"))).version == EVENTS
     assert len(await positions(pool)) == before + EVENTS
+
+
+COUNT_INSERTS = """
+CREATE TABLE inserts (rows bigint);
+GRANT INSERT ON inserts TO PUBLIC;
+CREATE FUNCTION count_rows() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO inserts SELECT count(*) FROM added;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER count_rows AFTER INSERT ON mentions REFERENCING NEW TABLE AS added
+FOR EACH STATEMENT EXECUTE FUNCTION count_rows();
+"""
+
+
+async def test_rows_are_written_by_several_statements_of_one_transaction(
+    database: ScratchDatabase, owner: Owner, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The arguments of a statement are encoded on the event loop, so a statement has few rows."""
+    monkeypatch.setattr(write_batch, "MAX_ROWS", 5)
+    await owner.execute(COUNT_INSERTS)
+    sources = [{"publisher": f"P {n}", "url": f"https://p.example/{n}"} for n in range(3)]
+    many = [pledged(f"p-{n}", sources=sources) for n in range(9)]
+    async with running_recorder(database.app_url) as first, running_recorder(database.app_url) as second:
+        await first.record(request("a", REGISTERED, *many))
+        # Validated without the lock, and refused by the head that the other recorder has moved.
+        await second.record(request("b", REGISTERED, *many))
+        # Each changes rows of the statements before, on both axes: the second is about an earlier day.
+        for value, day in (("7", "2025-07-01"), ("8", "2025-06-20")):
+            revised = [pledged(f"p-{n}", value, day, sources=sources) for n in range(9)]
+            for one in revised:
+                one["event"]["type"] = "pledge_revised"
+            await first.record(request("a", *revised))
+    rows = [row["rows"] for row in await owner.fetch("SELECT rows FROM inserts")]
+    assert max(rows) == 5
+    assert sum(rows) == 3 * 4 * 9
+    assert await positions(pool) == list(range(1, 39))
+    await assert_projections_match_log(database)
 
 
 async def test_a_look_at_the_log_that_fails(

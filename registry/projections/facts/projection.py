@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 from registry.domain.deal import Deal
@@ -11,8 +11,8 @@ from registry.domain.fold import DEALS
 from registry.domain.history import FoldedStream
 from registry.events.write_batch import WriteBatch
 from registry.projections.facts.changes import change_facts
-from registry.projections.facts.rows import DealRows, FactRow, RowChange
-from registry.projections.facts.tables import FACT_TABLES, FactTable
+from registry.projections.facts.rows import DealRows, Fact, FactRow, RowChange
+from registry.projections.facts.tables import FACT_TABLES, FactTable, RowKey
 from registry.projections.projection import AppliedChange, BatchProjector
 
 # A change finds one row, by the table's key: LIMIT makes Postgres look each one up, whatever its statistics say.
@@ -143,27 +143,34 @@ def _write(writes: WriteBatch, deals: Sequence[DealRows]) -> None:
     """Add the changes of some deals to what the transaction writes: the last round of each deal in its statement."""
     rounds = max((len(deal.rounds) for deal in deals), default=0)
     for number in range(-rounds, 0):
-        changes: dict[FactTable, list[tuple[Any, ...]]] = {}
-        rows: dict[FactTable, list[tuple[Any, ...]]] = {}
-        for deal in deals:
-            if len(deal.rounds) < -number:
-                continue
-            for (table, _), fact in deal.rounds[number].items():
-                if fact.changes:
-                    changes.setdefault(table, []).extend(_encode_change(deal.deal, one) for one in fact.changes)
-                if fact.rows:
-                    opened = (row for of_day in fact.rows.values() for row in of_day)
-                    rows.setdefault(table, []).extend(_encode_row(deal.deal, row) for row in opened)
-        parts = [
-            *((_change_statement(table), changes[table]) for table in FACT_TABLES if table in changes),
-            *((_insert_statement(table), rows[table]) for table in FACT_TABLES if table in rows),
-        ]
-        if number == -1:
-            for statement, argument in parts:
-                writes.add(statement, argument)
-        else:
-            for statement, argument in parts:
-                writes.add_prerequisite(f"WITH {statement} SELECT 1", argument)
+        add = writes.add if number == -1 else partial(_add_before, writes)
+        _add_round(add, [(deal.deal, deal.rounds[number]) for deal in deals if len(deal.rounds) >= -number])
+
+
+def _add_round(add: Callable[..., None], deals: Sequence[tuple[str, Mapping[RowKey, Fact]]]) -> None:
+    """Add one round of deals. All changes are before all rows, because a change must not find them."""
+    changes: dict[FactTable, list[tuple[Any, ...]]] = {}
+    opened: dict[FactTable, list[tuple[str, Iterable[list[FactRow]]]]] = {}
+    for deal, facts in deals:
+        for (table, _), fact in facts.items():
+            if fact.changes:
+                changes.setdefault(table, []).extend(_encode_change(deal, one) for one in fact.changes)
+            if fact.rows:
+                opened.setdefault(table, []).append((deal, fact.rows.values()))
+    for table in FACT_TABLES:
+        if table in changes:
+            add(_change_statement(table), changes[table])
+    for table in FACT_TABLES:
+        if table in opened:
+            add(_insert_statement(table), rows=_encode_rows(opened[table]))
+
+
+def _add_before(writes: WriteBatch, part: str, *arguments: Any, rows: Iterable[Any] | None = None) -> None:
+    writes.add_prerequisite(f"WITH {part} SELECT 1", *arguments, rows=rows)
+
+
+def _encode_rows(opened: Iterable[tuple[str, Iterable[list[FactRow]]]]) -> Iterator[tuple[Any, ...]]:
+    return (_encode_row(deal, row) for deal, days in opened for of_day in days for row in of_day)
 
 
 def _encode_change(deal: str, change: RowChange) -> tuple[Any, ...]:

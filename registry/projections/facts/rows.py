@@ -79,7 +79,7 @@ class RowChange(Struct, gc=False):
     published_to: date | None
 
 
-class _Fact(Struct):
+class Fact(Struct):
     """What a batch changes in one fact.
 
     `rows` are those that it opens, by the day from which they hold; `changes` those of earlier rows. `moved` has the
@@ -100,7 +100,7 @@ class DealRows:
 
     def __init__(self, deal: str) -> None:
         self.deal = deal
-        self.rounds: list[dict[RowKey, _Fact]] = [{}]
+        self.rounds: list[dict[RowKey, Fact]] = [{}]
 
     def apply(self, key: RowKey, position: int, change: FactChange) -> None:
         """Add what the event at a position changes in a fact."""
@@ -132,11 +132,11 @@ class DealRows:
             ordinals[run[0]] += 1
             fact.rows.setdefault(run[0], []).append(_row(key, run, position, position, ordinals[run[0]], days))
 
-    def _fact(self, key: RowKey) -> _Fact:
-        return self.rounds[-1].setdefault(key, _Fact({}, [], set()))
+    def _fact(self, key: RowKey) -> Fact:
+        return self.rounds[-1].setdefault(key, Fact({}, [], set()))
 
     @staticmethod
-    def _row_known(fact: _Fact, since: date, day: date) -> FactRow | None:
+    def _row_known(fact: Fact, since: date, day: date) -> FactRow | None:
         return next((r for r in fact.rows.get(since, ()) if r.published_from <= day < r.published_to), None)
 
 
