@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from litestar.params import QueryParameter
 from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
 
-from registry.api.bodies import Request, read_body, require_content_type
+from registry.api.bodies import Request, decoder, read_body, require_content_type
 from registry.api.compression import UNCOMPRESSED
 from registry.api.guards import check_scope
 from registry.api.import_session import ImportSession, NumberedLine, body_lines, decode_line, import_line, line_result
@@ -22,7 +23,7 @@ from registry.api.openapi import reading, writing
 from registry.api.parameters import DryRun, Limit, text
 from registry.api.problems import ProblemText, code_of, extension_members, language_of, problem
 from registry.api.responses import RawResponse, json_response, raw_headers
-from registry.append.proposals import Proposals, parts_of
+from registry.append.proposals import Proposals, ProposedImport, parts_of
 from registry.append.recorder import Recorder
 from registry.append.requests import SubmissionError
 from registry.domain.history import AsOf
@@ -31,6 +32,7 @@ from registry.events import intake
 from registry.events.intake import as_uuid
 from registry.events.values import Scheme
 from registry.i18n import render
+from registry.infra.threads import apart
 from registry.queries.imports import ImportQueries
 from registry.schemas import encode
 from registry.schemas.imports import ImportLookup, LookupRequest, SchemeIdentifiers
@@ -146,8 +148,8 @@ async def _import_atomically(
 ) -> Response[Any]:
     """Record all lines in one transaction, or answer with the number of the line that is refused."""
     body = await read_body(request, content_type)
-    lines = _numbered(body)
-    requests = _decoded(lines, lambda line: decode_line(line, request.auth, low_priority=not dry_run))
+    decode = partial(decode_line, key=request.auth, low_priority=not dry_run)
+    lines, requests = await decoder.decode(partial(_decoded, decode), body)
     try:
         results = await recorder.record_all(requests, dry_run=dry_run)
     except SubmissionError as refused:
@@ -156,9 +158,12 @@ async def _import_atomically(
         detail = render(ProblemText("import_line", line=line.number, problem=refused.error.message), language)
         members = {**extension_members(refused.error, language), "line": line.number}
         return problem(request, code_of(refused.error), detail, **members)
-    body_text = b"".join(
-        encode(line_result(line.number, append_request, result)) + b"\n"
-        for line, append_request, result in zip(lines, requests, results, strict=True)
+    body_text = await apart(
+        len(lines),
+        lambda: b"".join(
+            encode(line_result(line.number, append_request, result)) + b"\n"
+            for line, append_request, result in zip(lines, requests, results, strict=True)
+        ),
     )
     return RawResponse(body_text, 200, raw_headers(NO_STORE), NDJSON[0].encode())
 
@@ -175,9 +180,15 @@ def _submission(given: str | None) -> UUID | None:
 async def _propose(request: Request, proposals: Proposals, content_type: str, submission: UUID | None) -> Response[Any]:
     """Add all lines to the review queue, as a new submission or to an earlier one."""
     body = await read_body(request, content_type)
-    numbered = _numbered(body)
-    lines = _decoded(numbered, import_line)
-    found = await proposals.propose_import(request.auth, parts_of(lines), submission)
+    numbered, lines = await decoder.decode(partial(_decoded, import_line), body)
+    parts = await apart(len(lines), parts_of, lines)
+    found = await proposals.propose_import(request.auth, parts, submission)
+    body_text = await apart(len(lines), _proposed, numbered, lines, found)
+    return RawResponse(body_text, 200, raw_headers(NO_STORE), NDJSON[0].encode())
+
+
+def _proposed(numbered: list[NumberedLine], lines: list[Any], found: ProposedImport) -> bytes:
+    """The results of lines that were proposed."""
     by_stream, new = found.by_stream(), {one.id for one in found.proposals}
     results = []
     for line, (kind, slug, announcement) in zip(numbered, lines, strict=True):
@@ -187,20 +198,21 @@ async def _propose(request: Request, proposals: Proposals, content_type: str, su
             result["status"] = 201 if proposal.id in new else 200
             result |= {"proposal": proposal.id, "submission": proposal.submission}
         results.append(encode(result) + b"\n")
-    return RawResponse(b"".join(results), 200, raw_headers(NO_STORE), NDJSON[0].encode())
+    return b"".join(results)
 
 
 def _numbered(body: bytes) -> list[NumberedLine]:
     return [NumberedLine(n, text) for n, line in enumerate(body.split(b"\n"), 1) if (text := line.strip())]
 
 
-def _decoded(lines: list[NumberedLine], decode: Callable[[NumberedLine], T]) -> list[T]:
-    """Decode lines that are recorded or proposed together.
+def _decoded(decode: Callable[[NumberedLine], T], body: bytes) -> tuple[list[NumberedLine], list[T]]:
+    """Decode the lines of a body, which are recorded or proposed together.
 
     Raises:
         NotJson: A line is not JSON.
         Invalid: Lines have wrong fields, or there is none.
     """
+    lines = _numbered(body)
     decoded: list[T] = []
     field_errors: list[FieldError] = []
     for line in lines:
@@ -214,4 +226,4 @@ def _decoded(lines: list[NumberedLine], decode: Callable[[NumberedLine], T]) -> 
         field_errors = [FieldError("", "no_line")]
     if field_errors:
         raise Invalid(field_errors)
-    return decoded
+    return lines, decoded

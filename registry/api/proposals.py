@@ -97,12 +97,7 @@ class ProposalsController(Controller):
         self, request: Request, proposals: NamedDependency[Proposals]
     ) -> RawResponse[ProposalResponse]:
         """Propose announcements about one deal or organization. Needs the scope `propose`, or those to record them."""
-        new: _RawProposal = await decoder.decode(partial(intake.decode, _new), await read_body(request))
-        if (new.deal is None) == (new.organization is None):
-            raise Invalid([FieldError("", "one_stream")])
-        kind: AnnouncedKind = "deal" if new.deal is not None else "organization"
-        slug = new.deal or new.organization or ""
-        announcements = await decoder.decode(partial(_decoded, kind), bytes(new.announcements))
+        kind, slug, announcements = await decoder.decode(_new_proposal, await read_body(request))
         proposal = await proposals.propose(request.auth, kind, slug, announcements)
         return await _json(proposal, 201, {"Location": f"/v1/proposals/{proposal.id}"})
 
@@ -196,7 +191,7 @@ async def preview_of(proposals: Proposals, credential: Any, proposal: Proposal) 
         # Recorded since, as something else.
         return ProposalPreview(changes=[], flags=(), refusal=refusal_response(error.message))
     # As it was encoded: of a long proposal it is long.
-    answer = _previewed.decode(result.response)
+    answer = await apart(proposal.size, _previewed.decode, result.response)
     return ProposalPreview(changes=answer.changes, flags=answer.flags, refusal=None)  # type: ignore[arg-type]
 
 
@@ -212,6 +207,15 @@ def _digest(if_match: str | None) -> bytes:
     if found is None:
         raise InvalidParameter("if_match_digest", parameter="If-Match")
     return bytes.fromhex(found.group(1))
+
+
+def _new_proposal(body: bytes) -> tuple[AnnouncedKind, str, list[Any]]:
+    """The stream of a proposal, and its announcements."""
+    new: _RawProposal = intake.decode(_new, body)
+    if (new.deal is None) == (new.organization is None):
+        raise Invalid([FieldError("", "one_stream")])
+    kind: AnnouncedKind = "deal" if new.deal is not None else "organization"
+    return kind, new.deal or new.organization or "", _decoded(kind, bytes(new.announcements))
 
 
 def _decoded(kind: AnnouncedKind, body: bytes) -> list[Any]:

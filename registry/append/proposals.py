@@ -250,17 +250,18 @@ class Proposals:
             Forbidden: The principal may neither propose nor record them; nothing was added.
             NotFound: The submission is not the principal's; nothing was added.
         """
-        for kind, slug, announcements in proposed:
-            _check_author(credential, kind, slug, announcements)
+        size = sum(len(announcements) for _, _, announcements in proposed)
+        await apart(size, _check_authors, credential, proposed)
         now = datetime.now(UTC)
         if submission is not None and not await self._pool.fetchval(SELECT_IS_OWN, submission, credential.id):
             raise NotFound("proposal", proposal=str(submission))
         together = submission or uuid7(now)
         # A millisecond apart, so that the ids have the order in which the announcements were proposed.
-        made = [
-            self._proposal(credential, together, now, uuid7(now + timedelta(milliseconds=number)), *one)
-            for number, one in enumerate(proposed)
-        ]
+        ids = [uuid7(now + timedelta(milliseconds=number)) for number in range(len(proposed))]
+        made = await apart(
+            size,
+            lambda: [self._proposal(credential, together, now, *one) for one in zip(ids, proposed, strict=True)],
+        )
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.executemany(INSERT, [_row(one) for one in made])
         return made
@@ -281,7 +282,9 @@ class Proposals:
             if left:
                 new.append((kind, slug, left))
         now = datetime.now(UTC)
-        digests = [_digest(kind, slug, _with_ids(announcements, now)) for kind, slug, announcements in new]
+        digests = await apart(
+            len(ids), lambda: [_digest(kind, slug, _with_ids(announcements, now)) for kind, slug, announcements in new]
+        )
         rows = await self._pool.fetch(SELECT_WAITING, [slug for _, slug, _ in new], digests) if new else []
         waiting = [one for row in rows if _is_visible(one := Proposal(**row), credential)]
         known = {one.digest for one in waiting}
@@ -295,10 +298,9 @@ class Proposals:
         submission: UUID,
         now: datetime,
         id: UUID,
-        kind: AnnouncedKind,
-        slug: str,
-        announcements: Sequence[Announcement | OrganizationAnnouncement],
+        proposed: ProposedPart,
     ) -> Proposal:
+        kind, slug, announcements = proposed
         content = _with_ids(announcements, now)
         digest = _digest(kind, slug, content)
         return Proposal(
@@ -365,7 +367,7 @@ class Proposals:
             NotFound, Forbidden, ProposalDecided, ProposalChanged: Nothing was changed.
         """
         async with self._open(credential, {id: expected}) as (connection, [proposal]):
-            _check_author(credential, proposal.kind, proposal.slug, announcements)
+            await apart(len(announcements), _check_author, credential, proposal.kind, proposal.slug, announcements)
             return await self._replace(connection, credential, proposal, announcements, datetime.now(UTC))
 
     async def _replace(
@@ -377,8 +379,8 @@ class Proposals:
         now: datetime,
     ) -> Proposal:
         """Replace the announcements of a proposal; without a difference it stays as it is."""
-        content = _with_ids(announcements, now)
-        digest = _digest(proposal.kind, proposal.slug, content)
+        content = await apart(len(announcements), _with_ids, announcements, now)
+        digest = await apart(len(announcements), _digest, proposal.kind, proposal.slug, content)
         if digest == proposal.digest:
             return proposal
         changed = replace(
@@ -501,8 +503,7 @@ class Proposals:
         Raises:
             NotFound, Forbidden, ProposalDecided, ProposalChanged: Nothing was changed.
         """
-        for kind, slug, announcements in wanted:
-            _check_author(credential, kind, slug, announcements)
+        await apart(sum(len(part[2]) for part in wanted), _check_authors, credential, wanted)
         now = datetime.now(UTC)
         async with self._open(credential, expected) as (connection, proposals):
             left = {(one.kind, one.slug): one for one in proposals}
@@ -513,7 +514,7 @@ class Proposals:
                     revised.append(await self._replace(connection, credential, known, part[2], now))
                     continue
                 id = uuid7(now + timedelta(milliseconds=number))
-                made = self._proposal(credential, proposals[0].submission, now, id, *part)
+                made = await apart(len(part[2]), self._proposal, credential, proposals[0].submission, now, id, part)
                 await connection.execute(INSERT, *_row(made))
                 revised.append(made)
             for one in left.values():
@@ -622,6 +623,11 @@ def _check_author(
             raise Forbidden("source", sources=credential.rights.sources)
 
 
+def _check_authors(credential: Credential, proposed: Iterable[ProposedPart]) -> None:
+    for kind, slug, announcements in proposed:
+        _check_author(credential, kind, slug, announcements)
+
+
 def _row(proposal: Proposal) -> tuple[Any, ...]:
     """The values of `INSERT`."""
     own = proposal.kind, proposal.slug, proposal.announcements, proposal.digest
@@ -630,7 +636,9 @@ def _row(proposal: Proposal) -> tuple[Any, ...]:
 
 def _with_ids(announcements: Sequence[Announcement | OrganizationAnnouncement], now: datetime) -> bytes:
     """The announcements as canonical JSON, each with an id."""
-    return canonical([a if a.id is not None else replace(a, id=uuid7(now)) for a in announcements])
+    # One by one, because no other thread runs during a call of the encoder.
+    encoded = (canonical(a if a.id is not None else replace(a, id=uuid7(now))) for a in announcements)
+    return b"[" + b",".join(encoded) + b"]"
 
 
 def _digest(kind: AnnouncedKind, slug: str, content: bytes) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 from uuid import UUID
@@ -33,6 +33,8 @@ from registry.events.values import decode_hook
 A = TypeVar("A", bound=AnyAnnouncement)
 
 _encode = msgspec.json.Encoder().encode
+
+_items = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class ImportLine(Announcement, frozen=True, kw_only=True):
@@ -59,7 +61,6 @@ class AnnouncementDecoder(Generic[A]):
 
     def __init__(self, shape: type[A]) -> None:
         self._one: msgspec.json.Decoder[A] = msgspec.json.Decoder(shape, dec_hook=decode_hook)
-        self._list: msgspec.json.Decoder[list[A]] = msgspec.json.Decoder(list[shape], dec_hook=decode_hook)  # type: ignore[valid-type]
 
     def decode_one(self, body: bytes) -> A:
         """Decode a body that is one announcement.
@@ -83,14 +84,35 @@ class AnnouncementDecoder(Generic[A]):
         """
         if not body.lstrip(b" \t\r\n").startswith(b"["):
             return [self.decode_one(body)]
-        announcements: list[A] = decode(self._list, body)
-        if not announcements:
+        items = _decode_once(_items, body)
+        if not items:
             raise Invalid([FieldError("", "no_announcement")])
+        announcements = list(self._decode_items(body, items))
         errors = [error for i, a in enumerate(announcements) for error in validation.validate(a, f"/{i}")]
         errors += _repeated_ids(announcements)
         if errors:
             raise Invalid(errors)
         return list(map(_with_effective_day, announcements))
+
+    def _decode_items(self, body: bytes, items: Sequence[msgspec.Raw]) -> Iterator[A]:
+        """Decode the items of a list one by one, because no other thread runs during a call of the decoder."""
+        end = 0
+        for number, item in enumerate(items):
+            text = bytes(item)
+            end = body.index(text, end) + len(text)
+            try:
+                yield decode(self._one, text)
+            except Invalid as error:
+                raise Invalid([one.at(f"/{number}{one.pointer}") for one in error.field_errors]) from None
+            except NotJson as error:
+                raise NotJson(_below(error.field_error, f"/{number}", end - len(text))) from None
+
+
+def _below(error: FieldError, pointer: str, start: int) -> FieldError:
+    """An error in a part of a body that has this pointer and begins at this byte."""
+    at = error.params.get("byte")
+    places = {"byte": start + at} if isinstance(at, int) else {}
+    return FieldError(pointer + error.pointer, error.code, **{**error.params, **places})
 
 
 def _with_effective_day(announcement: A) -> A:
@@ -115,18 +137,22 @@ def decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
         NotJson: The body is not JSON.
         Invalid: A field has the wrong type, or a key is repeated.
     """
-    try:
-        decoded = decoder.decode(body)
-    except msgspec.ValidationError as error:
-        _refuse_duplicates(body)
-        raise Invalid([to_field_error(str(error))]) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _not_json(body, error) from None
+    decoded = _decode_once(decoder, body)
     # msgspec keeps the last of two equal keys. Without escapes, what was decoded has as many strings as the body unless
     # a key was dropped or a default was written out, so only those bodies are scanned.
     if b"\\" in body or body.count(b'"') != _encode(decoded).count(b'"'):
         _refuse_duplicates(body)
     return decoded
+
+
+def _decode_once(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        _refuse_duplicates(body)
+        raise Invalid([to_field_error(str(error))]) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _not_json(body, error) from None
 
 
 def _refuse_duplicates(body: bytes) -> None:
