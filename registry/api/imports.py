@@ -32,7 +32,7 @@ from registry.events import intake
 from registry.events.intake import as_uuid
 from registry.events.values import Scheme
 from registry.i18n import render
-from registry.infra.threads import apart
+from registry.infra.threads import offload
 from registry.queries.imports import ImportQueries
 from registry.schemas import encode
 from registry.schemas.imports import ImportLookup, LookupRequest, SchemeIdentifiers
@@ -158,7 +158,7 @@ async def _import_atomically(
         detail = render(ProblemText("import_line", line=line.number, problem=refused.error.message), language)
         members = {**extension_members(refused.error, language), "line": line.number}
         return problem(request, code_of(refused.error), detail, **members)
-    body_text = await apart(
+    body_text = await offload(
         len(lines),
         lambda: b"".join(
             encode(line_result(line.number, append_request, result)) + b"\n"
@@ -181,9 +181,9 @@ async def _propose(request: Request, proposals: Proposals, content_type: str, su
     """Add all lines to the review queue, as a new submission or to an earlier one."""
     body = await read_body(request, content_type)
     numbered, lines = await decoder.decode(partial(_decoded, import_line), body)
-    parts = await apart(len(lines), parts_of, lines)
+    parts = await offload(len(lines), parts_of, lines)
     found = await proposals.propose_import(request.auth, parts, submission)
-    body_text = await apart(len(lines), _proposed, numbered, lines, found)
+    body_text = await offload(len(lines), _proposed, numbered, lines, found)
     return RawResponse(body_text, 200, raw_headers(NO_STORE), NDJSON[0].encode())
 
 

@@ -191,7 +191,7 @@ async def preview_of(proposals: Proposals, credential: Any, proposal: Proposal) 
         # Recorded since, as something else.
         return ProposalPreview(changes=[], flags=(), refusal=refusal_response(error.message))
     # As it was encoded: of a long proposal it is long.
-    answer = await apart(proposal.size, _previewed.decode, result.response)
+    answer = await offload(proposal.size, _previewed.decode, result.response)
     return ProposalPreview(changes=answer.changes, flags=answer.flags, refusal=None)  # type: ignore[arg-type]
 
 

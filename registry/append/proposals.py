@@ -251,14 +251,14 @@ class Proposals:
             NotFound: The submission is not the principal's; nothing was added.
         """
         size = sum(len(announcements) for _, _, announcements in proposed)
-        await apart(size, _check_authors, credential, proposed)
+        await offload(size, _check_authors, credential, proposed)
         now = datetime.now(UTC)
         if submission is not None and not await self._pool.fetchval(SELECT_IS_OWN, submission, credential.id):
             raise NotFound("proposal", proposal=str(submission))
         together = submission or uuid7(now)
         # A millisecond apart, so that the ids have the order in which the announcements were proposed.
         ids = [uuid7(now + timedelta(milliseconds=number)) for number in range(len(proposed))]
-        made = await apart(
+        made = await offload(
             size,
             lambda: [self._proposal(credential, together, now, *one) for one in zip(ids, proposed, strict=True)],
         )
@@ -282,7 +282,7 @@ class Proposals:
             if left:
                 new.append((kind, slug, left))
         now = datetime.now(UTC)
-        digests = await apart(
+        digests = await offload(
             len(ids), lambda: [_digest(kind, slug, _with_ids(announcements, now)) for kind, slug, announcements in new]
         )
         rows = await self._pool.fetch(SELECT_WAITING, [slug for _, slug, _ in new], digests) if new else []
@@ -367,7 +367,7 @@ class Proposals:
             NotFound, Forbidden, ProposalDecided, ProposalChanged: Nothing was changed.
         """
         async with self._open(credential, {id: expected}) as (connection, [proposal]):
-            await apart(len(announcements), _check_author, credential, proposal.kind, proposal.slug, announcements)
+            await offload(len(announcements), _check_author, credential, proposal.kind, proposal.slug, announcements)
             return await self._replace(connection, credential, proposal, announcements, datetime.now(UTC))
 
     async def _replace(
@@ -379,8 +379,8 @@ class Proposals:
         now: datetime,
     ) -> Proposal:
         """Replace the announcements of a proposal; without a difference it stays as it is."""
-        content = await apart(len(announcements), _with_ids, announcements, now)
-        digest = await apart(len(announcements), _digest, proposal.kind, proposal.slug, content)
+        content = await offload(len(announcements), _with_ids, announcements, now)
+        digest = await offload(len(announcements), _digest, proposal.kind, proposal.slug, content)
         if digest == proposal.digest:
             return proposal
         changed = replace(
@@ -503,7 +503,7 @@ class Proposals:
         Raises:
             NotFound, Forbidden, ProposalDecided, ProposalChanged: Nothing was changed.
         """
-        await apart(sum(len(part[2]) for part in wanted), _check_authors, credential, wanted)
+        await offload(sum(len(part[2]) for part in wanted), _check_authors, credential, wanted)
         now = datetime.now(UTC)
         async with self._open(credential, expected) as (connection, proposals):
             left = {(one.kind, one.slug): one for one in proposals}
@@ -514,7 +514,7 @@ class Proposals:
                     revised.append(await self._replace(connection, credential, known, part[2], now))
                     continue
                 id = uuid7(now + timedelta(milliseconds=number))
-                made = await apart(len(part[2]), self._proposal, credential, proposals[0].submission, now, id, part)
+                made = await offload(len(part[2]), self._proposal, credential, proposals[0].submission, now, id, part)
                 await connection.execute(INSERT, *_row(made))
                 revised.append(made)
             for one in left.values():

@@ -14,7 +14,7 @@ from registry.api.cursors import decode_cursor, encode_cursor
 from registry.api.filters import totals_parameters
 from registry.api.portfolio import Grouping, read_grouping
 from registry.domain.totals import GROUPINGS, DerivationNode, Totals, TotalsQuery
-from registry.infra.threads import offload_answer
+from registry.infra.threads import HEAVY_ITEM, offload_answer
 from registry.queries.portfolio import PortfolioQueries
 from registry.web import render
 from registry.web.assets import csv_response
@@ -111,7 +111,9 @@ class TotalsPages(Controller):
             lines = [line for group in (totals.overall, *totals.groups) for line in group.lines]
             named = {line.deal for line in lines}
             named |= {name.split("/")[0] for line in lines for name in line.because}
-            return render.render(
+            return await offload_answer(
+                HEAVY_ITEM * len(totals.groups) + len(lines),
+                render.render,
                 page,
                 "totals.html",
                 total=totals,
