@@ -149,6 +149,11 @@ class Batch:
         await self._add_projections(statement)
         return statement
 
+    async def free(self) -> None:
+        """Free the events, of which a large batch has thousands. The batch cannot be used any more."""
+        await self._free_entries(self.known_events)
+        await self._free(self.events)
+
     def _log_writes(self) -> WriteBatch:
         """The events and the tiles of their tree."""
         statement = WriteBatch()
@@ -208,9 +213,7 @@ class Batch:
             for items, length in zip(lists, lengths, strict=True):
                 await self._free(items, length)
             for entries in dropped:
-                while entries:
-                    entries.popitem()
-                    await self._slice.give_way()
+                await self._free_entries(entries)
 
         return undo
 
@@ -218,6 +221,11 @@ class Batch:
         """Remove the items above a length, one by one: thousands of states at once take 70 ms to free."""
         while len(items) > length:
             items.pop()
+            await self._slice.give_way()
+
+    async def _free_entries(self, entries: dict[Any, Any]) -> None:
+        while entries:
+            entries.popitem()
             await self._slice.give_way()
 
     async def _validate_request(self, connection: Connection | Pool, request: AppendRequest) -> AppendResult:

@@ -362,6 +362,7 @@ class Recorder:
         _resolve_futures(submissions, batch.outcomes)
         if batch.events:
             self._apply_committed(batch)
+            await batch.free()
 
     async def _commit_individually(self, submissions: Sequence[_QueuedSubmission]) -> None:
         for submission in submissions:

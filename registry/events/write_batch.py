@@ -39,7 +39,7 @@ SELECT 1 / (pg_try_advisory_xact_lock({LOG_LOCK_KEY})
 """  # noqa: S608 - put together from a constant
 
 
-MAX_ROWS = 3_000
+MAX_ROWS = 2_400
 """Rows of one statement. asyncpg encodes its arguments on the event loop, all at once."""
 
 

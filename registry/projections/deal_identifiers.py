@@ -78,7 +78,8 @@ class _IdentifierRows:
 
 def identifiers(stream: FoldedStream[Deal]) -> frozenset[IdentifierKey]:
     """The identifiers of a deal after all its events."""
-    return frozenset((one.scheme, one.value) for one in stream.timeline.at(None).identifiers)
+    # Not from the whole state: that of a deal with 10,000 pledges takes 70 ms to assemble.
+    return frozenset((one.scheme, one.value) for one in stream.timeline.items("identifiers"))
 
 
 def _write(writes: WriteBatch, streams: Sequence[FoldedStream[Deal]]) -> None:

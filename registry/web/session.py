@@ -14,7 +14,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, SkipValidation
 from msgspec.structs import replace
 
-from registry.api.bodies import read_body
+from registry.api.bodies import decoder, read_body
 from registry.api.parameters import text
 from registry.api.responses import base_url
 from registry.append.identities import Identities
@@ -153,10 +153,15 @@ async def read_form(
         UnsupportedMediaType: The body is not a form.
         TooLarge: It is over the limit.
         InvalidParameter: It cannot be decoded.
+        Overloaded: Too many bodies wait to be decoded.
     """
     body = await read_body(request, "application/x-www-form-urlencoded", max_bytes)
-    try:
+
+    def fields(body: bytes) -> dict[str, str]:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=max_fields))
+
+    try:
+        return await decoder.decode(fields, body)
     except ValueError:
         raise InvalidParameter("form", parameter="form") from None
 

@@ -66,7 +66,8 @@ def test_deal_without_a_stated_date_is_known_from_its_first_source() -> None:
     log.record(DealRegistered(title=Localized(en="A deal")), sources=sources)
     assert log.known(effective_on="2024-02-29") is None
     assert log.known(effective_on="2024-03-01") is not None
-    (row,) = (row for fact in replay(log.history()).rounds[0].values() for rows in fact.rows.values() for row in rows)
+    facts = replay(log.history()).rounds[0].facts.values()
+    (row,) = (row for fact in facts for rows in fact.rows.values() for row in rows)
     assert row.effective_from == day("2024-03-01")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -11,8 +11,8 @@ from registry.domain.fold import DEALS
 from registry.domain.history import FoldedStream
 from registry.events.write_batch import WriteBatch
 from registry.projections.facts.changes import change_facts
-from registry.projections.facts.rows import DealRows, Fact, FactRow, RowChange
-from registry.projections.facts.tables import FACT_TABLES, FactTable, RowKey
+from registry.projections.facts.rows import DealRows, Fact, FactRow, Round, RowChange
+from registry.projections.facts.tables import FACT_TABLES, FactTable
 from registry.projections.projection import AppliedChange, BatchProjector
 
 # A change finds one row, by the table's key: LIMIT makes Postgres look each one up, whatever its statistics say.
@@ -147,16 +147,15 @@ def _write(writes: WriteBatch, deals: Sequence[DealRows]) -> None:
         _add_round(add, [(deal.deal, deal.rounds[number]) for deal in deals if len(deal.rounds) >= -number])
 
 
-def _add_round(add: Callable[..., None], deals: Sequence[tuple[str, Mapping[RowKey, Fact]]]) -> None:
+def _add_round(add: Callable[..., None], deals: Sequence[tuple[str, Round]]) -> None:
     """Add one round of deals. All changes are before all rows, because a change must not find them."""
     changes: dict[FactTable, list[tuple[Any, ...]]] = {}
-    opened: dict[FactTable, list[tuple[str, Iterable[list[FactRow]]]]] = {}
-    for deal, facts in deals:
-        for (table, _), fact in facts.items():
-            if fact.changes:
-                changes.setdefault(table, []).extend(_encode_change(deal, one) for one in fact.changes)
-            if fact.rows:
-                opened.setdefault(table, []).append((deal, fact.rows.values()))
+    opened: dict[FactTable, list[tuple[str, list[Fact]]]] = {}
+    for deal, one in deals:
+        for table, of_table in one.changes.items():
+            changes.setdefault(table, []).extend(_encode_change(deal, change) for change in of_table)
+        for table, facts in one.tables.items():
+            opened.setdefault(table, []).append((deal, facts))
     for table in FACT_TABLES:
         if table in changes:
             add(_change_statement(table), changes[table])
@@ -169,8 +168,12 @@ def _add_before(writes: WriteBatch, part: str, *arguments: Any, rows: Iterable[A
     writes.add_prerequisite(f"WITH {part} SELECT 1", *arguments, rows=rows)
 
 
-def _encode_rows(opened: Iterable[tuple[str, Iterable[list[FactRow]]]]) -> Iterator[tuple[Any, ...]]:
-    return (_encode_row(deal, row) for deal, days in opened for of_day in days for row in of_day)
+def _encode_rows(opened: Iterable[tuple[str, Iterable[Fact]]]) -> Iterator[tuple[Any, ...]]:
+    for deal, facts in opened:
+        for fact in facts:
+            for of_day in fact.rows.values():
+                for row in of_day:
+                    yield _encode_row(deal, row)
 
 
 def _encode_change(deal: str, change: RowChange) -> tuple[Any, ...]:

@@ -21,7 +21,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from registry.projections.facts.columns import END_OF_TIME, KnownRun, Planes, Run
-from registry.projections.facts.tables import Ids, RowKey, Values
+from registry.projections.facts.tables import FactTable, Ids, RowKey, Values
 
 # "Unbounded": after every position.
 MAX_POSITION = 2**62
@@ -82,13 +82,20 @@ class RowChange(Struct, gc=False):
 class Fact(Struct):
     """What a batch changes in one fact.
 
-    `rows` are those that it opens, by the day from which they hold; `changes` those of earlier rows. `moved` has the
-    days from which the earlier rows hold that are known on other publication days.
+    `rows` are those that it opens, by the day from which they hold. `moved` has the days from which the earlier rows
+    hold that are known on other publication days.
     """
 
     rows: dict[date, list[FactRow]]
-    changes: list[RowChange]
     moved: set[date]
+
+
+class Round(Struct):
+    """What one statement writes of a deal: its facts, those with rows by table, and the changes of earlier rows."""
+
+    facts: dict[RowKey, Fact]
+    tables: dict[FactTable, list[Fact]]
+    changes: dict[FactTable, list[RowChange]]
 
 
 class DealRows:
@@ -100,7 +107,7 @@ class DealRows:
 
     def __init__(self, deal: str) -> None:
         self.deal = deal
-        self.rounds: list[dict[RowKey, Fact]] = [{}]
+        self.rounds = [Round({}, {}, {})]
 
     def apply(self, key: RowKey, position: int, change: FactChange) -> None:
         """Add what the event at a position changes in a fact."""
@@ -109,21 +116,21 @@ class DealRows:
         # Found before any of them changes: one may then be known on a day on which another was.
         found = [self._row_known(fact, since, day) for since, day, _, _ in moved]
         if any(row is None and since in fact.moved for row, (since, _, _, _) in zip(found, moved, strict=True)):
-            self.rounds.append({})
+            self.rounds.append(Round({}, {}, {}))
             fact, found = self._fact(key), [None] * len(moved)
         for since in change.closed:
             row = next((r for r in fact.rows.get(since, ()) if r.recorded_to == MAX_POSITION), None)
             if row is not None:
                 row.recorded_to, row.changed_at = position, position
             else:
-                fact.changes.append(RowChange(key[1], since, position, position, None, None, None))
+                self._change(key, RowChange(key[1], since, position, position, None, None, None))
         for row, (since, day, first, last) in zip(found, moved, strict=True):
             if row is not None:
                 row.published_from = row.published_from if first is None else first
                 row.published_to = max(row.published_from, row.published_to if last is None else last)
                 row.changed_at = position
             else:
-                fact.changes.append(RowChange(key[1], since, position, None, day, first, last))
+                self._change(key, RowChange(key[1], since, position, None, day, first, last))
         fact.moved.update(since for since, _, _, _ in moved)
         for run, days in change.opened:
             fact.rows.setdefault(run[0], []).append(_row(key, run, position, MAX_POSITION, 0, days))
@@ -133,7 +140,15 @@ class DealRows:
             fact.rows.setdefault(run[0], []).append(_row(key, run, position, position, ordinals[run[0]], days))
 
     def _fact(self, key: RowKey) -> Fact:
-        return self.rounds[-1].setdefault(key, Fact({}, [], set()))
+        last = self.rounds[-1]
+        fact = last.facts.get(key)
+        if fact is None:
+            fact = last.facts[key] = Fact({}, set())
+            last.tables.setdefault(key[0], []).append(fact)
+        return fact
+
+    def _change(self, key: RowKey, change: RowChange) -> None:
+        self.rounds[-1].changes.setdefault(key[0], []).append(change)
 
     @staticmethod
     def _row_known(fact: Fact, since: date, day: date) -> FactRow | None:
