@@ -99,10 +99,15 @@ async def record(
     dry_run: bool,
 ) -> RawResponse[Any]:
     """Record the announcements of a request's body in one stream, all or none."""
+
+    def read(body: bytes) -> tuple[list[Any], bytes]:
+        announcements = decode(body)
+        for announcement in announcements:
+            check_scope(request.auth, required_scope(announcement.event))
+        return announcements, hashlib.sha256(f"{kind}/{slug}\n".encode() + body).digest()
+
     body = await read_body(request)
-    announcements = await decoder.decode(decode, body)
-    for announcement in announcements:
-        check_scope(request.auth, required_scope(announcement.event))
+    announcements, digest = await decoder.decode(read, body)
     result = await recorder.record(
         AppendRequest(
             kind=kind,
@@ -112,7 +117,7 @@ async def record(
             credential=request.auth,
             expected_version=expected_version(request),
             idempotency_key=idempotency_key(request),
-            digest=hashlib.sha256(f"{kind}/{slug}\n".encode() + body).digest(),
+            digest=digest,
             size=len(body),
             dry_run=dry_run,
         )

@@ -73,9 +73,9 @@ class SourceQueries:
         names = dict.fromkeys(stream_name(event.recorded.kind, event.recorded.slug) for event in events)
         streams = await self._streams.load_all(list(names))
         size = sum(stream.version for stream in streams.values())
-        owns = [stream.copy_for_thread() if is_long(size) else stream for stream in streams.values()]
+        copies = [stream.copy_for_thread() if is_long(size) else stream for stream in streams.values()]
         # Only what is listed leaves the thread: the other events of a long deal take 10 ms to free.
-        found = await offload_answer(size, _cited_events_of, owns, id, {event.recorded.id for event in events})
+        found = await offload_answer(size, _cited_events_of, copies, id, {event.recorded.id for event in events})
         listed = []
         for event in events:
             # A correction is listed in the event that it is about.
