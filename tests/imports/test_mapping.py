@@ -21,6 +21,7 @@ from registry.imports import values, workbook
 from registry.imports.describe import describe
 from registry.imports.mapping import Mapping
 from registry.imports.messages import ImportText
+from registry.imports.tracker.notes import notes_of
 from registry.imports.tracker.plan import Plan, make_plan
 from registry.imports.tracker.registry import KnownDeal, SetBy
 from registry.imports.values import ValueProblem
@@ -202,6 +203,29 @@ stage = { column = "Status", table = { Building = "construction" } }
     assert found["status_observed"]["event"] == {"stage": "construction"}
     assert found["deal_identified"]["event"] == {"identifiers": [{"scheme": "x", "value": "1"}]}
     assert {line["sources"][0]["published_on"] for line in found.values()} == {"2026-05-20"}
+
+
+def test_amount_in_words_has_the_currency_that_it_names_or_that_of_the_mapping(tmp_path: Path) -> None:
+    constant = '[[pledge]]\npledge = "all"\namount = { column = "Capex" }\ncurrency = "USD"\n'
+    column = constant.replace('"USD"', '{ column = "Currency" }')
+    row = "Id,Name,Capex,Currency"
+    for block, capex, currency, amount in (
+        (column, "3조 5천억", "KRW", {"value": "3500000000000", "currency": "KRW"}),
+        (constant, "약 3억", "", {"value": "300000000", "currency": "USD", "qualifier": "about"}),
+        (constant, "2조 원", "", {"value": "2000000000000", "currency": "KRW"}),
+    ):
+        found = events(tmp_path, HEAD + block, row, f"1,A plant,{capex},{currency}")
+        assert found["pledge_announced"]["event"]["amount"] == amount
+    made = plan(tmp_path, HEAD + column, row, "1,A plant,3조 5천억,")
+    [error] = made.errors
+    assert (error.at, error.problem.code) == ("main!C2", "field-invalid")
+
+
+def test_note_about_missing_rows_tells_keys_with_commas_apart(tmp_path: Path) -> None:
+    made = plan(tmp_path, HEAD, "Id,Name", "1,A plant")
+    made.gone = ["Alpha, 2", "Beta"]
+    [keys] = [note.params["keys"] for note in notes_of(made) if note.code == "rows-gone"]
+    assert keys == '"Alpha, 2", Beta'
 
 
 def test_further_source_is_cited_where_the_row_has_one(tmp_path: Path) -> None:

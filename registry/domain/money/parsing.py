@@ -54,23 +54,31 @@ class AmountParseError(ValueError):
 
 
 class ParsedAmount(Struct, frozen=True):
-    """An amount, and whether the text calls it additional, annual or a total (None: none of them)."""
+    """An amount, and whether the text calls it additional, annual or a total (None: none of them).
+
+    `names_currency` is false where the text names none.
+    """
 
     amount: Amount
     basis: AmountBasis | None = None
+    names_currency: bool = True
 
 
-def parse(text: str) -> ParsedAmount:
+def parse(text: str, otherwise: Currency | None = None) -> ParsedAmount:
     """Parse the one amount that `text` states.
 
     Supported are qualifiers (약, 최대, 이상, more than, nearly …), Korean units (조 10^12, 억 10^8, 만 10^4, 천 within
     them), English units (short scale), ranges, annual and additional amounts, and the same amount in another currency
     in parentheses. A bare "$" or "달러" is the US dollar.
 
+    Args:
+        text: The text.
+        otherwise: The currency of a text that names none; None: such a text is refused.
+
     Raises:
         AmountParseError: The text has no amount, several, or more than one possible meaning.
     """
-    return _AmountParser(text).parse()
+    return _AmountParser(text).parse(otherwise)
 
 
 def _alternatives(words: Mapping[str, Currency]) -> str:
@@ -113,7 +121,7 @@ class _AmountParser:
     def refuse(self, problem: AmountProblem) -> NoReturn:
         raise AmountParseError(self.text, problem)
 
-    def parse(self) -> ParsedAmount:
+    def parse(self, otherwise: Currency | None) -> ParsedAmount:
         words = " ".join(self.text.translate(TYPOGRAPHY).casefold().split())
         if len(words) > MAX_LENGTH:
             self.refuse(AmountProblem("too_long"))
@@ -123,21 +131,25 @@ class _AmountParser:
             words = (words[: match.start()] + " " + words[match.end() :]).strip()
         core, modifiers = self.strip_modifiers(words)
         low, high = self.parse_figures(core, modifiers.get("range"))
-        currency = self.resolve_currency(modifiers.get("currency"), low, high)
+        named = self.resolve_currency(modifiers.get("currency"), low, high)
+        currency = named or otherwise
+        if currency is None:
+            self.refuse(AmountProblem("currency_missing"))
         for figure in (low, high):
             if figure is not None and figure.qualifier is not None:
                 self.set_modifier(modifiers, "qualifier", figure.qualifier)
-        if any(other.currency == currency for other in stated_as):
+        if any(other.currency == named for other in stated_as):
             self.refuse(AmountProblem("currency_repeated"))
         qualifier, basis = _qualifier(modifiers), _basis(modifiers)
         if high is None:
             value = self.format_value(low)
-            return ParsedAmount(Amount(currency=currency, value=value, qualifier=qualifier, stated_as=stated_as), basis)
+            amount = Amount(currency=currency, value=value, qualifier=qualifier, stated_as=stated_as)
+            return ParsedAmount(amount, basis, named is not None)
         if low.value >= high.value:
             self.refuse(AmountProblem("range_backwards"))
         bounds = self.format_value(low), self.format_value(high)
         amount = Amount(currency=currency, qualifier=qualifier, low=bounds[0], high=bounds[1], stated_as=stated_as)
-        return ParsedAmount(amount, basis)
+        return ParsedAmount(amount, basis, named is not None)
 
     def parse_parentheses(self, words: str) -> StatedAmount:
         """The amount in parentheses: one figure with its currency, and at most a qualifier."""
@@ -148,6 +160,8 @@ class _AmountParser:
         if figure.qualifier is not None:
             self.set_modifier(modifiers, "qualifier", figure.qualifier)
         currency = self.resolve_currency(modifiers.get("currency"), figure, None)
+        if currency is None:
+            self.refuse(AmountProblem("currency_missing"))
         return StatedAmount(value=self.format_value(figure), currency=currency, qualifier=_qualifier(modifiers))
 
     # --- modifiers ----------------------------------------------------------------------------------------------------
@@ -265,10 +279,10 @@ class _AmountParser:
         unit = Decimal(10) ** SCALES[scale]
         return _Figure(value * unit, unit, True, currency, qualifier)
 
-    def resolve_currency(self, spelled_out: str | None, low: _Figure, high: _Figure | None) -> Currency:
+    def resolve_currency(self, spelled_out: str | None, low: _Figure, high: _Figure | None) -> Currency | None:
         currencies = {c for c in (spelled_out, low.currency, high and high.currency) if c}
         if not currencies:
-            self.refuse(AmountProblem("currency_missing"))
+            return None
         if len(currencies) > 1:
             self.refuse(AmountProblem("two_currencies", currencies=", ".join(sorted(currencies))))
         return CURRENCY_CODES[currencies.pop().lower()]

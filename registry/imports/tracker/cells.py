@@ -238,19 +238,24 @@ class CellReader:
                 return text
 
     def _amount(self, text: str, times: Decimal | None) -> dict[str, Any]:
-        """The parts of an amount: of a plain number its value, of a press text its currency and qualifier as well."""
+        """The parts of an amount: of a plain number its value, of a press text its currency and qualifier as well.
+
+        The mapping states the currency of a text that names none.
+        """
         try:
             return {"value": values.decimal_text(text, self.mapping.decimal, times)}
         except ValueProblem as no_number:
             if not re.search(r"[^\d\s.,+-]", text):
                 raise
             try:
-                parsed = money.parse(text)
+                parsed = money.parse(text, otherwise="KRW")
             except money.AmountParseError as error:
                 if no_number.message.code == "number-negative":
                     raise no_number from None
                 raise ValueProblem(ImportText("amount-invalid", problem=error.message)) from None
             amount: dict[str, Any] = msgspec.to_builtins(parsed.amount)
+            if not parsed.names_currency:
+                del amount["currency"]
             return amount
 
 

@@ -21,5 +21,7 @@ def notes_of(plan: Plan) -> Iterator[ImportText]:
     for name, count in sorted(plan.unstated.items()):
         yield ImportText("values-unstated", field=name, count=count)
     if plan.gone:
-        keys = ", ".join(plan.gone[:MAX_KEYS]) + (" …" if len(plan.gone) > MAX_KEYS else "")
+        # A key may consist of the texts of several columns, with commas between them or in them.
+        listed = (f'"{key}"' if "," in key else key for key in plan.gone[:MAX_KEYS])
+        keys = ", ".join(listed) + (" …" if len(plan.gone) > MAX_KEYS else "")
         yield ImportText("rows-gone", count=len(plan.gone), keys=keys)
