@@ -15,13 +15,12 @@ from litestar.params import QueryParameter
 from msgspec.structs import asdict, replace
 
 from registry.api.parameters import INSTANT_SCHEMA, form_of, instant, slug, text
-from registry.domain.totals.measures import Quantity
 from registry.errors import InvalidParameter
 from registry.events.currencies import Currency
 from registry.events.types import EVENT_TYPES
-from registry.events.values import Commitment, DealKind, Decimal, MetricBasis, Percent, Place, Role, Stage
+from registry.events.values import Decimal, Percent, Place, Slug
 from registry.queries.event_filter import EventFilter
-from registry.schemas.deal_query import CLASSIFICATION, IDENTIFIER, ITEM_FILTER_TYPES, DealListQuery, DealQuery
+from registry.schemas.deal_query import CLASSIFICATION, DESCRIBED_FILTERS, IDENTIFIER, DealListQuery, DealQuery
 
 Query = TypeVar("Query", bound=DealQuery)
 
@@ -67,11 +66,14 @@ Words: TypeAlias = Annotated[
 ]
 
 
-PARAMETERS: dict[str, Any] = {
-    "role": Annotated[
-        Role | None,
-        QueryParameter(description="Deals with a party in this role; with `organization`, with that one in this role."),
-    ],
+def _parameter(type: Any, description: str) -> Any:
+    """The parameter of a filter that `DealQuery` describes: a slug, or one of some words."""
+    if type == Slug | None:
+        return Annotated[str | None, slug(description)]
+    return Annotated[type, QueryParameter(description=description)]
+
+
+_OWN_PARAMETERS: dict[str, Any] = {
     "share_min": ShareBound,
     "share_max": ShareBound,
     "region": Annotated[
@@ -83,19 +85,6 @@ PARAMETERS: dict[str, Any] = {
             schema_extra={"examples": ["KR-31"]},
         ),
     ],
-    "extent": Annotated[
-        Literal["within", "beyond", "unstated"] | None,
-        QueryParameter(
-            description="With `region`: deals with no site elsewhere (`within`), or that also have one (`beyond`);"
-            " or, instead of these, deals without a stated place, which may be there (`unstated`)."
-        ),
-    ],
-    "sector": Annotated[str | None, slug("Deals of this sector.")],
-    "stage": Annotated[Stage | None, QueryParameter(description="Deals at this stage.")],
-    "commitment": Annotated[
-        Commitment | None, QueryParameter(description="Deals with a current pledge of this commitment level.")
-    ],
-    "kind": Annotated[DealKind | None, QueryParameter(description="Deals of this kind.")],
     "classification": Annotated[
         str | None,
         QueryParameter(
@@ -114,28 +103,20 @@ PARAMETERS: dict[str, Any] = {
             schema_extra={"examples": ["ocid:ocds-213czf-000-00001"]},
         ),
     ],
-    "metric": Annotated[
-        Quantity | None,
-        QueryParameter(
-            description="Deals for which this quantity is stated, of the deal or of a site that was not dropped; the"
-            " GPUs of sites are among `gpus`, their power is `power_mw`."
-        ),
-    ],
-    "metric_basis": Annotated[
-        MetricBasis | None,
-        QueryParameter(description="With `metric`: on this basis. Values of sites are planned ones."),
-    ],
     "metric_min": MetricBound,
     "metric_max": MetricBound,
     "metric_unit": Annotated[
         str | None, text("With `metric=capacity_per_year`: in this unit, which its bounds require.")
     ],
-    **{
-        name: Annotated[type.__origin__, QueryParameter(description=type.__metadata__[0].description)]
-        for name, type in ITEM_FILTER_TYPES.items()
-    },
 }
-"""The parameters of `deal_conditions`."""
+"""The parameters of the filters that are neither a slug nor one of some words."""
+
+PARAMETERS = {
+    name: _OWN_PARAMETERS[name] if name in _OWN_PARAMETERS else _parameter(*DESCRIBED_FILTERS[name])
+    for name in DealQuery.__struct_fields__
+    if name not in ("q", "organization", "currency", "amount_min", "amount_max")
+}
+"""The parameters of `deal_conditions`, in the order of `DealQuery`."""
 
 
 def deal_conditions(**given: Any) -> DealQuery:

@@ -21,7 +21,7 @@ from registry.cli.client import Url, get
 from registry.cli.headings import heading
 from registry.cli.options import AsJson, show_options
 from registry.cli.texts import plain_spaces
-from registry.schemas.deal_query import ITEM_FILTER_TYPES
+from registry.schemas.deal_query import DESCRIBED_FILTERS, DealQuery
 
 AsTable = Annotated[bool, typer.Option("--table", help="Print tables, also without a terminal.")]
 
@@ -42,33 +42,35 @@ def _only(description: str) -> str:
     return f"Only {description[0].lower()}{description[1:]}"
 
 
-FILTERS: dict[str, tuple[str, str]] = {
-    "q": ("--search", "Only deals with these words in names, places, parties, sources or identifiers."),
-    "organization": ("--organization", "Only deals of this organization."),
-    "role": ("--role", "Only deals with a party in this role; with --organization, that one."),
-    "share_min": ("--share-min", "Only deals with a party whose share is at least so many percent."),
-    "share_max": ("--share-max", "Only deals with a party whose share is at most so many percent."),
-    "region": ("--region", "Only deals with a site in this region (ISO 3166)."),
-    "extent": (
-        "--extent",
-        "With --region: within (no site elsewhere), beyond, or unstated (deals without a stated place).",
-    ),
-    "sector": ("--sector", "Only deals of this sector."),
-    "stage": ("--stage", "Only deals at this stage."),
-    "commitment": ("--commitment", "Only deals with a pledge of this commitment level."),
-    "kind": ("--kind", "Only deals of this kind."),
-    "classification": ("--classification", "Only deals with this code, as AXIS:CODE."),
-    "identifier": ("--identifier", "Only the deal with this identifier, as SCHEME:VALUE."),
-    "metric": ("--metric", "Only deals for which this quantity is stated, such as jobs, gpus or power_mw."),
-    "metric_basis": ("--metric-basis", "With --metric: planned, actual or target."),
-    "metric_min": ("--metric-min", "With --metric: only deals with at least so much of it, sites together."),
-    "metric_max": ("--metric-max", "With --metric: only deals with at most so much of it, sites together."),
-    "metric_unit": ("--metric-unit", "With --metric=capacity_per_year: in this unit."),
-    **{name: (f"--{name}", _only(type.__metadata__[0].description)) for name, type in ITEM_FILTER_TYPES.items()},
-    "currency": ("--currency", "Only deals with a pledge in this currency."),
-    "amount_min": ("--amount-min", "Only deals with a pledge of at least this amount in that currency."),
-    "amount_max": ("--amount-max", "Only deals with a pledge of at most this amount in that currency."),
-    "updated_since": ("--updated-since", "Only deals with an event that was recorded then or later."),
+_HELP = {
+    "q": "Only deals with these words in names, places, parties, sources or identifiers.",
+    "organization": "Only deals of this organization.",
+    "role": "Only deals with a party in this role; with --organization, that one.",
+    "share_min": "Only deals with a party whose share is at least so many percent.",
+    "share_max": "Only deals with a party whose share is at most so many percent.",
+    "region": "Only deals with a site in this region (ISO 3166).",
+    "extent": "With --region: within (no site elsewhere), beyond, or unstated (deals without a stated place).",
+    "commitment": "Only deals with a pledge of this commitment level.",
+    "classification": "Only deals with this code, as AXIS:CODE.",
+    "identifier": "Only the deal with this identifier, as SCHEME:VALUE.",
+    "metric": "Only deals for which this quantity is stated, such as jobs, gpus or power_mw.",
+    "metric_basis": "With --metric: planned, actual or target.",
+    "metric_min": "With --metric: only deals with at least so much of it, sites together.",
+    "metric_max": "With --metric: only deals with at most so much of it, sites together.",
+    "metric_unit": "With --metric=capacity_per_year: in this unit.",
+    "currency": "Only deals with a pledge in this currency.",
+    "amount_min": "Only deals with a pledge of at least this amount in that currency.",
+    "amount_max": "Only deals with a pledge of at most this amount in that currency.",
+    "updated_since": "Only deals with an event that was recorded then or later.",
+}
+"""The help of the options of filters; that of the others is the description of the parameter."""
+
+FILTERS = {
+    name: (
+        "--search" if name == "q" else f"--{name.replace('_', '-')}",
+        _HELP[name] if name in _HELP else _only(DESCRIBED_FILTERS[name][1]),
+    )
+    for name in (*DealQuery.__struct_fields__, "updated_since")
 }
 """The options of the filters of lists, by the name of the parameter: the flag and its help."""
 

@@ -18,6 +18,7 @@ from registry.cli.asking import (
     with_filters,
 )
 from registry.cli.texts import Text, rendered
+from registry.schemas.deal_query import CODE_FILTERS
 
 Certificate = Annotated[
     bool, typer.Option("--certificate", help="Write a bundle that 'registry verify' checks offline, as JSON.")
@@ -51,7 +52,7 @@ def show(question: Question, deal: Deal, certificate: Certificate = False) -> No
             rendered(Text("version_at", version=state["version"], position=state["position"])),
         ),
         (summaries.label("field", "stage"), summaries.stage(state["stage"])),
-        *summaries.fields(state, ("kind", "sectors", "classifications", "summary", "partnerships")),
+        *summaries.fields(state, (*CODE_FILTERS.values(), "classifications", "summary", "partnerships")),
         *summaries.items(state),
         *((warning, f["detail"]) for f in state["remarks"]["flags"]),
         *([(warning, rendered(Text("deal_undated")))] if state["remarks"]["undated"] else []),

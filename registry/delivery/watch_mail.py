@@ -10,7 +10,7 @@ from registry.delivery.webhook_store import Webhook
 from registry.events.types import Recorded
 from registry.i18n import Label, Message, render
 from registry.i18n.places import place_name
-from registry.schemas.deal_query import ITEM_FILTERS
+from registry.schemas.deal_query import CODE_FILTERS, ITEM_FILTERS
 
 # Events that a message lists; it states how many others there are.
 MAX_LISTED = 50
@@ -97,10 +97,12 @@ def condition_text(name: str, value: str, titles: Mapping[str, str], language: s
             return titles.get(f"organization/{value}", value)
         case "region":
             return place_name(value, language)
-        case "role" | "stage" | "commitment" | "kind" | "metric" | "metric_basis":
+        case "role" | "stage" | "commitment" | "metric" | "metric_basis" | "extent":
             return render(Label(f"{name}/{value}"), language)
-        case "extent":
-            return render(Label(f"extent/{value}"), language)
+        case _ if name in CODE_FILTERS:
+            code = f"{name}/{value}"
+            label = render(Label(code), language)
+            return label if label != code else value
         case _ if name in ITEM_FILTERS:
             return render(Label(f"{name}_kind/{value}"), language)
         case "amount_min" | "metric_min":

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from registry.domain.corrections import apply_corrections
 from registry.domain.deal import Deal, PledgeState, SiteState
+from registry.domain.deal.codes import codes_of
 from registry.domain.event_texts import EventText, texts_of
 from registry.domain.fold import DEALS, ORGANIZATIONS
 from registry.domain.history import AsOf, StateAsOf, state_as_of
@@ -30,7 +31,7 @@ from registry.domain.totals.rules import Rule
 from registry.domain.word_search import TextsOfDeal, WordSearch
 from registry.events.types import Recorded
 from registry.queries.streams import LAST_DAY
-from registry.schemas.deal_query import ITEM_FILTERS, DealListQuery
+from registry.schemas.deal_query import FIELD_FILTERS, ITEM_FILTERS, DealListQuery
 
 Streams = Mapping[str, Sequence[Recorded]]
 """All events of deals or of organizations, by slug."""
@@ -134,24 +135,19 @@ def _has_item(name: str, of_deal: str) -> Callable[[Candidate, DealListQuery], b
     )
 
 
+def _has_code(name: str, field: str) -> Callable[[Candidate, DealListQuery], bool]:
+    return lambda one, query: getattr(query, name) in codes_of(one.deal, field)
+
+
 CONDITIONS: dict[str, Callable[[Candidate, DealListQuery], bool]] = {
     "q": lambda one, query: one.has_words,
     "organization": _has_party,
     "role": _has_party,
     "region": _is_of_region,
     "extent": _meets_extent,
-    "sector": lambda one, query: query.sector in one.deal.sectors,
     "stage": lambda one, query: one.deal.stage is not None and one.deal.stage.value == query.stage,
     "commitment": lambda one, query: any(pledge.commitment == query.commitment for pledge in one.standing),
-    "kind": lambda one, query: one.deal.kind == query.kind,
-    "classification": lambda one, query: any(
-        query.classification == f"{axis}:{code}"
-        for axis, codes in (one.deal.classifications or {}).items()
-        for code in codes
-    ),
-    "identifier": lambda one, query: any(
-        query.identifier == f"{identifier.scheme}:{identifier.value}" for identifier in one.deal.identifiers
-    ),
+    **{name: _has_code(name, field) for name, field in FIELD_FILTERS.items()},
     "share_min": _has_party,
     "share_max": _has_party,
     "metric": _has_figure,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal, TypedDict, get_type_hints
+from typing import Annotated, Any, Literal, TypedDict, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -37,19 +37,38 @@ class DealQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
 
     q: Annotated[str, Meta(min_length=1, max_length=2000, pattern=r"\S")] | None = None
     organization: Slug | None = None
-    role: Role | None = None
+    role: Annotated[
+        Role | None,
+        Meta(description="Deals with a party in this role; with `organization`, with that one in this role."),
+    ] = None
     share_min: Percent | None = None
     share_max: Percent | None = None
     region: Place | None = None
-    extent: Literal["within", "beyond", "unstated"] | None = None
-    sector: Slug | None = None
-    stage: Stage | None = None
-    commitment: Commitment | None = None
-    kind: DealKind | None = None
+    extent: Annotated[
+        Literal["within", "beyond", "unstated"] | None,
+        Meta(
+            description="With `region`: deals with no site elsewhere (`within`), or that also have one (`beyond`);"
+            " or, instead of these, deals without a stated place, which may be there (`unstated`)."
+        ),
+    ] = None
+    sector: Annotated[Slug | None, Meta(description="Deals of this sector.")] = None
+    stage: Annotated[Stage | None, Meta(description="Deals at this stage.")] = None
+    commitment: Annotated[
+        Commitment | None, Meta(description="Deals with a current pledge of this commitment level.")
+    ] = None
+    kind: Annotated[DealKind | None, Meta(description="Deals of this kind.")] = None
     classification: Annotated[str, Meta(pattern=CLASSIFICATION, max_length=300)] | None = None
     identifier: Annotated[str, Meta(pattern=IDENTIFIER, max_length=300)] | None = None
-    metric: Quantity | None = None
-    metric_basis: MetricBasis | None = None
+    metric: Annotated[
+        Quantity | None,
+        Meta(
+            description="Deals for which this quantity is stated, of the deal or of a site that was not dropped; the"
+            " GPUs of sites are among `gpus`, their power is `power_mw`."
+        ),
+    ] = None
+    metric_basis: Annotated[
+        MetricBasis | None, Meta(description="With `metric`: on this basis. Values of sites are planned ones.")
+    ] = None
     metric_min: Decimal | None = None
     metric_max: Decimal | None = None
     metric_unit: Line | None = None
@@ -94,8 +113,35 @@ ITEM_FILTERS = {
 }
 """The filters with the name of an item: the kind of one that has not ended. By filter, the list of the items."""
 
-ITEM_FILTER_TYPES = {name: get_type_hints(DealQuery, include_extras=True)[name] for name in ITEM_FILTERS}
-"""Their types, each with its description."""
+# The stage has a table of its own, and so have the lists of items; identifiers are in the table of deals.
+_IN_OTHER_TABLES = {"stage", *item_types(Deal)} - {"identifiers"}
+
+
+def _filter_of(field: str) -> str:
+    """The name that a filter by a field has."""
+    return field if field in DealQuery.__struct_fields__ else field.removesuffix("s")
+
+
+FIELD_FILTERS = {
+    _filter_of(field): field
+    for field in Deal.__struct_fields__
+    if field not in _IN_OTHER_TABLES and _filter_of(field) in DealQuery.__struct_fields__
+}
+"""The filters with the name of a field of the deal itself: its code, or, of a field with an "s" more, one of its codes.
+
+By filter, the field. It is a column of `deal_facts`, in the rows of lists and in the exported table of deals.
+"""
+
+CODE_FILTERS = {name: field for name, field in FIELD_FILTERS.items() if name not in ("classification", "identifier")}
+"""Those whose values are codes with a label each, not `AXIS:CODE` or `SCHEME:VALUE`."""
+
+
+DESCRIBED_FILTERS: dict[str, tuple[Any, str]] = {
+    name: (hint.__origin__, hint.__metadata__[0].description)
+    for name, hint in get_type_hints(DealQuery, include_extras=True).items()
+    if get_origin(hint) is Annotated
+}
+"""The filters that `DealQuery` describes: the type of each, and its description."""
 
 
 class DealConditions(TypedDict, total=False):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -36,6 +36,20 @@ def response_to(struct: type[Struct]) -> Callable[[type[R]], type[R]]:
         )
         RESPONSE_TYPES[struct] = response
         return response  # type: ignore[no-any-return]
+
+    return derive
+
+
+def with_fields(struct: type[Struct], names: Iterable[str]) -> Callable[[type[R]], type[R]]:
+    """A class decorator: the response also has these fields of the struct, required, after those that it declares."""
+
+    def derive(declared: type[R]) -> type[R]:
+        missing = set(names) - set(declared.__struct_fields__)
+        added = [(f.name, response_type(f.type)) for f in msgspec.structs.fields(struct) if f.name in missing]
+        namespace = {"__doc__": declared.__doc__, "__module__": declared.__module__}
+        return msgspec.defstruct(  # type: ignore[return-value]
+            declared.__name__, added, bases=(declared,), namespace=namespace, frozen=True, kw_only=True
+        )
 
     return derive
 

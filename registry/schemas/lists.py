@@ -6,13 +6,15 @@ from datetime import date, datetime
 
 from msgspec import UNSET, UnsetType
 
-from registry.domain.deal import DealIdentifierState, RelationState
+from registry.domain.deal import Deal, DealIdentifierState, RelationState
 from registry.domain.quotes import Quote
 from registry.domain.rates import NewestRate
 from registry.domain.stages import StageState
 from registry.domain.totals import Totals
 from registry.events.values import AmountBasis, Classifications, Commitment, DealKind, Edtf
 from registry.schemas.base import RequestedAsOf, RequestedPoint, ResponseModel
+from registry.schemas.deal_query import FIELD_FILTERS
+from registry.schemas.derive import with_fields
 from registry.schemas.values import AmountResponse, LocalizedResponse
 
 
@@ -37,6 +39,7 @@ class ListedPledge(ResponseModel, frozen=True, kw_only=True):
     superseded_by: tuple[str, ...] = ()
 
 
+@with_fields(Deal, FIELD_FILTERS.values())
 class DealListItem(ResponseModel, frozen=True, kw_only=True):
     """A deal in a list: `organizations` are its present parties, `places` those of the sites that were not dropped.
 

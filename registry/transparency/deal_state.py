@@ -14,6 +14,7 @@ from registry.errors import LogCorrupt
 from registry.events.types import Recorded
 from registry.events.values import AMOUNT_NOTES
 from registry.schemas import DealResponse, deal_response
+from registry.schemas.deal_query import FIELD_FILTERS
 from registry.transparency.findings import Finding
 
 DERIVED_LATER = frozenset({"corroborated"})
@@ -24,7 +25,7 @@ The id of a source is one too.
 
 STATED_LATER = frozenset(
     {
-        *("classifications", *item_types(Deal)),
+        *(*FIELD_FILTERS.values(), *item_types(Deal)),
         *("observed_on", "certainty", "share", *AMOUNT_NOTES, "address", "locality", "district_code", "quote"),
     }
 )

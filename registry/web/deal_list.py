@@ -22,17 +22,15 @@ from registry.events.values import Amount
 from registry.projections.columnar.selection import Point, Selection
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import DealListItem
-from registry.schemas.deal_query import ITEM_FILTERS, DealListQuery
+from registry.schemas.deal_query import CODE_FILTERS, ITEM_FILTERS, DealListQuery
 from registry.web.format import ValueFormatter
 from registry.web.i18n import N_
 from registry.web.request import PageRequest
 
 PAGE_SIZE = 50
 MAX_FACET_VALUES = 12
-FACETS = (
-    *("stage", "region", "sector", "organization", "commitment", "currency", "role", "kind"),
-    *("metric", *ITEM_FILTERS),
-)
+_FIRST_FACETS = ("stage", "region", "sector", "organization", "commitment", "currency", "role", "kind", "metric")
+FACETS = (*_FIRST_FACETS, *ITEM_FILTERS, *(name for name in CODE_FILTERS if name not in _FIRST_FACETS))
 BOUNDS = ("amount_min", "amount_max", "metric_min", "metric_max", "metric_unit", "share_min", "share_max")
 """The filters that a reader types."""
 

@@ -34,6 +34,7 @@ from registry.events.values import Source
 from registry.infra.threads import offload_answer
 from registry.queries.deals import DealQueries, first_effective_day
 from registry.schemas import IncomingRelation, cited_sources
+from registry.schemas.deal_query import CODE_FILTERS
 from registry.web import render
 from registry.web.cache import cached_page
 from registry.web.change_points import change_points
@@ -266,6 +267,7 @@ def _render_deal(
         amount_changes=amount_changes(state, entries),
         max_amount_changes=MAX_AMOUNT_CHANGES,
         claimed_fields=claimed_fields(state),
+        other_fields=OTHER_FIELDS,
         other_lists=other_lists(state),
         site_map=site_map(state.sites),
         max_headline=MAX_HEADLINE_AMOUNTS,
@@ -353,6 +355,9 @@ def listed_sources(snapshot: StateAsOf[Deal]) -> list[ListedSource]:
     ]
     return sorted(listed, key=lambda one: one.source.published_on or date.min, reverse=True)
 
+
+OTHER_FIELDS = tuple(field for field in CODE_FILTERS.values() if field not in ("kind", "sectors"))
+"""The fields of a deal with a filter that the page shows by their labels."""
 
 LISTS_WITH_OWN_SECTIONS = ("parties", "pledges", "sites", "milestones", "conditions", "relations")
 """The lists of a deal that the page lays out field by field. It shows all others by one pattern."""

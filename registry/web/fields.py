@@ -9,9 +9,10 @@ from msgspec import UNSET
 
 from registry.domain.mentions import ORGANIZATION_FIELDS
 from registry.events.types import Event
-from registry.schemas.deal_query import ITEM_FILTERS
+from registry.schemas.deal_query import CODE_FILTERS, ITEM_FILTERS
 
 LABEL_KINDS: dict[str, tuple[str, ...]] = {
+    **{field: (name,) for name, field in CODE_FILTERS.items()},
     "amount_basis": ("amount_basis",),
     "basis": ("metric_basis",),
     "certainty": ("certainty",),
@@ -29,7 +30,6 @@ LABEL_KINDS: dict[str, tuple[str, ...]] = {
     "role": ("role",),
     "scheme": ("scheme",),
     "scopes": ("scope",),
-    "sectors": ("sector",),
     "stage": ("stage",),
     "status": ("status",),
 }

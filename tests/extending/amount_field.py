@@ -6,12 +6,22 @@ the catalogues and the declared schema. It runs the tests of `taxes.py` and thos
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from pathlib import Path
 
-from tests.extending.run import MAX_FILES, ROOT, SCHEMA, copied_repository, insert, labels, run, write
+from tests.extending.run import (
+    MAX_FILES,
+    ROOT,
+    SCHEMA,
+    add_labels,
+    copied_repository,
+    insert,
+    insert_after,
+    run,
+    write,
+    write_schema,
+)
 
 TESTS = (
     "tests/api/test_taxes.py",
@@ -78,24 +88,11 @@ def add_field(copy: Path) -> None:
     insert(copy, VALUES, "\n\nAMOUNT_TEXT =", '    tax: Literal["included", "excluded"] | None = None\n')
     insert(copy, RESPONSES, "\n\nclass HorizonResponse", '    tax: Literal["included", "excluded"] | None\n')
     insert(copy, RESPONSES, "from typing import", "from typing import Literal\n")
-    insert_after(copy, TABLES, "(pledge, checks)) for pledge in deal.pledges],", '    "new_pledge_facts_2",\n')
+    insert_after(copy, TABLES, "_pledge(pledge, checks)),", '    "new_pledge_facts_2",\n')
     insert(copy, TABLES, '"milestones": "new_milestone', '"incentives": "new_incentive_facts_2", ')
     (copy / MIGRATION).write_text(UPGRADE)
-    for language, texts in LABELS.items():
-        entries = "".join(f'\nmsgctxt "label"\nmsgid "{id}"\nmsgstr "{text}"\n' for id, text in texts.items())
-        with (copy / labels(language)).open("a") as catalogue:
-            catalogue.write(entries)
-    os.environ["REGISTRY_WRITE_SCHEMA"] = "1"
-    run(copy, "-m", "pytest", "-q", "tests/infra/test_schema.py", "-k", "declared_schema")
-    del os.environ["REGISTRY_WRITE_SCHEMA"]
-
-
-def insert_after(copy: Path, file: str, after: str, text: str) -> None:
-    """Insert a line after the line that has this end."""
-    path = copy / file
-    source = path.read_text()
-    assert f"{after}\n" in source, f"{file}: {after}"
-    path.write_text(source.replace(f"{after}\n", f"{after}\n{text}", 1))
+    add_labels(copy, LABELS)
+    write_schema(copy)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -112,6 +112,7 @@ LABELS = {
         "import_block/permit": "Permit",
         "permit_kind/environmental": "Environmental",
         "permit_kind/building": "Building",
+        "field/granted_on": "Granted on",
     },
     "ko": {
         "event/permit_granted": "허가 취득",
@@ -121,9 +122,9 @@ LABELS = {
         "import_block/permit": "허가",
         "permit_kind/environmental": "환경",
         "permit_kind/building": "건축",
+        "field/granted_on": "취득일",
     },
 }
-GRANTED_ON = {"en": "Granted on", "ko": "취득일"}
 
 TYPES = "registry/events/types/deals.py"
 STATES = "registry/domain/deal/state.py"
@@ -150,6 +151,30 @@ def insert(copy: Path, file: str, before: str, text: str) -> None:
     path.write_text(source.replace(before, text + before, 1))
 
 
+def insert_after(copy: Path, file: str, after: str, text: str) -> None:
+    """Insert a line after the line that has this end."""
+    path = copy / file
+    source = path.read_text()
+    assert f"{after}\n" in source, f"{file}: {after}"
+    path.write_text(source.replace(f"{after}\n", f"{after}\n{text}", 1))
+
+
+def add_labels(copy: Path, of_languages: dict[str, dict[str, str]]) -> None:
+    """Add labels to the catalogues that have none for their ids."""
+    for language, texts in of_languages.items():
+        catalogue = (copy / labels(language)).read_text()
+        new = {id: text for id, text in texts.items() if f'msgid "{id}"' not in catalogue}
+        entries = "".join(f'\nmsgctxt "label"\nmsgid "{id}"\nmsgstr "{text}"\n' for id, text in new.items())
+        (copy / labels(language)).write_text(catalogue.rstrip("\n") + "\n" + entries)
+
+
+def write_schema(copy: Path) -> None:
+    """Write the declared schema."""
+    os.environ["REGISTRY_WRITE_SCHEMA"] = "1"
+    run(copy, "-m", "pytest", "-q", "tests/infra/test_schema.py", "-k", "declared_schema")
+    del os.environ["REGISTRY_WRITE_SCHEMA"]
+
+
 def add_event_type(copy: Path) -> None:
     """Make the changes that CONTRIBUTING.md names."""
     insert(copy, TYPES, "class PartiesJoined(", EVENT)
@@ -165,15 +190,9 @@ def add_event_type(copy: Path) -> None:
     insert(copy, FILTERS, "from registry.events.values import", "from registry.events.types.deals import PermitKind\n")
     insert(copy, FILTERS, "    amount_min: str | None\n", "    permit: str | None\n")
     (copy / MIGRATIONS).write_text(MIGRATION)
-    for language, texts in LABELS.items():
-        catalogue = (copy / labels(language)).read_text()
-        texts = texts | ({} if '"field/granted_on"' in catalogue else {"field/granted_on": GRANTED_ON[language]})
-        entries = "".join(f'\nmsgctxt "label"\nmsgid "{id}"\nmsgstr "{text}"\n' for id, text in texts.items())
-        (copy / labels(language)).write_text(catalogue.rstrip("\n") + "\n" + entries)
+    add_labels(copy, LABELS)
     run(copy, "-m", "tests.golden.make")
-    os.environ["REGISTRY_WRITE_SCHEMA"] = "1"
-    run(copy, "-m", "pytest", "-q", "tests/infra/test_schema.py", "-k", "declared_schema")
-    del os.environ["REGISTRY_WRITE_SCHEMA"]
+    write_schema(copy)
 
 
 def steps(copy: Path) -> Iterator[tuple[str, str, bytes | None]]:
@@ -203,12 +222,15 @@ def failures(copy: Path) -> list[str]:
     """The errors of mypy, or without one the first failure of the tests."""
     types = run(copy, "-m", "mypy", "registry/domain", "registry/events")
     found = [f"mypy: {line}" for line in types.stdout.splitlines() if ": error:" in line]
-    if found:
-        return found
+    return found or failing_tests(copy, TESTS)
+
+
+def failing_tests(copy: Path, tests: Sequence[str]) -> list[str]:
+    """The first failure of some tests."""
     # Those of parameters are most of the tests of the document, and do not depend on event types.
-    tests = run(copy, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", "not documented_parameter", *TESTS)
-    found = [line for line in tests.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return found or ([] if tests.returncode == 0 else [tests.stdout[-1000:] + tests.stderr[-1000:]])
+    ran = run(copy, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", "not documented_parameter", *tests)
+    found = [line for line in ran.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return found or ([] if ran.returncode == 0 else [ran.stdout[-1000:] + ran.stderr[-1000:]])
 
 
 def write(*lines: str) -> None:

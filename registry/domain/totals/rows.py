@@ -9,6 +9,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from msgspec import Struct
 
 from registry.domain.deal import Deal, PledgeState
+from registry.domain.deal.codes import codes_of
 from registry.domain.totals.rules import Rule
 from registry.events.currencies import Currency
 from registry.events.values import AmountBasis, Commitment, Figure, Qualifier, Relation, Stage
@@ -90,7 +91,7 @@ def row_of(deal: Deal, flags: Mapping[str, tuple[str, ...]] = {}) -> DealRow:
         tuple(dict.fromkeys(p.organization for p in deal.parties if p.role == "investor" and p.left_on is None)),
         tuple(RelationRow(r.relation, r.pledge, r.deal, r.other_pledge, str(r.source)) for r in deal.relations),
         tuple(_pledge_row(pledge, flags.get(pledge.pledge, ())) for pledge in deal.pledges),
-        tuple(f"{axis}:{code}" for axis, codes in (deal.classifications or {}).items() for code in codes),
+        codes_of(deal, "classifications"),
     )
 
 

@@ -27,7 +27,7 @@ from registry.projections.columnar.exported_columns import (
 )
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.marks import PledgeMarks, deal_marks
-from registry.projections.columnar.selection import ITEM_TABLES, Point, Selection, run
+from registry.projections.columnar.selection import ITEM_TABLES, Point, Selection, named, run
 from registry.projections.columnar.totals import related_deals, selected_among
 from registry.projections.facts import TABLE_OF, FactTable
 
@@ -309,7 +309,6 @@ def _read(cursor: DuckDBPyConnection, listed: str, export: PortfolioExport) -> I
     cells = ", ".join(f'{column.text} AS "{column.name}"' for column in export.columns)
     statement = f"WITH listed AS ({export.select(cells)}) {listed}"
     for bounds in export.batches(cursor):
-        given = {**export.parameters, **bounds}
-        cursor.execute(statement, {name: value for name, value in given.items() if f"${name}" in statement})
+        cursor.execute(statement, named(statement, {**export.parameters, **bounds}))
         while found := cursor.fetchmany(ROWS_PER_READ):
             yield found

@@ -13,7 +13,7 @@ from registry.domain.items import ListItem, item_types
 from registry.events.values import AMOUNT_NOTES, Amount, Decimal, Localized
 from registry.i18n import Label, render
 from registry.projections.facts import TABLE_OF
-from registry.schemas.deal_query import ITEM_FILTERS
+from registry.schemas.deal_query import FIELD_FILTERS, ITEM_FILTERS
 
 ColumnType = Literal["text", "code", "integer", "number", "boolean", "date", "datetime", "list", "amounts", "json"]
 """The type of a column's cells.
@@ -110,16 +110,31 @@ _STAGE = ExportedColumn(
     "stage", "The deal's stage, from intention to operating, or how it ended.", "code", sql="s.stage"
 )
 
-# Beside them, an item's list is described by its label.
+# Beside them, fields and the lists of items are described by their labels.
+_FIELDS_OF_DEALS = {
+    "kind": "The kind of deal.",
+    "sectors": "The sectors.",
+    "classifications": "Codes of classifications, as AXIS:CODE.",
+    "identifiers": "Identifiers in other registers, as SCHEME:VALUE.",
+}
+
 _ITEMS_OF_DEALS = {
     "incentives": "Each incentive that has not ended, with its kind and its amount. Never added to pledges.",
     "setbacks": "Each setback that was not resolved, with its kind.",
 }
 
+
+def _field(name: str) -> ExportedColumn:
+    """The column of the field that has a filter: its code, or its codes."""
+    field = FIELD_FILTERS[name]
+    description = _FIELDS_OF_DEALS.get(field) or _label(field)
+    return ExportedColumn(field, description, "code" if field == name else "list", sql=f"d.{field}")
+
+
 DEALS = (
     *_DEAL,
     ExportedColumn("titles", "The title in all its languages, as a JSON object.", "json", "title", "d.title"),
-    ExportedColumn("kind", "The kind of deal.", "code", sql="d.kind"),
+    _field("kind"),
     _STAGE,
     ExportedColumn(
         "stage_basis", "What the stage rests on: declared, inferred or observed.", "code", "stage", "s.basis"
@@ -127,9 +142,7 @@ DEALS = (
     ExportedColumn("stage_since", "The day since which the deal has the stage.", "date", "stage", "s.since"),
     ExportedColumn("stage_observed_on", "The day on which the stage was observed.", "date", "stage", "s.observed_on"),
     ExportedColumn("stage_certainty", "How certain an observed stage is.", "code", "stage", "s.certainty"),
-    ExportedColumn("sectors", "The sectors.", "list", sql="d.sectors"),
-    ExportedColumn("classifications", "Codes of classifications, as AXIS:CODE.", "list", sql="d.classifications"),
-    ExportedColumn("identifiers", "Identifiers in other registers, as SCHEME:VALUE.", "list", sql="d.identifiers"),
+    *(_field(name) for name in FIELD_FILTERS if name != "kind"),
     ExportedColumn("organizations", "The current parties.", "list", "parties", _FIRST.format("o.organizations")),
     ExportedColumn("roles", "Their roles, as ORGANIZATION: ROLE.", "list", "parties", _FIRST.format("o.roles")),
     ExportedColumn(

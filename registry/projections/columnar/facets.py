@@ -9,10 +9,11 @@ from duckdb import DuckDBPyConnection
 
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.selection import ITEM_TABLES, Point, Selection, run
+from registry.schemas.deal_query import FIELD_FILTERS
 
 _FACETS = """
 WITH selected AS (
-    SELECT d.deal, d.kind, d.sectors, d.classifications FROM deal_facts AS d WHERE {conditions}
+    SELECT d.deal, {columns} FROM deal_facts AS d WHERE {conditions}
 ), parties AS (
     SELECT p.deal, p.organization, p.role, p.share
       FROM party_facts AS p
@@ -41,11 +42,7 @@ WITH selected AS (
     UNION ALL
     SELECT deal, 'gpus' FROM site_figures WHERE status <> 'dropped' AND gpus IS NOT NULL
 )
-SELECT 'kind' AS facet, kind AS value, count(*) AS deals FROM selected GROUP BY kind
-UNION ALL
-SELECT 'sector', unnest(sectors) AS value, count(*) FROM selected GROUP BY value
-UNION ALL
-SELECT 'classification', unnest(classifications) AS value, count(*) FROM selected GROUP BY value
+{fields}
 UNION ALL
 SELECT 'stage', p.stage, count(*) FROM stage_facts AS p WHERE {p} {narrowed} GROUP BY p.stage
 UNION ALL
@@ -68,6 +65,17 @@ SELECT 'share_min', b.share::VARCHAR, count(DISTINCT p.deal)
        JOIN (VALUES {shares}) AS b (share) ON p.share >= b.share
  GROUP BY b.share
 """
+
+# An identifier is of one deal.
+_FIELDS = {name: field for name, field in FIELD_FILTERS.items() if name != "identifier"}
+
+_FIELD_COLUMNS = ", ".join(f"d.{field}" for field in _FIELDS.values())
+
+_FIELD_FACETS = " UNION ALL ".join(
+    f"SELECT '{name}' AS facet, {field if field == name else f'unnest({field})'} AS value, count(*) AS deals"
+    " FROM selected GROUP BY value"
+    for name, field in _FIELDS.items()
+)
 
 _ITEM_FACET = """
 SELECT '{name}', p.kind, count(DISTINCT p.deal)
@@ -114,7 +122,8 @@ def facets(cursor: DuckDBPyConnection, kept: Kept, point: Point, selection: Sele
             _ITEM_FACET.format(name=name, table=table.name, stands=table.stands("p"), **given)
             for name, table in ITEM_TABLES.items()
         )
-        statement = _FACETS.format(conditions=selection.conditions(at), items=items, shares=shares, **given)
+        given |= {"columns": _FIELD_COLUMNS, "fields": _FIELD_FACETS, "items": items, "shares": shares}
+        statement = _FACETS.format(conditions=selection.conditions(at), **given)
         return statement, {**at.parameters, **selection.parameters}
 
     with kept.sums(cursor, point, selection.kept_as("facets"), select, ("deals",)) as source:

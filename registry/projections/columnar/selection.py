@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from decimal import Decimal
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from msgspec.structs import asdict, replace
 from registry.domain.search_text import Search
 from registry.projections.columnar.measures import figures, quantities
 from registry.projections.facts import TABLE_OF
-from registry.schemas.deal_query import ITEM_FILTERS, DealListQuery
+from registry.schemas.deal_query import FIELD_FILTERS, ITEM_FILTERS, DealListQuery
 
 Axis = Literal["recorded", "published"]
 
@@ -100,9 +101,7 @@ class Selection(Struct, frozen=True):
     def parameters(self) -> dict[str, Any]:
         """The parameters of `conditions`."""
         given = asdict(self.query) | {"organizations": list(self.organizations)}
-        bounds = {name: Decimal(bound) for name in BOUNDS if (bound := given[name]) is not None}
-        # `run` takes a parameter whose name begins another one's as named.
-        return {name: value for name, value in (given | bounds).items() if name not in ("metric", "organization", "q")}
+        return given | {name: Decimal(bound) for name in BOUNDS if (bound := given[name]) is not None}
 
     def kept_as(self, *asked: Any) -> tuple[Any, ...] | None:
         """What a question about the selection is kept as (`kept.py`); None: what is searched for has no other point."""
@@ -121,17 +120,11 @@ class Selection(Struct, frozen=True):
 
     def _own(self) -> list[str]:
         """Conditions on the row itself."""
-        own = []
-        if self.query.kind is not None:
-            own.append("d.kind = $kind")
-        for name, column in (
-            ("sector", "sectors"),
-            ("classification", "classifications"),
-            ("identifier", "identifiers"),
-        ):
-            if getattr(self.query, name) is not None:
-                own.append(f"list_contains(d.{column}, ${name})")
-        return own
+        return [
+            f"d.{field} = ${name}" if field == name else f"list_contains(d.{field}, ${name})"
+            for name, field in FIELD_FILTERS.items()
+            if getattr(self.query, name) is not None
+        ]
 
     def _of_other_tables(self, point: Point) -> list[str]:
         """Conditions on other facts of the deal."""
@@ -224,10 +217,18 @@ ROWS_PER_READ = 500
 """DuckDB makes the rows of one call while it holds the interpreter, and so the event loop: 500 of them for 1 ms."""
 
 
+_PARAMETER = re.compile(r"\$(\w+)")
+
+
+def named(statement: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """The parameters that a statement names: DuckDB refuses others."""
+    names = set(_PARAMETER.findall(statement))
+    return {name: value for name, value in parameters.items() if name in names}
+
+
 def run(cursor: DuckDBPyConnection, statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
     """The rows of a statement, which is given those of the parameters that it names."""
-    named = {name: value for name, value in parameters.items() if f"${name}" in statement}
-    cursor.execute(statement, named)
+    cursor.execute(statement, named(statement, parameters))
     rows: list[tuple[Any, ...]] = []
     while more := cursor.fetchmany(ROWS_PER_READ):
         rows += more

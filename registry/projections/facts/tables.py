@@ -14,12 +14,14 @@ import msgspec
 from msgspec import Struct
 
 from registry.domain.deal import Deal, MetricState, PledgeState, SiteState
+from registry.domain.deal.codes import codes_of
 from registry.domain.doubted_amounts import Checks, check_of
 from registry.domain.facts import HEADER, STAGE
 from registry.domain.items import ListItem, item_types
 from registry.domain.stages import StageState
 from registry.domain.totals.measures import metric_day
 from registry.events.values import AMOUNT_COLUMNS, Amount, Decimal, Localized
+from registry.schemas.deal_query import FIELD_FILTERS
 
 Ids: TypeAlias = tuple[Any, ...]
 Values: TypeAlias = tuple[Any, ...]
@@ -159,12 +161,10 @@ def _metric(metric: MetricState) -> Values:
     )
 
 
-def _classifications(deal: Deal) -> tuple[str, ...]:
-    return tuple(f"{axis}:{code}" for axis, codes in (deal.classifications or {}).items() for code in codes)
-
-
-def _identifiers(deal: Deal) -> tuple[str, ...]:
-    return tuple(f"{one.scheme}:{one.value}" for one in deal.identifiers)
+def _code_or_codes(deal: Deal, name: str, field: str) -> Any:
+    """The code of a field with the name of its filter, or the codes of another one."""
+    codes = codes_of(deal, field)
+    return codes if field != name else codes[0] if codes else None
 
 
 def stage_values(stage: StageState) -> Values:
@@ -176,12 +176,12 @@ DEAL_FACTS = FactTable(
     "deal_facts",
     HEADER[0],
     (),
-    _columns("title", "kind", "sectors", "classifications", "identifiers"),
-    lambda deal, _: ((), (_text(deal.title), deal.kind, deal.sectors, _classifications(deal), _identifiers(deal))),
+    _columns("title", *FIELD_FILTERS.values()),
+    lambda deal, _: ((), (_text(deal.title), *(_code_or_codes(deal, *one) for one in FIELD_FILTERS.items()))),
 )
 """A deal has a row at exactly the points at which it is in lists. `title` is the JSON map from language to text.
 
-`classifications` are `AXIS:CODE`, `identifiers` are `SCHEME:VALUE`.
+The other columns are the fields that have a filter, in the order of the state.
 """
 
 STAGE_FACTS = FactTable(
