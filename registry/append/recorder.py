@@ -66,6 +66,10 @@ MAX_BATCH_EVENTS = 1_000
 MAX_IMPORT_BATCH_EVENTS = 400
 MIN_IMPORT_EVENTS = 20
 
+# A submission of more events is large. Large ones are committed one by one, each between two batches of others, so that
+# a request waits for one of them at most.
+MAX_SMALL_EVENTS = 400
+
 # Seconds between two NOTIFYs: each takes a lock of the whole server and makes every listener read.
 NOTIFY_INTERVAL_SECONDS = 0.05
 
@@ -131,6 +135,8 @@ class Recorder:
         self.continuity = continuity or ContinuityGuard()
         self._queue: deque[_QueuedSubmission] = deque()
         self._import_queue: deque[_QueuedSubmission] = deque()
+        self._large_queue: deque[_QueuedSubmission] = deque()
+        self._is_large_next = False
         self._dry_runs: deque[_QueuedSubmission] = deque()
         self._queued_bytes = 0
         self._work_available = asyncio.Event()
@@ -182,7 +188,7 @@ class Recorder:
     @property
     def queue_length(self) -> int:
         """Number of submissions that wait."""
-        return len(self._queue) + len(self._import_queue) + len(self._dry_runs)
+        return sum(map(len, (self._queue, self._import_queue, self._large_queue, self._dry_runs)))
 
     @property
     def is_running(self) -> bool:
@@ -212,7 +218,8 @@ class Recorder:
     def submit(self, requests: Sequence[AppendRequest], *, dry_run: bool = False) -> asyncio.Future[list[AppendResult]]:
         """Queue requests that are recorded together; the future has what `record_all` returns or raises.
 
-        Submissions are validated in the order in which they are queued, those of imports after all others.
+        Submissions are validated in the order in which they are queued, those of imports after all others, and large
+        ones one by one in between.
 
         Raises:
             Overloaded: The queue is full, or the recorder is not running.
@@ -229,12 +236,15 @@ class Recorder:
             self._dry_runs.append(submission)
             self._dry_run_available.set()
         else:
-            (self._import_queue if submission.low_priority else self._queue).append(submission)
+            if submission.events > MAX_SMALL_EVENTS:
+                self._large_queue.append(submission)
+            else:
+                (self._import_queue if submission.low_priority else self._queue).append(submission)
             self._work_available.set()
         return submission.done
 
     async def _commit_loop(self) -> None:
-        while await self._wait_for(self._work_available, self._queue, self._import_queue):
+        while await self._wait_for(self._work_available, self._queue, self._import_queue, self._large_queue):
             if batch := self._dequeue():
                 await self._process(batch)
 
@@ -301,23 +311,28 @@ class Recorder:
         return True
 
     def _dequeue(self) -> list[_QueuedSubmission]:
-        """The submissions of the next batch: interactive requests first, then imports."""
-        submissions: list[_QueuedSubmission] = []
-        events = 0
-        for queue, limit in (
-            (self._queue, MAX_BATCH_EVENTS),
-            (self._import_queue, MAX_IMPORT_BATCH_EVENTS),
-        ):
-            if queue is self._import_queue:
-                limit = max(limit, events + MIN_IMPORT_EVENTS)
-            while queue and events < limit:
-                submission = queue.popleft()
-                self._queued_bytes -= submission.size
-                # A future that is already done was cancelled, because its client has disconnected.
-                if not submission.done.done():
-                    submissions.append(submission)
-                    events += submission.events
-        return submissions
+        """The submissions of the next batch: a large one alone, or interactive requests and then imports."""
+        others_wait = bool(self._queue or self._import_queue)
+        if self._large_queue and (self._is_large_next or not others_wait):
+            self._is_large_next = False
+            return self._take(self._large_queue, 1)
+        self._is_large_next = True
+        submissions = self._take(self._queue, MAX_BATCH_EVENTS)
+        events = sum(submission.events for submission in submissions)
+        limit = max(MAX_IMPORT_BATCH_EVENTS, events + MIN_IMPORT_EVENTS)
+        return submissions + self._take(self._import_queue, limit - events)
+
+    def _take(self, queue: deque[_QueuedSubmission], events: int) -> list[_QueuedSubmission]:
+        """Take submissions from a queue until they have so many events."""
+        taken: list[_QueuedSubmission] = []
+        while queue and events > 0:
+            submission = queue.popleft()
+            self._queued_bytes -= submission.size
+            # A future that is already done was cancelled, because its client has disconnected.
+            if not submission.done.done():
+                taken.append(submission)
+                events -= submission.events
+        return taken
 
     async def _commit_and_reply(self, submissions: Sequence[_QueuedSubmission], *, retry: bool = True) -> None:
         """Commit a batch of the submissions and resolve their futures.

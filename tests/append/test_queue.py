@@ -47,6 +47,27 @@ async def test_import_proceeds_under_any_number_of_interactive_requests(
         assert [(await one).position for one in bulk] == [6, 11]
 
 
+async def test_small_request_waits_for_one_large_submission_at_most(
+    database: ScratchDatabase, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry.append.recorder.MAX_SMALL_EVENTS", 1)
+    await hold_appends(owner)
+    async with running_recorder(database.app_url, name="held") as held:
+        first = asyncio.create_task(held.record(request("first", REGISTERED)))
+        await wait_until_append_is_held(owner)
+        # Atomic imports are large as well.
+        large = [
+            held.submit([request(f"large-{n}-{deal}", REGISTERED, low_priority=n == 1) for deal in range(2)])
+            for n in range(3)
+        ]
+        small = held.submit([request("small", REGISTERED)])
+        line = held.submit([request("line", REGISTERED, low_priority=True)])
+        await owner.execute("SELECT pg_advisory_unlock(1)")
+        recorded = [[one.position for one in await submission] for submission in (*large, small, line)]
+        assert (await first).position == 1
+    assert recorded == [[2, 3], [6, 7], [8, 9], [4], [5]]
+
+
 async def test_full_queue_refuses_requests_at_once(
     database: ScratchDatabase, owner: Owner, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
