@@ -7,7 +7,7 @@ from datetime import date
 from typing import Annotated, Any, Literal, TypeAlias
 
 from litestar import Controller
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.params import QueryParameter
 from msgspec import UNSET
 from msgspec.structs import asdict, replace
@@ -85,6 +85,55 @@ def read_grouping(text: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text.split(","))) if text else ()
 
 
+def totals_query(
+    group_by: Grouping = None,
+    measure: Annotated[
+        Measure,
+        QueryParameter(
+            description="What to add up: amounts, the power of sites (`power_mw`), or a metric such as jobs."
+        ),
+    ] = "amount",
+    currency: Annotated[
+        Currency | None, QueryParameter(description="Convert amounts to this ISO 4217 currency.")
+    ] = None,
+    rates_of: Annotated[
+        date | None,
+        QueryParameter(
+            description="Convert at the rates of this day, not of the day of each amount; never later ones.",
+            schema_extra=DAY_EXAMPLE,
+        ),
+    ] = None,
+    estimates: Annotated[
+        Estimates,
+        QueryParameter(
+            description="Whether amounts count that were estimated or modelled; `both`: the sums without them, too."
+        ),
+    ] = "include",
+    explain: Annotated[bool, QueryParameter(description="Add the derivation as a tree.")] = False,
+    lines: Annotated[
+        int, integer("The most pledges to list: of the overall sums, and of all groups together.", 0, 10_000)
+    ] = 1000,
+    limit: Annotated[int, integer("The most groups to return, the largest first.", 1, MAX_PAGE)] = 100,
+) -> TotalsQuery:
+    """Return what a request asks to add up. The handler adds the day and the first group of the page.
+
+    Raises:
+        InvalidParameter: A measure that has no currency is to be converted.
+    """
+    if currency is not None and measure != "amount":
+        raise InvalidParameter("measure_currency", parameter="currency")
+    return TotalsQuery(
+        currency=currency,
+        group_by=read_grouping(group_by),
+        rates_of=rates_of,
+        explain=explain,
+        lines=lines,
+        measure=measure,
+        estimates=estimates,
+        groups=limit,
+    )
+
+
 def _check_certified(filters: DealListQuery, cursor: str | None) -> None:
     """Check that an answer can be certified.
 
@@ -150,6 +199,7 @@ class PortfolioController(Controller):
 
     path = "/v1"
     tags = ("Portfolio",)
+    dependencies = {"totals_query": Provide(totals_query, sync_to_thread=False)}  # noqa: RUF012 - Litestar's attribute
 
     @reading("/deals", "evidence_unavailable", other=_CERTIFIED)
     async def get_deals(
@@ -209,65 +259,24 @@ class PortfolioController(Controller):
         portfolio_queries: NamedDependency[PortfolioQueries],
         portfolio_as_of: NamedDependency[AsOf],
         totals_filters: NamedDependency[DealListQuery],
-        group_by: Grouping = None,
-        measure: Annotated[
-            Measure,
-            QueryParameter(
-                description="What to add up: amounts, the power of sites (`power_mw`), or a metric such as jobs."
-            ),
-        ] = "amount",
+        totals_query: NamedDependency[TotalsQuery],
         roll_up: Annotated[
             Literal["parent"] | None,
             QueryParameter(description="Count an organization under its ultimate parent on that day (`parent`)."),
         ] = None,
-        currency: Annotated[
-            Currency | None, QueryParameter(description="Convert amounts to this ISO 4217 currency.")
-        ] = None,
-        rates_of: Annotated[
-            date | None,
-            QueryParameter(
-                description="Convert at the rates of this day, not of the day of each amount; never later ones.",
-                schema_extra=DAY_EXAMPLE,
-            ),
-        ] = None,
-        estimates: Annotated[
-            Estimates,
-            QueryParameter(
-                description="Whether amounts count that were estimated or modelled; `both`: the sums without them, too."
-            ),
-        ] = "include",
-        explain: Annotated[bool, QueryParameter(description="Add the derivation as a tree.")] = False,
-        lines: Annotated[
-            int, integer("The most pledges to list: of the overall sums, and of all groups together.", 0, 10_000)
-        ] = 1000,
         cursor: CursorParameter = None,
-        limit: Annotated[int, integer("The most groups to return, the largest first.", 1, MAX_PAGE)] = 100,
         certificate: Certificate = False,
     ) -> RawResponse[schemas.TotalsResponse]:
         """Amounts, or another measure, as intervals from "without anything that may be counted twice" to "everything".
 
         With `roll_up=parent` an organization counts under the one that ultimately owned or controlled it on that day.
         """
-        dimensions = read_grouping(group_by)
-        if roll_up is not None and "organization" not in dimensions:
+        if roll_up is not None and "organization" not in totals_query.group_by:
             raise InvalidParameter("roll_up", parameter="roll_up")
-        if currency is not None and measure != "amount":
-            raise InvalidParameter("measure_currency", parameter="currency")
         start = decode_cursor(cursor)
         as_of = start.fix(portfolio_as_of)
         point = await portfolio_queries.point(as_of)
-        query = TotalsQuery(
-            currency=currency,
-            group_by=dimensions,
-            rates_of=rates_of,
-            effective_on=point.day,
-            explain=explain,
-            lines=lines,
-            measure=measure,
-            estimates=estimates,
-            groups=limit,
-            skip=start.skip,
-        )
+        query = replace(totals_query, effective_on=point.day, skip=start.skip)
         rates = await portfolio_queries.rates(as_of)
         selection = await portfolio_queries.select(point, totals_filters)
         if certificate:
@@ -276,16 +285,16 @@ class PortfolioController(Controller):
                 **{
                     **asdict(totals_filters),
                     "pledged_in": totals_filters.currency,
-                    "measure": measure,
-                    "currency": currency,
-                    "rates_of": rates_of,
-                    "estimates": estimates,
-                    "group_by": dimensions,
+                    "measure": query.measure,
+                    "currency": query.currency,
+                    "rates_of": query.rates_of,
+                    "estimates": query.estimates,
+                    "group_by": query.group_by,
                     "roll_up": roll_up,
                 }
             )
             wanted = await _certified_streams(
-                portfolio_queries, totals_filters, (point, selection), grouped="organization" in dimensions
+                portfolio_queries, totals_filters, (point, selection), grouped="organization" in query.group_by
             )
             evidence: Evidence = request.app.state.services.evidence
             resolved = await _resolved(portfolio_queries, as_of, point)
@@ -303,7 +312,7 @@ class PortfolioController(Controller):
             position=point.position,
             totals=totals,
             rules=rules,
-            newest_rate=rates.newest(point.day) if currency is not None else None,
+            newest_rate=rates.newest(point.day) if query.currency is not None else None,
             next=encode_cursor(point, skip=totals.next_group or 0),
         )
         return json_response(encode(body))
