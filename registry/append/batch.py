@@ -25,7 +25,7 @@ from registry.append.idempotency import (
 )
 from registry.append.requests import AppendRequest, AppendResult, Submission, SubmissionError
 from registry.append.response import encode_response
-from registry.append.seal import seal, uuid7
+from registry.append.seal import LogPlace, Recording, seal, uuid7
 from registry.domain.admission import admit, check_claim_date, fill_defaults
 from registry.domain.assessment import flags_raised
 from registry.domain.calendar import Calendar
@@ -46,7 +46,7 @@ from registry.errors import (
     VersionConflict,
 )
 from registry.events import store
-from registry.events.codec import Content, canonical, published_on, stream_name
+from registry.events.codec import Content, canonical, stream_name
 from registry.events.log_lock import write_seconds
 from registry.events.store import SealedEvent
 from registry.events.types import (
@@ -379,23 +379,14 @@ class Batch:
         offset: int,
     ) -> SealedEvent:
         """The announcement as an event, `offset` places after the batch's last one."""
-        return seal(
-            kind=request.kind,
-            slug=request.slug,
-            position=self.new_head.position + offset + 1,
-            version=stream.version + 1,
+        filled = msgspec.structs.replace(
+            announcement,
             id=announcement.id or uuid7(self.recorded_at),
             event=fill_defaults(stream, announcement.event),
-            effective_on=announcement.effective_on,
-            published_on=published_on(announcement.sources, self.recorded_at),
-            sources=announcement.sources,
-            note=announcement.note,
-            recorded_at=self.recorded_at,
-            recorded_by=request.by,
-            approved_by=request.approved_by,
-            previous=stream.leaf_hash,
-            date=announcement.date,
         )
+        position = self.new_head.position + offset + 1
+        place = LogPlace(request.kind, request.slug, stream.version + 1, position, stream.leaf_hash)
+        return seal(filled, place, Recording(self.recorded_at, request.by, request.approved_by))
 
     def _find_replayed(self, request: AppendRequest, announcement: AnyAnnouncement) -> Recorded | None:
         """The recorded event that has the announcement's id and content; None if the id is new.

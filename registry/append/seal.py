@@ -5,81 +5,93 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
-from registry.events.codec import SALT_BYTES, Content, Entry, canonical, content_digest, random_bytes, stream_name
+from registry.events.codec import (
+    SALT_BYTES,
+    Content,
+    Entry,
+    canonical,
+    content_digest,
+    published_on,
+    random_bytes,
+    stream_name,
+)
 from registry.events.store import SealedEvent
-from registry.events.types import AnyEvent, Day, Recorded, StreamKind, tag_of
-from registry.events.values import Source
+from registry.events.types import AnyAnnouncement, Recorded, StreamKind, tag_of
 from registry.transparency.merkle import leaf_hash
 from registry.transparency.tiles import MAX_ENTRY, EntryTooLarge
 
 
-def seal(
-    *,
-    kind: StreamKind,
-    slug: str,
-    position: int,
-    version: int,
-    id: UUID,
-    event: AnyEvent,
-    effective_on: Day | None,
-    published_on: Day,
-    sources: tuple[Source, ...],
-    note: str | None,
-    recorded_at: datetime,
-    recorded_by: str,
-    previous: bytes | None,
-    date: str | None = None,
-    approved_by: str | None = None,
-) -> SealedEvent:
-    """Seal one event at its position.
+class LogPlace(Struct, frozen=True):
+    """Where an event comes in the log and in its stream.
 
-    `previous` is the leaf hash of the event before it in its stream, `date` the loose date that `effective_on` follows
-    from.
+    Attributes:
+        previous: The leaf hash of the event before it in its stream; None for the first one.
+    """
+
+    kind: StreamKind
+    slug: str
+    version: int
+    position: int
+    previous: bytes | None
+
+
+class Recording(Struct, frozen=True):
+    """When an event is recorded (UTC), by which principal, and the one that approved it, if any."""
+
+    at: datetime
+    by: str
+    approved_by: str | None = None
+
+
+def seal(announcement: AnyAnnouncement, place: LogPlace, recording: Recording) -> SealedEvent:
+    """Seal an announcement, which has an id, as the event at a place.
 
     Raises:
         EntryTooLarge: The entry exceeds the limit of the tile format.
     """
-    content = canonical(Content(event=event, sources=sources, note=note, date=date))
+    assert announcement.id is not None
+    event, sources = announcement.event, announcement.sources
+    content = canonical(Content(event=event, sources=sources, note=announcement.note, date=announcement.date))
     salt = random_bytes(SALT_BYTES)
-    type_ = tag_of(event)
+    type_, published = tag_of(event), published_on(sources, recording.at)
     entry = canonical(
         Entry(
-            approved_by=approved_by if approved_by is not None else UNSET,
+            approved_by=recording.approved_by if recording.approved_by is not None else UNSET,
             content=content_digest(salt, content),
-            effective_on=effective_on,
-            id=id,
-            previous=previous.hex() if previous else None,
-            published_on=published_on,
-            recorded_at=recorded_at,
-            recorded_by=recorded_by,
+            effective_on=announcement.effective_on,
+            id=announcement.id,
+            previous=place.previous.hex() if place.previous else None,
+            published_on=published,
+            recorded_at=recording.at,
+            recorded_by=recording.by,
             schema=event.schema,
-            stream=stream_name(kind, slug),
+            stream=stream_name(place.kind, place.slug),
             type=type_,
-            version=version,
+            version=place.version,
         )
     )
     if len(entry) > MAX_ENTRY:
         raise EntryTooLarge(size=len(entry), limit=MAX_ENTRY)
     recorded = Recorded(
-        position=position,
-        kind=kind,
-        slug=slug,
-        version=version,
-        id=id,
+        position=place.position,
+        kind=place.kind,
+        slug=place.slug,
+        version=place.version,
+        id=announcement.id,
         type=type_,
         schema=event.schema,
-        effective_on=effective_on,
-        published_on=published_on,
-        recorded_at=recorded_at,
-        recorded_by=recorded_by,
+        effective_on=announcement.effective_on,
+        published_on=published,
+        recorded_at=recording.at,
+        recorded_by=recording.by,
         event=event,
         sources=sources,
-        note=note,
+        note=announcement.note,
         leaf_hash=leaf_hash(entry),
-        date=date,
-        approved_by=approved_by,
+        date=announcement.date,
+        approved_by=recording.approved_by,
     )
     return SealedEvent(recorded, entry, content, salt)
 

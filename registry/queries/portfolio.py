@@ -127,7 +127,7 @@ class PortfolioQueries:
         def question(cursor: DuckDBPyConnection, kept: Kept) -> Search:
             return resolve(cursor, kept, point, listed, survivors).search
 
-        return await self._ask(point, question, "searched", listed, survivors, searches=True)
+        return await self._ask(point, question, ("searched", listed, survivors), searches=True)
 
     async def find(
         self, point: Point, query: str, kinds: Sequence[str], limit: int, *, unfinished: bool = False
@@ -138,7 +138,7 @@ class PortfolioQueries:
         """
         asked = tokens(query, unfinished=unfinished), await self._survivors(point), kinds, limit
         return await self._ask(
-            point, lambda cursor, kept: search.find(cursor, kept, point, *asked), "find", *asked, searches=True
+            point, lambda cursor, kept: search.find(cursor, kept, point, *asked), ("find", *asked), searches=True
         )
 
     async def find_organizations(self, point: Point, query: str, after: str, limit: int) -> list[str]:
@@ -147,7 +147,7 @@ class PortfolioQueries:
         return await self._ask(
             point,
             lambda cursor, kept: search.organizations(cursor, kept, point, *asked),
-            *("organizations", *asked),
+            ("organizations", *asked),
             searches=True,
         )
 
@@ -202,9 +202,8 @@ class PortfolioQueries:
         return await self._ask(
             point,
             lambda cursor, _: facets.site_points(cursor, point, selection, limit),
-            "site_points",
+            ("site_points", selection, limit),
             selection,
-            limit,
         )
 
     async def event_positions(
@@ -215,7 +214,7 @@ class PortfolioQueries:
         def question(cursor: DuckDBPyConnection, _: Kept) -> list[int]:
             return lists.event_positions(cursor, point, selection, start, limit, newest=newest)
 
-        searched, searches = _searching(question, (point,), (selection,))
+        searched, searches = _searching(question, (point,), selection)
         return await self._copy.ask(point.head, searched, searches=searches)
 
     async def count(self, point: Point, selection: Selection) -> int:
@@ -225,12 +224,16 @@ class PortfolioQueries:
     async def updates(self, point: Point, skip: int, limit: int) -> list[tuple[str, datetime]]:
         """Return the deals of a point in order, each with the time at which its latest event was recorded."""
         return await self._ask(
-            point, lambda cursor, _: lists.updates(cursor, point, skip, limit), "updates", skip, limit
+            point, lambda cursor, _: lists.updates(cursor, point, skip, limit), ("updates", skip, limit)
         )
 
     async def count_ended(self, point: Point, selection: Selection) -> int:
         """Count the deals of a list that were withdrawn, cancelled or superseded as a whole."""
-        return await self._ask(point, lambda cursor, _: lists.count_ended(cursor, point, selection), "ended", selection)
+
+        def question(cursor: DuckDBPyConnection, _: Kept) -> int:
+            return lists.count_ended(cursor, point, selection)
+
+        return await self._ask(point, question, ("ended", selection), selection)
 
     async def titles(self, point: Point, deals: set[str]) -> dict[str, Any]:
         """Return the titles of some deals."""
@@ -294,7 +297,7 @@ class PortfolioQueries:
         def question(cursor: DuckDBPyConnection, _: Kept) -> tuple[list[str], int, bool]:
             return columnar_totals.deals_of_total(cursor, point, selection, merged, limit)
 
-        return await self._ask(point, question, "deals of a total", selection, merged, limit)
+        return await self._ask(point, question, ("deals of a total", selection, merged, limit), selection)
 
     async def organizations_of_total(self) -> dict[str, int]:
         """Return the organizations whose records decide groups by organization, with the number of their events."""
@@ -316,7 +319,7 @@ class PortfolioQueries:
         return await self._ask(
             await self.point(AsOf()),
             lambda cursor, _: timeline.recording_times(cursor, shown, distance.total_seconds(), steps),
-            *("recorded", shown, distance, steps),
+            ("recorded", shown, distance, steps),
         )
 
     async def changes(
@@ -384,8 +387,8 @@ class PortfolioQueries:
         def question(cursor: DuckDBPyConnection, _: Kept) -> tuple[list[str], PagePlace | None]:
             return timeline.changed_deals(cursor, points, bounds, selection, weights, after, limit)
 
-        asked = (points, bounds, selection, weights, after, limit)
-        return await self._ask(points[1], question, "changed", *asked)
+        key = ("changed", points, bounds, selection, weights, after, limit)
+        return await self._ask(points[1], question, key, selection, others=points[:1])
 
     async def compare(
         self,
@@ -432,7 +435,7 @@ class PortfolioQueries:
 
     async def read(self, point: Point, selection: Selection, question: Question[T]) -> T:
         """Ask the copy a question about a selection that may take long."""
-        asked, searches = _searching(question, (point,), (selection,), is_long=True)
+        asked, searches = _searching(question, (point,), selection, is_long=True)
         return await self._copy.ask(point.head, asked, is_long=True, searches=searches)
 
     async def exported(self, table: str, point: Point, selection: Selection, as_of: AsOf) -> PortfolioExport:
@@ -471,17 +474,34 @@ class PortfolioQueries:
         def question(cursor: DuckDBPyConnection, kept: Kept) -> T:
             return function(cursor, kept, point, *asked, **named)
 
-        return await self._ask(point, question, function.__qualname__, *asked, *named.values())
+        selection = next((one for one in asked if isinstance(one, Selection)), None)
+        return await self._ask(point, question, (function.__qualname__, *asked, *named.values()), selection)
 
-    async def _ask(self, point: Point, question: Question[T], *asked: Any, searches: bool = False) -> T:
-        """Ask the copy; `asked` is all that the answer depends on besides the point."""
-        points = [one for one in asked if isinstance(one, tuple) and one and isinstance(one[0], Point)]
-        question, selects = _searching(question, (point, *(one for pair in points for one in pair)), asked)
-        searches = searches or selects
+    async def _ask(
+        self,
+        point: Point,
+        question: Question[T],
+        key: tuple[Any, ...],
+        selection: Selection | None = None,
+        *,
+        others: Sequence[Point] = (),
+        searches: bool = False,
+    ) -> T:
+        """Ask the copy, which keeps the answer.
+
+        Args:
+            point: The point that the answer is about.
+            question: Computes the answer.
+            key: All that the answer depends on besides the point, with a name for the question first.
+            selection: The deals that it is about, if a search may have found them.
+            others: Points besides `point` at which it looks.
+            searches: Whether the question itself searches.
+        """
+        question, selects = _searching(question, (point, *others), selection)
         is_final = isinstance(point.known, int) and point.known < point.head
         given = replace(point, head=0) if is_final else point
         return await self._copy.ask(
-            point.head, question, _encode_key((given, asked)), is_final=is_final, searches=searches
+            point.head, question, _encode_key((given, key)), is_final=is_final, searches=searches or selects
         )
 
 
@@ -490,16 +510,15 @@ _encode_key = msgspec.msgpack.Encoder(enc_hook=lambda rates: rates.imports).enco
 
 
 def _searching(
-    question: Question[T], points: Sequence[Point], asked: Sequence[Any], *, is_long: bool = False
+    question: Question[T], points: Sequence[Point], selection: Selection | None, *, is_long: bool = False
 ) -> tuple[Question[T], bool]:
-    """The question, preceded by the search of its selections; and whether they have one.
+    """The question, preceded by the search of its selection at each point; and whether it has one.
 
     Questions with the same search wait for this one, unless it may take long.
     """
-    searched = {one.search for one in asked if isinstance(one, Selection) and one.search is not None}
-    if not searched:
+    found = selection.search if selection is not None else None
+    if found is None:
         return question, False
-    (only,) = searched
     # In one order, so that two questions do not wait for each other.
     ordered = sorted(set(points), key=lambda point: (point.axis, str(point.known), point.day))
 
@@ -507,9 +526,9 @@ def _searching(
         with ExitStack() as stack:
             for point in ordered:
                 if is_long:
-                    keep_deals(cursor, point, only)
+                    keep_deals(cursor, point, found)
                 else:
-                    stack.enter_context(SearchAtPoint(cursor, kept, point, only).deals())
+                    stack.enter_context(SearchAtPoint(cursor, kept, point, found).deals())
             return question(cursor, kept)
 
     return prepared, True

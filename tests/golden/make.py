@@ -16,11 +16,11 @@ from uuid import UUID
 
 import msgspec
 
-from registry.append.seal import seal
+from registry.append.seal import LogPlace, Recording, seal
 from registry.domain.admission import admit, fill_defaults
 from registry.domain.fold import RULES
 from registry.domain.history import FoldedStream
-from registry.events.codec import canonical, content_digest, published_on
+from registry.events.codec import canonical, content_digest
 from registry.events.sample import sample_event
 from registry.events.store import SealedEvent
 from registry.events.types import (
@@ -286,21 +286,13 @@ def sealed(story: list[dict[str, Any]]) -> list[SealedEvent]:
         body = {"event": event} if kind == "principal" else {"event": event, "sources": [SOURCE]}
         announcement = msgspec.json.decode(json.dumps(body), type=shape, dec_hook=decode_hook)
         recorded_at = FIRST + timedelta(seconds=number)
-        one = seal(
-            kind=kind,
-            slug="golden",
-            position=number,
-            version=number,
-            id=UUID(int=number),
-            event=fill_defaults(history, announcement.event),
-            effective_on=None if kind == "principal" else date(2025, 10, 29),
-            published_on=published_on(announcement.sources, recorded_at),
-            sources=announcement.sources,
-            note=None if kind == "principal" else "왜: because",
-            recorded_at=recorded_at,
-            recorded_by="k0123456789ab",
-            previous=history.leaf_hash,
-        )
+        more: dict[str, Any] = {}
+        if kind != "principal":
+            more = {"effective_on": date(2025, 10, 29), "note": "왜: because"}
+        effect = fill_defaults(history, announcement.event)
+        filled = msgspec.structs.replace(announcement, id=UUID(int=number), event=effect, **more)
+        place = LogPlace(kind, "golden", number, number, history.leaf_hash)
+        one = seal(filled, place, Recording(recorded_at, "k0123456789ab"))
         one = salted(one, hashlib.sha256(b"salt %d" % number).digest())
         history = admit(history, one.recorded)
         found.append(one)

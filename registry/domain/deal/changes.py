@@ -56,7 +56,7 @@ def reclassify(known: Classifications | None, given: Classifications) -> Classif
     return Classifications((axis, codes) for axis, codes in axes.items() if codes) or None
 
 
-def standing_incentive(deal: Deal, key: str) -> IncentiveState:
+def require_active_incentive(deal: Deal, key: str) -> IncentiveState:
     """The incentive with an id that has not ended."""
     incentive = find_item(deal.incentives, "incentive", key)
     if incentive is None:
@@ -66,7 +66,7 @@ def standing_incentive(deal: Deal, key: str) -> IncentiveState:
     return incentive
 
 
-def existing_pledge(deal: Deal, key: str) -> PledgeState:
+def require_pledge(deal: Deal, key: str) -> PledgeState:
     """The pledge with an id, withdrawn or not."""
     pledge = find_item(deal.pledges, "pledge", key)
     if pledge is None:
@@ -74,15 +74,15 @@ def existing_pledge(deal: Deal, key: str) -> PledgeState:
     return pledge
 
 
-def standing_pledge(deal: Deal, key: str) -> PledgeState:
+def require_active_pledge(deal: Deal, key: str) -> PledgeState:
     """The pledge with an id that is not withdrawn."""
-    pledge = existing_pledge(deal, key)
+    pledge = require_pledge(deal, key)
     if pledge.status == "withdrawn":
         raise RuleBroken(Refusal("pledge-withdrawn", pledge=key))
     return pledge
 
 
-def standing_site(deal: Deal, key: str) -> SiteState:
+def require_active_site(deal: Deal, key: str) -> SiteState:
     """The site with an id that is not dropped."""
     site = find_item(deal.sites, "site", key)
     if site is None:
@@ -92,7 +92,7 @@ def standing_site(deal: Deal, key: str) -> SiteState:
     return site
 
 
-def existing_milestone(deal: Deal, key: str) -> MilestoneState:
+def require_milestone(deal: Deal, key: str) -> MilestoneState:
     """The milestone with an id."""
     milestone = find_item(deal.milestones, "milestone", key)
     if milestone is None:
@@ -100,9 +100,9 @@ def existing_milestone(deal: Deal, key: str) -> MilestoneState:
     return milestone
 
 
-def open_milestone(deal: Deal, key: str) -> MilestoneState:
+def require_open_milestone(deal: Deal, key: str) -> MilestoneState:
     """The milestone with an id that is not reached."""
-    milestone = existing_milestone(deal, key)
+    milestone = require_milestone(deal, key)
     if milestone.status == "reached":
         raise RuleBroken(Refusal("milestone-reached", milestone=key, reached=milestone.reached or ""))
     return milestone
@@ -151,12 +151,12 @@ def leave(deal: Deal, event: PartyLeft, on: date) -> Deal:
 def relate(deal: Deal, event: DealsRelated, on: date, source: UUID) -> Deal:
     """The deal with a relation that an event declares."""
     if event.pledge is not None:
-        existing_pledge(deal, event.pledge)
+        require_pledge(deal, event.pledge)
     if event.deal == deal.deal:
         if event.pledge == event.other_pledge:
             raise RuleBroken(Refusal("relation-to-itself"))
         if event.other_pledge is not None:
-            existing_pledge(deal, event.other_pledge)
+            require_pledge(deal, event.other_pledge)
     if any(is_relation(r, event) for r in deal.relations):
         return deal
     relation = RelationState(event.relation, event.deal, event.pledge, event.other_pledge, on, source)

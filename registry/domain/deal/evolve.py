@@ -17,18 +17,18 @@ from registry.domain.applied_event import AppliedEvent
 from registry.domain.claims import report_claim, retract_claim
 from registry.domain.deal.changes import (
     change_item,
-    existing_milestone,
-    existing_pledge,
     given_fields,
     is_relation,
     join_parties,
     leave,
-    open_milestone,
     reclassify,
     relate,
-    standing_incentive,
-    standing_pledge,
-    standing_site,
+    require_active_incentive,
+    require_active_pledge,
+    require_active_site,
+    require_milestone,
+    require_open_milestone,
+    require_pledge,
 )
 from registry.domain.deal.state import (
     ConditionState,
@@ -187,9 +187,9 @@ def evolve_facts(deal: Deal, applied: AppliedEvent) -> Deal:  # noqa: C901 - one
             return insert_item(deal, "incentives", IncentiveState(status="granted", granted_on=on, **given))
         case IncentiveRevised():
             given = given_fields(event, IncentiveState)
-            return change_item(deal, "incentives", standing_incentive(deal, event.incentive), given)
+            return change_item(deal, "incentives", require_active_incentive(deal, event.incentive), given)
         case IncentiveEnded():
-            return change_item(deal, "incentives", standing_incentive(deal, event.incentive), {"status": "ended"})
+            return change_item(deal, "incentives", require_active_incentive(deal, event.incentive), {"status": "ended"})
 
         case PledgeAnnounced():
             if find_item(deal.pledges, "pledge", event.pledge):
@@ -201,14 +201,15 @@ def evolve_facts(deal: Deal, applied: AppliedEvent) -> Deal:  # noqa: C901 - one
             given = given_fields(event, PledgeState)
             if "amount" in given:
                 given["stated_on"] = on
-            return change_item(deal, "pledges", standing_pledge(deal, event.pledge), given)
+            return change_item(deal, "pledges", require_active_pledge(deal, event.pledge), given)
         case PledgeConfirmed():
             given = given_fields(event, PledgeState)
-            return change_item(deal, "pledges", standing_pledge(deal, event.pledge), {**given, "status": "confirmed"})
+            pledge = require_active_pledge(deal, event.pledge)
+            return change_item(deal, "pledges", pledge, {**given, "status": "confirmed"})
         case PledgeWithdrawn():
-            return change_item(deal, "pledges", standing_pledge(deal, event.pledge), {"status": "withdrawn"})
+            return change_item(deal, "pledges", require_active_pledge(deal, event.pledge), {"status": "withdrawn"})
         case DisbursementReported():
-            pledge = existing_pledge(deal, event.pledge)
+            pledge = require_pledge(deal, event.pledge)
             disbursement = Disbursement(event.amount, event.by, event.period, on)
             return change_item(deal, "pledges", pledge, {"disbursed": (*pledge.disbursed, disbursement)})
 
@@ -219,9 +220,9 @@ def evolve_facts(deal: Deal, applied: AppliedEvent) -> Deal:  # noqa: C901 - one
             site = SiteState(status="announced", announced_on=on, **given)
             return insert_item(deal, "sites", site)
         case SiteRevised():
-            return change_item(deal, "sites", standing_site(deal, event.site), given_fields(event, SiteState))
+            return change_item(deal, "sites", require_active_site(deal, event.site), given_fields(event, SiteState))
         case SiteDropped():
-            return change_item(deal, "sites", standing_site(deal, event.site), {"status": "dropped"})
+            return change_item(deal, "sites", require_active_site(deal, event.site), {"status": "dropped"})
 
         case MilestoneScheduled():
             if find_item(deal.milestones, "milestone", event.milestone):
@@ -233,16 +234,18 @@ def evolve_facts(deal: Deal, applied: AppliedEvent) -> Deal:  # noqa: C901 - one
             return insert_item(deal, "milestones", milestone)
         case MilestoneRescheduled():
             given = {**given_fields(event, MilestoneState), "status": "planned"}
-            return change_item(deal, "milestones", open_milestone(deal, event.milestone), given)
+            return change_item(deal, "milestones", require_open_milestone(deal, event.milestone), given)
         case MilestoneReached():
             reached = event.reached or on.isoformat()
-            milestone = existing_milestone(deal, event.milestone)
+            milestone = require_milestone(deal, event.milestone)
             if milestone.status == "reached" and milestone.reached == reached:
                 return deal  # The same date reported twice is one fact; another date conflicts.
-            milestone = open_milestone(deal, event.milestone)
+            milestone = require_open_milestone(deal, event.milestone)
             return change_item(deal, "milestones", milestone, {"reached": reached, "status": "reached"})
         case MilestoneCancelled():
-            return change_item(deal, "milestones", open_milestone(deal, event.milestone), {"status": "cancelled"})
+            return change_item(
+                deal, "milestones", require_open_milestone(deal, event.milestone), {"status": "cancelled"}
+            )
 
         case MetricReported():
             if find_item(deal.metrics, "metric_id", event.metric_id):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from duckdb import DuckDBPyConnection
 
@@ -33,7 +33,7 @@ SELECT $day::DATE, t.deal, {columns}
 FEW_DEALS = 20
 """A row is compared with so many deals at most; more of them are joined."""
 
-# The columns that `pledge_row` takes.
+# The fields of `PledgeColumns`, in their order.
 PLEDGE_COLUMNS = """
 t.pledge, t.status, t.currency, t.value, t.low, t.high, t.qualifier, t.amount_basis, t.commitment, t.organizations,
 t.stated_on, t.additional_to, t.figure, t.announced_on, coalesce(t.compared_on, t.stated_on), t.stated_as,
@@ -149,7 +149,7 @@ def deal_rows_on(
             tuple(dict.fromkeys(place for (place,) in places)),
             tuple(dict.fromkeys(organization for (organization,) in investors)),
             tuple(RelationRow(*relation) for relation in relations),
-            tuple(pledge_row(*pledge, rates=rates) for pledge in pledges),
+            tuple(pledge_row(PledgeColumns(*pledge), rates) for pledge in pledges),
             tuple(classifications),
         )
 
@@ -159,42 +159,42 @@ def deal_rows_on(
     return rows
 
 
-def pledge_row(
-    pledge: str,
-    status: str,
-    currency: Any,
-    value: Decimal | None,
-    low: Decimal | None,
-    high: Decimal | None,
-    qualifier: Any,
-    basis: Any,
-    commitment: Any,
-    by: Sequence[str],
-    stated_on: date,
-    additional_to: str | None,
-    figure: Any,
-    announced_on: date,
-    compared_on: date,
-    stated_as: str | None,
-    compared_with: str | None,
-    *,
-    rates: Rates | None,
-) -> PledgeRow:
-    """A pledge from `PLEDGE_COLUMNS`."""
+class PledgeColumns(NamedTuple):
+    """A row of `PLEDGE_COLUMNS`."""
+
+    pledge: str
+    status: str
+    currency: Any
+    value: Decimal | None
+    low: Decimal | None
+    high: Decimal | None
+    qualifier: Any
+    basis: Any
+    commitment: Any
+    by: Sequence[str]
+    stated_on: date
+    additional_to: str | None
+    figure: Any
+    announced_on: date
+    compared_on: date
+    stated_as: str | None
+    compared_with: str | None
+
+
+def pledge_row(row: PledgeColumns, rates: Rates | None) -> PledgeRow:
+    """A pledge from its columns, with the flags on its amount."""
+    figures = (row.currency, row.value, row.low, row.high)
     return PledgeRow(
-        pledge,
-        status,
-        currency,
-        value,
-        low,
-        high,
-        qualifier,
-        basis,
-        commitment,
-        tuple(by),
-        stated_on,
-        additional_to,
-        figure,
-        flags_of(currency, value, low, high, compared_on, stated_as, compared_with, rates),
-        announced_on,
+        row.pledge,
+        row.status,
+        *figures,
+        row.qualifier,
+        row.basis,
+        row.commitment,
+        tuple(row.by),
+        row.stated_on,
+        row.additional_to,
+        row.figure,
+        flags_of(*figures, row.compared_on, row.stated_as, row.compared_with, rates),
+        row.announced_on,
     )

@@ -8,7 +8,7 @@ from typing import Any
 from duckdb import DuckDBPyConnection
 
 from registry.domain.totals import DealRow, GroupKey, PledgeRow
-from registry.projections.columnar.deal_rows import PLEDGE_COLUMNS, deal_rows, pledge_row
+from registry.projections.columnar.deal_rows import PLEDGE_COLUMNS, PledgeColumns, deal_rows, pledge_row
 from registry.projections.columnar.running_totals import keys_of, same_group
 from registry.projections.columnar.scan import Scan
 from registry.projections.columnar.selection import run
@@ -85,4 +85,4 @@ def _lines(scan: Scan, names: str, source: str, rank: str) -> str:
 
 
 def _line(scan: Scan, deal: str, stage: Any, *pledge: Any) -> tuple[DealRow, PledgeRow]:
-    return DealRow(deal, stage, (), (), (), (), ()), pledge_row(*pledge, rates=scan.rates)
+    return DealRow(deal, stage, (), (), (), (), ()), pledge_row(PledgeColumns(*pledge), scan.rates)
