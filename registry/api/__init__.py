@@ -29,7 +29,7 @@ from registry.api.witness import WitnessController
 
 
 def create_router() -> Routes:
-    """Make the API. The application provides the services that its handlers depend on (registry/app.py)."""
+    """Make the API. The application provides the services that its handlers depend on (registry/services.py)."""
     return Routes(
         "/",
         route_handlers=[

@@ -31,7 +31,7 @@ from registry.web.watches import WatchPages
 
 
 def create_router() -> Routes:
-    """Make the pages. The application provides the services that their handlers depend on (registry/app.py)."""
+    """Make the pages. The application provides the services that their handlers depend on (registry/services.py)."""
     pages = Routes(
         "/",
         route_handlers=[

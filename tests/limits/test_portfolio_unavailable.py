@@ -15,7 +15,7 @@ import asyncpg
 import httpx
 import pytest
 
-from registry import app
+from registry import services
 from registry.infra.settings import Settings
 from registry.projections.columnar import copy as columnar_copy
 from registry.projections.columnar import search_index
@@ -28,7 +28,7 @@ from tests.conftest import PATIENCE, Server
 @asynccontextmanager
 async def impatient(server: Server, admin: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
     """A service with a deal, whose questions wait for a moment only."""
-    monkeypatch.setattr(app, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(services, "PATIENCE_SECONDS", 0.2)
     async with cloned(server, admin, "unavailable") as settings, running(settings) as service:
         assert (await service.client.post("/v1/deals/a/events", json=registered())).status_code == 201
         yield service
@@ -138,7 +138,7 @@ async def test_service_whose_copy_takes_long_is_ready_without_it(
     server: Server, admin: asyncpg.Connection[asyncpg.Record], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(preparation, "PREPARATION_SECONDS", 0.5)
-    monkeypatch.setattr(app, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(services, "PATIENCE_SECONDS", 0.2)
     async with (
         with_a_deal(server, admin, "ready_anyway") as settings,
         without_copies(settings),

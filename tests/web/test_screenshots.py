@@ -21,7 +21,7 @@ from litestar.routes import HTTPRoute
 from msgspec.structs import replace
 from playwright.async_api import Browser, Page
 
-from registry import app
+from registry import services
 from registry.infra.rate_limit_setting import RateLimit
 from tests.api.conftest import ADMIN_KEY, Service, cloned, running
 from tests.conftest import PATIENCE, Server
@@ -78,7 +78,7 @@ async def limited(demo_server: Server, admin: asyncpg.Connection[asyncpg.Record]
 async def unavailable(demo_server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
     """A service whose copy for questions about all deals waits for Postgres."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app, "PATIENCE_SECONDS", 0.2)
+        patch.setattr(services, "PATIENCE_SECONDS", 0.2)
         async with cloned(demo_server, admin, "shots_locked") as settings:
             assert settings.owner_url is not None
             owner = await asyncpg.connect(settings.owner_url)
