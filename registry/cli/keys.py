@@ -1,7 +1,7 @@
 """`registry keys`: issue, list, rotate and revoke API keys. A key's secret is printed once, when it is issued.
 
-Each command records events of the key's principal, as the registry's own act: whoever runs it has the database's
-password.
+Each command records events of the key's principal, as the registry's own act: the person who runs it has the
+database's password.
 """
 
 from __future__ import annotations

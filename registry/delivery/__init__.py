@@ -1,1 +1,1 @@
-"""Delivery of new events to clients: the feed (server-sent events) and webhooks."""
+"""Delivery of new events: the feed (server-sent events), webhooks, and watches (events that match a filter)."""

@@ -1,1 +1,1 @@
-"""What the service runs on: Postgres, the bundled server, settings and API keys."""
+"""What the service runs on: Postgres and the bundled server, settings, keys and sessions, and threads."""

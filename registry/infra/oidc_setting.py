@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 EVERYONE = "*"
-"""In the setting of rights: whoever the provider signs in."""
+"""In the setting of rights: every person that the provider signs in."""
 
 
 class OidcSettings(Struct, frozen=True, kw_only=True):

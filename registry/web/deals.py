@@ -171,7 +171,7 @@ def render_unknown_deal(page: PageRequest, view: DealView) -> Rendered:
         deal=view.slug,
         title=view.stream.state.title,
         first=first,
-        # Without a dated source, nobody is known to have published it.
+        # None without a dated source: the day of its publication is not known.
         published_on=view.stream.record.by_id[first.id].dated_by_source,
         effective=later or effective,
         ahead=later is not None,
