@@ -23,7 +23,7 @@ from registry.projections.columnar import ColumnarCopy, named_organizations
 from registry.projections.columnar.copy import Question
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.named_organizations import Mention
-from registry.projections.columnar.selection import Point
+from registry.projections.columnar.point import Point
 from registry.queries.organizations import MERGE_EVENTS, OrganizationQueries
 from registry.queries.streams import LAST_DAY, StreamReader
 

@@ -34,8 +34,9 @@ from registry.projections.columnar.exported import PortfolioExport, selected_dea
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.lists import Order, PagePlace
 from registry.projections.columnar.marks import DealMarks, deal_marks
+from registry.projections.columnar.point import Point
 from registry.projections.columnar.search_at_point import SearchAtPoint, keep_deals, resolve
-from registry.projections.columnar.selection import Point, Selection
+from registry.projections.columnar.selection import Selection
 from registry.projections.columnar.trend import amounts_over_time
 from registry.projections.deal_items import deal_items
 from registry.projections.listed_items import listed_items

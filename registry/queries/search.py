@@ -15,8 +15,8 @@ from registry.domain.sources import source_id
 from registry.i18n import LANGUAGES
 from registry.i18n.places import place_name, place_names
 from registry.infra.postgres import Pool
+from registry.projections.columnar.point import Point
 from registry.projections.columnar.search import Found, Hits
-from registry.projections.columnar.selection import Point
 from registry.projections.deal_items import deal_items
 from registry.projections.deal_texts import DealTexts, deal_texts
 from registry.projections.event_texts import sources_at

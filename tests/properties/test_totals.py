@@ -16,7 +16,8 @@ from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, state_as_of
 from registry.domain.totals import DealRow, Estimates, Totals, TotalsQuery, compute_totals, measured, row_of
 from registry.projections.columnar.kept import Kept
-from registry.projections.columnar.selection import Point, Selection
+from registry.projections.columnar.point import Point
+from registry.projections.columnar.selection import Selection
 from registry.projections.columnar.tables import copied_tables
 from registry.projections.columnar.totals import totals
 from tests.conftest import examples

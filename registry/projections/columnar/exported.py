@@ -27,7 +27,8 @@ from registry.projections.columnar.exported_columns import (
 )
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.marks import PledgeMarks, deal_marks
-from registry.projections.columnar.selection import ITEM_TABLES, Point, Selection, named, run
+from registry.projections.columnar.point import Point
+from registry.projections.columnar.selection import ITEM_TABLES, Selection, named, run
 from registry.projections.columnar.totals import related_deals, selected_among
 from registry.projections.facts import TABLE_OF, FactTable
 

@@ -16,7 +16,8 @@ from msgspec.structs import replace
 
 from registry.domain.merges import survivor
 from registry.infra.work_time import WaitingLock
-from registry.projections.columnar.selection import Point, run
+from registry.projections.columnar.point import Point
+from registry.projections.columnar.selection import run
 from registry.projections.columnar.tables import EVENTS, TEXTS
 from registry.projections.facts import FACT_TABLES
 

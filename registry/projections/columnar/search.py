@@ -12,6 +12,7 @@ from msgspec import Struct
 from registry.domain.search_text import Search, Token
 from registry.projections.columnar.held import Written
 from registry.projections.columnar.kept import Kept
+from registry.projections.columnar.point import Point
 from registry.projections.columnar.search_at_point import SearchAtPoint, keep_hits, resolve
 from registry.projections.columnar.search_texts import (
     EVENT,
@@ -22,7 +23,7 @@ from registry.projections.columnar.search_texts import (
     place_hits,
     source_hits,
 )
-from registry.projections.columnar.selection import Point, run
+from registry.projections.columnar.selection import run
 from registry.projections.columnar.tables import TEXTS
 
 

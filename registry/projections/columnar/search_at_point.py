@@ -24,6 +24,7 @@ from registry.domain.word_search import indexed_place
 from registry.infra.work_time import WaitingLock
 from registry.projections.columnar.held import Written, asking_held
 from registry.projections.columnar.kept import Kept
+from registry.projections.columnar.point import Point
 from registry.projections.columnar.search_index import TEXT_TABLES
 from registry.projections.columnar.search_texts import (
     NAMES,
@@ -37,7 +38,7 @@ from registry.projections.columnar.search_texts import (
     organization_hits,
     source_hits,
 )
-from registry.projections.columnar.selection import Point, run
+from registry.projections.columnar.selection import run
 
 T = TypeVar("T")
 
