@@ -298,4 +298,6 @@ class Signer:
 
 
 def _message_of(error: Exception) -> Parameter:
+    if isinstance(error, OSError) and error.strerror is not None:
+        return error.strerror
     return error.message if isinstance(error, RegistryError) else str(error)

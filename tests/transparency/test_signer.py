@@ -317,6 +317,7 @@ def test_missing_or_damaged_state_file_is_an_error_that_names_the_file(
         Signer.open(path, ORIGIN)
     assert str(path.with_name(file)) in finding_of(broken.value).params.values()
     assert seed[:20] not in str(broken.value)
+    assert "Errno" not in str(finding_of(broken.value).params)
     with pytest.raises(SignerStateCorrupt):
         signer.sign(200, root(200), {})
     assert files(path.parent) == left
