@@ -42,6 +42,9 @@ SELECT 1 / (pg_try_advisory_xact_lock({LOG_LOCK_KEY})
 MAX_ROWS = 2_400
 """Rows of one statement. asyncpg encodes its arguments on the event loop, all at once."""
 
+COMPUTED_ROWS = 50
+"""Rows that are computed before other tasks may run; one takes some 10 µs."""
+
 
 class Head(Struct, frozen=True):
     """The last event of the log: its position (0 for an empty log), leaf hash and time of recording."""
@@ -72,9 +75,9 @@ class _Part(Struct):
         """The arguments, with so many of the rows at most. Later calls return further rows."""
         if self.rows is None:
             return list(self.arguments)
-        rows = []
-        for row in islice(self.rows, most):
-            rows.append(row)
+        rows: list[Any] = []
+        while some := list(islice(self.rows, min(most - len(rows), COMPUTED_ROWS))):
+            rows += some
             await time.give_way()
         arguments = [*self.arguments, rows]
         following = list(islice(self.rows, 1))
