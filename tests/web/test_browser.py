@@ -448,7 +448,7 @@ async def test_editor_records_corrects_and_verifies_a_deal_by_keyboard_only(wind
     await enter(page, page.get_by_role("button", name="Add this announcement"))
     await enter(page, page.locator("[name$='event/pledge']"), "first")
     await enter(page, page.get_by_label("Amount", exact=True), "about $5bn")
-    await expect(page.locator("output.reading")).to_have_text("→ about USD 5,000,000,000")
+    await expect(page.locator("output.reading")).to_have_text("→ about US$5,000,000,000")
     await enter(page, page.get_by_label("Publisher", exact=True), "A paper")
     await enter(page, preview)
     # The effective date is missing: the error is shown, and the keyboard reaches the field.
