@@ -63,8 +63,10 @@ SELECT w.deal, d.title, {fields},
 """
 
 
-# A thread makes more rows than this, because that would hold the event loop for several milliseconds.
+# A thread makes more rows than this, or rows with more JSON of pledges, because that would hold the event loop for
+# several milliseconds. A deal with thousands of pledges held it for 50 ms.
 ITEMS_AT_ONCE = 25
+PLEDGE_BYTES_AT_ONCE = 2**16
 
 
 @cache
@@ -117,7 +119,8 @@ async def deal_items(
         rates: The exchange rates that amounts are compared at, for the flags on them; None: without flags.
     """
     rows = await pool.fetch(_statement(axis), list(deals), day, known)
-    if len(rows) <= ITEMS_AT_ONCE:
+    pledge_bytes = sum(len(row["pledges"] or b"") for row in rows)
+    if len(rows) <= ITEMS_AT_ONCE and pledge_bytes <= PLEDGE_BYTES_AT_ONCE:
         return [_item(row, rates) for row in rows]
     return await in_thread(lambda: [_item(row, rates) for row in rows])
 

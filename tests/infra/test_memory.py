@@ -15,6 +15,7 @@ BLOCKS = 400_000
 @pytest.mark.skipif(memory.find_trim() is None, reason="only the GNU C library can give memory back")
 async def test_memory_that_is_free_again_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(memory, "GROWTH", 2**26)
     before = resident_bytes()
     async with memory.returned():
         blocks = [bytes(600 + n % 600) for n in range(BLOCKS)]
