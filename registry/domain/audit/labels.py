@@ -108,7 +108,7 @@ def label_of_type(kind: type[Event]) -> Label:
     """What an event is by its type: `label_of` looks at the stream as well.
 
     Of the types that are not about the registry's own records, those that identify a deal or name an organization are
-    record keeping too: nothing happened, the registry learned how others call it.
+    record keeping too: nothing happened, the registry learned what others call it.
     """
     if kind in _BY_TYPE:
         return _BY_TYPE[kind]
