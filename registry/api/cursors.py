@@ -16,7 +16,7 @@ from registry.domain.audit.provenance import FieldPlace
 from registry.domain.history import AsOf
 from registry.errors import InvalidParameter
 from registry.projections.columnar.lists import PagePlace
-from registry.projections.columnar.point import Point
+from registry.projections.point import Point
 
 CursorParameter: TypeAlias = Annotated[
     str | None,

@@ -34,8 +34,8 @@ from registry.errors import InvalidParameter
 from registry.events.currencies import Currency
 from registry.infra.threads import offload_answer
 from registry.projections.columnar.lists import Order
-from registry.projections.columnar.point import Point
 from registry.projections.columnar.selection import Selection
+from registry.projections.point import Point
 from registry.queries.deal_conditions import CONDITIONS, similar_of
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import DealPage, RateSource, RatesResponse, TotalsResponse, encode, encode_long

@@ -17,6 +17,7 @@ from registry.events.values import AMOUNT_COLUMNS, Classifications
 from registry.infra.postgres import Connection, Pool
 from registry.infra.work_time import in_thread
 from registry.projections.columnar.doubts import flags_of
+from registry.projections.point import Point
 from registry.schemas import DealListItem, ListedPledge
 from registry.schemas.deal_query import FIELD_FILTERS
 from registry.schemas.values import AmountResponse, LocalizedResponse, StatedAmountResponse, convert
@@ -102,23 +103,17 @@ _stage = msgspec.json.Decoder(list[Any]).decode
 
 
 async def deal_items(
-    pool: Pool | Connection,
-    axis: str,
-    day: date,
-    known: int | date,
-    deals: Sequence[str],
-    rates: Rates | None = None,
+    pool: Pool | Connection, point: Point, deals: Sequence[str], rates: Rates | None = None
 ) -> list[DealListItem]:
     """The rows of these deals at a point, in this order, without those that are not in lists there.
 
     Args:
-        axis: `recorded` or `published`.
-        day: The effective date.
-        known: A log position, or a day of publication.
+        pool: The database.
+        point: The point.
         deals: The slugs.
         rates: The exchange rates that amounts are compared at, for the flags on them; None: without flags.
     """
-    rows = await pool.fetch(_statement(axis), list(deals), day, known)
+    rows = await pool.fetch(_statement(point.axis), list(deals), point.day, point.known)
     pledge_bytes = sum(len(row["pledges"] or b"") for row in rows)
     if len(rows) <= ITEMS_AT_ONCE and pledge_bytes <= PLEDGE_BYTES_AT_ONCE:
         return [_item(row, rates) for row in rows]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import date
 from functools import cache
 from typing import Any
 
@@ -11,6 +10,7 @@ from msgspec import Struct
 
 from registry.infra.postgres import Pool
 from registry.projections.deal_items import localized
+from registry.projections.point import Point
 from registry.schemas.values import LocalizedResponse
 
 _AT = "{t}.effective_from <= $1 AND {t}.effective_to > $1 AND {t}.{axis}_from <= $2 AND {t}.{axis}_to > $2"
@@ -48,9 +48,10 @@ def _statement(statement: str, axis: str) -> str:
     return statement.format(**{table: _AT.format(t=table, axis=axis) for table in "dpr"})
 
 
-async def related_to(pool: Pool, axis: str, day: date, known: int | date, deal: str) -> list[str]:
-    """The deals that declare a relation to this one at a point (see `deal_items`)."""
-    return [row["deal"] for row in await pool.fetch(_statement(_SELECT_RELATED, axis), day, known, deal)]
+async def related_to(pool: Pool, point: Point, deal: str) -> list[str]:
+    """The deals that declare a relation to this one at a point."""
+    rows = await pool.fetch(_statement(_SELECT_RELATED, point.axis), point.day, point.known, deal)
+    return [row["deal"] for row in rows]
 
 
 async def ever_related_to(pool: Pool, deal: str) -> list[str]:
@@ -58,9 +59,8 @@ async def ever_related_to(pool: Pool, deal: str) -> list[str]:
     return [row["deal"] for row in await pool.fetch(_SELECT_EVER_RELATED, deal)]
 
 
-async def deals_of(
-    pool: Pool, axis: str, day: date, known: int | date, organizations: Collection[str], limit: int
-) -> list[PartyDeal]:
-    """The deals of which one of these organizations is a party at a point (see `deal_items`), in the order of slugs."""
-    rows = await pool.fetch(_statement(_SELECT_DEALS_OF, axis), day, known, list(organizations), limit)
+async def deals_of(pool: Pool, point: Point, organizations: Collection[str], limit: int) -> list[PartyDeal]:
+    """The deals of which one of these organizations is a party at a point, in the order of slugs."""
+    statement = _statement(_SELECT_DEALS_OF, point.axis)
+    rows = await pool.fetch(statement, point.day, point.known, list(organizations), limit)
     return [PartyDeal(row["deal"], localized(row["title"]), tuple(row["roles"] or ())) for row in rows]

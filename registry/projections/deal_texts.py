@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
 from typing import Any
 
 import msgspec
@@ -11,6 +10,7 @@ from msgspec import Struct
 
 from registry.infra.postgres import Pool
 from registry.projections.event_texts import MAX_POSITION
+from registry.projections.point import Point
 
 _AT = "{t}.effective_from <= $2 AND {t}.effective_to > $2 AND {t}.{axis}_from <= $3 AND {t}.{axis}_to > $3"
 
@@ -66,10 +66,10 @@ _parties = msgspec.json.Decoder(list[tuple[str, str | None]]).decode
 _sites = msgspec.json.Decoder(list[tuple[str | None, str | None, str | None]]).decode
 
 
-async def deal_texts(pool: Pool, axis: str, day: date, known: int | date, deals: Sequence[str]) -> dict[str, DealTexts]:
-    """The texts of these deals at a point; the parameters are those of `deal_items`."""
-    at: dict[str, Any] = {table: _AT.format(t=table, axis=axis) for table in "ps"}
-    rows = await pool.fetch(_SELECT.format(**at, t=_TEXT_AT[axis]), list(deals), day, known)
+async def deal_texts(pool: Pool, point: Point, deals: Sequence[str]) -> dict[str, DealTexts]:
+    """The texts of these deals at a point."""
+    at: dict[str, Any] = {table: _AT.format(t=table, axis=point.axis) for table in "ps"}
+    rows = await pool.fetch(_SELECT.format(**at, t=_TEXT_AT[point.axis]), list(deals), point.day, point.known)
     return {
         row["deal"]: DealTexts(_parties(row["parties"] or b"[]"), row["others"], _sites(row["sites"] or b"[]"))
         for row in rows

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
 from typing import Any, get_args
 
 from msgspec import Struct
@@ -16,6 +15,7 @@ from registry.infra.postgres import Connection, Pool
 from registry.infra.work_time import in_thread
 from registry.projections.deal_items import localized, stated_amount
 from registry.projections.facts import TABLE_OF, FactTable
+from registry.projections.point import Point
 from registry.schemas.values import HorizonResponse
 
 _SELECT = """
@@ -37,20 +37,11 @@ Items = dict[str, list[dict[str, Any]]]
 """The items of a deal by list."""
 
 
-async def listed_items(
-    pool: Pool | Connection, axis: str, day: date, known: int | date, deals: Sequence[str]
-) -> dict[str, Items]:
-    """The items of these deals at a point, by deal and list, without claims.
-
-    Args:
-        axis: `recorded` or `published`.
-        day: The effective date.
-        known: A log position, or a day of publication.
-        deals: The slugs.
-    """
+async def listed_items(pool: Pool | Connection, point: Point, deals: Sequence[str]) -> dict[str, Items]:
+    """The items of these deals at a point, by deal and list, without claims."""
     found: dict[str, Items] = {deal: {name: [] for name in _LISTS} for deal in deals}
     for name, item in _LISTS.items():
-        rows = await pool.fetch(_statement(TABLE_OF[name], item, axis), list(deals), day, known)
+        rows = await pool.fetch(_statement(TABLE_OF[name], item, point.axis), list(deals), point.day, point.known)
         items = await in_thread(lambda rows, item: [_item(item, row) for row in rows], rows, item)
         for row, shown in zip(rows, items, strict=True):
             found[row["deal"]][name].append(shown)

@@ -41,7 +41,7 @@ from registry.events.types import EventRedacted
 from registry.infra.threads import HEAVY_ITEM, is_long, offload_answer, until_cancelled
 from registry.projections import deal_links, organizations
 from registry.projections.deal_items import deal_items
-from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader, point_on_axis
+from registry.queries.streams import ResolvedAsOf, StreamReader
 from registry.schemas import (
     DealHistory,
     DealResponse,
@@ -375,15 +375,13 @@ class DealQueries:
         A point with a publication date is read along that axis alone.
         """
         resolved = await self._streams.resolve(as_of)
-        axis, known, _ = await self._streams.known_axis(resolved.as_of)
-        fact_axis, at = point_on_axis(axis, known)
-        day, pool = min(resolved.effective_on, LAST_DAY), self._streams.pool()
-        merged = await self._streams.merged_deals(axis, known)
+        point, pool = await self._streams.point(resolved), self._streams.pool()
+        merged = await self._streams.merged_deals(point)
         deal, _ = await _state_and_survivor(await self.stream(slug), resolved.as_of)
         related: set[str] = set()
         for name in merged_with(slug, merged):
-            related.update(await deal_links.related_to(pool, fact_axis, day, at, name))
-        rows = await deal_items(pool, fact_axis, day, at, sorted(related))
+            related.update(await deal_links.related_to(pool, point, name))
+        rows = await deal_items(pool, point, sorted(related))
         pledges = [pledge.pledge for pledge in deal.pledges] if deal is not None else []
         return incoming_relations(slug, rows, merged, pledges)
 

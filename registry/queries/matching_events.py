@@ -7,8 +7,8 @@ from functools import partial
 
 from registry.domain.history import AsOf
 from registry.events.store import StoredEvent
-from registry.projections.columnar.point import Point
 from registry.projections.columnar.selection import Selection
+from registry.projections.point import Point
 from registry.queries.event_filter import EventFilter
 from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries

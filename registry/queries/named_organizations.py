@@ -14,7 +14,6 @@ from duckdb import DuckDBPyConnection
 from msgspec import Struct
 
 from registry.domain.history import UNBOUNDED, AsOf
-from registry.domain.merges import survivor
 from registry.domain.organization import Organization
 from registry.domain.organization_clusters import Cluster, NamedOrganization, find_clusters
 from registry.errors import NotFound
@@ -23,9 +22,9 @@ from registry.projections.columnar import ColumnarCopy, named_organizations
 from registry.projections.columnar.copy import Question
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.named_organizations import Mention
-from registry.projections.columnar.point import Point
-from registry.queries.organizations import MERGE_EVENTS, OrganizationQueries
-from registry.queries.streams import LAST_DAY, StreamReader
+from registry.projections.point import Point
+from registry.queries.organizations import OrganizationQueries
+from registry.queries.streams import StreamReader
 
 T = TypeVar("T")
 
@@ -48,7 +47,7 @@ class OrganizationCount(Struct, frozen=True):
 class NamedOrganizations:
     """Answer questions about all organizations, from their records and from the deals that name them.
 
-    A list knows one axis of knowledge at a time: the publication date takes precedence (`single_axis`).
+    A list knows one axis of knowledge at a time: the publication date takes precedence (`StreamReader.point`).
     """
 
     def __init__(self, streams: StreamReader, records: OrganizationQueries, copy: ColumnarCopy) -> None:
@@ -151,19 +150,8 @@ class NamedOrganizations:
 
     async def _at(self, as_of: AsOf) -> tuple[Point, dict[str, str]]:
         """The point of a list, and the record that each merged one redirects to."""
-        point = await self._point(as_of)
-        known = point.known if isinstance(point.known, int) else point.known.toordinal()
-        axis = "p" if point.axis == "published" else "r"
-        merged = (await self._records.tree(axis, known, LAST_DAY, MERGE_EVENTS)).merged
-        return point, {slug: survivor(slug, merged) for slug in sorted(merged)}
-
-    async def _point(self, as_of: AsOf) -> Point:
-        resolved = await self._streams.resolve(as_of)
-        head = await self._streams.head()
-        day = min(resolved.effective_on, LAST_DAY)
-        if as_of.published_on is not None:
-            return Point("published", as_of.published_on, day, head.position)
-        return Point("recorded", await self._streams.position_at(resolved.as_of, head), day, head.position)
+        point = await self._streams.point(await self._streams.resolve(as_of))
+        return point, await self._records.survivors(point)
 
     async def _ask(self, point: Point, question: Question[T], *asked: Hashable) -> T:
         key = (*asked, point.axis, point.known, point.day) if asked else None

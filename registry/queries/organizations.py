@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from datetime import date
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from registry.domain.audit.entries import audit_trail
 from registry.domain.deduplication import Suggestion, suggest_duplicates
@@ -19,7 +19,8 @@ from registry.errors import MergedInto, NotFound
 from registry.events import stream_heads
 from registry.events.values import Localized, decode_hook
 from registry.projections import deal_links, event_index, organizations
-from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader, point_on_axis
+from registry.projections.point import Point
+from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader
 from registry.schemas import (
     ChildOrganization,
     DealRole,
@@ -186,12 +187,22 @@ class OrganizationQueries:
         # Comparing thousands of names takes long enough to block the event loop.
         return await asyncio.to_thread(suggest_duplicates, organization, others)
 
-    async def tree(
-        self, axis: str, known: int, effective_on: date, types: Sequence[str] = TREE_EVENTS
-    ) -> OrganizationTree:
-        """Return ownership and merges at a point of a list, from the organizations with an event of one of `types`."""
-        point = {"position": known} if axis == "r" else {"published_on": date.fromordinal(known)}
-        return await self._tree(AsOf(effective_on=effective_on, **point), types)
+    async def tree(self, point: Point) -> OrganizationTree:
+        """Return ownership and merges at a point."""
+        return await self._tree(point.as_of)
+
+    async def survivors(self, point: Point) -> dict[str, str]:
+        """Return the record that each merged organization redirects to at a point."""
+        merged = (await self._merges(point)).merged
+        return {slug: survivor(slug, merged) for slug in sorted(merged)}
+
+    async def merged_records(self, slug: str, point: Point) -> tuple[str, ...]:
+        """Return all records that are the same organization as one at a point, itself included."""
+        return tuple(sorted((await self._merges(point)).merged_slugs(slug)))
+
+    async def _merges(self, point: Point) -> OrganizationTree:
+        """The merges that were known at a point. A merge applies to all days."""
+        return await self._tree(replace(point.as_of, effective_on=LAST_DAY), MERGE_EVENTS)
 
     async def tree_streams(self) -> dict[str, int]:
         """The organizations with a merge or a parent at any time, with the number of their events."""
@@ -199,6 +210,7 @@ class OrganizationQueries:
         return {stream.removeprefix("organization/"): version for stream, (version, _) in heads.items()}
 
     async def _tree(self, as_of: AsOf, types: Sequence[str] = TREE_EVENTS) -> OrganizationTree:
+        """Ownership and merges at a point, from the organizations with an event of one of `types`."""
         current: dict[str, Organization] = {}
         duplicates: dict[str, Organization] = {}
         merged: dict[str, str] = {}
@@ -235,10 +247,8 @@ class OrganizationQueries:
 
     async def _listed_deals(self, same: set[str], resolved: ResolvedAsOf) -> list[DealRole]:
         """The deals of an organization, from the lists, which know one axis at a time."""
-        axis, known, _ = await self._streams.known_axis(resolved.as_of)
-        fact_axis, at = point_on_axis(axis, known)
-        day = min(resolved.effective_on, LAST_DAY)
-        found = await deal_links.deals_of(self._streams.pool(), fact_axis, day, at, same, DEALS_PER_ORGANIZATION)
+        point = await self._streams.point(resolved)
+        found = await deal_links.deals_of(self._streams.pool(), point, same, DEALS_PER_ORGANIZATION)
         return [DealRole(deal=one.deal, title=one.title, roles=one.roles) for one in found]
 
     async def _folded_deals(self, same: set[str], as_of: AsOf) -> list[DealRole]:
@@ -256,10 +266,6 @@ class OrganizationQueries:
                 roles = sorted({party.role for party in parties if party.role is not None})
                 deals.append(DealRole(deal=deal.deal, title=title, roles=tuple(roles)))
         return deals[:DEALS_PER_ORGANIZATION]
-
-    async def merged_records(self, slug: str, axis: str, known: int) -> tuple[str, ...]:
-        """Return all records that are the same organization as one at a point of a list, itself included."""
-        return tuple(sorted((await self.tree(axis, known, LAST_DAY, MERGE_EVENTS)).merged_slugs(slug)))
 
     async def _stream(self, slug: str) -> FoldedStream[Organization]:
         stream, _ = await self._streams.load(f"organization/{slug}")

@@ -17,7 +17,6 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from registry.domain.history import AsOf
-from registry.domain.merges import survivor
 from registry.domain.organization import ultimate_parents
 from registry.domain.rates import Rate, Rates
 from registry.domain.search_text import Search, tokens
@@ -34,16 +33,16 @@ from registry.projections.columnar.exported import PortfolioExport, selected_dea
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.lists import Order, PagePlace
 from registry.projections.columnar.marks import DealMarks, deal_marks
-from registry.projections.columnar.point import Point
 from registry.projections.columnar.search_at_point import SearchAtPoint, keep_deals, resolve
 from registry.projections.columnar.selection import Selection
 from registry.projections.columnar.trend import amounts_over_time
 from registry.projections.deal_items import deal_items
 from registry.projections.listed_items import listed_items
+from registry.projections.point import Point
 from registry.queries.cited_sources import write_cited_sources
 from registry.queries.deal_changes import DealChange, PortfolioChanges, changes_of, for_thread
-from registry.queries.organizations import MERGE_EVENTS, OrganizationQueries
-from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader
+from registry.queries.organizations import OrganizationQueries
+from registry.queries.streams import ResolvedAsOf, StreamReader
 from registry.schemas import (
     ComparedTotals,
     DealChangeSummary,
@@ -85,7 +84,7 @@ class PortfolioQueries:
     async def prepare(self) -> None:
         """Make what all questions about amounts use, so that the first one need not."""
         point = await self.point(AsOf())
-        rates, merged = await self.rates(AsOf()), await self._streams.merged_deals(*_axis(point))
+        rates, merged = await self.rates(AsOf()), await self._streams.merged_deals(point)
 
         def question(cursor: DuckDBPyConnection, kept: Kept) -> None:
             kept.held.prepare(cursor, merged)
@@ -99,12 +98,7 @@ class PortfolioQueries:
 
     async def point(self, as_of: AsOf) -> Point:
         """Return the point at which a question looks at all deals."""
-        resolved = await self._streams.resolve(as_of)
-        head = await self._streams.head()
-        day = min(resolved.effective_on, LAST_DAY)
-        if as_of.published_on is not None:
-            return Point("published", as_of.published_on, day, head.position)
-        return Point("recorded", await self._streams.position_at(as_of, head), day, head.position)
+        return await self._streams.point(await self._streams.resolve(as_of))
 
     async def rates(self, as_of: AsOf) -> Rates:
         """Return the exchange rates recorded by a point in time."""
@@ -117,13 +111,13 @@ class PortfolioQueries:
         """
         records: tuple[str, ...] = ()
         if query.organization is not None:
-            records = await self._organizations.merged_records(query.organization, *_axis(point))
+            records = await self._organizations.merged_records(query.organization, point)
         found = await self.searched(point, query.q) if query.q is not None else None
         return Selection(DealListQuery(**asdict(query) | {"organization": None, "q": None}), records, found)
 
     async def searched(self, point: Point, query: str) -> Search:
         """Return what a query searches for at a point."""
-        listed, survivors = tokens(query), await self._survivors(point)
+        listed, survivors = tokens(query), await self._organizations.survivors(point)
 
         def question(cursor: DuckDBPyConnection, kept: Kept) -> Search:
             return resolve(cursor, kept, point, listed, survivors).search
@@ -137,25 +131,20 @@ class PortfolioQueries:
 
         With `unfinished`, the last word is still being typed.
         """
-        asked = tokens(query, unfinished=unfinished), await self._survivors(point), kinds, limit
+        asked = tokens(query, unfinished=unfinished), await self._organizations.survivors(point), kinds, limit
         return await self._ask(
             point, lambda cursor, kept: search.find(cursor, kept, point, *asked), ("find", *asked), searches=True
         )
 
     async def find_organizations(self, point: Point, query: str, after: str, limit: int) -> list[str]:
         """Return the organizations that have every word of a query in a name, in the order of their slugs."""
-        asked = tokens(query), await self._survivors(point), after, limit
+        asked = tokens(query), await self._organizations.survivors(point), after, limit
         return await self._ask(
             point,
             lambda cursor, kept: search.organizations(cursor, kept, point, *asked),
             ("organizations", *asked),
             searches=True,
         )
-
-    async def _survivors(self, point: Point) -> dict[str, str]:
-        """The record that each merged organization redirects to at a point."""
-        merged = (await self._organizations.tree(*_axis(point), LAST_DAY, MERGE_EVENTS)).merged
-        return {slug: survivor(slug, merged) for slug in sorted(merged)}
 
     async def page(
         self,
@@ -170,23 +159,23 @@ class PortfolioQueries:
         page = await self._answer(point, lists.page, selection, order, after, limit)
         if rates is not None:
             return DealListPage(await self.items(point, page.deals, rates), page.next)
-        deals = await deal_items(self._copy.pool, point.axis, point.day, point.known, page.deals)
+        deals = await deal_items(self._copy.pool, point, page.deals)
         return DealListPage(deals, page.next)
 
     async def with_items(self, point: Point, deals: Sequence[DealListItem]) -> list[dict[str, Any]]:
         """Return the rows of some deals, each with its parties, sites, milestones and other items."""
         slugs = [deal.deal for deal in deals]
-        items = await listed_items(self._copy.pool, point.axis, point.day, point.known, slugs)
+        items = await listed_items(self._copy.pool, point, slugs)
         return await offload_answer(
             len(slugs), lambda: [asdict(deal) | items[deal.deal] for deal in until_cancelled(deals)]
         )
 
     async def items(self, point: Point, deals: Sequence[str], rates: Rates) -> list[DealListItem]:
         """Return the rows of some deals with the marks of amounts: flags, wholes, and what superseded them."""
-        merged = await self._streams.merged_deals(*_axis(point))
+        merged = await self._streams.merged_deals(point)
         marks, found = await asyncio.gather(
             self._answer(point, deal_marks, deals, merged, rates),
-            deal_items(self._copy.pool, point.axis, point.day, point.known, deals, rates),
+            deal_items(self._copy.pool, point, deals, rates),
         )
         return [_marked(deal, marks[deal.deal]) if deal.deal in marks else deal for deal in found]
 
@@ -238,7 +227,7 @@ class PortfolioQueries:
 
     async def titles(self, point: Point, deals: set[str]) -> dict[str, Any]:
         """Return the titles of some deals."""
-        items = await deal_items(self._copy.pool, point.axis, point.day, point.known, sorted(deals))
+        items = await deal_items(self._copy.pool, point, sorted(deals))
         return {item.deal: item.title for item in items}
 
     def weights(self, rates: Rates, day: date) -> dict[str, int]:
@@ -275,12 +264,11 @@ class PortfolioQueries:
         merged into. `rates` convert amounts, order groups with several currencies, and show which amounts differ from
         others by a power of ten.
         """
-        axis, known = _axis(point)
         if "organization" in query.group_by:
-            tree = await self._organizations.tree(axis, known, point.day)
+            tree = await self._organizations.tree(point)
             owned = {**tree.organizations, **tree.duplicates} if by_parent else {}
             query = replace(query, roll_up=ultimate_parents(owned, point.day, tree.merged))
-        query = replace(query, merged=await self._streams.merged_deals(axis, known))
+        query = replace(query, merged=await self._streams.merged_deals(point))
         weights = {query.currency: 1} if query.currency is not None else self.weights(rates, point.day)
         if query.measure != "amount":
             weights = {"": 1}
@@ -293,7 +281,7 @@ class PortfolioQueries:
         If all deals of the log have at most `limit` events together, all are returned; otherwise the selected deals,
         those with relations, and those whose names of an organization a search finds other deals by.
         """
-        merged = await self._streams.merged_deals(*_axis(point))
+        merged = await self._streams.merged_deals(point)
 
         def question(cursor: DuckDBPyConnection, _: Kept) -> tuple[list[str], int, bool]:
             return columnar_totals.deals_of_total(cursor, point, selection, merged, limit)
@@ -441,7 +429,7 @@ class PortfolioQueries:
 
     async def exported(self, table: str, point: Point, selection: Selection, as_of: AsOf) -> PortfolioExport:
         """Return what an export of a selection has."""
-        merged = await self._streams.merged_deals(*_axis(point))
+        merged = await self._streams.merged_deals(point)
         return PortfolioExport(table, point, selection, merged, await self.rates(as_of))
 
     async def write_cited_sources(self, point: Point, selection: Selection, table: str, file: IO[bytes]) -> None:
@@ -451,15 +439,13 @@ class PortfolioQueries:
             return selected_deals(cursor, point, selection)
 
         deals = await self.read(point, selection, question)
-        published = point.known if isinstance(point.known, date) else None
-        as_of = AsOf(effective_on=point.day, published_on=published, position=point.position)
-        await write_cited_sources(self._copy.pool, deals, as_of, table, file)
+        await write_cited_sources(self._copy.pool, deals, point.as_of, table, file)
 
     async def trend(
         self, point: Point, selection: Selection, currency: Currency, rates: Rates, days: Sequence[date]
     ) -> list[TierAmounts]:
         """Return the amounts of one-time pledges by tier on some days, as known at a point, in one currency."""
-        merged = await self._streams.merged_deals(*_axis(point))
+        merged = await self._streams.merged_deals(point)
         weight = lists.weight_of(self.weights(rates, point.day))
         return await self._answer(point, amounts_over_time, selection, currency, rates, merged, weight, days)
 
@@ -543,10 +529,3 @@ def _marked(deal: DealListItem, marks: DealMarks) -> DealListItem:
         for pledge in deal.pledges
     )
     return replace(deal, pledges=pledges, superseded_by=marks.superseded_by)
-
-
-def _axis(point: Point) -> tuple[str, int]:
-    """A point's axis and what is known on it, as the queries about single streams name them."""
-    if isinstance(point.known, date):
-        return "p", point.known.toordinal()
-    return "r", point.known

@@ -15,11 +15,11 @@ from registry.domain.sources import source_id
 from registry.i18n import LANGUAGES
 from registry.i18n.places import place_name, place_names
 from registry.infra.postgres import Pool
-from registry.projections.columnar.point import Point
 from registry.projections.columnar.search import Found, Hits
 from registry.projections.deal_items import deal_items
 from registry.projections.deal_texts import DealTexts, deal_texts
 from registry.projections.event_texts import sources_at
+from registry.projections.point import Point
 from registry.queries.named_organizations import NamedOrganizations
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas.search import HitKind, MatchedField, SearchedWord, SearchHit, SearchMatch, SearchResponse
@@ -93,8 +93,8 @@ class SearchQueries:
 
     async def _deal_hits(self, as_of: AsOf, point: Point, hits: Hits, found: Found) -> list[SearchHit]:
         slugs = [slug for slug, _, _ in hits.ids]
-        items = await deal_items(self._pool, point.axis, point.day, point.known, slugs)
-        texts = await deal_texts(self._pool, point.axis, point.day, point.known, slugs)
+        items = await deal_items(self._pool, point, slugs)
+        texts = await deal_texts(self._pool, point, slugs)
         organizations = {slug for one in texts.values() for slug in one.organizations}
         names = await self._organizations.names(sorted(organizations), as_of)
         sources = await self._sources([(source, position) for _, source, position in found.cited])

@@ -27,6 +27,7 @@ from registry.events.write_batch import Head
 from registry.infra import postgres
 from registry.infra.postgres import Pool
 from registry.projections.exchange_rates import RateCache
+from registry.projections.point import Point
 from registry.projections.stream_cache import HeadLookup, StreamCache
 from registry.queries.replicas import ReadServers
 
@@ -38,11 +39,6 @@ REACH_RETRY_SECONDS = 0.02
 
 # `date.max` stands for "unbounded" in the projections (asyncpg writes it as infinity), so a query asks for a day less.
 LAST_DAY = date.max - timedelta(days=1)
-
-
-def point_on_axis(axis: str, known: int) -> tuple[str, int | date]:
-    """The axis and the point on it as the fact tables have them."""
-    return ("published", date.fromordinal(known)) if axis == "p" else ("recorded", known)
 
 
 class ResolvedAsOf(Struct, frozen=True, kw_only=True):
@@ -165,12 +161,10 @@ class StreamReader:
 
         return await self._first_read(read)
 
-    async def merged_deals(self, axis: str, known: int) -> dict[str, str]:
+    async def merged_deals(self, point: Point) -> dict[str, str]:
         """Return what each deal merged by a point was merged into.
 
-        Args:
-            axis: The axis, `r` recorded or `p` published. A merge has no publication date, so `p` hides none.
-            known: The point on the axis.
+        A merge has no publication date and applies to all days, so only the log position hides it.
         """
         heads = await stream_heads.heads_of_streams_with(self.pool(), ("deal_merged",))
         merged: dict[str, str] = {}
@@ -179,8 +173,8 @@ class StreamReader:
             if stream is None:
                 continue
             record = stream.record
-            if axis == "r" and stream.events[-1].position > known:
-                events = [event for event in stream.events if event.position <= known]
+            if stream.events[-1].position > point.position:
+                events = [event for event in stream.events if event.position <= point.position]
                 record = resolve_record(stream.slug, events, DEALS)
             if record.merged_into is not None:
                 merged[stream.slug] = record.merged_into
@@ -289,16 +283,13 @@ class StreamReader:
             position = min(position, await store.position_at(self.pool(), as_of.recorded_at))
         return position
 
-    async def known_axis(self, as_of: AsOf) -> tuple[str, int, int]:
-        """Choose the axis that a list is read along.
+    async def point(self, resolved: ResolvedAsOf) -> Point:
+        """Return the point at which a question looks at the fact tables.
 
-        Returns:
-            The axis (`p` published, `r` recorded), the point on it (a day's ordinal, or a log position), and the log
-            position that the answer is computed at.
+        They are read along one axis of knowledge: with a publication day, along that axis alone.
         """
-        await self._reach(as_of.position)
+        as_of, day = resolved.as_of, min(resolved.effective_on, LAST_DAY)
         head = await self.head()
         if as_of.published_on is not None:
-            return "p", as_of.published_on.toordinal(), head.position
-        position = await self.position_at(as_of, head)
-        return "r", position, position
+            return Point("published", as_of.published_on, day, head.position)
+        return Point("recorded", await self.position_at(as_of, head), day, head.position)

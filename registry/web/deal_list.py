@@ -19,8 +19,8 @@ from registry.domain.rates import Rates
 from registry.domain.stages import ENDED_STAGES
 from registry.events.currencies import Currency
 from registry.events.values import Amount
-from registry.projections.columnar.point import Point
 from registry.projections.columnar.selection import Selection
+from registry.projections.point import Point
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import DealListItem
 from registry.schemas.deal_query import CODE_FILTERS, ITEM_FILTERS, DealListQuery

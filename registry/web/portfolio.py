@@ -23,7 +23,7 @@ from registry.events.store import StoredEvent
 from registry.events.types import EventCorrected, EventVoided
 from registry.infra.settings import Settings
 from registry.infra.work_time import in_thread
-from registry.projections.columnar.point import Point
+from registry.projections.point import Point
 from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.web import maps, render

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from msgspec import Struct
 
 from registry.domain.history import AsOf, FoldedStream
-from registry.projections.columnar.point import Point
+from registry.projections.point import Point
 from registry.queries.portfolio import PortfolioQueries
 from registry.web.as_of import parameter_text
 from registry.web.cache import cached_fragment

@@ -13,8 +13,8 @@ from typing import Any
 from msgspec import Struct
 
 from registry.domain.rates import Rates
-from registry.projections.columnar.point import Point
 from registry.projections.columnar.selection import Selection
+from registry.projections.point import Point
 from registry.queries.portfolio import PortfolioQueries
 from registry.web.charts.step_chart import NARROW, WIDE, StepChart, step_chart
 from registry.web.request import PageRequest

@@ -30,10 +30,10 @@ from registry.domain.totals import (
 from registry.events.currencies import Currency
 from registry.events.values import Amount, StatedAmount
 from registry.projections.columnar.kept import Kept
-from registry.projections.columnar.point import Point
 from registry.projections.columnar.selection import Selection
 from registry.projections.columnar.tables import MAX_WHOLE
 from registry.projections.columnar.totals import totals
+from registry.projections.point import Point
 from registry.schemas.deal_query import DealListQuery
 from tests.conftest import examples
 from tests.domain.test_totals_properties import SLUGS, portfolios

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from registry.domain.history import AsOf
 from registry.domain.totals import TotalsQuery
 from registry.projections.columnar.lists import Order
-from registry.projections.columnar.point import Point
+from registry.projections.point import Point
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas.deal_query import DealQuery
 from tests.conftest import Server, examples

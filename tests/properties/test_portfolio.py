@@ -20,8 +20,8 @@ from registry.domain.history import AsOf, FoldedStream, state_as_of
 from registry.domain.stages import LADDER
 from registry.projections.columnar.facets import FACET_SHARES
 from registry.projections.columnar.lists import Order, PagePlace
-from registry.projections.columnar.point import Point
 from registry.projections.columnar.selection import Selection
+from registry.projections.point import Point
 from registry.queries.deal_conditions import SelectedDeals, folded
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas.deal_query import DealListQuery

@@ -16,10 +16,10 @@ from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, state_as_of
 from registry.domain.totals import DealRow, Estimates, Totals, TotalsQuery, compute_totals, measured, row_of
 from registry.projections.columnar.kept import Kept
-from registry.projections.columnar.point import Point
 from registry.projections.columnar.selection import Selection
 from registry.projections.columnar.tables import copied_tables
 from registry.projections.columnar.totals import totals
+from registry.projections.point import Point
 from tests.conftest import examples
 from tests.domain.builders import LogBuilder
 from tests.properties.strategies import DAYS, logs

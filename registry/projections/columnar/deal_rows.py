@@ -12,8 +12,8 @@ from duckdb import DuckDBPyConnection
 from registry.domain.rates import Rates
 from registry.domain.totals import DealRow, MetricRow, PledgeRow, RelationRow, SiteRow, measured_row
 from registry.projections.columnar.doubts import flags_of
-from registry.projections.columnar.point import Point
 from registry.projections.columnar.selection import run
+from registry.projections.point import Point
 
 _SELECT_ON_DAYS = """
 SELECT w.day, t.deal, {columns}

@@ -22,8 +22,8 @@ from registry.events.values import Amount, StatedAmount
 from registry.infra.work_time import WaitingLock
 from registry.projections.columnar.held import SELECT_STATE
 from registry.projections.columnar.kept import Kept
-from registry.projections.columnar.point import Point
 from registry.projections.columnar.selection import run
+from registry.projections.point import Point
 
 CREATE_SLIPS = """
 CREATE TABLE IF NOT EXISTS {slips} (

@@ -27,10 +27,10 @@ from registry.projections.columnar.exported_columns import (
 )
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.marks import PledgeMarks, deal_marks
-from registry.projections.columnar.point import Point
 from registry.projections.columnar.selection import ITEM_TABLES, Selection, named, run
 from registry.projections.columnar.totals import related_deals, selected_among
 from registry.projections.facts import TABLE_OF, FactTable
+from registry.projections.point import Point
 
 DEALS_PER_QUERY = 50_000
 """A query holds the rows of about so many deals in memory, because it sorts them."""

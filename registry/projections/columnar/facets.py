@@ -8,8 +8,8 @@ from typing import Any
 from duckdb import DuckDBPyConnection
 
 from registry.projections.columnar.kept import Kept
-from registry.projections.columnar.point import Point
 from registry.projections.columnar.selection import ITEM_TABLES, Selection, run
+from registry.projections.point import Point
 from registry.schemas.deal_query import FIELD_FILTERS
 
 _FACETS = """

@@ -16,10 +16,10 @@ from msgspec.structs import replace
 
 from registry.domain.merges import survivor
 from registry.infra.work_time import WaitingLock
-from registry.projections.columnar.point import Point
 from registry.projections.columnar.selection import run
 from registry.projections.columnar.tables import EVENTS, TEXTS
 from registry.projections.facts import FACT_TABLES
+from registry.projections.point import Point
 
 TABLES = (*(table.name for table in FACT_TABLES), EVENTS)
 """Of the texts of events (`TEXTS`), only those of the deals that changed are held."""

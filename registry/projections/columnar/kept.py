@@ -26,8 +26,8 @@ from msgspec.structs import replace
 
 from registry.infra.work_time import WaitingLock
 from registry.projections.columnar.held import HeldFacts, Written, asking_held
-from registry.projections.columnar.point import Point
 from registry.projections.columnar.selection import run
+from registry.projections.point import Point
 
 T = TypeVar("T")
 V = TypeVar("V")

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from registry.domain.stages import ENDED_STAGES, LADDER
 from registry.errors import InvalidParameter
 from registry.projections.columnar.kept import Kept
-from registry.projections.columnar.point import Point
 from registry.projections.columnar.selection import Selection, run
+from registry.projections.point import Point
 
 SortKey = Literal["deal", "title", "amount", "announced_on", "updated", "stage", "since", "relevance"]
 

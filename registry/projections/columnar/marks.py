@@ -14,8 +14,8 @@ from registry.domain.totals import DealRow, Rule, TotalsBuilder, TotalsQuery
 from registry.projections.columnar.deal_rows import deal_rows
 from registry.projections.columnar.held import asking_held
 from registry.projections.columnar.kept import Kept
-from registry.projections.columnar.point import Point
 from registry.projections.columnar.totals import related_pairs
+from registry.projections.point import Point
 
 MAX_PLEDGES = 100_000
 

@@ -8,7 +8,7 @@ site that the deal does not have is in the places of the deal.
 from __future__ import annotations
 
 from registry.domain.totals.measures import SITE_FIELDS
-from registry.projections.columnar.point import Point
+from registry.projections.point import Point
 
 _COLUMNS = """
        NULL::DECIMAL(24, 6) AS low, NULL::DECIMAL(24, 6) AS high, NULL AS amount_basis, NULL AS commitment,

@@ -8,8 +8,8 @@ from typing import Any
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
 
-from registry.projections.columnar.point import Point
 from registry.projections.columnar.selection import run
+from registry.projections.point import Point
 
 # Parties, and those who pledge or are named by an event without being parties.
 # A merged record's deals count for the one that it was merged into.

@@ -13,8 +13,8 @@ from registry.domain.totals import Rule, TotalsQuery
 from registry.projections.columnar.conversion import Conversion
 from registry.projections.columnar.doubts import Doubts
 from registry.projections.columnar.measures import figures
-from registry.projections.columnar.point import Point
 from registry.projections.columnar.selection import Selection
+from registry.projections.point import Point
 
 # Every pledge with the rule by which it counts and its bounds; `others` leaves out the deals that are not selected and
 # those that are examined one by one.

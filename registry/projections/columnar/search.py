@@ -12,7 +12,6 @@ from msgspec import Struct
 from registry.domain.search_text import Search, Token
 from registry.projections.columnar.held import Written
 from registry.projections.columnar.kept import Kept
-from registry.projections.columnar.point import Point
 from registry.projections.columnar.search_at_point import SearchAtPoint, keep_hits, resolve
 from registry.projections.columnar.search_texts import (
     EVENT,
@@ -25,6 +24,7 @@ from registry.projections.columnar.search_texts import (
 )
 from registry.projections.columnar.selection import run
 from registry.projections.columnar.tables import TEXTS
+from registry.projections.point import Point
 
 
 class Hits(Struct, frozen=True):

@@ -24,7 +24,6 @@ from registry.domain.word_search import indexed_place
 from registry.infra.work_time import WaitingLock
 from registry.projections.columnar.held import Written, asking_held
 from registry.projections.columnar.kept import Kept
-from registry.projections.columnar.point import Point
 from registry.projections.columnar.search_index import TEXT_TABLES
 from registry.projections.columnar.search_texts import (
     NAMES,
@@ -39,6 +38,7 @@ from registry.projections.columnar.search_texts import (
     source_hits,
 )
 from registry.projections.columnar.selection import run
+from registry.projections.point import Point
 
 T = TypeVar("T")
 

@@ -17,8 +17,8 @@ from msgspec.structs import replace
 
 from registry.domain.search_text import Search, Token
 from registry.domain.sources import source_id
-from registry.projections.columnar.point import Point
 from registry.projections.columnar.selection import run
+from registry.projections.point import Point
 
 EXACT, BEGINNING, SIMILAR = 3, 2, 1
 """How well a token matches a text."""

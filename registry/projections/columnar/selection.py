@@ -12,8 +12,8 @@ from msgspec.structs import asdict, replace
 
 from registry.domain.search_text import Search
 from registry.projections.columnar.measures import figures, quantities
-from registry.projections.columnar.point import Point
 from registry.projections.facts import TABLE_OF
+from registry.projections.point import Point
 from registry.schemas.deal_query import FIELD_FILTERS, ITEM_FILTERS, DealListQuery
 
 BOUNDS = ("share_min", "share_max", "amount_min", "amount_max", "metric_min", "metric_max")

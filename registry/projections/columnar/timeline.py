@@ -10,9 +10,9 @@ from duckdb import DuckDBPyConnection
 
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.lists import PagePlace, weight_of
-from registry.projections.columnar.point import Point
 from registry.projections.columnar.selection import Selection, run
 from registry.projections.facts import FACT_TABLES
+from registry.projections.point import Point
 
 # A registration without a date is in effect from the first day there is: nothing changed on that day.
 _SELECT_DAYS = """

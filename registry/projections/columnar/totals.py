@@ -32,12 +32,12 @@ from registry.projections.columnar.doubts import Doubts, prepare_doubts
 from registry.projections.columnar.held import HeldState, asking_held
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.measures import containing
-from registry.projections.columnar.point import Point
 from registry.projections.columnar.running_totals import RunningTotals
 from registry.projections.columnar.scan import Scan
 from registry.projections.columnar.search_texts import naming_deals
 from registry.projections.columnar.selection import Selection, run
 from registry.projections.columnar.total_lines import group_lines, overall_lines
+from registry.projections.point import Point
 
 # These relations say that two amounts have nothing in common: without other relations they change no total.
 _RELATED = """

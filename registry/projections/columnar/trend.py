@@ -26,9 +26,9 @@ from registry.projections.columnar.conversion import Conversion, prepare
 from registry.projections.columnar.deal_rows import deal_rows_on
 from registry.projections.columnar.held import asking_held
 from registry.projections.columnar.kept import Kept
-from registry.projections.columnar.point import Point
 from registry.projections.columnar.search_at_point import keep_deals
 from registry.projections.columnar.selection import Selection, run
+from registry.projections.point import Point
 
 DAYS_PER_PASS = 60
 """A set of days is a 64-bit number."""

@@ -1,4 +1,4 @@
-"""A point in time at which all deals are looked at, as conditions in SQL."""
+"""The point in time at which a question looks at the fact tables, and its conditions in SQL."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from datetime import date
 from typing import Any, Literal
 
 from msgspec import Struct
+
+from registry.domain.history import AsOf
 
 Axis = Literal["recorded", "published"]
 
@@ -29,6 +31,12 @@ class Point(Struct, frozen=True):
     def position(self) -> int:
         """The log position of the answer."""
         return self.known if isinstance(self.known, int) else self.head
+
+    @property
+    def as_of(self) -> AsOf:
+        """The same point for the fold of one stream."""
+        published = None if isinstance(self.known, int) else self.known
+        return AsOf(effective_on=self.day, published_on=published, position=self.position)
 
     @property
     def is_present(self) -> bool:
