@@ -117,7 +117,9 @@ _one_at_a_time = threading.Lock()
 @cache
 def problems_page(language: str) -> str:
     """Return the body of the page about problems."""
+    home = html.escape(render(Label("docs/home"), language))
     parts = [
+        f'<p class="about"><a href="/">{home}</a></p>',
         f"<h1>{html.escape(render(Label('docs/problems'), language))}</h1>",
         f"<p>{_render_inline(render(Label('docs/problems_meaning'), language))}</p>",
     ]

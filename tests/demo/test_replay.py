@@ -123,7 +123,11 @@ async def test_earlier_programme_is_late_information_and_no_correction(registry:
         "to.effective_on": "2025-06-24",
     }
     answer = (await registry.visitor.get("/v1/compare", params=parameters)).json()
-    assert "aws-korea-2027" in str(answer)
+    (added,) = [change for change in answer["changes"] if change["deal"] == "aws-korea-2027"]
+    assert (added["what"], added["kind"]) == ("appeared", "learned_late")
+    compared = await registry.visitor.get("/v1/deals/aws-korea-2027/compare", params=parameters)
+    assert {change["field"] for change in compared.json()["learned_late"]} >= {"/kind", "/pledges/programme/amount"}
+    assert compared.json()["record"] == compared.json()["world"] == []
     corrections = await registry.visitor.get("/v1/events", params={"type": "event_corrected"})
     assert corrections.json()["events"] == []
 

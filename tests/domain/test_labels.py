@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+import pytest
+from msgspec import convert
 from msgspec.structs import replace
 
 from registry.domain.audit.comparison import appearance, compare
@@ -202,11 +204,29 @@ def test_correction_and_void_are_changes_of_the_record_in_both_places() -> None:
     assert story.labels(redacted)[0] == "redacted"
 
 
-def test_deal_known_at_one_point_only_is_record_keeping_whatever_its_date() -> None:
+BEFORE = "2023-06-01T00:00:00Z"
+
+
+def registered_on(effective: str) -> tuple[Story, Recorded]:
+    """The story of a deal that is registered a year after the story begins, in effect from a day."""
     story = Story("deal")
     story.now += timedelta(days=365)
-    story.add(replace(story.make(DealRegistered(title=Localized(en="A deal")), "2024-01-01"), kind="deal"))
-    points = AsOf(position=0), AsOf(position=1)
+    made = replace(story.make(DealRegistered(title=Localized(en="A deal")), effective), kind="deal")
+    return story, story.add(made)
+
+
+def test_deal_registered_after_its_date_is_late_information_to_the_record_that_lacked_it() -> None:
+    story, recorded = registered_on("2024-01-01")
+    lacking, full = AsOf(recorded_at=recorded.recorded_at - timedelta(days=7)), AsOf(position=recorded.position)
+    before, after = ((as_of, state_as_of("acme", story.events, as_of, story.rules)) for as_of in (lacking, full))
+    assert appearance(story.events, before, after) == ("learned_late", (recorded.id,))
+    assert {c.label for c in compare(story.events, lacking, full, story.rules).changes} == {"learned_late"}
+
+
+@pytest.mark.parametrize("lacking", [{"effective_on": "2023-12-31"}, {"position": 0}, {"recorded_at": BEFORE}])
+def test_deal_unknown_for_another_reason_is_record_keeping(lacking: dict[str, Any]) -> None:
+    story, recorded = registered_on("2024-01-01")
+    points = convert(lacking, AsOf), AsOf(position=recorded.position)
     before, after = ((as_of, state_as_of("acme", story.events, as_of, story.rules)) for as_of in points)
-    assert appearance(story.events, before, after) == ("record", (story.events[0].id,))
+    assert appearance(story.events, before, after) == ("record", (recorded.id,))
     assert {c.label for c in compare(story.events, *points, story.rules).changes} == {"record_keeping"}

@@ -57,6 +57,20 @@ async def test_form_with_a_day_of_recording_leads_to_the_address_with_its_end(de
     assert "recorded by 21 Jun 2025" in plain((await demo_reader.get(answer.headers["location"])).text)
 
 
+async def test_added_deal_says_late_information_only_if_it_was_announced_before_the_earlier_record(
+    demo_reader: httpx.AsyncClient,
+) -> None:
+    page = (await demo_reader.get("/compare?from.recorded_at=2025-06-21T14:59:59Z")).text
+    rows = {
+        slug: re.findall(r'data-(?:kind|label)="(\w+)"', row)
+        for slug, row in re.findall(
+            r'<tr><th scope="row"><a href="/deals/([a-z0-9-]+)[^"]*">(.*?)</tr>', page, re.DOTALL
+        )
+    }
+    assert {slug: kinds for slug, kinds in rows.items() if kinds} == {"aws-korea-2027": ["learned_late"]}
+    assert "blackrock-asia-ai-hub" in rows
+
+
 async def test_compared_deals_are_in_the_order_of_the_change_of_their_amounts(pages: Service) -> None:
     headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
     async with httpx.AsyncClient(base_url=pages.url, headers=headers, timeout=30, verify=NO_TLS) as client:

@@ -40,3 +40,9 @@ async def test_problem_type_is_a_heading_of_its_page(window: Opens) -> None:
     heading = page.locator("h2:target")
     await expect(heading).to_be_visible()
     assert await heading.get_attribute("id") == "rule_broken"
+
+
+async def test_page_of_problems_leads_to_the_first_page(window: Opens) -> None:
+    page = await (await window()).open("/docs/problems")
+    await page.get_by_role("link", name="Investment Registry").click()
+    await expect(page.locator("header.top")).to_be_visible()

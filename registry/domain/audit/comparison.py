@@ -22,7 +22,16 @@ from msgspec.structs import replace
 from registry.domain.applied_event import AppliedEvent
 from registry.domain.audit.diff import Change, diff
 from registry.domain.audit.entries import BOOKKEEPING_TAGS, target_events
-from registry.domain.audit.labels import Kind, Label, LastStatements, first_observation, kind_of, label_of, renames_of
+from registry.domain.audit.labels import (
+    Kind,
+    Label,
+    LastStatements,
+    first_observation,
+    kind_of,
+    label_of,
+    renames_of,
+    with_lateness,
+)
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.deal_facts import item_of_field
 from registry.domain.facts import FactKey
@@ -97,8 +106,8 @@ def compare(
     """What changed in a stream from one point to another.
 
     - `world`: an event took effect or was published in between, or was recorded in between and belongs to that time.
-    - `learned_late`: an event was recorded only after the earlier record, though it was in effect at that point and
-      older than that record.
+    - `learned_late`: an event, or the stream itself, was recorded only after the earlier record, though it was in
+      effect at that point and older than that record.
     - `record`: a correction or a void, what was recorded again after a void, and record keeping: the registration, and
       the identifiers of a deal.
     - `source`: a claim was reported or retracted, another claim is preferred, or a source observed the stage for the
@@ -220,10 +229,14 @@ class _StepSequence(Generic[S]):
 
     def registration(self, known: bool) -> _Step:
         """The step in which a stream becomes known, or ceases to be, with its registration."""
-        registration = (self.b if known else self.a).registration
+        present, absent, absent_as_of = (self.b, self.a, self.a_as_of) if known else (self.a, self.b, self.b_as_of)
+        registration = present.registration
         assert registration is not None
-        kind = kind_of(label_of(registration.recorded, (), ()))
-        return _Step(kind=kind, causes=(registration.recorded.id,), act="record_keeping", known=known)
+        recorded, label = registration.recorded, label_of(registration.recorded, (), ())
+        if absent.registration is None:
+            day = registration.effective_on or registration.published_on
+            label = with_lateness(label, recorded, day, self._day_of_lack(day, absent_as_of))
+        return _Step(kind=kind_of(label), causes=(recorded.id,), act=_ACTS.get(label), known=known)
 
     def _events(self) -> tuple[list[_Step], list[_Step], list[_Step]]:
         """The events that the record changed, those that left the fold (latest first), and those that entered it."""
@@ -290,16 +303,17 @@ class _StepSequence(Generic[S]):
         if recorded.id in absent_recorded:
             # Its dates do not hide it, so a correction or a void does.
             return "corrected" if absent_as_of.is_visible(present) else own
-        if own == "world" and self._is_late(present.key[0], absent_as_of):
-            return "learned_late"
-        return own
+        day = present.key[0]
+        return with_lateness(own, recorded, day, self._day_of_lack(day, absent_as_of))
 
-    def _is_late(self, day: date, absent_as_of: AsOf) -> bool:
-        """Whether an event of that day was in effect at a point whose record lacked it, and older than that record."""
+    def _day_of_lack(self, day: date, absent_as_of: AsOf) -> date | None:
+        """The day of the record that lacked an event of some day; None if the event was not in effect at that point.
+
+        Where nothing of the stream was recorded by a position, it is the day at which the log stood then, if given.
+        """
         if absent_as_of.effective_on is not None and day > absent_as_of.effective_on:
-            return False
-        record_day = self.record_days.get(absent_as_of)
-        return record_day is None or day < record_day
+            return None
+        return self.record_days.get(absent_as_of) or absent_as_of.effective_on
 
     @cached_property
     def _acts(self) -> dict[UUID, list[int]]:

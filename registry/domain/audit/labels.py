@@ -29,15 +29,18 @@ from registry.events.types import (
     ClaimReported,
     ClaimRetracted,
     DealIdentified,
+    DealRegistered,
     Event,
     EventCorrected,
     EventRedacted,
     EventVoided,
     OrganizationIdentified,
     OrganizationNamed,
+    OrganizationRegistered,
     PrincipalFact,
     Recorded,
     StatusObserved,
+    tag_of,
 )
 from registry.events.values import Source
 
@@ -125,6 +128,7 @@ _BY_TYPE: dict[type[Event], Label] = {
     ClaimPreferred: "preferred",
     ClaimRetracted: "retracted",
 }
+_REGISTRATIONS = {tag_of(DealRegistered), tag_of(OrganizationRegistered)}
 # The type of a recorded event is known even if its content was redacted.
 _BY_TAG = {tag: label_of_type(kind) for tag, kind in EVENT_TYPES.items()}
 
@@ -169,12 +173,24 @@ class LabelContext(Struct, frozen=True):
         label = label_of(recorded, (self.first_observation,), self.renames)
         if label == "claimed":
             return _label_of_claim(recorded.id, changes)
-        if label != "world":
-            return label
-        if recorded.id in self.re_recorded:
+        if label == "world" and recorded.id in self.re_recorded:
             return "re_recorded"
-        record_day = self.earlier_days.get(recorded.id)
-        return "learned_late" if record_day is not None and day < record_day else "world"
+        return with_lateness(label, recorded, day, self.earlier_days.get(recorded.id))
+
+
+def with_lateness(label: Label, recorded: Recorded, day: date, record_day: date | None) -> Label:
+    """The label of an event that a record lacked: `learned_late` if it was in effect before the day of that record.
+
+    Only what happened can be learned late, and a registration: the deal or the organization was there before.
+
+    Args:
+        label: What the event is, whenever it was recorded.
+        recorded: The event.
+        day: The day from which it is in effect.
+        record_day: The day of the record; None if there was none.
+    """
+    can_be_late = label == "world" or recorded.type in _REGISTRATIONS
+    return "learned_late" if can_be_late and record_day is not None and day < record_day else label
 
 
 def renames_of(effective_events: Iterable[EffectiveEvent]) -> frozenset[UUID]:
