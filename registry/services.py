@@ -41,6 +41,7 @@ from registry.infra.settings import Settings
 from registry.projections.columnar import ColumnarCopy
 from registry.projections.columnar.copy import PATIENCE_SECONDS
 from registry.projections.exchange_rates import RateCache
+from registry.queries.comparisons import ComparisonQueries
 from registry.queries.deals import DealQueries
 from registry.queries.imports import ImportQueries
 from registry.queries.log import LogQueries
@@ -78,6 +79,7 @@ class Services(Struct):
     streams: StreamReader
     deal_queries: DealQueries
     portfolio_queries: PortfolioQueries
+    comparison_queries: ComparisonQueries
     organization_queries: OrganizationQueries
     organization_merges: OrganizationMerges
     named_organizations: NamedOrganizations
@@ -141,6 +143,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             streams=queries.streams,
             deal_queries=queries.deals,
             portfolio_queries=queries.portfolio,
+            comparison_queries=ComparisonQueries(queries.streams, queries.portfolio, queries.copy),
             organization_queries=queries.organizations,
             organization_merges=OrganizationMerges(log.recorder, queries.organizations),
             named_organizations=queries.named_organizations,

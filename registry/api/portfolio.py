@@ -36,6 +36,7 @@ from registry.infra.threads import offload_answer
 from registry.projections.columnar.lists import Order
 from registry.projections.columnar.selection import Selection
 from registry.projections.point import Point
+from registry.queries.comparisons import ComparisonQueries
 from registry.queries.deal_conditions import CONDITIONS, similar_of
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import DealPage, RateSource, RatesResponse, TotalsResponse, encode, encode_long
@@ -352,6 +353,7 @@ class PortfolioController(Controller):
         self,
         request: Request,
         portfolio_queries: NamedDependency[PortfolioQueries],
+        comparison_queries: NamedDependency[ComparisonQueries],
         from_as_of: NamedDependency[AsOf],
         to_as_of: NamedDependency[AsOf],
         deal_filters: NamedDependency[DealListQuery],
@@ -386,7 +388,7 @@ class PortfolioController(Controller):
             return _bundle(await evidence.comparison_certificate(deal_filters, resolved, wanted, rates, similar))
         start = decode_cursor(cursor)
         last = start.fix(last)
-        body, place = await portfolio_queries.compare(
+        body, place = await comparison_queries.compare(
             first,
             last,
             lambda point: portfolio_queries.select(point, deal_filters),

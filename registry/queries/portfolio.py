@@ -1,17 +1,12 @@
-"""Queries about all deals: lists, facets, totals, changes over time, and the comparison of two points.
-
-All questions about all deals are in this file; hence its length.
-"""
+"""Queries about all deals: lists, facets, totals and changes over time. `comparisons.py` compares two points."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from typing import IO, Any, Concatenate, ParamSpec, TypeVar
+from typing import IO, Any, TypeVar
 
-import msgspec
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
 from msgspec.structs import asdict, replace
@@ -20,10 +15,10 @@ from registry.domain.history import AsOf
 from registry.domain.organization import ultimate_parents
 from registry.domain.rates import Rate, Rates
 from registry.domain.search_text import Search, tokens
-from registry.domain.totals import Totals, TotalsColumn, TotalsQuery
+from registry.domain.totals import Totals, TotalsQuery
 from registry.domain.totals.tiers import TierAmounts
 from registry.events.currencies import Currency
-from registry.infra.threads import HEAVY_ITEM, offload_answer, until_cancelled
+from registry.infra.threads import offload_answer, until_cancelled
 from registry.infra.work_time import in_thread
 from registry.projections.columnar import ColumnarCopy, facets, lists, search, timeline
 from registry.projections.columnar import totals as columnar_totals
@@ -33,36 +28,22 @@ from registry.projections.columnar.exported import PortfolioExport, selected_dea
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.lists import Order, PagePlace
 from registry.projections.columnar.marks import DealMarks, deal_marks
-from registry.projections.columnar.search_at_point import SearchAtPoint, keep_deals, resolve
+from registry.projections.columnar.search_at_point import resolve
 from registry.projections.columnar.selection import Selection
 from registry.projections.columnar.trend import amounts_over_time
 from registry.projections.deal_items import deal_items
 from registry.projections.listed_items import listed_items
 from registry.projections.point import Point
 from registry.queries.cited_sources import write_cited_sources
-from registry.queries.deal_changes import DealChange, PortfolioChanges, changes_of, for_thread
+from registry.queries.copy_questions import CopyQuestions
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import ResolvedAsOf, StreamReader
-from registry.schemas import (
-    ComparedTotals,
-    DealChangeSummary,
-    DealListItem,
-    PortfolioComparison,
-    convert_any,
-    requested_point,
-    summary_fields,
-)
+from registry.schemas import DealListItem
 from registry.schemas.deal_query import DealListQuery, DealQuery
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 MILLION = 1_000_000
-
-STREAMS_PER_READ = 10
-
-MAX_LOOKED = 2_000
-"""The most deals that a page of a comparison looks at."""
 
 
 class DealListPage(Struct, frozen=True):
@@ -79,6 +60,7 @@ class PortfolioQueries:
         self._streams = streams
         self._organizations = organizations
         self._copy = copy
+        self._questions = CopyQuestions(copy)
         self._weights: dict[tuple[int, date], dict[str, int]] = {}
 
     async def prepare(self) -> None:
@@ -122,7 +104,7 @@ class PortfolioQueries:
         def question(cursor: DuckDBPyConnection, kept: Kept) -> Search:
             return resolve(cursor, kept, point, listed, survivors).search
 
-        return await self._ask(point, question, ("searched", listed, survivors), searches=True)
+        return await self._questions.ask(point, question, ("searched", listed, survivors), searches=True)
 
     async def find(
         self, point: Point, query: str, kinds: Sequence[str], limit: int, *, unfinished: bool = False
@@ -132,14 +114,14 @@ class PortfolioQueries:
         With `unfinished`, the last word is still being typed.
         """
         asked = tokens(query, unfinished=unfinished), await self._organizations.survivors(point), kinds, limit
-        return await self._ask(
+        return await self._questions.ask(
             point, lambda cursor, kept: search.find(cursor, kept, point, *asked), ("find", *asked), searches=True
         )
 
     async def find_organizations(self, point: Point, query: str, after: str, limit: int) -> list[str]:
         """Return the organizations that have every word of a query in a name, in the order of their slugs."""
         asked = tokens(query), await self._organizations.survivors(point), after, limit
-        return await self._ask(
+        return await self._questions.ask(
             point,
             lambda cursor, kept: search.organizations(cursor, kept, point, *asked),
             ("organizations", *asked),
@@ -156,7 +138,7 @@ class PortfolioQueries:
         rates: Rates | None = None,
     ) -> DealListPage:
         """Return a page of deals; with exchange rates, each with the marks of its amounts."""
-        page = await self._answer(point, lists.page, selection, order, after, limit)
+        page = await self._questions.answer(point, lists.page, selection, order, after, limit)
         if rates is not None:
             return DealListPage(await self.items(point, page.deals, rates), page.next)
         deals = await deal_items(self._copy.pool, point, page.deals)
@@ -174,22 +156,22 @@ class PortfolioQueries:
         """Return the rows of some deals with the marks of amounts: flags, wholes, and what superseded them."""
         merged = await self._streams.merged_deals(point)
         marks, found = await asyncio.gather(
-            self._answer(point, deal_marks, deals, merged, rates),
+            self._questions.answer(point, deal_marks, deals, merged, rates),
             deal_items(self._copy.pool, point, deals, rates),
         )
         return [_marked(deal, marks[deal.deal]) if deal.deal in marks else deal for deal in found]
 
     async def facets(self, point: Point, selection: Selection) -> dict[str, dict[str, int]]:
         """Count the deals of a list by each value of each facet."""
-        return await self._answer(point, facets.facets, selection)
+        return await self._questions.answer(point, facets.facets, selection)
 
     async def places(self, point: Point, selection: Selection) -> list[tuple[str, int]]:
         """Count the deals of a list that have a site in each place, the most first."""
-        return await self._answer(point, facets.places, selection)
+        return await self._questions.answer(point, facets.places, selection)
 
     async def site_points(self, point: Point, selection: Selection, limit: int) -> list[tuple[str, float, float]]:
         """Return the deal, latitude and longitude of located sites of a list, at most `limit`, by deal."""
-        return await self._ask(
+        return await self._questions.ask(
             point,
             lambda cursor, _: facets.site_points(cursor, point, selection, limit),
             ("site_points", selection, limit),
@@ -204,16 +186,15 @@ class PortfolioQueries:
         def question(cursor: DuckDBPyConnection, _: Kept) -> list[int]:
             return lists.event_positions(cursor, point, selection, start, limit, newest=newest)
 
-        searched, searches = _searching(question, (point,), selection)
-        return await self._copy.ask(point.head, searched, searches=searches)
+        return await self._questions.ask_once(point, question, selection)
 
     async def count(self, point: Point, selection: Selection) -> int:
         """Count the deals of a list."""
-        return await self._answer(point, lists.count, selection)
+        return await self._questions.answer(point, lists.count, selection)
 
     async def updates(self, point: Point, skip: int, limit: int) -> list[tuple[str, datetime]]:
         """Return the deals of a point in order, each with the time at which its latest event was recorded."""
-        return await self._ask(
+        return await self._questions.ask(
             point, lambda cursor, _: lists.updates(cursor, point, skip, limit), ("updates", skip, limit)
         )
 
@@ -223,7 +204,7 @@ class PortfolioQueries:
         def question(cursor: DuckDBPyConnection, _: Kept) -> int:
             return lists.count_ended(cursor, point, selection)
 
-        return await self._ask(point, question, ("ended", selection), selection)
+        return await self._questions.ask(point, question, ("ended", selection), selection)
 
     async def titles(self, point: Point, deals: set[str]) -> dict[str, Any]:
         """Return the titles of some deals."""
@@ -273,7 +254,7 @@ class PortfolioQueries:
         if query.measure != "amount":
             weights = {"": 1}
         query = replace(query, weights=weights)
-        return await self._answer(point, columnar_totals.totals, selection, query, rates)
+        return await self._questions.answer(point, columnar_totals.totals, selection, query, rates)
 
     async def deals_of_total(self, point: Point, selection: Selection, limit: int) -> tuple[list[str], int, bool]:
         """Return the deals that a total depends on, how many events they have, and whether they are all deals.
@@ -286,7 +267,7 @@ class PortfolioQueries:
         def question(cursor: DuckDBPyConnection, _: Kept) -> tuple[list[str], int, bool]:
             return columnar_totals.deals_of_total(cursor, point, selection, merged, limit)
 
-        return await self._ask(point, question, ("deals of a total", selection, merged, limit), selection)
+        return await self._questions.ask(point, question, ("deals of a total", selection, merged, limit), selection)
 
     async def organizations_of_total(self) -> dict[str, int]:
         """Return the organizations whose records decide groups by organization, with the number of their events."""
@@ -294,125 +275,22 @@ class PortfolioQueries:
 
     async def effective_change_days(self, point: Point, limit: int) -> list[date]:
         """Return the latest days from which a change is in effect, as known at a point, in ascending order."""
-        return await self._answer(point, timeline.effective_days, limit)
+        return await self._questions.answer(point, timeline.effective_days, limit)
 
     async def publication_days(self, point: Point, limit: int) -> list[date]:
         """Return the latest days on which a change was published, in ascending order."""
-        return await self._answer(point, timeline.publication_days, limit)
+        return await self._questions.answer(point, timeline.publication_days, limit)
 
     async def recording_times(self, shown: datetime, distance: timedelta, steps: int) -> list[datetime]:
         """Return when events of deals were recorded: all times, or so many in equal steps and those next to `shown`.
 
         Times closer to each other than `distance` are one, the last of them.
         """
-        return await self._ask(
+        return await self._questions.ask(
             await self.point(AsOf()),
             lambda cursor, _: timeline.recording_times(cursor, shown, distance.total_seconds(), steps),
             ("recorded", shown, distance, steps),
         )
-
-    async def changes(
-        self,
-        start: AsOf,
-        end: AsOf,
-        selection: Callable[[Point], Awaitable[Selection]],
-        after: PagePlace | None,
-        limit: int,
-    ) -> PortfolioChanges:
-        """Compare two points over all deals: what appeared, grew, shrank, slipped, was corrected or learned late.
-
-        The deals whose amounts changed most come first.
-
-        Args:
-            start: The one point.
-            end: The other point.
-            selection: Which deals, at a point; a deal that is selected at one of the two is compared.
-            after: The last deal of the page before.
-            limit: The most deals with changes.
-        """
-        resolved = await self.resolve(start), await self.resolve(end)
-        points = await self.point(start), await self.point(end)
-        selected = await selection(points[1])
-        head = await self._streams.head()
-        positions = sorted([await self._streams.position_at(one.as_of, head) for one in resolved])
-        effective = sorted(one.effective_on for one in resolved)
-        published = sorted(one.as_of.published_on or date.max for one in resolved)
-        bounds: dict[str, int | date] = {}
-        for name, (first, last) in (("position", positions), ("effective", effective), ("published", published)):
-            bounds |= {f"{name}_after": first, f"{name}_until": last}
-
-        changes: list[DealChange] = []
-        following = after
-        is_more = True
-        weights = self.weights(await self.rates(end), points[1].day)
-        found = looked = 0
-        # Some of the deals that may differ do not; a page that ends before it is full has looked at very many of them.
-        while is_more and found < limit and looked < MAX_LOOKED:
-            deals, following = await self._changed_deals(points, bounds, selected, weights, following, limit - found)
-            is_more = following is not None
-            copies = []
-            for first in range(0, len(deals), STREAMS_PER_READ):
-                # A few at a time: folding them holds the event loop.
-                names = [f"deal/{deal}" for deal in deals[first : first + STREAMS_PER_READ]]
-                copies += [for_thread(stream) for stream in (await self._streams.load_all(names)).values()]
-            size = HEAVY_ITEM * sum(stream.version for stream in copies)
-            more = await offload_answer(size, changes_of, copies, resolved[0].as_of, resolved[1].as_of)
-            changes += more
-            found += len({change.deal for change in more})
-            looked += len(deals)
-        return PortfolioChanges(changes, positions[1], following)
-
-    async def _changed_deals(
-        self,
-        points: tuple[Point, Point],
-        bounds: dict[str, int | date],
-        selection: Selection,
-        weights: dict[str, int],
-        after: PagePlace | None,
-        limit: int,
-    ) -> tuple[list[str], PagePlace | None]:
-        """Return the next deals that may differ, and after which one to go on."""
-
-        def question(cursor: DuckDBPyConnection, _: Kept) -> tuple[list[str], PagePlace | None]:
-            return timeline.changed_deals(cursor, points, bounds, selection, weights, after, limit)
-
-        key = ("changed", points, bounds, selection, weights, after, limit)
-        return await self._ask(points[1], question, key, selection, others=points[:1])
-
-    async def compare(
-        self,
-        start: AsOf,
-        end: AsOf,
-        selection: Callable[[Point], Awaitable[Selection]],
-        after: PagePlace | None,
-        limit: int,
-    ) -> tuple[PortfolioComparison, PagePlace | None]:
-        """Return the same as a response without its cursor, with the totals at the two points; and where to go on."""
-
-        async def sums(as_of: AsOf) -> tuple[TotalsColumn, ...]:
-            point = await self.point(as_of)
-            totals = await self.totals(point, await selection(point), TotalsQuery(lines=0), await self.rates(as_of))
-            return totals.overall.columns
-
-        page, sums_at_start, sums_at_end = await asyncio.gather(
-            self.changes(start, end, selection, after, limit), sums(start), sums(end)
-        )
-
-        def summaries() -> list[DealChangeSummary]:
-            return [
-                DealChangeSummary(**summary_fields(change), deal=change.deal, title=convert_any(change.title))
-                for change in until_cancelled(page.changes)
-            ]
-
-        comparison = PortfolioComparison(
-            from_=requested_point(start, (await self.resolve(start)).effective_on),
-            to=requested_point(end, (await self.resolve(end)).effective_on),
-            position=page.position,
-            changes=await offload_answer(len(page.changes), summaries),
-            totals=ComparedTotals(from_=sums_at_start, to=sums_at_end),
-            next=None,
-        )
-        return comparison, page.next
 
     async def require(self, point: Point) -> None:
         """Wait until questions about a point can be answered, before an answer begins that asks them.
@@ -420,12 +298,11 @@ class PortfolioQueries:
         Raises:
             PortfolioUnavailable: The copy takes longer than questions wait.
         """
-        await self._copy.ask(point.head, lambda *_: None)
+        await self._questions.wait(point)
 
     async def read(self, point: Point, selection: Selection, question: Question[T]) -> T:
         """Ask the copy a question about a selection that may take long."""
-        asked, searches = _searching(question, (point,), selection, is_long=True)
-        return await self._copy.ask(point.head, asked, is_long=True, searches=searches)
+        return await self._questions.ask_once(point, question, selection, is_long=True)
 
     async def exported(self, table: str, point: Point, selection: Selection, as_of: AsOf) -> PortfolioExport:
         """Return what an export of a selection has."""
@@ -447,78 +324,7 @@ class PortfolioQueries:
         """Return the amounts of one-time pledges by tier on some days, as known at a point, in one currency."""
         merged = await self._streams.merged_deals(point)
         weight = lists.weight_of(self.weights(rates, point.day))
-        return await self._answer(point, amounts_over_time, selection, currency, rates, merged, weight, days)
-
-    async def _answer(
-        self,
-        point: Point,
-        function: Callable[Concatenate[DuckDBPyConnection, Kept, Point, P], T],
-        *asked: P.args,
-        **named: P.kwargs,
-    ) -> T:
-        """Ask the copy for what a function returns at a point."""
-
-        def question(cursor: DuckDBPyConnection, kept: Kept) -> T:
-            return function(cursor, kept, point, *asked, **named)
-
-        selection = next((one for one in asked if isinstance(one, Selection)), None)
-        return await self._ask(point, question, (function.__qualname__, *asked, *named.values()), selection)
-
-    async def _ask(
-        self,
-        point: Point,
-        question: Question[T],
-        key: tuple[Any, ...],
-        selection: Selection | None = None,
-        *,
-        others: Sequence[Point] = (),
-        searches: bool = False,
-    ) -> T:
-        """Ask the copy, which keeps the answer.
-
-        Args:
-            point: The point that the answer is about.
-            question: Computes the answer.
-            key: All that the answer depends on besides the point, with a name for the question first.
-            selection: The deals that it is about, if a search may have found them.
-            others: Points besides `point` at which it looks.
-            searches: Whether the question itself searches.
-        """
-        question, selects = _searching(question, (point, *others), selection)
-        is_final = isinstance(point.known, int) and point.known < point.head
-        given = replace(point, head=0) if is_final else point
-        return await self._copy.ask(
-            point.head, question, _encode_key((given, key)), is_final=is_final, searches=searches or selects
-        )
-
-
-# Rates that were recorded by the same import are the same.
-_encode_key = msgspec.msgpack.Encoder(enc_hook=lambda rates: rates.imports).encode
-
-
-def _searching(
-    question: Question[T], points: Sequence[Point], selection: Selection | None, *, is_long: bool = False
-) -> tuple[Question[T], bool]:
-    """The question, preceded by the search of its selection at each point; and whether it has one.
-
-    Questions with the same search wait for this one, unless it may take long.
-    """
-    found = selection.search if selection is not None else None
-    if found is None:
-        return question, False
-    # In one order, so that two questions do not wait for each other.
-    ordered = sorted(set(points), key=lambda point: (point.axis, str(point.known), point.day))
-
-    def prepared(cursor: DuckDBPyConnection, kept: Kept) -> T:
-        with ExitStack() as stack:
-            for point in ordered:
-                if is_long:
-                    keep_deals(cursor, point, found)
-                else:
-                    stack.enter_context(SearchAtPoint(cursor, kept, point, found).deals())
-            return question(cursor, kept)
-
-    return prepared, True
+        return await self._questions.answer(point, amounts_over_time, selection, currency, rates, merged, weight, days)
 
 
 def _marked(deal: DealListItem, marks: DealMarks) -> DealListItem:

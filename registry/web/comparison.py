@@ -24,6 +24,7 @@ from registry.domain.history import AsOf, FoldedStream
 from registry.domain.totals import TotalsColumn, TotalsQuery
 from registry.infra.threads import HEAVY_ITEM, offload_answer, until_cancelled
 from registry.projections.columnar.lists import PagePlace
+from registry.queries.comparisons import ComparisonQueries
 from registry.queries.deal_changes import DealChange
 from registry.queries.deals import DealQueries
 from registry.queries.portfolio import PortfolioQueries
@@ -140,6 +141,7 @@ class ComparisonPages(Controller):
         self,
         portfolio_page: Page,
         portfolio_queries: NamedDependency[PortfolioQueries],
+        comparison_queries: NamedDependency[ComparisonQueries],
         from_as_of: NamedDependency[AsOf],
         to_as_of: NamedDependency[AsOf],
         streams: NamedDependency[StreamReader],
@@ -156,7 +158,7 @@ class ComparisonPages(Controller):
             start = start or recent_point([day for day in days if day <= page.times.today])
             first = decode_cursor(deal_selection.cursor)
             last = first.fix(end)
-            compared = await portfolio_queries.changes(
+            compared = await comparison_queries.changes(
                 start,
                 last,
                 lambda point: deal_selection.at(portfolio_queries, point),
@@ -235,6 +237,7 @@ class ComparisonPages(Controller):
         self,
         portfolio_page: Page,
         portfolio_queries: NamedDependency[PortfolioQueries],
+        comparison_queries: NamedDependency[ComparisonQueries],
         from_as_of: NamedDependency[AsOf],
         to_as_of: NamedDependency[AsOf],
         deal_selection: NamedDependency[DealSelection],
@@ -245,7 +248,7 @@ class ComparisonPages(Controller):
         after: PagePlace | None = None
         is_more = True
         while is_more:
-            compared = await portfolio_queries.changes(
+            compared = await comparison_queries.changes(
                 start, end, lambda point: deal_selection.at(portfolio_queries, point), after, DEALS_PER_READ
             )
             changes += compared.changes

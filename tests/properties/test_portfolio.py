@@ -22,6 +22,7 @@ from registry.projections.columnar.facets import FACET_SHARES
 from registry.projections.columnar.lists import Order, PagePlace
 from registry.projections.columnar.selection import Selection
 from registry.projections.point import Point
+from registry.queries.comparisons import ComparisonQueries
 from registry.queries.deal_conditions import SelectedDeals, folded
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas.deal_query import DealListQuery
@@ -330,7 +331,7 @@ async def test_52_lists_facets_places_and_comparisons_equal_brute_force(
             if (q := data.draw(searches)) is not None:
                 selection = replace(selection, search=await queries.searched(await queries.point(as_of), q))
             await assert_lists_equal_brute_force(queries, streams, as_of, selection, data)
-            await assert_comparison_equals_brute_force(queries, streams, as_of, data.draw(axes), selection, data)
+            await assert_comparison_equals_brute_force(registry, streams, as_of, data.draw(axes), selection, data)
             for _ in range(5):
                 await assert_conditions_select_what_lists_have(queries, streams, as_of, data.draw(deal_queries))
 
@@ -382,13 +383,15 @@ async def assert_lists_equal_brute_force(
 
 
 async def assert_comparison_equals_brute_force(
-    queries: PortfolioQueries,
+    registry: RandomRegistry,
     streams: list[FoldedStream[Deal]],
     start: AsOf,
     end: AsOf,
     selection: Selection,
     data: st.DataObject,
 ) -> None:
+    queries = registry.portfolio
+    comparisons = ComparisonQueries(registry.reader, queries, registry.copy)
     chosen = selected(listed(streams, start), selection).keys() | selected(listed(streams, end), selection).keys()
     weights = queries.weights(await queries.rates(end), (await queries.point(end)).day)
     before, after_all = ({s: amount_of(d, weights) for s, d in listed(streams, one).items()} for one in (start, end))
@@ -408,7 +411,7 @@ async def assert_comparison_equals_brute_force(
         return selection
 
     while is_more:
-        page = await queries.changes(start, end, select, after, limit)
+        page = await comparisons.changes(start, end, select, after, limit)
         found += [(c.deal, c.what, c.kind, c.field, c.causes) for c in page.changes]
         after, is_more = page.next, page.next is not None
         assert after is None or len({change.deal for change in page.changes}) == limit
