@@ -9,8 +9,6 @@ are visible at the point in time (`domain/history.py`).
     provenance   for each field, the step that set it
     compare      the steps that lie between two points, split by the kind of change
     timemap      the moments at which the answer to a plain request became a different one
-
-All questions about one deal are in this file; hence its length.
 """
 
 from __future__ import annotations
@@ -18,13 +16,13 @@ from __future__ import annotations
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.assessment import Assessment, assess, flags_by_event, last_published
+from registry.domain.assessment import assess, flags_by_event, last_published
 from registry.domain.audit.change_points import change_points
 from registry.domain.audit.comparison import compare
 from registry.domain.audit.entries import AuditEntry, audit_trail
@@ -32,32 +30,28 @@ from registry.domain.audit.provenance import FIRST_FIELD, FieldPlace, provenance
 from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream, StateAsOf
-from registry.domain.merges import merged_with
 from registry.domain.principal import AuthorNames
 from registry.domain.rates import Rates
 from registry.domain.stages import inactivity
-from registry.errors import MergedInto, NotFound, NotYetEffective
 from registry.events.types import EventRedacted
 from registry.infra.threads import HEAVY_ITEM, is_long, offload_answer, until_cancelled
-from registry.projections import deal_links, organizations
-from registry.projections.deal_items import deal_items
+from registry.projections import organizations
+from registry.queries.deal_errors import not_known_yet, require_state, unknown_deal
+from registry.queries.related_deals import RelatedDeals
 from registry.queries.streams import ResolvedAsOf, StreamReader
 from registry.schemas import (
     DealHistory,
     DealResponse,
-    IncomingRelation,
     Provenance,
     Timemap,
     assessment_response,
     deal_comparison,
     deal_history,
-    deal_link,
     deal_response,
     decode,
     encode,
     encode_long,
     flags_response,
-    incoming_relations,
     named_organizations,
     provenance_response,
     requested_point,
@@ -116,10 +110,15 @@ class ProvenancePage(Struct, frozen=True):
 
 
 class DealQueries:
-    """Answer questions about one deal."""
+    """Answer questions about one deal.
+
+    Attributes:
+        related: Questions about the deals that have a relation to it.
+    """
 
     def __init__(self, streams: StreamReader) -> None:
         self._streams = streams
+        self.related = RelatedDeals(streams)
         # One entry a deal: a redaction adds an event, so the next answer replaces the one with the erased content.
         self._responses: OrderedDict[str, tuple[bytes, date, int, EncodedResponse]] = OrderedDict()
         self._states: OrderedDict[str, CachedState] = OrderedDict()
@@ -255,12 +254,12 @@ class DealQueries:
         def trail() -> tuple[StateAsOf[Deal], list[AuditEntry], Deal]:
             snapshot = stream.state_as_of(as_of)
             if not snapshot.version:
-                raise _not_known_yet(stream)
+                raise not_known_yet(stream)
             entries = audit_trail(stream.events, as_of, DEALS, snapshot=snapshot, after=after, limit=limit)
             return snapshot, entries, snapshot.state or stream.state
 
         snapshot, entries, state = await offload_answer(stream.version, trail)
-        neighbours, rates = await self.related_deals(state, as_of), await self._streams.rates(as_of)
+        neighbours, rates = await self.related.states(state, as_of), await self._streams.rates(as_of)
         names = await self._streams.author_names(entry.effective.recorded for entry in entries)
 
         def answer() -> DealHistory:
@@ -350,7 +349,7 @@ class DealQueries:
         """
         return await self._streams.memento(as_of, accepted, (await self.stream(slug)).events[0])
 
-    # --- other deals and organizations --------------------------------------------------------------------------------
+    # --- optional parts of a response ---------------------------------------------------------------------------------
 
     async def expand(self, response: EncodedResponse, as_of: AsOf, parts: Sequence[str]) -> bytes:
         """Add parts to a deal's response: `organizations` that it names, `incoming` relations that others declare."""
@@ -360,81 +359,19 @@ class DealQueries:
             deal = replace(deal, organizations=named)
         if "incoming" in parts:
             stream, snapshot, _ = await self.stream_as_of(deal.deal, as_of)
-            flags = (await self.assessment(stream, snapshot, as_of)).flags
+            flags = (await self.related.assessment(stream, snapshot, as_of)).flags
             assert deal.remarks is not None
             deal = replace(
                 deal,
                 remarks=replace(deal.remarks, flags=flags_response(flags)),
-                incoming=await self.incoming(deal.deal, as_of),
+                incoming=await self.related.incoming(stream, as_of),
             )
         return encode(deal)
-
-    async def incoming(self, slug: str, as_of: AsOf) -> tuple[IncomingRelation, ...]:
-        """Return the relations to a deal, and to those merged into it, that other deals declare, at a point in time.
-
-        A point with a publication date is read along that axis alone.
-        """
-        resolved = await self._streams.resolve(as_of)
-        point, pool = await self._streams.point(resolved), self._streams.pool()
-        merged = await self._streams.merged_deals(point)
-        deal, _ = await _state_and_survivor(await self.stream(slug), resolved.as_of)
-        related: set[str] = set()
-        for name in merged_with(slug, merged):
-            related.update(await deal_links.related_to(pool, point, name))
-        rows = await deal_items(pool, point, sorted(related))
-        pledges = [pledge.pledge for pledge in deal.pledges] if deal is not None else []
-        return incoming_relations(slug, rows, merged, pledges)
-
-    async def related_deals(self, deal: Deal, as_of: AsOf) -> tuple[Deal, ...]:
-        """Return the deals that have a relation to this one, whichever of the two declares it, as known at a point.
-
-        Relations and states with a future effective date are included. For a merged deal, it is the state of the deal
-        that it was merged into.
-        """
-        known = replace(as_of, effective_on=None)
-        declared = {relation.deal for relation in deal.relations}
-        slugs = declared.union(await deal_links.ever_related_to(self._streams.pool(), deal.deal)) - {deal.deal}
-        related = []
-        for slug in sorted(slugs):
-            state = await self._state_of_survivor(slug, known)
-            if state is not None and (slug in declared or any(r.deal == deal.deal for r in state.relations)):
-                related.append(state)
-        return tuple(related)
-
-    async def _state_of_survivor(self, slug: str, known: AsOf) -> Deal | None:
-        """Return a deal's state; of a merged deal, under its own slug, that of the deal it was merged into."""
-        name: str | None = slug
-        state: Deal | None = None
-        while name is not None:
-            stream, _ = await self._streams.load(f"deal/{name}")
-            state, name = await _state_and_survivor(stream, known) if stream is not None else (None, None)
-        return replace(state, deal=slug) if state is not None else None
-
-    async def assessment(self, stream: FoldedStream[Deal], snapshot: StateAsOf[Deal], as_of: AsOf) -> Assessment:
-        """Return what is derived from a deal's state, including the flags that follow from related deals."""
-        state = snapshot.state or stream.state
-        rates, related = await self._streams.rates(as_of), await self.related_deals(state, as_of)
-        return await offload_answer(snapshot.count, assess, snapshot, state, rates, related)
-
-
-def unknown_deal(slug: str) -> NotFound:
-    """The error for a slug that no deal ever had."""
-    return NotFound("deal", deal=slug)
-
-
-async def _state_and_survivor(stream: FoldedStream[Deal], as_of: AsOf) -> tuple[Deal | None, str | None]:
-    """A deal's state, and the deal that it was merged into, at a point."""
-
-    def read(stream: FoldedStream[Deal]) -> tuple[Deal | None, str | None]:
-        snapshot = stream.state_as_of(as_of)
-        return snapshot.state, snapshot.merged_into
-
-    return await offload_answer(stream.version, read, stream.copy_for_thread() if is_long(stream.version) else stream)
 
 
 def _read(stream: FoldedStream[Deal], as_of: AsOf) -> tuple[StateAsOf[Deal], Deal]:
     snapshot = stream.state_as_of(as_of)
-    return snapshot, _require_state(stream, snapshot, as_of)
+    return snapshot, require_state(stream, snapshot, as_of)
 
 
 def _state_response(
@@ -444,41 +381,6 @@ def _state_response(
     assessment = assessment_response(assess(snapshot, state, rates))
     response = deal_response(state, snapshot, as_of, as_of.effective_on, assessment)
     return CachedState(key=key, response=response, published=last_published(snapshot))
-
-
-def first_effective_day(stream: FoldedStream[Deal], as_of: AsOf) -> date | None:
-    """The first day on which a deal is known as of a point but for its effective date; None if it never is."""
-    point = replace(as_of, effective_on=None)
-    later = stream.state_as_of(point)
-    if later.state is None:
-        return None
-    days = [step.key[0] for step in later.steps[:1]]
-    if later.registration is not None and point.is_registered(later.registration):
-        days += [day for day in (later.registration.registered_on,) if day is not None]
-    return min(days)
-
-
-def _require_state(stream: FoldedStream[Deal], snapshot: StateAsOf[Deal], as_of: AsOf) -> Deal:
-    if snapshot.merged_into is not None:
-        raise MergedInto(deal=stream.slug, into=snapshot.merged_into)
-    if snapshot.state is not None:
-        return snapshot.state
-    first = first_effective_day(stream, as_of)
-    if first is None:
-        raise _not_known_yet(stream)
-    link = deal_link(stream.slug, replace(as_of, effective_on=first))
-    raise NotYetEffective(deal=stream.slug, effective_on=first, link=link)
-
-
-def _not_known_yet(stream: FoldedStream[Deal]) -> NotFound:
-    first = stream.events[0]
-    return NotFound(
-        "deal_not_known_yet",
-        deal=stream.slug,
-        recorded_at=first.recorded_at.astimezone(UTC),
-        published_on=first.published_on,
-        effective_on=first.effective_on or first.published_on,
-    )
 
 
 def _entity_tag(version: int, resolved: ResolvedAsOf, stream: FoldedStream[Deal], imports: int) -> str:

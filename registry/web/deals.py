@@ -32,7 +32,8 @@ from registry.domain.stages import inactivity
 from registry.errors import MergedInto
 from registry.events.values import Source
 from registry.infra.threads import offload_answer
-from registry.queries.deals import DealQueries, first_effective_day
+from registry.queries.deal_errors import first_effective_day
+from registry.queries.deals import DealQueries
 from registry.schemas import IncomingRelation, cited_sources
 from registry.schemas.deal_query import CODE_FILTERS
 from registry.web import render
@@ -199,8 +200,8 @@ async def render_deal(
         before: The version before which the shown events of the history end; None for the latest events.
         recorded: Whether the reader has just recorded an event.
     """
-    assessment = await deal_queries.assessment(view.stream, view.snapshot, page.as_of)
-    incoming = await deal_queries.incoming(view.slug, page.as_of)
+    assessment = await deal_queries.related.assessment(view.stream, view.snapshot, page.as_of)
+    incoming = await deal_queries.related.incoming(view.stream, page.as_of)
     authors = await deal_queries.author_names(view.stream)
     how = (page, view, assessment, incoming, authors, field, before)
     rendered = await offload_answer(view.stream.version, _render_deal, *how, recorded=recorded)

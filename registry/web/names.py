@@ -223,7 +223,7 @@ class PageNames:
         mentioned = await offload_answer(len(current.pledges), lambda: set(mentioned_organizations(current)))
         names |= await self.organizations(mentioned - names.keys())
         relations = (*current.relations, *(shown.relations if shown is not None else ()))
-        related = await self._deals.related_deals(replace(current, relations=relations), UNBOUNDED)
+        related = await self._deals.related.states(replace(current, relations=relations), UNBOUNDED)
         investors = {slug for deal in related for pledge in deal.pledges for slug in pledge.by} - names.keys()
         names |= await self.organizations(investors)
         pledges = sum(len(deal.pledges) for deal in (current, *related))

@@ -1,0 +1,60 @@
+"""The errors for a deal that has no state at a point in time."""
+
+from __future__ import annotations
+
+from datetime import UTC, date
+
+from msgspec.structs import replace
+
+from registry.domain.deal import Deal
+from registry.domain.history import AsOf, FoldedStream, StateAsOf
+from registry.errors import MergedInto, NotFound, NotYetEffective
+from registry.schemas import deal_link
+
+
+def unknown_deal(slug: str) -> NotFound:
+    """The error for a slug that no deal ever had."""
+    return NotFound("deal", deal=slug)
+
+
+def first_effective_day(stream: FoldedStream[Deal], as_of: AsOf) -> date | None:
+    """The first day on which a deal is known as of a point but for its effective date; None if it never is."""
+    point = replace(as_of, effective_on=None)
+    later = stream.state_as_of(point)
+    if later.state is None:
+        return None
+    days = [step.key[0] for step in later.steps[:1]]
+    if later.registration is not None and point.is_registered(later.registration):
+        days += [day for day in (later.registration.registered_on,) if day is not None]
+    return min(days)
+
+
+def require_state(stream: FoldedStream[Deal], snapshot: StateAsOf[Deal], as_of: AsOf) -> Deal:
+    """Return the state of a deal at a point.
+
+    Raises:
+        MergedInto: The deal was merged into another one.
+        NotYetEffective: It is known at that point, but nothing is in effect by then.
+        NotFound: Nothing was known of it at that point.
+    """
+    if snapshot.merged_into is not None:
+        raise MergedInto(deal=stream.slug, into=snapshot.merged_into)
+    if snapshot.state is not None:
+        return snapshot.state
+    first = first_effective_day(stream, as_of)
+    if first is None:
+        raise not_known_yet(stream)
+    link = deal_link(stream.slug, replace(as_of, effective_on=first))
+    raise NotYetEffective(deal=stream.slug, effective_on=first, link=link)
+
+
+def not_known_yet(stream: FoldedStream[Deal]) -> NotFound:
+    """The error for a point at which nothing was known of a deal."""
+    first = stream.events[0]
+    return NotFound(
+        "dealnot_known_yet",
+        deal=stream.slug,
+        recorded_at=first.recorded_at.astimezone(UTC),
+        published_on=first.published_on,
+        effective_on=first.effective_on or first.published_on,
+    )
