@@ -154,7 +154,11 @@ async def test_resource_names_the_service_and_its_release(collected: Collector) 
     assert attributes(group.resource)["service.version"]
 
 
-async def test_service_works_and_stops_without_its_collector(server: Server, admin: Any) -> None:
+async def test_service_works_and_stops_without_its_collector(
+    server: Server, admin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Seconds for which the exporter tries again, in place of its ten.
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     async with (
         cloned(server, admin, "untraced") as settings,
         running(replace(settings, otlp_endpoint="http://127.0.0.1:9")) as service,

@@ -19,13 +19,13 @@ from tests.append.conftest import Owner, Pool
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, positions, request, running_recorder
 from tests.conftest import ScratchDatabase
 
-EVENTS = 2_000
-"""They have ten seconds more."""
+EVENTS = 1_000
+"""They have five seconds more."""
 
 SLOW_INSERT = """
 CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM pg_sleep(3);
+    PERFORM pg_sleep(2);
     RETURN NULL;
 END
 $$;

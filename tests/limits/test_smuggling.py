@@ -126,8 +126,9 @@ async def test_length_that_is_too_long_takes_the_next_request_as_its_body(limite
 @pytest.mark.parametrize("protocol", [b"websocket", b"h2c", b"HTTP/2.0"])
 async def test_upgrade_is_not_taken(limited: Service, protocol: bytes) -> None:
     head = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: " + protocol + b"\r\n\r\n"
-    answer = await answers(limited, head + HIDDEN)
-    assert not answer.startswith(b"HTTP/1.1 101")
+    async with connected(limited) as client:
+        await client.send(head + HIDDEN)
+        assert await client.status() == 200
 
 
 @pytest.mark.parametrize(
