@@ -25,7 +25,7 @@ from registry.projections.columnar.exported import (
     write_csv,
     write_parquet,
 )
-from registry.projections.columnar.kept import Kept
+from registry.projections.columnar.question_cache import QuestionCache
 
 MAX_OPEN_FILES = 64
 """Files that are being written or sent. Each takes disk space until its client has read it, however slowly."""
@@ -67,8 +67,8 @@ async def portfolio_file(
             await cite(cited)
             export = replace(export, cited=cited.name)
 
-        def write(cursor: DuckDBPyConnection, kept: Kept) -> None:
-            keep_marks(cursor, kept, export)
+        def write(cursor: DuckDBPyConnection, cache: QuestionCache) -> None:
+            keep_marks(cursor, cache, export)
             if format == "parquet":
                 write_parquet(cursor, export, file.name)
             else:

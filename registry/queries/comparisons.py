@@ -12,8 +12,8 @@ from registry.domain.history import AsOf
 from registry.domain.totals import TotalsColumn, TotalsQuery
 from registry.infra.threads import HEAVY_ITEM, offload_answer, until_cancelled
 from registry.projections.columnar import ColumnarCopy, timeline
-from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.lists import PagePlace
+from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.selection import Selection
 from registry.projections.point import Point
 from registry.queries.copy_questions import CopyQuestions
@@ -105,7 +105,7 @@ class ComparisonQueries:
     ) -> tuple[list[str], PagePlace | None]:
         """Return the next deals that may differ, and after which one to go on."""
 
-        def question(cursor: DuckDBPyConnection, _: Kept) -> tuple[list[str], PagePlace | None]:
+        def question(cursor: DuckDBPyConnection, _: QuestionCache) -> tuple[list[str], PagePlace | None]:
             return timeline.changed_deals(cursor, points, bounds, selection, weights, after, limit)
 
         key = ("changed", points, bounds, selection, weights, after, limit)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from registry.projections.columnar import ColumnarCopy
 from registry.projections.columnar.copy import Question
-from registry.projections.columnar.kept import Kept
+from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.search_at_point import SearchAtPoint, keep_deals
 from registry.projections.columnar.selection import Selection
 from registry.projections.point import Point
@@ -24,8 +24,8 @@ T = TypeVar("T")
 class CopyQuestions:
     """Asks the copy, and lets the search of a selection run before the question about the selection.
 
-    The copy keeps an answer under a key: all that the answer depends on. An answer about a position before the head
-    never changes, so it is kept for longer.
+    The copy caches an answer under a key: all that the answer depends on. An answer about a position before the head
+    never changes, so it is cached for longer.
     """
 
     def __init__(self, copy: ColumnarCopy) -> None:
@@ -34,14 +34,14 @@ class CopyQuestions:
     async def answer(
         self,
         point: Point,
-        function: Callable[Concatenate[DuckDBPyConnection, Kept, Point, P], T],
+        function: Callable[Concatenate[DuckDBPyConnection, QuestionCache, Point, P], T],
         *asked: P.args,
         **named: P.kwargs,
     ) -> T:
         """Return what a function returns at a point. Its name and its arguments are the answer's key."""
 
-        def question(cursor: DuckDBPyConnection, kept: Kept) -> T:
-            return function(cursor, kept, point, *asked, **named)
+        def question(cursor: DuckDBPyConnection, cache: QuestionCache) -> T:
+            return function(cursor, cache, point, *asked, **named)
 
         selection = next((one for one in asked if isinstance(one, Selection)), None)
         return await self.ask(point, question, (function.__qualname__, *asked, *named.values()), selection)
@@ -56,7 +56,7 @@ class CopyQuestions:
         others: Sequence[Point] = (),
         searches: bool = False,
     ) -> T:
-        """Return the answer to a question, which the copy keeps.
+        """Return the answer to a question, which the copy caches.
 
         Args:
             point: The point that the answer is about.
@@ -74,7 +74,7 @@ class CopyQuestions:
         )
 
     async def ask_once(self, point: Point, question: Question[T], selection: Selection, *, is_long: bool = False) -> T:
-        """Return the answer to a question about a selection, which is not kept.
+        """Return the answer to a question about a selection, which is not cached.
 
         With `is_long` it may take long: it does not delay the questions that wait for the same search.
         """
@@ -107,13 +107,13 @@ def _after_search(
     # In one order, so that two questions do not wait for each other.
     ordered = sorted(set(points), key=lambda point: (point.axis, str(point.known), point.day))
 
-    def prepared(cursor: DuckDBPyConnection, kept: Kept) -> T:
+    def prepared(cursor: DuckDBPyConnection, cache: QuestionCache) -> T:
         with ExitStack() as stack:
             for point in ordered:
                 if is_long:
                     keep_deals(cursor, point, found)
                 else:
-                    stack.enter_context(SearchAtPoint(cursor, kept, point, found).deals())
-            return question(cursor, kept)
+                    stack.enter_context(SearchAtPoint(cursor, cache, point, found).deals())
+            return question(cursor, cache)
 
     return prepared, True

@@ -20,8 +20,8 @@ from registry.errors import NotFound
 from registry.events.values import Localized
 from registry.projections.columnar import ColumnarCopy, named_organizations
 from registry.projections.columnar.copy import Question
-from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.named_organizations import Mention
+from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.point import Point
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import StreamReader
@@ -106,7 +106,7 @@ class NamedOrganizations:
             return found
         point, merged = await self._at(as_of)
 
-        def question(cursor: DuckDBPyConnection, _: Kept) -> list[Mention]:
+        def question(cursor: DuckDBPyConnection, _: QuestionCache) -> list[Mention]:
             return named_organizations.names(cursor, point, merged, missing)
 
         mentions = await self._ask(point, question)
@@ -125,7 +125,7 @@ class NamedOrganizations:
         """The organizations that deals name at a point, merged ones as the record that they were merged into."""
         point, merged = await self._at(as_of)
 
-        def question(cursor: DuckDBPyConnection, _: Kept) -> set[str]:
+        def question(cursor: DuckDBPyConnection, _: QuestionCache) -> set[str]:
             return named_organizations.slugs(cursor, point, merged)
 
         return await self._ask(point, question, "slugs", tuple(merged.items()))
@@ -134,7 +134,7 @@ class NamedOrganizations:
         """Suggest which organizations may be the same one, over all their names; a person decides."""
         point, merged = await self._at(UNBOUNDED)
 
-        def question(cursor: DuckDBPyConnection, _: Kept) -> list[Mention]:
+        def question(cursor: DuckDBPyConnection, _: QuestionCache) -> list[Mention]:
             return named_organizations.all_names(cursor, point, merged)
 
         mentions = {one.organization: one for one in await self._ask(point, question)}
@@ -160,13 +160,13 @@ class NamedOrganizations:
     async def _mentions(
         self, point: Point, merged: dict[str, str], after: str, also: list[str], limit: int
     ) -> dict[str, Mention]:
-        def question(cursor: DuckDBPyConnection, _: Kept) -> list[Mention]:
+        def question(cursor: DuckDBPyConnection, _: QuestionCache) -> list[Mention]:
             return named_organizations.page(cursor, point, merged, after, also, limit)
 
         return {one.organization: one for one in await self._ask(point, question)}
 
     async def _some(self, point: Point, merged: dict[str, str], slugs: list[str]) -> dict[str, Mention]:
-        def question(cursor: DuckDBPyConnection, _: Kept) -> list[Mention]:
+        def question(cursor: DuckDBPyConnection, _: QuestionCache) -> list[Mention]:
             return named_organizations.some(cursor, point, merged, slugs)
 
         return {one.organization: one for one in await self._ask(point, question)}

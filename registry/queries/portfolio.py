@@ -25,9 +25,9 @@ from registry.projections.columnar import totals as columnar_totals
 from registry.projections.columnar.copy import Question
 from registry.projections.columnar.doubts import prepare_doubts
 from registry.projections.columnar.exported import PortfolioExport, selected_deals
-from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.lists import Order, PagePlace
 from registry.projections.columnar.marks import DealMarks, deal_marks
+from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.search_at_point import resolve
 from registry.projections.columnar.selection import Selection
 from registry.projections.columnar.trend import amounts_over_time
@@ -68,9 +68,9 @@ class PortfolioQueries:
         point = await self.point(AsOf())
         rates, merged = await self.rates(AsOf()), await self._streams.merged_deals(point)
 
-        def question(cursor: DuckDBPyConnection, kept: Kept) -> None:
-            kept.held.prepare(cursor, merged)
-            prepare_doubts(cursor, kept, rates)
+        def question(cursor: DuckDBPyConnection, cache: QuestionCache) -> None:
+            cache.memory.prepare(cursor, merged)
+            prepare_doubts(cursor, cache, rates)
 
         await asyncio.gather(in_thread(self.weights, rates, point.day), self._copy.ask(point.head, question))
 
@@ -101,8 +101,8 @@ class PortfolioQueries:
         """Return what a query searches for at a point."""
         listed, survivors = tokens(query), await self._organizations.survivors(point)
 
-        def question(cursor: DuckDBPyConnection, kept: Kept) -> Search:
-            return resolve(cursor, kept, point, listed, survivors).search
+        def question(cursor: DuckDBPyConnection, cache: QuestionCache) -> Search:
+            return resolve(cursor, cache, point, listed, survivors).search
 
         return await self._questions.ask(point, question, ("searched", listed, survivors), searches=True)
 
@@ -115,7 +115,7 @@ class PortfolioQueries:
         """
         asked = tokens(query, unfinished=unfinished), await self._organizations.survivors(point), kinds, limit
         return await self._questions.ask(
-            point, lambda cursor, kept: search.find(cursor, kept, point, *asked), ("find", *asked), searches=True
+            point, lambda cursor, cache: search.find(cursor, cache, point, *asked), ("find", *asked), searches=True
         )
 
     async def find_organizations(self, point: Point, query: str, after: str, limit: int) -> list[str]:
@@ -123,7 +123,7 @@ class PortfolioQueries:
         asked = tokens(query), await self._organizations.survivors(point), after, limit
         return await self._questions.ask(
             point,
-            lambda cursor, kept: search.organizations(cursor, kept, point, *asked),
+            lambda cursor, cache: search.organizations(cursor, cache, point, *asked),
             ("organizations", *asked),
             searches=True,
         )
@@ -183,7 +183,7 @@ class PortfolioQueries:
     ) -> list[int]:
         """Return the next events of a list's deals after a position, or with `newest` the last ones before it."""
 
-        def question(cursor: DuckDBPyConnection, _: Kept) -> list[int]:
+        def question(cursor: DuckDBPyConnection, _: QuestionCache) -> list[int]:
             return lists.event_positions(cursor, point, selection, start, limit, newest=newest)
 
         return await self._questions.ask_once(point, question, selection)
@@ -201,7 +201,7 @@ class PortfolioQueries:
     async def count_ended(self, point: Point, selection: Selection) -> int:
         """Count the deals of a list that were withdrawn, cancelled or superseded as a whole."""
 
-        def question(cursor: DuckDBPyConnection, _: Kept) -> int:
+        def question(cursor: DuckDBPyConnection, _: QuestionCache) -> int:
             return lists.count_ended(cursor, point, selection)
 
         return await self._questions.ask(point, question, ("ended", selection), selection)
@@ -264,7 +264,7 @@ class PortfolioQueries:
         """
         merged = await self._streams.merged_deals(point)
 
-        def question(cursor: DuckDBPyConnection, _: Kept) -> tuple[list[str], int, bool]:
+        def question(cursor: DuckDBPyConnection, _: QuestionCache) -> tuple[list[str], int, bool]:
             return columnar_totals.deals_of_total(cursor, point, selection, merged, limit)
 
         return await self._questions.ask(point, question, ("deals of a total", selection, merged, limit), selection)
@@ -312,7 +312,7 @@ class PortfolioQueries:
     async def write_cited_sources(self, point: Point, selection: Selection, table: str, file: IO[bytes]) -> None:
         """Write the sources that the rows of a table rest on, as lines of JSON."""
 
-        def question(cursor: DuckDBPyConnection, _: Kept) -> list[str]:
+        def question(cursor: DuckDBPyConnection, _: QuestionCache) -> list[str]:
             return selected_deals(cursor, point, selection)
 
         deals = await self.read(point, selection, question)

@@ -21,7 +21,7 @@ from registry.infra import migrations
 from registry.infra.embedded.server import APP_ROLE, Embedded
 from registry.infra.settings import Settings
 from registry.projections.columnar import ColumnarCopy
-from registry.projections.columnar.kept import Kept
+from registry.projections.columnar.question_cache import QuestionCache
 from tests.api.announcements import registered
 from tests.api.conftest import ADMIN_KEY, Service, running
 from tests.conftest import PATIENCE
@@ -170,6 +170,6 @@ async def test_copy_that_finds_no_space_is_a_storage_failure_until_there_is(
         await copy.close()
 
 
-def _count(cursor: DuckDBPyConnection, _: Kept) -> int:
+def _count(cursor: DuckDBPyConnection, _: QuestionCache) -> int:
     cursor.execute("SELECT count(*) FROM copied")
     return int(cursor.fetchall()[0][0])

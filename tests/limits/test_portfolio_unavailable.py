@@ -113,9 +113,9 @@ async def test_service_that_starts_prepares_the_first_question_about_amounts(
 ) -> None:
     async with with_a_deal(server, admin, "prepares") as settings, running(settings) as service:
         await ready(service)
-        kept = service.app.state.services.parts.copy._kept
-        assert kept.held.state is not None
-        assert kept.doubts
+        cache = service.app.state.services.parts.copy._cache
+        assert cache.memory.state is not None
+        assert cache.doubts
 
 
 async def test_service_is_ready_when_its_copy_is_made(

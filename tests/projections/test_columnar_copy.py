@@ -24,7 +24,7 @@ from registry.infra.postgres import Pool
 from registry.projections.columnar import ColumnarCopy, following, search_index
 from registry.projections.columnar import copy as columnar_copy
 from registry.projections.columnar.files import NICE, CopyDirectory
-from registry.projections.columnar.kept import Kept
+from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.tables import DERIVED
 from registry.projections.facts import FACT_TABLES
 from tests.append_helpers import REGISTERED, pledged, request, running_recorder
@@ -67,7 +67,7 @@ async def rows_of_postgres(pool: Pool) -> Rows:
 async def rows_of_copy(copy: ColumnarCopy, position: int) -> Rows:
     """The same columns of the copy, with numbers as they were stated."""
 
-    def question(cursor: Any, _: Kept) -> Rows:
+    def question(cursor: Any, _: QuestionCache) -> Rows:
         found: Rows = {}
         for table in FACT_TABLES:
             described = cursor.execute(f"DESCRIBE {table.name}").fetchall()
@@ -322,7 +322,7 @@ class EndedError(Exception):
     """A process ends."""
 
 
-def indexed_terms(cursor: Any, _: Kept) -> list[str]:
+def indexed_terms(cursor: Any, _: QuestionCache) -> list[str]:
     """The terms of the index as they are stored."""
     return [term for (term,) in cursor.execute("SELECT term FROM search_terms").fetchall()]
 
@@ -379,7 +379,7 @@ async def test_answer_about_the_past_is_kept_until_the_copy_is_made_again(
 ) -> None:
     asked = 0
 
-    def question(cursor: Any, _: Kept) -> int:
+    def question(cursor: Any, _: QuestionCache) -> int:
         nonlocal asked
         asked += 1
         return asked
@@ -416,7 +416,7 @@ async def test_copy_follows_by_itself_only_while_questions_are_asked(
 
 
 async def test_question_that_finds_no_memory_is_refused(recorder: Any, pool: Pool, tmp_path: Path) -> None:
-    def large(cursor: DuckDBPyConnection, _: Kept) -> Any:
+    def large(cursor: DuckDBPyConnection, _: QuestionCache) -> Any:
         return cursor.execute("SELECT len(list(number ORDER BY number)) FROM range(100000000) AS t(number)").fetchone()
 
     async with ColumnarCopy(pool, tmp_path) as copy:

@@ -29,7 +29,7 @@ from registry.domain.totals import (
 )
 from registry.events.currencies import Currency
 from registry.events.values import Amount, StatedAmount
-from registry.projections.columnar.kept import Kept
+from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.selection import Selection
 from registry.projections.columnar.tables import MAX_WHOLE
 from registry.projections.columnar.totals import totals
@@ -74,7 +74,7 @@ WEIGHTS = {"USD": 900_000, "KRW": 670, "EUR": 1_000_000}
 @pytest.fixture(scope="module")
 def copy() -> Iterator[Any]:
     connection = duckdb.connect()
-    connection.execute("ATTACH ':memory:' AS kept")
+    connection.execute("ATTACH ':memory:' AS cache")
     for name, columns in TABLES.items():
         connection.execute(f"CREATE TABLE {name} ({WHEN}, {columns})")
     connection.execute("CREATE TABLE copied AS SELECT 0::BIGINT AS position, 0::BIGINT AS reset")
@@ -287,7 +287,7 @@ def test_totals_of_the_copy_equal_those_of_all_deals_one_by_one(
     others = [row for row in rows if not _matches(row, selection)]
     with copy.cursor() as cursor:
         cursor.execute("BEGIN")
-        found = totals(cursor, Kept(), POINT, selection, query, reference_rates())
+        found = totals(cursor, QuestionCache(), POINT, selection, query, reference_rates())
     assert found == compute_totals(selected, query, reference_rates(), others)
 
 
@@ -361,5 +361,5 @@ def test_totals_of_measures_equal_those_of_all_deals_one_by_one(
     measured = [measured_row(row, measure, sites[row.deal], metrics[row.deal]) for row in rows]
     with copy.cursor() as cursor:
         cursor.execute("BEGIN")
-        found = totals(cursor, Kept(), POINT, Selection(), query, reference_rates())
+        found = totals(cursor, QuestionCache(), POINT, Selection(), query, reference_rates())
     assert found == compute_totals(measured, query, reference_rates())

@@ -15,7 +15,7 @@ from registry.domain.doubted_amounts import checks_of, doubts_of
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, state_as_of
 from registry.domain.totals import DealRow, Estimates, Totals, TotalsQuery, compute_totals, measured, row_of
-from registry.projections.columnar.kept import Kept
+from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.selection import Selection
 from registry.projections.columnar.tables import copied_tables
 from registry.projections.columnar.totals import totals
@@ -35,7 +35,7 @@ INSERT INTO {table} SELECT {columns} FROM (SELECT unnest(from_json($rows, $struc
 async def copy_of(connection: Any) -> duckdb.DuckDBPyConnection:
     """The fact tables in DuckDB, with all their columns."""
     copy = duckdb.connect()
-    copy.execute("ATTACH ':memory:' AS kept")
+    copy.execute("ATTACH ':memory:' AS cache")
     copy.execute("CREATE TABLE copied AS SELECT 0::BIGINT AS position, 0::BIGINT AS reset")
     copy.execute("CREATE TABLE deal_events (deal VARCHAR, position BIGINT)")
     for table in await copied_tables(connection):
@@ -107,6 +107,6 @@ async def test_52_totals_at_any_point_equal_those_of_the_folded_deals(
     )
     with copy.cursor() as cursor:
         cursor.execute("BEGIN")
-        found = totals(cursor, Kept(), point, Selection(), query, reference_rates())
+        found = totals(cursor, QuestionCache(), point, Selection(), query, reference_rates())
     copy.close()
     assert figures(found) == figures(compute_totals(rows_as_of(log, as_of, measure), query, reference_rates()))

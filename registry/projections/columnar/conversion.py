@@ -17,8 +17,8 @@ from registry.domain.rates import Rate, Rates, has_minor_unit
 from registry.events.currencies import Currency
 from registry.infra.work_time import WaitingLock
 from registry.projections.columnar.doubts import Doubts, prepare_doubts
-from registry.projections.columnar.held import SELECT_STATE
-from registry.projections.columnar.kept import Kept
+from registry.projections.columnar.memory_tables import SELECT_STATE
+from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.selection import run
 
 # 24 digits of an amount in millionths, 3 of twice the minor unit and 11 of a rate: the sum is below 2^127.
@@ -127,7 +127,12 @@ class Conversion(Struct, frozen=True):
 
 
 def prepare(
-    cursor: DuckDBPyConnection, kept: Kept, target: Currency, rates: Rates, rates_of: date | None, last_day: date
+    cursor: DuckDBPyConnection,
+    cache: QuestionCache,
+    target: Currency,
+    rates: Rates,
+    rates_of: date | None,
+    last_day: date,
 ) -> Conversion:
     """Put the rates that a question needs into a table in memory, where they are not in it yet.
 
@@ -136,18 +141,18 @@ def prepare(
 
     Args:
         cursor: The copy.
-        kept: What is kept of earlier questions.
+        cache: What is cached of earlier questions.
         target: The currency to convert to.
         rates: The exchange rates.
         rates_of: The day whose rates convert every amount; None: the day from which each amount applies.
         last_day: The last day whose rate may be used.
     """
     ((position, reset),) = run(cursor, SELECT_STATE, {})
-    table = f"kept.main.rates_{target}_{rates.imports}"
+    table = f"cache.main.rates_{target}_{rates.imports}"
     conversion = Conversion(target, table, rates_of, last_day, Doubts("", any=False), exact=True)
     # The table has the rates of all versions that were written up to a position.
     key = (table, rates_of, last_day)
-    since, of_reset = kept.rates.get(key, (-1, reset))
+    since, of_reset = cache.rates.get(key, (-1, reset))
     if since < position or of_reset != reset:
         names = {"rates": table, "day": conversion.day}
         with _filling, cursor.cursor() as own:
@@ -160,9 +165,9 @@ def prepare(
                 columns_of = ("currencies", "days", "multipliers", "divisors", "available")
                 own.execute(INSERT_RATES.format(**names), dict(zip(columns_of, map(list, columns), strict=True)))
                 if any(multiplier is None and available for *_, multiplier, _, available in rows):
-                    kept.inexact.add(table)
-            kept.rates[key] = (position, reset)
-    return replace(conversion, doubts=prepare_doubts(cursor, kept, rates), exact=table not in kept.inexact)
+                    cache.inexact.add(table)
+            cache.rates[key] = (position, reset)
+    return replace(conversion, doubts=prepare_doubts(cursor, cache, rates), exact=table not in cache.inexact)
 
 
 def _fraction(rate: object) -> tuple[int | None, int | None, bool]:

@@ -28,14 +28,14 @@ from registry.infra.postgres import Connection, Pool
 from registry.infra.work_time import timed_call
 from registry.projections.columnar.files import CopyDirectory, disk_failures
 from registry.projections.columnar.following import CopyState, apply, changes_since, write_state
-from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.loading import load_tables, run_to_end
+from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.search_index import CREATE_INDEX, index_some
 from registry.projections.columnar.tables import CREATE_STATE, CopiedTable, copied_tables, fingerprint
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-Question = Callable[[DuckDBPyConnection, Kept], T]
+Question = Callable[[DuckDBPyConnection, QuestionCache], T]
 
 FOLLOW_SECONDS = 0.2
 """How often the copy follows without a question: all events that come until then in one transaction."""
@@ -51,7 +51,7 @@ PATIENCE_SECONDS = 5.0
 WORKERS = 4
 LONG_WORKERS = 2
 MAX_ANSWERS = 64
-"""The numbers of answers that are kept until the copy moves on, and of answers that no later event changes."""
+"""The most cached answers: of those that the next event may change, and of those that no later event changes."""
 
 # Errors after which the file is not trusted any more.
 DAMAGE = (duckdb.IOException, duckdb.InternalException, duckdb.SerializationException, duckdb.FatalException)
@@ -82,7 +82,7 @@ class ColumnarCopy:
         self._parent = directory
         self._directory: CopyDirectory | None = None
         self._connection: DuckDBPyConnection | None = None
-        self._kept = Kept()
+        self._cache = QuestionCache()
         self._tables: tuple[CopiedTable, ...] = ()
         self._state: CopyState | None = None
         self._lock = asyncio.Lock()
@@ -122,7 +122,7 @@ class ColumnarCopy:
             for threads in (self._threads, self._long):
                 await asyncio.to_thread(threads.shutdown, cancel_futures=True)
             if self._connection is not None:
-                # It frees what is kept, which takes 270 ms with 100,000 deals.
+                # It frees the tables in memory, which takes 270 ms with 100,000 deals.
                 await asyncio.to_thread(self._connection.close)
                 self._connection = None
             if self._directory is not None:
@@ -146,9 +146,9 @@ class ColumnarCopy:
 
         Args:
             position: A position of the log.
-            question: Runs in a thread, in a transaction that reads; gets what is kept of earlier questions, too.
-            key: Identifies the question, so that the answer can be kept while the copy stays where it is.
-            is_final: Whether no later event changes the answer, so that it can be kept until the copy is made again.
+            question: Runs in a thread, in a transaction that reads; gets the cache of earlier questions, too.
+            key: Identifies the question, so that the answer can be cached while the copy stays where it is.
+            is_final: Whether no later event changes the answer, so that it can be cached until the copy is made again.
             is_long: Whether it may take long: it then has threads of its own, so that other questions do not wait.
             searches: Whether it looks at the index of texts.
 
@@ -162,8 +162,8 @@ class ColumnarCopy:
         answers = self._final_answers if is_final else self._answers
         if key is not None and key in answers:
             answers.move_to_end(key)
-            kept: T = answers[key]
-            return kept
+            cached: T = answers[key]
+            return cached
         state = self._state
         try:
             answer = await self._answered(question, position, is_long, searches)
@@ -276,7 +276,7 @@ class ColumnarCopy:
         cursor = self._connection.cursor()
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self._long if is_long else self._threads, timed_call(_answer, cursor, self._kept, question)
+                self._long if is_long else self._threads, timed_call(_answer, cursor, self._cache, question)
             )
         except asyncio.CancelledError:
             # A read that takes too long, or whose client has left, is cancelled (`api/deadline.py`).
@@ -334,7 +334,7 @@ class ColumnarCopy:
                 return
         assert self._connection is not None
         await run_to_end(partial(apply, self._connection, self._tables, changes))
-        await run_to_end(partial(self._kept.held.follow, self._connection))
+        await run_to_end(partial(self._cache.memory.follow, self._connection))
         self._answers.clear()
         if changes.replaced:
             self._final_answers.clear()
@@ -344,7 +344,7 @@ class ColumnarCopy:
         """Ask the latest file from now on, and delete the others."""
         assert self._directory is not None
         previous, self._connection = self._connection, connection
-        self._kept = Kept()
+        self._cache = QuestionCache()
         self._indexed = None
         if previous is not None:
             previous.close()
@@ -391,10 +391,10 @@ def _commit(connection: DuckDBPyConnection) -> None:
     connection.execute("CHECKPOINT")
 
 
-def _answer(cursor: DuckDBPyConnection, kept: Kept, question: Question[T]) -> T:
+def _answer(cursor: DuckDBPyConnection, cache: QuestionCache, question: Question[T]) -> T:
     """Run a question on one snapshot of the copy."""
     try:
         cursor.execute("BEGIN")
-        return question(cursor, kept)
+        return question(cursor, cache)
     finally:
         cursor.close()

@@ -20,8 +20,8 @@ from registry.domain.amount_checks import AmountCheck, Figure, doubts
 from registry.domain.rates import Rates
 from registry.events.values import Amount, StatedAmount
 from registry.infra.work_time import WaitingLock
-from registry.projections.columnar.held import SELECT_STATE
-from registry.projections.columnar.kept import Kept
+from registry.projections.columnar.memory_tables import SELECT_STATE
+from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.selection import run
 from registry.projections.point import Point
 
@@ -99,32 +99,32 @@ class Doubts(msgspec.Struct, frozen=True):
         return "f.deal IS NOT NULL" if self.any else "false"
 
 
-def prepare_doubts(cursor: DuckDBPyConnection, kept: Kept, rates: Rates) -> Doubts:
+def prepare_doubts(cursor: DuckDBPyConnection, cache: QuestionCache, rates: Rates) -> Doubts:
     """Find the doubted amounts in all versions that the question's transaction sees.
 
     Args:
         cursor: The copy; its transaction has not read the tables in memory yet.
-        kept: What is kept of earlier questions.
+        cache: What is cached of earlier questions.
         rates: The exchange rates.
     """
-    table = f"kept.main.slips_{rates.imports}"
+    table = f"cache.main.slips_{rates.imports}"
     # The question reads the copy before this function does: it sees no version that is examined later.
     ((position, reset),) = run(cursor, SELECT_STATE, {})
-    known, of_reset, is_any = kept.doubts.get(rates.imports, (-1, reset, False))
+    known, of_reset, is_any = cache.doubts.get(rates.imports, (-1, reset, False))
     if known >= position and of_reset == reset:
         return Doubts(table, is_any)
     with _examining, cursor.cursor() as own:
         own.execute("BEGIN")
         run(own, CREATE_SLIPS.format(slips=table), {})
         ((position, reset),) = run(own, SELECT_STATE, {})
-        known, of_reset, _ = kept.doubts.get(rates.imports, (-1, reset, False))
+        known, of_reset, _ = cache.doubts.get(rates.imports, (-1, reset, False))
         if known < 0 or of_reset != reset:
             known = -1
             run(own, f"DELETE FROM {table}", {})
         _examine(own, table, known, rates)
         ((count,),) = run(own, f"SELECT count(*) FROM {table}", {})
         own.execute("COMMIT")
-        kept.doubts[rates.imports] = (position, reset, count > 0)
+        cache.doubts[rates.imports] = (position, reset, count > 0)
     return Doubts(table, count > 0)
 
 

@@ -25,8 +25,8 @@ from registry.projections.columnar.exported_columns import (
     TABLES,
     ExportedColumn,
 )
-from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.marks import PledgeMarks, deal_marks
+from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.selection import ITEM_TABLES, Selection, named, run
 from registry.projections.columnar.totals import related_deals, selected_among
 from registry.projections.facts import TABLE_OF, FactTable
@@ -225,18 +225,18 @@ class PortfolioExport(Struct, frozen=True):
         return [{"after": after, "until": until} for after, until in pairwise(["", *bounds])]
 
 
-def keep_marks(cursor: DuckDBPyConnection, kept: Kept, export: PortfolioExport) -> None:
+def keep_marks(cursor: DuckDBPyConnection, cache: QuestionCache, export: PortfolioExport) -> None:
     """Keep what stands beside the exported amounts in a temporary table; the statements below join it."""
     if export.table not in ("deals", "pledges"):
         return
     # Before the transaction reads these tables in memory.
-    doubts = prepare_doubts(cursor, kept, export.rates)
-    kept.held.prepare(cursor, export.merged)
+    doubts = prepare_doubts(cursor, cache, export.rates)
+    cache.memory.prepare(cursor, export.merged)
     marked = {key: PledgeMarks(flags) for key, flags in flags_at(cursor, doubts, export.point, export.rates).items()}
     # The deals with relations are few; of the others there may be very many.
     related = related_deals(cursor, export.point, export.merged)
     deals = selected_among(cursor, export.point, export.selection, related)
-    marks = deal_marks(cursor, kept, export.point, deals, export.merged, export.rates)
+    marks = deal_marks(cursor, cache, export.point, deals, export.merged, export.rates)
     marked |= {(deal, pledge): one for deal, of_deal in marks.items() for pledge, one in of_deal.pledges.items()}
     cursor.execute(_CREATE_MARKED)
     listed = list(marked.items())

@@ -31,6 +31,7 @@ class ExportedColumn(Struct, frozen=True):
         description: What the cells say.
         type: Their type.
         field: The field of the deal, of its item or of the event that the cells show; None: that of the column's name.
+            `tests/schemas/test_fields.py` finds fields that no column shows.
         sql: The value in DuckDB; of a number, the column of a fact table. None for columns of events.
     """
 
@@ -39,11 +40,6 @@ class ExportedColumn(Struct, frozen=True):
     type: ColumnType = "text"
     field: str | None = None
     sql: str | None = None
-
-    @property
-    def shown_field(self) -> str:
-        """The field that the cells show."""
-        return self.field or self.name
 
     @property
     def text(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from duckdb import DuckDBPyConnection
 
-from registry.projections.columnar.kept import Kept
+from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.selection import ITEM_TABLES, Selection, run
 from registry.projections.point import Point
 from registry.schemas.deal_query import FIELD_FILTERS
@@ -112,7 +112,9 @@ def _narrowed(selection: Selection, point: Point) -> str:
     return f"AND p.deal IN (SELECT d.deal FROM deal_facts AS d WHERE {selection.conditions(point)})"
 
 
-def facets(cursor: DuckDBPyConnection, kept: Kept, point: Point, selection: Selection) -> dict[str, dict[str, int]]:
+def facets(
+    cursor: DuckDBPyConnection, cache: QuestionCache, point: Point, selection: Selection
+) -> dict[str, dict[str, int]]:
     """The number of selected deals by each value of each facet, in the order of values."""
     narrowed = "" if selection.is_all else "AND p.deal IN (SELECT deal FROM selected)"
 
@@ -127,7 +129,7 @@ def facets(cursor: DuckDBPyConnection, kept: Kept, point: Point, selection: Sele
         statement = _FACETS.format(conditions=selection.conditions(at), **given)
         return statement, {**at.parameters, **selection.parameters}
 
-    with kept.sums(cursor, point, selection.kept_as("facets"), select, ("deals",)) as source:
+    with cache.sums(cursor, point, selection.cache_key("facets"), select, ("deals",)) as source:
         rows = run(cursor, _COUNTED.format(names="facet, value", source=source), {})
     counts: dict[str, dict[str, int]] = {}
     for facet, value, deals in sorted(rows):
@@ -144,14 +146,16 @@ HAVING sum(deals) > 0
 """
 
 
-def places(cursor: DuckDBPyConnection, kept: Kept, point: Point, selection: Selection) -> list[tuple[str, int]]:
+def places(
+    cursor: DuckDBPyConnection, cache: QuestionCache, point: Point, selection: Selection
+) -> list[tuple[str, int]]:
     """The places of the selected deals with their number of deals, the most first."""
 
     def select(at: Point, _: Sequence[str]) -> tuple[str, dict[str, Any]]:
         statement = _PLACES.format(p=at.at("p"), narrowed=_narrowed(selection, at))
         return statement, {**at.parameters, **selection.parameters}
 
-    with kept.sums(cursor, point, selection.kept_as("places"), select, ("deals",)) as source:
+    with cache.sums(cursor, point, selection.cache_key("places"), select, ("deals",)) as source:
         rows = run(cursor, _COUNTED.format(names="value", source=source), {})
     return sorted(((place, deals) for place, deals in rows), key=lambda one: (-one[1], one[0]))
 

@@ -119,7 +119,7 @@ class CopyDirectory:
         with ThreadPoolExecutor(1, initializer=_lower_priority) as thread:
             connection = thread.submit(partial(duckdb.connect, path, config=config)).result()
         # Exchange rates (`conversion.py`) are not kept in the file.
-        connection.execute("ATTACH IF NOT EXISTS ':memory:' AS kept")
+        connection.execute("ATTACH IF NOT EXISTS ':memory:' AS cache")
         return connection
 
 

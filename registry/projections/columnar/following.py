@@ -72,7 +72,14 @@ DELETE_STAGED = "DELETE FROM {table} AS t USING staged_{table} AS s WHERE {same}
 
 
 class CopyState(Struct, frozen=True):
-    """What the copy holds."""
+    """What the copy holds.
+
+    Attributes:
+        fingerprint: Of the copied tables (`tables.fingerprint`).
+        position: Up to which position of the log.
+        leaf_hash: The leaf hash at that position; None for an empty log.
+        reset: The last id in `fact_resets`: the deals whose rows were replaced up to it are as they are now.
+    """
 
     fingerprint: str
     position: int

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from registry.domain.stages import ENDED_STAGES, LADDER
 from registry.errors import InvalidParameter
-from registry.projections.columnar.kept import Kept
+from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.selection import Selection, run
 from registry.projections.point import Point
 
@@ -99,7 +99,7 @@ that are nearly all selected, 7 ms of processor time instead of 17."""
 
 def page(
     cursor: DuckDBPyConnection,
-    kept: Kept,
+    cache: QuestionCache,
     point: Point,
     selection: Selection,
     order: Order,
@@ -111,17 +111,17 @@ def page(
         source = f"(SELECT id AS deal, score AS value FROM {point.found_deals})"
         if selection.is_search:
             return _page(cursor, point, selection, order, after, limit, source)
-        with _selected(cursor, kept, point, selection) as (selected, _):
+        with _selected(cursor, cache, point, selection) as (selected, _):
             source = f"(SELECT * FROM {source} WHERE deal IN ({selected}))"
             return _page(cursor, point, selection, order, after, limit, source)
     if selection.is_all and order.key != "deal":
-        with _values(cursor, kept, point, order) as source:
+        with _values(cursor, cache, point, order) as source:
             return _page(cursor, point, selection, order, after, limit, source)
-    with _selected(cursor, kept, point, selection) as (selected, tables):
+    with _selected(cursor, cache, point, selection) as (selected, tables):
         if order.key == "deal":
             source = f"(SELECT deal, deal AS value FROM ({selected}))"
             return _page(cursor, point, selection, order, after, limit, source)
-        with _values(cursor, kept, point, order) as source:
+        with _values(cursor, cache, point, order) as source:
             counts = ", ".join(f"(SELECT count(*) FROM {table})" for table in (source, *tables))
             ((total, *most),) = run(cursor, f"SELECT {counts}", {})
             if _FIRST * min(most) >= 2 * limit * total:
@@ -132,7 +132,9 @@ def page(
             return _page(cursor, point, selection, order, after, limit, source)
 
 
-def _values(cursor: DuckDBPyConnection, kept: Kept, point: Point, order: Order) -> AbstractContextManager[str]:
+def _values(
+    cursor: DuckDBPyConnection, cache: QuestionCache, point: Point, order: Order
+) -> AbstractContextManager[str]:
     """The table of the values by which deals are ordered."""
 
     def select(at: Point, _: Sequence[str]) -> tuple[str, dict[str, Any]]:
@@ -146,16 +148,16 @@ def _values(cursor: DuckDBPyConnection, kept: Kept, point: Point, order: Order) 
         return statement, {**at.parameters, "ladder": list(LADDER)}
 
     language = order.language if order.key == "title" else None
-    return kept.values(cursor, point, ("order", order.key, language, order.weights), select)
+    return cache.values(cursor, point, ("order", order.key, language, order.weights), select)
 
 
 @contextmanager
 def _selected(
-    cursor: DuckDBPyConnection, kept: Kept, point: Point, selection: Selection
+    cursor: DuckDBPyConnection, cache: QuestionCache, point: Point, selection: Selection
 ) -> Iterator[tuple[str, list[str]]]:
     """The query of the selected deals, and the tables of which each has at least these.
 
-    Those that meet the conditions beside a search are kept.
+    Those that meet the conditions beside a search are cached.
     """
     if selection.is_search:
         yield selection.slugs(point), [point.found_deals]
@@ -165,7 +167,7 @@ def _selected(
     def select(at: Point, _: Sequence[str]) -> tuple[str, dict[str, Any]]:
         return conditions.slugs(at), {**at.parameters, **conditions.parameters}
 
-    with kept.values(cursor, point, ("selected", conditions), select) as table:
+    with cache.values(cursor, point, ("selected", conditions), select) as table:
         if selection.search is None:
             yield f"SELECT deal FROM {table}", [table]
         else:
@@ -278,9 +280,9 @@ def event_positions(
     return [position for (position,) in run(cursor, statement, {**point.parameters, **selection.parameters, **given})]
 
 
-def count(cursor: DuckDBPyConnection, kept: Kept, point: Point, selection: Selection) -> int:
+def count(cursor: DuckDBPyConnection, cache: QuestionCache, point: Point, selection: Selection) -> int:
     """The number of selected deals."""
-    with _selected(cursor, kept, point, selection) as (selected, _):
+    with _selected(cursor, cache, point, selection) as (selected, _):
         ((deals,),) = run(cursor, _COUNT.format(slugs=selected), {})
     return int(deals)
 

@@ -12,8 +12,8 @@ from msgspec import Struct
 from registry.domain.rates import Rates
 from registry.domain.totals import DealRow, Rule, TotalsBuilder, TotalsQuery
 from registry.projections.columnar.deal_rows import deal_rows
-from registry.projections.columnar.held import asking_held
-from registry.projections.columnar.kept import Kept
+from registry.projections.columnar.memory_tables import asking_memory
+from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.totals import related_pairs
 from registry.projections.point import Point
 
@@ -37,7 +37,7 @@ class DealMarks(Struct, frozen=True):
 
 def deal_marks(
     cursor: DuckDBPyConnection,
-    kept: Kept,
+    cache: QuestionCache,
     point: Point,
     deals: Collection[str],
     merged: Mapping[str, str],
@@ -47,29 +47,29 @@ def deal_marks(
 
     Args:
         cursor: The copy.
-        kept: What is kept of earlier questions.
+        cache: What is cached of earlier questions.
         point: The point.
         deals: The slugs.
         merged: What each merged deal was merged into.
         rates: The exchange rates that amounts are compared at.
     """
-    held = kept.held.prepare(cursor, merged)
+    memory = cache.memory.prepare(cursor, merged)
     # Until a deal with relations changes.
-    at = held.unchanged(point)
-    pairs = kept.value(
-        ("pairs", msgspec.msgpack.encode((held.reset, at, merged))), lambda: related_pairs(cursor, point, merged)
+    at = memory.unchanged(point)
+    pairs = cache.value(
+        ("pairs", msgspec.msgpack.encode((memory.reset, at, merged))), lambda: related_pairs(cursor, point, merged)
     )
     related = sorted(_reached(pairs, deals))
     if not related:
         return {}
 
     def make() -> dict[str, DealMarks]:
-        with asking_held(cursor) if held.deals.issuperset(related) else nullcontext():
+        with asking_memory(cursor) if memory.deals.issuperset(related) else nullcontext():
             rows = deal_rows(cursor, point, related, rates)
         return _related_marks(rows, set(deals), merged, rates)
 
-    key = msgspec.msgpack.encode((held.reset, at, merged, rates.imports, sorted(set(deals).intersection(related))))
-    return kept.value(("marks", key), make)
+    key = msgspec.msgpack.encode((memory.reset, at, merged, rates.imports, sorted(set(deals).intersection(related))))
+    return cache.value(("marks", key), make)
 
 
 def _reached(pairs: Sequence[tuple[str, str]], deals: Collection[str]) -> set[str]:

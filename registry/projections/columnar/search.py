@@ -10,8 +10,8 @@ from duckdb import DuckDBPyConnection
 from msgspec import Struct
 
 from registry.domain.search_text import Search, Token
-from registry.projections.columnar.held import Written
-from registry.projections.columnar.kept import Kept
+from registry.projections.columnar.memory_tables import WrittenRow
+from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.search_at_point import SearchAtPoint, keep_hits, resolve
 from registry.projections.columnar.search_texts import (
     EVENT,
@@ -77,7 +77,7 @@ class _Kind(Struct, frozen=True):
 
     hits: HitsOf
     best: str
-    depends_on: Callable[[Written], bool]
+    depends_on: Callable[[WrittenRow], bool]
 
 
 _OF_KIND = {
@@ -109,7 +109,7 @@ class Found(Struct, frozen=True):
 
 def find(
     cursor: DuckDBPyConnection,
-    kept: Kept,
+    cache: QuestionCache,
     point: Point,
     tokens: tuple[Token, ...],
     merged: Mapping[str, str],
@@ -117,7 +117,7 @@ def find(
     limit: int,
 ) -> Found:
     """What matches every token of a query, by kind, the best first; otherwise as `resolve`."""
-    at_point = resolve(cursor, kept, point, tokens, merged)
+    at_point = resolve(cursor, cache, point, tokens, merged)
     at = {f"at_{table}": point.at(table) for table in "dpst"}
     at["participants"] = participants_at(point, None, withdrawn=True)
     given = {**point.parameters, "limit": limit}
@@ -134,17 +134,17 @@ def find(
                 found[kind] = _hits(run(cursor, _DEALS.format(found=point.found_deals), given))
         else:
             is_same = partial(_are_same_hits, at_point, _OF_KIND[kind])
-            found[kind] = at_point.lasting((kind, limit), partial(hits, kind), is_same)
+            found[kind] = at_point.value_at((kind, limit), partial(hits, kind), is_same)
     deals, sources = ([id for id, _, _ in found[kind].ids] if kind in found else [] for kind in ("deal", "source"))
     return Found(
         at_point.search,
         found,
-        at_point.lasting(
+        at_point.value_at(
             ("cited", *deals),
             lambda: _cited(cursor, point, at_point.named, deals) if deals else [],
             lambda _, written: not any(row.table == TEXTS and row.deal in deals for row in written),
         ),
-        at_point.lasting(
+        at_point.value_at(
             ("citations", *sources),
             lambda: _citations(cursor, point, sources) if sources else [],
             lambda _, written: not any(row.source is not None and row.source in sources for row in written),
@@ -156,7 +156,7 @@ def _hits(rows: Sequence[tuple[Any, ...]]) -> Hits:
     return Hits([(id, score, deals) for id, score, deals, _ in rows], rows[0][3] if rows else 0)
 
 
-def _are_same_hits(at_point: SearchAtPoint, kind: _Kind, hits: Hits, written: Sequence[Written]) -> bool:
+def _are_same_hits(at_point: SearchAtPoint, kind: _Kind, hits: Hits, written: Sequence[WrittenRow]) -> bool:
     """Whether hits and their numbers of deals are the same after these rows were written."""
     looked = [row for row in written if kind.depends_on(row)]
     if hits.count == 0:
@@ -166,7 +166,7 @@ def _are_same_hits(at_point: SearchAtPoint, kind: _Kind, hits: Hits, written: Se
 
 def organizations(
     cursor: DuckDBPyConnection,
-    kept: Kept,
+    cache: QuestionCache,
     point: Point,
     tokens: tuple[Token, ...],
     merged: Mapping[str, str],
@@ -174,7 +174,7 @@ def organizations(
     limit: int,
 ) -> list[str]:
     """The organizations that match every token, in the order of their slugs; otherwise as `resolve`."""
-    at_point = resolve(cursor, kept, point, tokens, merged)
+    at_point = resolve(cursor, cache, point, tokens, merged)
     if not keep_hits(cursor, "hits", point, at_point.named, organization_hits):
         return []
     found = "SELECT id FROM hits WHERE id > $after ORDER BY id LIMIT $limit"

@@ -22,8 +22,8 @@ from registry.domain.search_text import Search, Token, indexed, similar_words
 from registry.domain.sources import source_id
 from registry.domain.word_search import indexed_place
 from registry.infra.work_time import WaitingLock
-from registry.projections.columnar.held import Written, asking_held
-from registry.projections.columnar.kept import Kept
+from registry.projections.columnar.memory_tables import WrittenRow, asking_memory
+from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.search_index import TEXT_TABLES
 from registry.projections.columnar.search_texts import (
     NAMES,
@@ -95,10 +95,10 @@ def keep_deals(cursor: DuckDBPyConnection, point: Point, search: Search) -> None
 
 
 # The texts of the deals in memory: of those that changed lately, and of some others.
-_HELD_TEXTS = " UNION ALL ".join(f"SELECT text_id FROM kept.held.{table}" for table in TEXT_TABLES)
+_MEMORY_TEXTS = " UNION ALL ".join(f"SELECT text_id FROM cache.memory.{table}" for table in TEXT_TABLES)
 
 # Of some deals, those that are in lists: from the facts in memory.
-_LISTED = "CREATE OR REPLACE TEMP TABLE listed AS SELECT d.deal AS id FROM kept.held.deal_facts AS d WHERE {d}"
+_LISTED = "CREATE OR REPLACE TEMP TABLE listed AS SELECT d.deal AS id FROM cache.memory.deal_facts AS d WHERE {d}"
 
 # Which organizations a token matches: a deal that one takes part in matches too.
 _DIGEST = """
@@ -111,13 +111,13 @@ SELECT md5(coalesce(string_agg(concat_ws(' ', number, kind, organization, qualit
 class SearchAtPoint:
     """A search at a point, in the transaction of a cursor.
 
-    At the latest position of the log, what it finds is kept from one question to the next. After an event, those of the
-    changed deals are examined again of which a row was written that a word matches; and all deals, if the words match
+    At the latest position of the log, what it finds is cached from one question to the next. After an event, it is
+    repeated for the changed deals of which a row was written that a word matches; and for all deals, if the words match
     other organizations than before, because each deal that one of these takes part in may match then.
     """
 
-    def __init__(self, cursor: DuckDBPyConnection, kept: Kept, point: Point, search: Search) -> None:
-        self._cursor, self._kept, self._point, self.search = cursor, kept, point, search
+    def __init__(self, cursor: DuckDBPyConnection, cache: QuestionCache, point: Point, search: Search) -> None:
+        self._cursor, self._cache, self._point, self.search = cursor, cache, point, search
 
     @cached_property
     def named(self) -> list[Texts]:
@@ -127,33 +127,33 @@ class SearchAtPoint:
         """
         keep_merged(self._cursor, self.search)
         among = "true"
-        if self._is_kept:
-            self._kept.held.prepare(self._cursor)
+        if self._is_cached:
+            self._cache.memory.prepare(self._cursor)
             # Another transaction: this one does not see what was put into memory since it began.
             self._cursor.execute("COMMIT")
             self._cursor.execute("BEGIN")
             kinds = ", ".join(map(str, sorted(NAMES)))
-            among = f"(kind IN ({kinds}) OR text IN ({_HELD_TEXTS}))"
+            among = f"(kind IN ({kinds}) OR text IN ({_MEMORY_TEXTS}))"
         found = find_texts(self._cursor, self.search, among)
         return [keep_organizations(self._cursor, self._point, texts) for texts in found]
 
     @property
-    def _is_kept(self) -> bool:
+    def _is_cached(self) -> bool:
         return self._point.is_present and bool(self.search.tokens)
 
     @contextmanager
     def deals(self) -> Iterator[int]:
         """The deals that match, in the table that the point names (`Point.found_deals`); yields their number."""
         cursor, point = self._cursor, self._point
-        if not self._is_kept:
+        if not self._is_cached:
             keep_hits(cursor, point.found_deals, point, self.named, deal_hits)
             ((count,),) = run(cursor, f"SELECT count(*) FROM {point.found_deals}", {})
             yield count
             return
-        self._kept.held.prepare(cursor)
-        organizations = self.lasting("organizations", self._organizations, self._have_same_names)
+        self._cache.memory.prepare(cursor)
+        organizations = self.value_at("organizations", self._organizations, self._have_same_names)
         asked = ("deals", self.search, organizations)
-        with self._kept.matches(cursor, point, asked, self._find, partial(self._changed, organizations)) as found:
+        with self._cache.matches(cursor, point, asked, self._find, partial(self._changed, organizations)) as found:
             table, count = found
             run(
                 cursor,
@@ -165,9 +165,9 @@ class SearchAtPoint:
             cursor.execute("BEGIN")
             yield count
 
-    def lasting(self, what: Hashable, make: Callable[[], T], is_same: Callable[[T, Sequence[Written]], bool]) -> T:
-        """A value that depends on the search, which is kept until rows are written that change it."""
-        return self._kept.lasting((what, msgspec.msgpack.encode(self.search)), self._point, make, is_same)
+    def value_at(self, what: Hashable, make: Callable[[], T], is_same: Callable[[T, Sequence[WrittenRow]], bool]) -> T:
+        """A value that depends on the search, which is cached until rows are written that change it."""
+        return self._cache.value_at((what, msgspec.msgpack.encode(self.search)), self._point, make, is_same)
 
     def _organizations(self) -> str:
         """A digest of the organizations that each token matches; empty if there is none."""
@@ -179,14 +179,14 @@ class SearchAtPoint:
         ((digest,),) = run(self._cursor, _DIGEST.format(organizations=listed), {})
         return str(digest)
 
-    def _have_same_names(self, _: str, written: Sequence[Written]) -> bool:
+    def _have_same_names(self, _: str, written: Sequence[WrittenRow]) -> bool:
         """Whether the tokens match the same organizations as before these rows were written."""
         return not any(
             (row.table == "party_facts" or row.organizations or row.deal is None) and self.matches(row)
             for row in written
         )
 
-    def matches(self, row: Written) -> bool:
+    def matches(self, row: WrittenRow) -> bool:
         """Whether a token matches a text, an organization's slug, the place or the source of a row."""
         terms = [term for text in row.texts for term in indexed(text)[0]]
         places = {row.place, row.place[:2]} if row.place is not None else set()
@@ -199,16 +199,16 @@ class SearchAtPoint:
 
     def _changed(self, organizations: str, after: int) -> list[str]:
         """The deals that may match otherwise than at an earlier position."""
-        held = self._kept.held.prepare(self._cursor)
-        written = held.written_after(after)
+        memory = self._cache.memory.prepare(self._cursor)
+        written = memory.written_after(after)
         if written is None:
-            return held.changed_after(after)
+            return memory.changed_after(after)
         found = {
             row.deal
             for row in written
             if row.table == "deal_facts" or (row.organizations and organizations) or self.matches(row)
         }
-        return [deal for deal in held.changed if deal in found]
+        return [deal for deal in memory.changed if deal in found]
 
     def _find(self, deals: Sequence[str] | None) -> str:
         """The query of the deals that match, of all or of some that changed."""
@@ -223,7 +223,7 @@ class SearchAtPoint:
         else:
             listed = _LISTED.format(d=point.at("d")) + " AND list_contains($deals, d.deal)"
             run(cursor, listed, {**point.parameters, "deals": list(deals)})
-            with asking_held(cursor):
+            with asking_memory(cursor):
                 keep_hits(cursor, "found_again", point, named, deal_hits, "listed")
         return "SELECT id AS deal, score FROM found_again"
 
@@ -231,18 +231,18 @@ class SearchAtPoint:
 _PLACES = "SELECT DISTINCT place FROM site_facts WHERE place IS NOT NULL"
 
 
-def _places(cursor: DuckDBPyConnection, kept: Kept, point: Point) -> list[str]:
+def _places(cursor: DuckDBPyConnection, cache: QuestionCache, point: Point) -> list[str]:
     """The codes of all places that a site ever had, and of their countries."""
-    held = kept.held.prepare(cursor)
-    known, of_reset, places = kept.places
-    written = held.written_after(known) if of_reset == held.reset else None
+    memory = cache.memory.prepare(cursor)
+    known, of_reset, places = cache.places
+    written = memory.written_after(known) if of_reset == memory.reset else None
     if written is not None:
-        found, known = {row.place for row in written if row.place is not None}, held.position
+        found, known = {row.place for row in written if row.place is not None}, memory.position
     else:
         places, found = frozenset(), {place for (place,) in run(cursor, _PLACES, {})}
-        known = min(held.position, point.head)
+        known = min(memory.position, point.head)
     places = frozenset({*places, *found, *(place[:2] for place in found)})
-    kept.places = (known, held.reset, places)
+    cache.places = (known, memory.reset, places)
     return sorted(places)
 
 
@@ -254,20 +254,20 @@ def _with_places(search: Search, codes: Sequence[str]) -> Search:
 
 
 def resolve(
-    cursor: DuckDBPyConnection, kept: Kept, point: Point, tokens: tuple[Token, ...], merged: Mapping[str, str]
+    cursor: DuckDBPyConnection, cache: QuestionCache, point: Point, tokens: tuple[Token, ...], merged: Mapping[str, str]
 ) -> SearchAtPoint:
     """What is searched for at a point: a token that nothing matches there also matches similar words.
 
     Args:
         cursor: The copy.
-        kept: What is kept of earlier questions.
+        cache: What is cached of earlier questions.
         point: The point.
         tokens: The tokens of the query.
         merged: The record that each merged organization redirects to.
     """
-    codes = _places(cursor, kept, point)
+    codes = _places(cursor, cache, point)
     search = _with_places(Search(tokens, (), tuple(merged), tuple(merged.values())), codes)
-    at_point = SearchAtPoint(cursor, kept, point, search)
+    at_point = SearchAtPoint(cursor, cache, point, search)
     with at_point.deals() as count:
         if count:
             return at_point
@@ -287,7 +287,7 @@ def resolve(
             for number, token in enumerate(tokens)
         )
 
-    def is_same(_: tuple[Token, ...], written: Sequence[Written]) -> bool:
+    def is_same(_: tuple[Token, ...], written: Sequence[WrittenRow]) -> bool:
         """Whether no such row has a word of the search, or a similar one."""
         texts = {text for row in written for text in row.texts}
         words = {word for text in texts for word in indexed(text)[1]}
@@ -295,10 +295,10 @@ def resolve(
             similar_words(token, words) == similar_words(token, ()) for token in tokens
         )
 
-    resolved = at_point.lasting(("meant", len(codes)), meant, is_same)
+    resolved = at_point.value_at(("meant", len(codes)), meant, is_same)
     if resolved == tokens:
         return at_point
-    return SearchAtPoint(cursor, kept, point, _with_places(replace(search, tokens=resolved), codes))
+    return SearchAtPoint(cursor, cache, point, _with_places(replace(search, tokens=resolved), codes))
 
 
 def _is_matched(cursor: DuckDBPyConnection, point: Point, texts: Texts) -> bool:

@@ -53,8 +53,8 @@ class Selection(Struct, frozen=True):
         given = asdict(self.query) | {"organizations": list(self.organizations)}
         return given | {name: Decimal(bound) for name in BOUNDS if (bound := given[name]) is not None}
 
-    def kept_as(self, *asked: Any) -> tuple[Any, ...] | None:
-        """What a question about the selection is kept as (`kept.py`); None: what is searched for has no other point."""
+    def cache_key(self, *asked: Any) -> tuple[Any, ...] | None:
+        """A question's key in `QuestionCache`; None for a search, which is resolved for one point only."""
         return (*asked, self) if self.search is None else None
 
     def slugs(self, point: Point) -> str:

@@ -96,7 +96,7 @@ DERIVED: dict[str, dict[str, tuple[str, str]]] = {
 }
 """By table and column: its type, and its value from the columns as Postgres sends them."""
 
-NOT_KEPT = {TEXTS: ("stream", "publisher", "title", "url", "name")}
+NOT_COPIED = {TEXTS: ("stream", "publisher", "title", "url", "name")}
 """By table: the columns that only others are computed from."""
 
 VERSION = 8
@@ -145,16 +145,16 @@ class CopiedTable(Struct, frozen=True):
     columns: tuple[tuple[str, str], ...]
 
     @property
-    def kept(self) -> tuple[tuple[str, str], ...]:
+    def copied(self) -> tuple[tuple[str, str], ...]:
         """The columns that the copy has."""
-        left_out = NOT_KEPT.get(self.name, ())
+        left_out = NOT_COPIED.get(self.name, ())
         return tuple((name, type) for name, type in self.columns if name not in left_out)
 
     @property
     def create(self) -> str:
         """The DDL of the table in DuckDB."""
-        columns = [f"{name} {TYPES[type]}" for name, type in self.kept]
-        columns += [f"{name}_scale TINYINT" for name, type in self.kept if type == "numeric"]
+        columns = [f"{name} {TYPES[type]}" for name, type in self.copied]
+        columns += [f"{name}_scale TINYINT" for name, type in self.copied if type == "numeric"]
         columns += [f"{name} {type}" for name, (type, _) in DERIVED.get(self.name, {}).items()]
         return f"CREATE TABLE {self.name} ({', '.join(columns)})"
 
@@ -178,9 +178,9 @@ class CopiedTable(Struct, frozen=True):
     def typed(self) -> str:
         """The columns in DuckDB, from the text that Postgres sent."""
         columns = [
-            f"{name}::{'JSON::VARCHAR[]' if type == 'text[]' else TYPES[type]} AS {name}" for name, type in self.kept
+            f"{name}::{'JSON::VARCHAR[]' if type == 'text[]' else TYPES[type]} AS {name}" for name, type in self.copied
         ]
-        columns += [f"{name}_scale::TINYINT AS {name}_scale" for name, type in self.kept if type == "numeric"]
+        columns += [f"{name}_scale::TINYINT AS {name}_scale" for name, type in self.copied if type == "numeric"]
         columns += [f"{derived} AS {name}" for name, (_, derived) in DERIVED.get(self.name, {}).items()]
         return ", ".join(columns)
 

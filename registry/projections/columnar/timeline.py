@@ -8,8 +8,8 @@ from typing import Any
 
 from duckdb import DuckDBPyConnection
 
-from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.lists import PagePlace, weight_of
+from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.selection import Selection, run
 from registry.projections.facts import FACT_TABLES
 from registry.projections.point import Point
@@ -37,27 +37,27 @@ SELECT DISTINCT published_on
 """
 
 
-def effective_days(cursor: DuckDBPyConnection, kept: Kept, point: Point, limit: int) -> list[date]:
+def effective_days(cursor: DuckDBPyConnection, cache: QuestionCache, point: Point, limit: int) -> list[date]:
     """The latest days from which a change is in effect, as known at a point, in ascending order."""
 
     def select(at: Point, _: Sequence[str]) -> tuple[str, dict[str, Any]]:
         days = (_EFFECTIVE_DAYS.format(table=table.name, known=at.is_known("t")) for table in FACT_TABLES)
         return " UNION ALL ".join(days), {"known": at.known}
 
-    with kept.sums(cursor, point, ("days",), select, ("facts",)) as source:
+    with cache.sums(cursor, point, ("days",), select, ("facts",)) as source:
         rows = run(cursor, _SELECT_DAYS.format(source=source), {"limit": limit})
     return [day for (day,) in reversed(rows)]
 
 
-def publication_days(cursor: DuckDBPyConnection, kept: Kept, point: Point, limit: int) -> list[date]:
+def publication_days(cursor: DuckDBPyConnection, cache: QuestionCache, point: Point, limit: int) -> list[date]:
     """The latest days on which a change was published, in ascending order."""
-    reset = kept.held.prepare(cursor).reset
-    known, of_reset, days = kept.published
+    reset = cache.memory.prepare(cursor).reset
+    known, of_reset, days = cache.published
     if of_reset != reset:
         known, days = -1, frozenset()
     if known < point.head:
         days |= {day for (day,) in run(cursor, _PUBLICATION_DAYS, {"known": known})}
-        kept.published = (point.head, reset, days)
+        cache.published = (point.head, reset, days)
     return sorted(days)[-limit:]
 
 

@@ -29,9 +29,9 @@ from registry.domain.totals import (
 from registry.projections.columnar.conversion import prepare
 from registry.projections.columnar.deal_rows import deal_rows
 from registry.projections.columnar.doubts import Doubts, prepare_doubts
-from registry.projections.columnar.held import HeldState, asking_held
-from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.measures import containing
+from registry.projections.columnar.memory_tables import MemoryState, asking_memory
+from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.running_totals import RunningTotals
 from registry.projections.columnar.scan import Scan
 from registry.projections.columnar.search_texts import naming_deals
@@ -57,44 +57,54 @@ SELECT DISTINCT p.deal
 
 
 def totals(
-    cursor: DuckDBPyConnection, kept: Kept, point: Point, selection: Selection, query: TotalsQuery, rates: Rates
+    cursor: DuckDBPyConnection,
+    cache: QuestionCache,
+    point: Point,
+    selection: Selection,
+    query: TotalsQuery,
+    rates: Rates,
 ) -> Totals:
     """The totals of the selected deals at a point: the same as `compute_totals` of all of them.
 
     Args:
         cursor: The copy, in a transaction.
-        kept: What is kept of earlier questions.
+        cache: What is cached of earlier questions.
         point: The point.
         selection: Which deals.
         query: What to compute, with the page of groups.
         rates: The exchange rates.
     """
-    found = _totals(cursor, kept, point, selection, query, rates)
+    found = _totals(cursor, cache, point, selection, query, rates)
     if query.estimates != "both":
         return found
-    return with_both_sums(found, _totals(cursor, kept, point, selection, without_estimates(query, found), rates))
+    return with_both_sums(found, _totals(cursor, cache, point, selection, without_estimates(query, found), rates))
 
 
 def _totals(
-    cursor: DuckDBPyConnection, kept: Kept, point: Point, selection: Selection, query: TotalsQuery, rates: Rates
+    cursor: DuckDBPyConnection,
+    cache: QuestionCache,
+    point: Point,
+    selection: Selection,
+    query: TotalsQuery,
+    rates: Rates,
 ) -> Totals:
-    held = kept.held.prepare(cursor, query.merged)
+    memory = cache.memory.prepare(cursor, query.merged)
     scan = Scan(point, selection, query, rates, None, Doubts("", any=False), ())
     if query.lines or not point.is_present or selection.search is not None:
         # DuckDB adds up all deals, so it needs the tables in memory: before its transaction reads there.
-        scan = _prepared(cursor, kept, scan)
-    examined, added = _examined(cursor, kept, held, point, selection, query, rates)
+        scan = _prepared(cursor, cache, scan)
+    examined, added = _examined(cursor, cache, memory, point, selection, query, rates)
     builder = added.copy(query)
     scan = replace(scan, examined=examined)
     groups: list[GroupKey] = []
     number = 0
     of_groups: dict[GroupKey, list[AmountSum]] = {}
-    with _running(cursor, kept, held, scan) as running:
+    with _running(cursor, cache, memory, scan) as running:
         overall, used = list(running.overall), list(running.rates)
         if query.group_by:
             groups, number, of_groups = running.page(cursor, scan, builder.sizes())
     if query.currency is not None and query.group_by and query.with_rates:
-        with _running(cursor, kept, held, replace(scan, query=replace(query, group_by=()))) as running:
+        with _running(cursor, cache, memory, replace(scan, query=replace(query, group_by=()))) as running:
             used = list(running.rates)
     lines, lines_of_groups = [], {}
     if query.lines:
@@ -104,18 +114,18 @@ def _totals(
     return builder.result(groups, number, used if query.with_rates else ())
 
 
-def _prepared(cursor: DuckDBPyConnection, kept: Kept, scan: Scan) -> Scan:
+def _prepared(cursor: DuckDBPyConnection, cache: QuestionCache, scan: Scan) -> Scan:
     """The question with the tables of exchange rates and of doubted amounts that DuckDB needs for it."""
     query = scan.query
     if query.currency is not None:
         last_day = query.effective_on or date.max
-        conversion = prepare(cursor, kept, query.currency, scan.rates, query.rates_of, last_day)
+        conversion = prepare(cursor, cache, query.currency, scan.rates, query.rates_of, last_day)
         return replace(scan, conversion=conversion, doubts=conversion.doubts)
-    return replace(scan, doubts=prepare_doubts(cursor, kept, scan.rates)) if scan.is_money else scan
+    return replace(scan, doubts=prepare_doubts(cursor, cache, scan.rates)) if scan.is_money else scan
 
 
 def _running(
-    cursor: DuckDBPyConnection, kept: Kept, held: HeldState, scan: Scan
+    cursor: DuckDBPyConnection, cache: QuestionCache, memory: MemoryState, scan: Scan
 ) -> AbstractContextManager[RunningTotals]:
     """The sums of a question, but for the deals that are examined one by one because of their relations."""
     point = scan.point
@@ -123,7 +133,7 @@ def _running(
 
     def select(_: Point, __: Sequence[str]) -> tuple[str, dict[str, Any]]:
         nonlocal scan
-        scan = _prepared(cursor, kept, scan)
+        scan = _prepared(cursor, cache, scan)
         odd[:] = _odd(cursor, scan)
         adding = replace(scan, query=sums_of(scan.query), examined=[*scan.examined, *odd])
         return adding.add_up(), adding.parameters
@@ -132,8 +142,8 @@ def _running(
         """What selected deals add at a point."""
         if not deals:
             return {}
-        key = (held.reset, at.axis, at.known, at.day, scan.query.measure, scan.rates.imports)
-        kept_rows: dict[str, DealRow | None] = kept.value(("rows", key), dict)
+        key = (memory.reset, at.axis, at.known, at.day, scan.query.measure, scan.rates.imports)
+        kept_rows: dict[str, DealRow | None] = cache.value(("rows", key), dict)
         if missing := [deal for deal in deals if deal not in kept_rows]:
             found = {row.deal: row for row in deal_rows(cursor, at, missing, scan.rates, scan.query.measure)}
             kept_rows |= {deal: found.get(deal) for deal in missing}
@@ -150,15 +160,15 @@ def _running(
 
     def follow(running: RunningTotals, position: int) -> None:
         examined = frozenset(scan.examined)
-        changed = {*held.changed_after(position), *(examined ^ running.examined)}
+        changed = {*memory.changed_after(position), *(examined ^ running.examined)}
         new = sorted(deal for deal in changed if not running.has_row(deal))
         before = rows(replace(point, known=position), new)
         now = rows(point, sorted(changed - examined)) | dict.fromkeys(changed & examined)
         running.change(before, now)
         running.examined = examined
 
-    asked = scan.selection.kept_as("totals", sums_of(scan.query), scan.rates.imports)
-    return kept.followed(cursor, point, asked, select, make, follow)
+    asked = scan.selection.cache_key("totals", sums_of(scan.query), scan.rates.imports)
+    return cache.followed(cursor, point, asked, select, make, follow)
 
 
 def _odd(cursor: DuckDBPyConnection, scan: Scan) -> list[str]:
@@ -172,8 +182,8 @@ def _odd(cursor: DuckDBPyConnection, scan: Scan) -> list[str]:
 
 def _examined(
     cursor: DuckDBPyConnection,
-    kept: Kept,
-    held: HeldState,
+    cache: QuestionCache,
+    memory: MemoryState,
     point: Point,
     selection: Selection,
     query: TotalsQuery,
@@ -181,20 +191,20 @@ def _examined(
 ) -> tuple[list[str], TotalsBuilder]:
     """The deals that are examined one by one, and the totals of those of them that are selected.
 
-    They are kept until one of these deals changes.
+    They are cached until one of these deals changes.
     """
     # What a search finds may also change with an organization's names.
-    at = held.unchanged(point) if query.measure == "amount" and selection.search is None else point
+    at = memory.unchanged(point) if query.measure == "amount" and selection.search is None else point
     added = replace(sums_of(query), lines=query.lines)
-    key = msgspec.msgpack.encode((held.reset, at, selection, added, rates.imports))
+    key = msgspec.msgpack.encode((memory.reset, at, selection, added, rates.imports))
 
     def make() -> tuple[list[str], TotalsBuilder]:
-        examined, chosen, others = _examine(cursor, held, point, selection, query, rates)
+        examined, chosen, others = _examine(cursor, memory, point, selection, query, rates)
         builder = TotalsBuilder(query, rates)
         builder.add(chosen, others)
         return examined, builder
 
-    return kept.value(("examined", key), make)
+    return cache.value(("examined", key), make)
 
 
 def sums_of(query: TotalsQuery) -> TotalsQuery:
@@ -206,7 +216,12 @@ def sums_of(query: TotalsQuery) -> TotalsQuery:
 
 
 def _examine(
-    cursor: DuckDBPyConnection, held: HeldState, point: Point, selection: Selection, query: TotalsQuery, rates: Rates
+    cursor: DuckDBPyConnection,
+    memory: MemoryState,
+    point: Point,
+    selection: Selection,
+    query: TotalsQuery,
+    rates: Rates,
 ) -> tuple[list[str], list[DealRow], list[DealRow]]:
     """The deals whose relations, or figures that contain each other, DuckDB does not know.
 
@@ -220,7 +235,7 @@ def _examine(
     examined = sorted(related)
     if not examined:
         return [], [], []
-    with asking_held(cursor) if held.deals.issuperset(examined) else nullcontext():
+    with asking_memory(cursor) if memory.deals.issuperset(examined) else nullcontext():
         rows = deal_rows(cursor, point, examined, rates, query.measure)
         selected = set(examined) if selection.is_all else selected_among(cursor, point, selection, examined)
     chosen = [row for row in rows if row.deal in selected]

@@ -24,8 +24,8 @@ from registry.domain.totals.tiers import TIERS, TierAmounts
 from registry.events.currencies import Currency
 from registry.projections.columnar.conversion import Conversion, prepare
 from registry.projections.columnar.deal_rows import deal_rows_on
-from registry.projections.columnar.held import asking_held
-from registry.projections.columnar.kept import Kept
+from registry.projections.columnar.memory_tables import asking_memory
+from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.search_at_point import keep_deals
 from registry.projections.columnar.selection import Selection, run
 from registry.projections.point import Point
@@ -131,7 +131,7 @@ QUALIFY row_number() OVER (PARTITION BY c.day ORDER BY c.worth DESC NULLS LAST, 
 
 def amounts_over_time(
     cursor: DuckDBPyConnection,
-    kept: Kept,
+    cache: QuestionCache,
     point: Point,
     selection: Selection,
     currency: Currency,
@@ -144,7 +144,7 @@ def amounts_over_time(
 
     Args:
         cursor: The copy.
-        kept: What is kept of earlier questions.
+        cache: What is cached of earlier questions.
         point: The point; each of `days` stands for its effective date.
         selection: Which deals.
         currency: The currency.
@@ -155,11 +155,11 @@ def amounts_over_time(
     """
     query = TotalsQuery(currency=currency, lines=0, merged=merged)
     # Before the transaction reads the rates, which are in memory as well.
-    kept.held.prepare(cursor, merged)
-    conversion = prepare(cursor, kept, currency, rates, None, point.day)
+    cache.memory.prepare(cursor, merged)
+    conversion = prepare(cursor, cache, currency, rates, None, point.day)
     found: list[TierAmounts] = []
     for first in range(0, len(days), DAYS_PER_PASS):
-        one = _Pass(cursor, kept, point, selection, query, rates, conversion, days[first : first + DAYS_PER_PASS])
+        one = _Pass(cursor, cache, point, selection, query, rates, conversion, days[first : first + DAYS_PER_PASS])
         found += one.amounts(weight)
     return found
 
@@ -170,7 +170,7 @@ class _Pass:
     def __init__(
         self,
         cursor: DuckDBPyConnection,
-        kept: Kept,
+        cache: QuestionCache,
         point: Point,
         selection: Selection,
         query: TotalsQuery,
@@ -178,7 +178,7 @@ class _Pass:
         conversion: Conversion,
         days: Sequence[date],
     ) -> None:
-        self.cursor, self.kept, self.point, self.selection, self.days = cursor, kept, point, selection, days
+        self.cursor, self.cache, self.point, self.selection, self.days = cursor, cache, point, selection, days
         self.query, self.rates, self.conversion = query, rates, conversion
 
     def amounts(self, weight: str) -> list[TierAmounts]:
@@ -206,14 +206,14 @@ class _Pass:
         return found
 
     def _amounts_of(self, related: set[str], examined: Sequence[str]) -> dict[date, tuple[dict[str, Decimal], Decimal]]:
-        """What the deals that are examined one by one add on each day; kept until one of them changes."""
-        held = self.kept.held.prepare(self.cursor, self.query.merged)
+        """What the deals that are examined one by one add on each day; cached until one of them changes."""
+        memory = self.cache.memory.prepare(self.cursor, self.query.merged)
         is_same = related.issuperset(examined) and self.selection.search is None
-        at = held.unchanged(self.point) if is_same else self.point
+        at = memory.unchanged(self.point) if is_same else self.point
         asked = msgspec.msgpack.encode((at, self.selection, self.query, self.rates.imports, self.days, examined))
 
         def make() -> dict[date, tuple[dict[str, Decimal], Decimal]]:
-            with asking_held(self.cursor) if held.deals.issuperset(examined) else nullcontext():
+            with asking_memory(self.cursor) if memory.deals.issuperset(examined) else nullcontext():
                 rows = deal_rows_on(self.cursor, self.point, examined, self.days, self.rates)
             chosen = self._chosen_among(examined)
             found = {}
@@ -223,7 +223,7 @@ class _Pass:
                 found[day] = self._one_by_one(selected, others, day)
             return found
 
-        return self.kept.value(("trend", held.reset, asked), make)
+        return self.cache.value(("trend", memory.reset, asked), make)
 
     @contextmanager
     def _choosing(self) -> Iterator[None]:
@@ -248,7 +248,7 @@ class _Pass:
             statement = f"SELECT deal, bit_or(bit) AS days FROM ({found}) GROUP BY deal"
             return statement, {**at.parameters, **self.selection.parameters}
 
-        with self.kept.values(self.cursor, self.point, self.selection.kept_as("chosen", self.days), select) as table:
+        with self.cache.values(self.cursor, self.point, self.selection.cache_key("chosen", self.days), select) as table:
             run(self.cursor, f"CREATE OR REPLACE TEMP VIEW chosen AS SELECT * FROM {table}", {})
             yield
 
@@ -289,7 +289,7 @@ class _Pass:
 
         # The days of a selection are a table of this question alone.
         asked = ("trend", self.query, self.rates.imports, self.days) if is_all else None
-        with self.kept.sums(self.cursor, self.point, asked, select, _ADDED, examined) as source:
+        with self.cache.sums(self.cursor, self.point, asked, select, _ADDED, examined) as source:
             return run(self.cursor, f"SELECT * FROM {source}", {})
 
     def _changed(self, weight: str) -> dict[date, list[str]]:
@@ -304,7 +304,7 @@ class _Pass:
             bits = f"1::BIGINT << {_number_of('c.day', self.days)}"
             chosen = f"JOIN chosen AS h ON h.deal = c.deal AND h.days & ({bits}) <> 0"
         found: dict[date, list[str]] = {}
-        with self.kept.values(self.cursor, self.point, ("changed", weight, self.days), select) as source:
+        with self.cache.values(self.cursor, self.point, ("changed", weight, self.days), select) as source:
             largest = _LARGEST.format(source=source, chosen=chosen)
             for day, deal in run(self.cursor, largest, {"deals": MAX_CHANGED}):
                 found.setdefault(day, []).append(deal)

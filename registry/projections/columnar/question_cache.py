@@ -1,13 +1,13 @@
-"""What questions keep in memory from one position of the log to the next.
+"""What is cached of questions, from one position of the log to the next.
 
 Most questions about all deals are sums over deals, or a value for each deal. After an event, only those of the changed
 deals differ: their contribution at the earlier position is subtracted, and the one at the new position is added. The
-tables know every earlier position, so one statement computes both, on the few deals that are held in memory
-(`held.py`). A write then costs a question some milliseconds, where a scan of 100,000 deals takes a hundred. What a
-search finds is kept as well: of the deals that changed, only those are searched again of which a row was written that
-the search looks at.
+tables know every earlier position, so one statement computes both, on the few deals that are in memory
+(`memory_tables.py`). A write then costs a question some milliseconds, where a scan of 100,000 deals takes a hundred.
+What a search finds is cached as well: of the deals that changed, only those are searched again of which a row was
+written that the search looks at.
 
-Only the latest position of the recording axis is kept: no later event changes an answer about the past.
+Only questions at the latest position are cached here: no later event changes an answer about the past (`copy.py`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from duckdb import DuckDBPyConnection
 from msgspec.structs import replace
 
 from registry.infra.work_time import WaitingLock
-from registry.projections.columnar.held import HeldFacts, Written, asking_held
+from registry.projections.columnar.memory_tables import MemoryTables, WrittenRow, asking_memory
 from registry.projections.columnar.selection import run
 from registry.projections.point import Point
 
@@ -38,15 +38,15 @@ MAX_ROWS = 1_500_000
 MAX_CARRIED = 10_000
 """A table to which more rows were added than this, and than it had at first, is made again."""
 MAX_VALUES = 32
-MAX_LASTING = 256
+MAX_VALUES_AT = 256
 
-# The events of the held deals by each of two positions, as a digest.
-_HELD_EVENTS = """
+# The events of the deals in memory by each of two positions, as a digest.
+_MEMORY_EVENTS = """
 SELECT struct_pack(events := count(*) FILTER (position <= $before),
                    digest := bit_xor(hash(deal, position)) FILTER (position <= $before)),
        struct_pack(events := count(*) FILTER (position <= $now),
                    digest := bit_xor(hash(deal, position)) FILTER (position <= $now))
-  FROM kept.held.deal_events
+  FROM cache.memory.deal_events
 """
 
 _once = count(1)
@@ -58,16 +58,16 @@ Select = Callable[[Point, Sequence[str]], tuple[str, dict[str, Any]]]
 class _Table:
     """A table in memory, and what it holds. Readers and writers hold its lock."""
 
-    def __init__(self, name: str, schema: str = "kept.main") -> None:
+    def __init__(self, name: str, schema: str = "cache.main") -> None:
         self.name = f"{schema}.{name}"
-        # What the held deals add at the table's position, and which of their events are in it.
-        self.held_sums = f"{self.name}_held"
-        self.held_events: Any = None
+        # What the deals in memory add at the table's position, and which of their events are in it.
+        self.memory_sums = f"{self.name}_memory"
+        self.memory_events: Any = None
         self.lock = WaitingLock()
         self.position = -1
         self.reset = -1
         self.left_out: Sequence[str] = ()
-        # What was made of it (`Kept.followed`).
+        # What was made of it (`QuestionCache.followed`).
         self.value: Any = None
         self.rows = 0
         self.added = 0
@@ -79,11 +79,11 @@ class _Table:
         return self.added > self.rows + MAX_CARRIED
 
 
-class Kept:
-    """What is kept of the questions to one open copy.
+class QuestionCache:
+    """What is cached of the questions to one open copy.
 
     Attributes:
-        held: The facts of some deals.
+        memory: The facts of some deals.
         rates: For each table of exchange rates and way to choose a day: up to which position and after which reset it
             has the rates of all amounts.
         inexact: The tables that have a rate with too many digits for DuckDB.
@@ -94,7 +94,7 @@ class Kept:
     """
 
     def __init__(self) -> None:
-        self.held = HeldFacts()
+        self.memory = MemoryTables()
         self.rates: dict[Hashable, tuple[int, int]] = {}
         self.inexact: set[str] = set()
         self.doubts: dict[int, tuple[int, int, bool]] = {}
@@ -103,7 +103,7 @@ class Kept:
         self._lock = Lock()
         self._tables: OrderedDict[bytes, _Table] = OrderedDict()
         self._values: OrderedDict[Hashable, Any] = OrderedDict()
-        self._lasting: OrderedDict[Hashable, tuple[int, Any]] = OrderedDict()
+        self._values_at: OrderedDict[Hashable, tuple[int, Any]] = OrderedDict()
         self._numbers = count(1)
 
     def value(self, key: Hashable, make: Callable[[], T]) -> T:
@@ -111,8 +111,8 @@ class Kept:
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)
-                kept: T = self._values[key]
-                return kept
+                cache: T = self._values[key]
+                return cache
         made = make()
         with self._lock:
             self._values[key] = made
@@ -120,31 +120,31 @@ class Kept:
                 self._values.popitem(last=False)
         return made
 
-    def lasting(
-        self, key: Hashable, point: Point, make: Callable[[], T], is_same: Callable[[T, Sequence[Written]], bool]
+    def value_at(
+        self, key: Hashable, point: Point, make: Callable[[], T], is_same: Callable[[T, Sequence[WrittenRow]], bool]
     ) -> T:
         """A small value at a point, which is made again only if rows were written that it depends on.
 
         Args:
             key: All that it depends on, beside the rows of the copy.
-            point: The point; at another than the latest position of the log, the value is not kept.
+            point: The point; at another than the latest position of the log, the value is not cached.
             make: Makes the value.
             is_same: Whether it is the same after these rows were written.
         """
-        if not point.is_present or (held := self.held.state) is None:
+        if not point.is_present or (memory := self.memory.state) is None:
             return make()
-        key = (key, point.day, held.reset)
+        key = (key, point.day, memory.reset)
         with self._lock:
-            since, found = self._lasting.get(key, (-1, None))
+            since, found = self._values_at.get(key, (-1, None))
         if since > point.position:
             return make()
-        written = held.written_after(since)
+        written = memory.written_after(since)
         value: T = make() if written is None or not is_same(found, written) else found
         with self._lock:
-            self._lasting[key] = point.position, value
-            self._lasting.move_to_end(key)
-            if len(self._lasting) > MAX_LASTING:
-                self._lasting.popitem(last=False)
+            self._values_at[key] = point.position, value
+            self._values_at.move_to_end(key)
+            if len(self._values_at) > MAX_VALUES_AT:
+                self._values_at.popitem(last=False)
         return value
 
     @contextmanager
@@ -164,34 +164,35 @@ class Kept:
         Args:
             cursor: The copy.
             point: The point.
-            asked: All that the statement depends on, beside the position and what is left out; None: it is not kept.
+            asked: All that the statement depends on, beside the position and what is left out; None: it is not cached.
             select: Makes the statement. It adds up by deal: its rows are those of one deal, and of the others.
             sums: The columns that are added up; others identify a row.
             left_out: The deals that the statement leaves out.
         """
 
-        @asking_held(cursor)
+        @asking_memory(cursor)
         def carry(table: _Table) -> tuple[int, Any]:
-            # What the held deals added at the table's position is known, unless more deals of that time are held now.
+            # What the deals in memory added at the table's position is known, unless more deals of that time are in
+            # memory now.
             positions = {"before": table.position, "now": point.position}
-            ((held_before, held_now),) = run(cursor, _HELD_EVENTS, positions)
-            if table.held_events != held_before:
+            ((memory_before, memory_now),) = run(cursor, _MEMORY_EVENTS, positions)
+            if table.memory_events != memory_before:
                 before, parameters = select(replace(point, known=table.position), table.left_out)
-                run(cursor, f"CREATE OR REPLACE TABLE {table.held_sums} AS {before}", parameters)
+                run(cursor, f"CREATE OR REPLACE TABLE {table.memory_sums} AS {before}", parameters)
             now, parameters = select(point, left_out)
-            run(cursor, f"CREATE OR REPLACE TEMP TABLE held_now AS {now}", parameters)
+            run(cursor, f"CREATE OR REPLACE TEMP TABLE memory_now AS {now}", parameters)
             negated = ", ".join(f"-{name} AS {name}" for name in sums)
             added = ", ".join(f"sum({name}) AS {name}" for name in sums)
             changed = " OR ".join(f"sum({name}) <> 0" for name in sums)
             ((rows,),) = run(
                 cursor,
                 f"INSERT INTO {table.name} SELECT * EXCLUDE ({', '.join(sums)}), {added}"
-                f" FROM (SELECT * REPLACE ({negated}) FROM {table.held_sums} UNION ALL FROM held_now)"
+                f" FROM (SELECT * REPLACE ({negated}) FROM {table.memory_sums} UNION ALL FROM memory_now)"
                 f" GROUP BY ALL HAVING {changed}",
                 {},
             )
-            run(cursor, f"CREATE OR REPLACE TABLE {table.held_sums} AS FROM held_now", {})
-            return rows, held_now
+            run(cursor, f"CREATE OR REPLACE TABLE {table.memory_sums} AS FROM memory_now", {})
+            return rows, memory_now
 
         with self._at(cursor, point, asked, select, left_out, carry) as table:
             yield table.name
@@ -211,13 +212,13 @@ class Kept:
         Args:
             cursor: The copy.
             point: The point.
-            asked: All that the value depends on, beside the position; None: it is not kept.
+            asked: All that the value depends on, beside the position; None: it is not cached.
             select: Makes the statement of the table.
             make: Makes the value of the table.
             follow: Brings the value from a position to the point, by the facts in memory.
         """
 
-        @asking_held(cursor)
+        @asking_memory(cursor)
         def carry(table: _Table) -> tuple[int, Any]:
             follow(table.value, table.position)
             return 0, None
@@ -231,11 +232,11 @@ class Kept:
 
         def carry(table: _Table) -> tuple[int, Any]:
             now, parameters = select(point, ())
-            deals = self.held.prepare(cursor).changed_in(now, table.position)
+            deals = self.memory.prepare(cursor).changed_in(now, table.position)
             if not deals:
                 return 0, None
             parameters = {**parameters, "changed": deals}
-            with asking_held(cursor):
+            with asking_memory(cursor):
                 ((gone,),) = run(cursor, f"DELETE FROM {table.name} WHERE list_contains($changed, deal)", parameters)
                 ((come,),) = run(
                     cursor, f"INSERT INTO {table.name} FROM ({now}) WHERE list_contains($changed, deal)", parameters
@@ -292,33 +293,33 @@ class Kept:
         carry: Callable[[_Table], tuple[int, Any]],
         make: Callable[[str], Any] = str,
     ) -> Iterator[_Table]:
-        """The table at a point: as it is kept, or carried forward from an earlier position, or made.
+        """The table at a point: as it is cached, or carried forward from an earlier position, or made.
 
-        `carry` returns how many rows it added, and which events of the held deals are in the table.
+        `carry` returns how many rows it added, and which events of the deals in memory are in the table.
         """
         if asked is None or not point.is_present:
             yield _made_once(cursor, point, select, left_out, make)
             return
         key = msgspec.msgpack.encode((asked, point.day))
         with self._locked(key) as table:
-            held = self.held.prepare(cursor)
+            memory = self.memory.prepare(cursor)
             # Another transaction: this one does not see what others have put into memory since it began.
             cursor.execute("COMMIT")
             cursor.execute("BEGIN")
-            is_valid = table.reset == held.reset
+            is_valid = table.reset == memory.reset
             if is_valid and table.position > point.position:
                 yield _made_once(cursor, point, select, left_out, make)
                 return
-            held_events, added = table.held_events, 0
-            if is_valid and held.since <= table.position < point.position and not table.is_long:
-                added, held_events = carry(table)
+            memory_events, added = table.memory_events, 0
+            if is_valid and memory.since <= table.position < point.position and not table.is_long:
+                added, memory_events = carry(table)
             elif not is_valid or table.position != point.position:
                 statement, parameters = select(point, left_out)
                 ((table.rows,),) = run(cursor, f"CREATE OR REPLACE TABLE {table.name} AS {statement}", parameters)
-                table.added, held_events, table.value = 0, None, make(table.name)
+                table.added, memory_events, table.value = 0, None, make(table.name)
             cursor.execute("COMMIT")
-            table.position, table.reset, table.left_out = point.position, held.reset, left_out
-            table.held_events = held_events
+            table.position, table.reset, table.left_out = point.position, memory.reset, left_out
+            table.memory_events = memory_events
             table.added += added
             cursor.execute("BEGIN")
             yield table
@@ -348,7 +349,7 @@ class Kept:
                 if table.lock.take():
                     with cursor.cursor() as own:
                         run(own, f"DROP TABLE IF EXISTS {table.name}", {})
-                        run(own, f"DROP TABLE IF EXISTS {table.held_sums}", {})
+                        run(own, f"DROP TABLE IF EXISTS {table.memory_sums}", {})
                     table.is_dropped = True
                     table.lock.release()
                     del self._tables[key]
@@ -357,7 +358,7 @@ class Kept:
 def _made_once(
     cursor: DuckDBPyConnection, point: Point, select: Select, left_out: Sequence[str], make: Callable[[str], Any]
 ) -> _Table:
-    """The table of a question that is not kept, for this cursor alone."""
+    """The table of a question that is not cached, for this cursor alone."""
     statement, parameters = select(point, left_out)
     # A question may ask for several.
     table = _Table(f"asked_once_{next(_once)}", "temp.main")

@@ -1,8 +1,8 @@
 """The facts of some deals in memory: of those that ever had a relation, and of those that changed lately.
 
-Totals examine the deals with relations one by one, and carry sums forward by the deals that changed (`kept.py`). Both
-ask for the facts of few deals, and would scan whole tables for them. The tables in memory have the names of the copy's
-tables, in a schema of their own: a question is put to them by `asking_held`.
+Totals examine the deals with relations one by one, and carry sums forward by the deals that changed
+(`question_cache.py`). Both ask for the facts of few deals, and would scan whole tables for them. The tables in memory
+have the names of the copy's tables, in a schema of their own: `asking_memory` lets statements read them.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from registry.projections.facts import FACT_TABLES
 from registry.projections.point import Point
 
 TABLES = (*(table.name for table in FACT_TABLES), EVENTS)
-"""Of the texts of events (`TEXTS`), only those of the deals that changed are held."""
+"""Of the texts of events (`TEXTS`), only those of the deals that changed are in memory."""
 
 MAX_CHANGED = 500
-"""The most deals that are held because they changed."""
+"""The most deals that are in memory because they changed."""
 
 SELECT_STATE = "SELECT position, reset FROM copied"
 
@@ -59,14 +59,14 @@ def _select_changed(searched: Mapping[str, str]) -> str:
 
 SELECT_WRITTEN, SELECT_CHANGED = _select_changed(_SEARCHED), _select_changed({})
 
-CREATE_TABLE = "CREATE OR REPLACE TABLE kept.held.{table} AS SELECT * FROM {table} LIMIT 0"
+CREATE_TABLE = "CREATE OR REPLACE TABLE cache.memory.{table} AS SELECT * FROM {table} LIMIT 0"
 
-DELETE_FACTS = "DELETE FROM kept.held.{table} WHERE list_contains($deals, deal)"
+DELETE_FACTS = "DELETE FROM cache.memory.{table} WHERE list_contains($deals, deal)"
 
-INSERT_FACTS = "INSERT INTO kept.held.{table} SELECT * FROM main.{table} WHERE deal IN (SELECT unnest($deals))"
+INSERT_FACTS = "INSERT INTO cache.memory.{table} SELECT * FROM main.{table} WHERE deal IN (SELECT unnest($deals))"
 
 
-class Written(Struct, frozen=True):
+class WrittenRow(Struct, frozen=True):
     """What a search looks at in a row that was written: one that an event opened, closed or replaced.
 
     Attributes:
@@ -93,18 +93,18 @@ class Written(Struct, frozen=True):
         return [*(self.organizations or ()), *([self.text] if self.text is not None else [])]
 
 
-class HeldState(Struct, frozen=True):
-    """What is held.
+class MemoryState(Struct, frozen=True):
+    """What the tables in memory have.
 
     Attributes:
         position: Up to which position of the log.
         reset: After which reset of facts (`fact_resets`).
-        since: After which position all deals that changed are held.
+        since: After which position all deals that changed are in memory.
         related: The deals that ever had a relation, in the order of slugs.
         related_at: A position since which the facts of these deals are the same.
-        deals: All deals that are held.
-        changed: Those of them that changed after `since`, with the last event: the texts of their events are held as
-            well.
+        deals: All deals that are in memory.
+        changed: Those of them that changed after `since`, with the last event: the texts of their events are in
+            memory as well.
         written: The rows that were written after `written_since`.
         written_since: A position.
     """
@@ -116,14 +116,14 @@ class HeldState(Struct, frozen=True):
     related_at: int
     deals: frozenset[str]
     changed: Mapping[str, int]
-    written: tuple[Written, ...]
+    written: tuple[WrittenRow, ...]
     written_since: int
 
     def changed_after(self, position: int) -> list[str]:
         """The deals that changed after a position, which is not before `since`."""
         return [deal for deal, last in self.changed.items() if last > position]
 
-    def written_after(self, position: int) -> Sequence[Written] | None:
+    def written_after(self, position: int) -> Sequence[WrittenRow] | None:
         """The rows that were written after a position; None if they are not known."""
         if position < self.written_since:
             return None
@@ -144,16 +144,16 @@ class HeldState(Struct, frozen=True):
         return replace(point, known=self.related_at, head=0)
 
 
-class HeldFacts:
+class MemoryTables:
     """The tables in memory of one open copy. They follow the copy: only the deals that changed are read again."""
 
     def __init__(self) -> None:
         self._lock = WaitingLock()
-        self._state: HeldState | None = None
+        self._state: MemoryState | None = None
 
     @property
-    def state(self) -> HeldState | None:
-        """What is held; None before the first question that uses it."""
+    def state(self) -> MemoryState | None:
+        """What the tables have; None before the first question that reads them."""
         return self._state
 
     def follow(self, connection: DuckDBPyConnection) -> None:
@@ -162,8 +162,8 @@ class HeldFacts:
             if self._state is not None:
                 self._bring(connection, {})
 
-    def prepare(self, cursor: DuckDBPyConnection, merged: Mapping[str, str] = {}) -> HeldState:
-        """Return what is held: the tables are at the position of the question, or beyond.
+    def prepare(self, cursor: DuckDBPyConnection, merged: Mapping[str, str] = {}) -> MemoryState:
+        """Return what the tables have: they are at the position of the question, or beyond.
 
         Args:
             cursor: The copy; its transaction has not read the tables in memory yet.
@@ -174,7 +174,7 @@ class HeldFacts:
         with self._lock:
             return self._bring(cursor, merged)
 
-    def _bring(self, connection: DuckDBPyConnection, merged: Mapping[str, str]) -> HeldState:
+    def _bring(self, connection: DuckDBPyConnection, merged: Mapping[str, str]) -> MemoryState:
         """Bring the tables to where the copy is."""
         with connection.cursor() as own:
             own.execute("BEGIN")
@@ -182,9 +182,9 @@ class HeldFacts:
             old = self._state
             if old is None or old.reset != reset:
                 related = tuple(sorted(_related_since(own, -1, merged)))
-                old = HeldState(position, reset, position, related, position, frozenset(), {}, (), position)
-                run(own, "CREATE SCHEMA IF NOT EXISTS kept.held", {})
-                run(own, "CREATE OR REPLACE TABLE kept.held.deals (deal VARCHAR)", {})
+                old = MemoryState(position, reset, position, related, position, frozenset(), {}, (), position)
+                run(own, "CREATE SCHEMA IF NOT EXISTS cache.memory", {})
+                run(own, "CREATE OR REPLACE TABLE cache.memory.deals (deal VARCHAR)", {})
                 for table in (*TABLES, TEXTS):
                     run(own, CREATE_TABLE.format(table=table), {})
             state = self._followed(own, old, position, merged)
@@ -192,10 +192,12 @@ class HeldFacts:
             self._state = state
             return state
 
-    def _followed(self, own: DuckDBPyConnection, old: HeldState, position: int, merged: Mapping[str, str]) -> HeldState:
+    def _followed(
+        self, own: DuckDBPyConnection, old: MemoryState, position: int, merged: Mapping[str, str]
+    ) -> MemoryState:
         changed_in: dict[str, set[str]] = {table: set() for table in (*TABLES, TEXTS)}
         changed: dict[str, int] = {}
-        written: list[Written] = []
+        written: list[WrittenRow] = []
         is_known = position - old.position <= MAX_WRITTEN
         statement = SELECT_WRITTEN if is_known else SELECT_CHANGED
         for row in run(own, statement, {"position": old.position}) if position > old.position else ():
@@ -205,7 +207,7 @@ class HeldFacts:
             if table == EVENTS:
                 changed[deal] = max(at, changed.get(deal, 0))
             if is_known:
-                written.append(Written(*row))
+                written.append(WrittenRow(*row))
         related = {*old.related, *merged.values()}
         if changed_in["relation_facts"]:
             related |= _related_since(own, old.position, merged)
@@ -222,16 +224,16 @@ class HeldFacts:
         else:
             _forget(own, (TEXTS,), new & old.changed.keys() & changed_in[TEXTS])
             _read(own, TEXTS, (new - old.changed.keys()) | (new & changed_in[TEXTS]))
-        # A held deal is read again only in the tables that its events wrote: 21 ms of processor time for an event with
-        # 51,000 deals, where reading it in all tables takes 69.
+        # A deal in memory is read again only in the tables that its events wrote: 21 ms of processor time for an event
+        # with 51,000 deals, where reading it in all tables takes 69.
         for table in TABLES:
             again = changed_in[table] & new & deals
             _forget(own, (table,), again)
             _read(own, table, again | (related | new) - deals)
         if added := (related | new) - deals:
-            run(own, "INSERT INTO kept.held.deals SELECT unnest($deals)", {"deals": sorted(added)})
+            run(own, "INSERT INTO cache.memory.deals SELECT unnest($deals)", {"deals": sorted(added)})
         is_same = related == set(old.related) and related.isdisjoint(new)
-        return HeldState(
+        return MemoryState(
             position,
             old.reset,
             since,
@@ -263,9 +265,9 @@ def _read(own: DuckDBPyConnection, table: str, deals: Collection[str]) -> None:
 
 
 @contextmanager
-def asking_held(cursor: DuckDBPyConnection) -> Iterator[None]:
+def asking_memory(cursor: DuckDBPyConnection) -> Iterator[None]:
     """Put questions to the tables in memory for a while: their names are looked up there first."""
-    cursor.execute("SET search_path = 'kept.held,main'")
+    cursor.execute("SET search_path = 'cache.memory,main'")
     try:
         yield
     finally:
