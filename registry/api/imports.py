@@ -23,7 +23,8 @@ from registry.api.openapi import reading, writing
 from registry.api.parameters import DryRun, Limit, text
 from registry.api.problems import ProblemText, code_of, extension_members, language_of, problem
 from registry.api.responses import RawResponse, json_response, raw_headers
-from registry.append.proposals import Proposals, ProposedImport, parts_of
+from registry.append.proposal import ProposedImport, parts_of
+from registry.append.proposals import Proposals
 from registry.append.recorder import Recorder
 from registry.append.requests import SubmissionError
 from registry.domain.history import AsOf

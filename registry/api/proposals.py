@@ -21,7 +21,8 @@ from registry.api.guards import ANY_SCOPE
 from registry.api.openapi import reading, writing
 from registry.api.parameters import Cursor, Limit
 from registry.api.responses import RawResponse, json_response, page_headers
-from registry.append.proposals import Proposal, Proposals
+from registry.append.proposal import Proposal
+from registry.append.proposals import Proposals
 from registry.errors import FieldError, IdConflict, Invalid, InvalidParameter, NotFound, RuleBroken
 from registry.events import intake
 from registry.events.intake import as_uuid
@@ -184,7 +185,7 @@ class ProposalsController(Controller):
 async def preview_of(proposals: Proposals, credential: Any, proposal: Proposal) -> ProposalPreview:
     """What recording a proposal now would change, or why it does not apply."""
     try:
-        result = await proposals.preview(credential, proposal)
+        result = await proposals.preview(proposal)
     except RuleBroken as error:
         return ProposalPreview(changes=[], flags=(), refusal=refusal_response(error.refusal))
     except IdConflict as error:

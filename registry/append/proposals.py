@@ -10,205 +10,45 @@ A seal under a key outside the database binds the proposer and those who changed
 password of the application's role is not enough to have something approved as another's, to exchange what the reviewer
 has read, or to hide that the reviewer has written a part.
 
-All decisions about a proposal are in this file; hence its length.
+A proposal is in `proposal.py`, its table in `proposal_store.py`, and every decision about one is here.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
 import structlog
-from msgspec import Struct
 from msgspec.structs import replace
 
+from registry.append import proposal_store
+from registry.append.proposal import (
+    ListedSubmission,
+    Proposal,
+    ProposedImport,
+    ProposedPart,
+    Status,
+    check_author,
+    check_authors,
+    digest_of,
+    may_review,
+    seal_parts,
+    with_ids,
+)
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest, AppendResult, SubmissionError
 from registry.append.seal import uuid7
-from registry.domain.principal import Credential, required_scope
+from registry.domain.principal import Credential
 from registry.errors import ApprovalRequired, Forbidden, NotFound, ProposalChanged, ProposalDecided, ProposalForged
-from registry.events import intake, store
-from registry.events.codec import canonical
+from registry.events import store
 from registry.events.types import AnnouncedKind, Announcement, OrganizationAnnouncement, tag_of
 from registry.infra.postgres import Connection, Pool
 from registry.infra.secret_box import SecretBox
 from registry.infra.threads import offload
 
 log = structlog.get_logger(__name__)
-
-Status = Literal["open", "approved", "rejected"]
-
-INSERT = """
-INSERT INTO proposals (id, submission, kind, slug, announcements, digest, proposed_by, proposed_at, status, seal)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'open', $9)
-"""
-
-PAGE_BYTES = 8 * 2**20
-"""Bytes of the announcements of a page of proposals, beside those of the first."""
-
-LISTED_BYTES = 16 * 2**10
-"""Bytes of the announcements of a proposal that a list reads."""
-
-SHORT_ANNOUNCEMENT_BYTES = 200
-
-_COLUMNS = """
-SELECT id, submission, kind, slug, announcements, digest, proposed_by, proposed_at, changed_by, changed_at, status,
-       decided_by, decided_at, reason, position, seal
-  FROM proposals
-"""
-
-SELECT_ONE = f"{_COLUMNS} WHERE id = $1"
-SELECT_FOR_UPDATE = f"{_COLUMNS} WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE"
-SELECT_SUBMISSION = f"{_COLUMNS} WHERE submission = $1 ORDER BY id"
-
-SELECT_IS_OWN = "SELECT bool_and(proposed_by = $2) FROM proposals WHERE submission = $1"
-
-# As many as are asked for, but no more than fit in $5 bytes beside the first.
-SELECT_PAGE = """
-SELECT id, submission, kind, slug, announcements, digest, proposed_by, proposed_at, changed_by, changed_at, status,
-       decided_by, decided_at, reason, position, seal
-  FROM (SELECT *, row_number() OVER newest AS number,
-               sum(coalesce(octet_length(announcements), 0)) OVER newest AS bytes
-          FROM (SELECT *
-                  FROM proposals
-                 WHERE ($1::text IS NULL OR status = $1)
-                   AND ($2::text IS NULL OR proposed_by = $2 OR $2 = ANY(changed_by))
-                   AND ($3::uuid IS NULL OR id < $3)
-                 ORDER BY id DESC
-                 LIMIT $4) AS wanted
-        WINDOW newest AS (ORDER BY id DESC)) AS sized
- WHERE number = 1 OR bytes <= $5
- ORDER BY id DESC
-"""
-
-# A submission's first proposal is its first deal: that is what a reviewer looks for.
-SELECT_SUBMISSIONS = """
-SELECT submission, count(*) AS proposals, (array_agg(id ORDER BY kind, id))[1] AS first
-  FROM proposals
- WHERE status = $1 AND ($2::text IS NULL OR proposed_by = $2 OR $2 = ANY(changed_by))
-   AND ($3::uuid IS NULL OR submission < $3)
- GROUP BY submission
- ORDER BY submission DESC
- LIMIT $4
-"""
-
-# Lists show the names of new deals and organizations, which short proposals give; those of over $2 bytes are not read.
-SELECT_LISTED = """
-SELECT id, submission, kind, slug, CASE WHEN octet_length(announcements) <= $2 THEN announcements END AS announcements,
-       digest, proposed_by, proposed_at, changed_by, changed_at, status, decided_by, decided_at, reason, position, seal
-  FROM proposals
- WHERE id = ANY($1::uuid[])
-"""
-
-SELECT_WAITING = f"""{_COLUMNS}
- WHERE status = 'open' AND slug = ANY($1::text[]) AND digest = ANY($2::bytea[])
-"""
-
-UPDATE_CONTENT = """
-UPDATE proposals SET announcements = $2, digest = $3, changed_by = $4, changed_at = $5, seal = $6 WHERE id = $1
-"""
-
-UPDATE_DECISION = """
-UPDATE proposals
-   SET status = $2, decided_by = $3, decided_at = $4, reason = $5, position = $6, announcements = NULL
- WHERE id = $1
-"""
-
-
-ProposedPart: TypeAlias = tuple[AnnouncedKind, str, Sequence[Announcement | OrganizationAnnouncement]]
-"""Announcements for one stream: its kind, its slug, and the announcements."""
-
-
-class Proposal(Struct, frozen=True, kw_only=True):
-    """Announcements that are proposed for one stream.
-
-    Attributes:
-        submission: What was proposed together has the same one, such as the deals of one article.
-        announcements: The list as canonical JSON; None once it is decided.
-        digest: SHA-256 of the stream and the list.
-        proposed_by: Who proposed it first. Events are recorded as this principal's.
-        changed_by: Who changed it since, in order.
-        changed_at: When each of them did.
-        position: The log position of the last event, once it is approved.
-    """
-
-    id: UUID
-    submission: UUID
-    kind: AnnouncedKind
-    slug: str
-    announcements: bytes | None
-    digest: bytes
-    proposed_by: str
-    proposed_at: datetime
-    changed_by: Sequence[str] = ()
-    changed_at: Sequence[datetime] = ()
-    status: Status
-    decided_by: str | None
-    decided_at: datetime | None
-    reason: str | None
-    position: int | None
-    seal: bytes
-
-    @property
-    def author(self) -> str:
-        """The principal who changed the content last; the proposer if it was never changed."""
-        return self.changed_by[-1] if self.changed_by else self.proposed_by
-
-    @property
-    def writers(self) -> frozenset[str]:
-        """The principals who have written any of it. None of them counts as a second principal."""
-        return frozenset((self.proposed_by, *self.changed_by))
-
-    def decoded(self) -> list[Announcement | OrganizationAnnouncement]:
-        """The announcements; none once it is decided."""
-        if self.announcements is None:
-            return []
-        decoder: Any = intake.announcements if self.kind == "deal" else intake.organization_announcements
-        decoded: list[Announcement | OrganizationAnnouncement] = decoder.decode_many(self.announcements)
-        return decoded
-
-    async def read(self) -> list[Announcement | OrganizationAnnouncement]:
-        """The same, from a thread if they are many."""
-        return await offload(self.size, self.decoded)
-
-    @property
-    def size(self) -> int:
-        """About how many announcements these are, or would be if they were short."""
-        return len(self.announcements or b"") // SHORT_ANNOUNCEMENT_BYTES
-
-
-def may_review(credential: Credential) -> bool:
-    """Whether a principal sees all proposals and decides on them: it has a scope that records something."""
-    return any(credential.allows(scope) for scope in ("record", "correct", "redact"))
-
-
-class ListedSubmission(Struct, frozen=True):
-    """What was proposed together, in a list: its first proposal, and how many proposals have the status."""
-
-    first: Proposal
-    count: int
-
-
-class ProposedImport(Struct, frozen=True):
-    """What came of the announcements of an import.
-
-    Attributes:
-        proposals: The new proposals, as one submission.
-        waiting: Open proposals of earlier submissions with the same content.
-        recorded: Announcements that are recorded already.
-    """
-
-    proposals: list[Proposal]
-    waiting: list[Proposal]
-    recorded: frozenset[UUID]
-
-    def by_stream(self) -> dict[tuple[AnnouncedKind, str], Proposal]:
-        """The proposal of each deal and organization."""
-        return {(one.kind, one.slug): one for one in (*self.waiting, *self.proposals)}
 
 
 class Proposals:
@@ -251,9 +91,9 @@ class Proposals:
             NotFound: The submission is not the principal's; nothing was added.
         """
         size = sum(len(announcements) for _, _, announcements in proposed)
-        await offload(size, _check_authors, credential, proposed)
+        await offload(size, check_authors, credential, proposed)
         now = datetime.now(UTC)
-        if submission is not None and not await self._pool.fetchval(SELECT_IS_OWN, submission, credential.id):
+        if submission is not None and not await proposal_store.is_own(self._pool, submission, credential.id):
             raise NotFound("proposal", proposal=str(submission))
         together = submission or uuid7(now)
         # A millisecond apart, so that the ids have the order in which the announcements were proposed.
@@ -263,7 +103,7 @@ class Proposals:
             lambda: [self._proposal(credential, together, now, *one) for one in zip(ids, proposed, strict=True)],
         )
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.executemany(INSERT, [_row(one) for one in made])
+            await proposal_store.insert(connection, made)
         return made
 
     async def propose_import(
@@ -283,10 +123,10 @@ class Proposals:
                 new.append((kind, slug, left))
         now = datetime.now(UTC)
         digests = await offload(
-            len(ids), lambda: [_digest(kind, slug, _with_ids(announcements, now)) for kind, slug, announcements in new]
+            len(ids), lambda: [digest_of(kind, slug, with_ids(announcements, now)) for kind, slug, announcements in new]
         )
-        rows = await self._pool.fetch(SELECT_WAITING, [slug for _, slug, _ in new], digests) if new else []
-        waiting = [one for row in rows if _is_visible(one := Proposal(**row), credential)]
+        found = await proposal_store.waiting(self._pool, [slug for _, slug, _ in new], digests) if new else []
+        waiting = [one for one in found if one.is_visible_to(credential)]
         known = {one.digest for one in waiting}
         new = [part for part, digest in zip(new, digests, strict=True) if digest not in known]
         made = await self.propose_all(credential, new, submission) if new else []
@@ -301,8 +141,8 @@ class Proposals:
         proposed: ProposedPart,
     ) -> Proposal:
         kind, slug, announcements = proposed
-        content = _with_ids(announcements, now)
-        digest = _digest(kind, slug, content)
+        content = with_ids(announcements, now)
+        digest = digest_of(kind, slug, content)
         return Proposal(
             id=id,
             submission=submission,
@@ -317,7 +157,7 @@ class Proposals:
             decided_at=None,
             reason=None,
             position=None,
-            seal=self._box.seal(*_sealed(id, digest, (credential.id,))),
+            seal=self._box.seal(*seal_parts(id, digest, (credential.id,))),
         )
 
     async def page(
@@ -328,17 +168,14 @@ class Proposals:
         There are fewer than `limit` where these would have too many bytes, but always one if there is one.
         """
         own = None if may_review(credential) else credential.id
-        return [Proposal(**row) for row in await self._pool.fetch(SELECT_PAGE, status, own, before, limit, PAGE_BYTES)]
+        return await proposal_store.page(self._pool, status, own, before, limit)
 
     async def submissions(
         self, credential: Credential, status: Status, before: UUID | None, limit: int
     ) -> list[ListedSubmission]:
         """What was proposed together, the newest first: all for those who may decide, else the principal's own."""
         own = None if may_review(credential) else credential.id
-        listed = await self._pool.fetch(SELECT_SUBMISSIONS, status, own, before, limit)
-        rows = await self._pool.fetch(SELECT_LISTED, [row["first"] for row in listed], LISTED_BYTES)
-        by_id = {row["id"]: Proposal(**row) for row in rows}
-        return [ListedSubmission(by_id[row["first"]], row["proposals"]) for row in listed]
+        return await proposal_store.submissions(self._pool, status, own, before, limit)
 
     async def get(self, credential: Credential, id: UUID) -> Proposal:
         """One proposal.
@@ -346,13 +183,12 @@ class Proposals:
         Raises:
             NotFound: There is none, or it is another principal's and this one may not decide on it.
         """
-        row = await self._pool.fetchrow(SELECT_ONE, id)
-        return _visible(Proposal(**row) if row is not None else None, credential, id)
+        return _visible(await proposal_store.get(self._pool, id), credential, id)
 
     async def submission(self, credential: Credential, submission: UUID) -> list[Proposal]:
         """What was proposed together, as far as the principal may see it, in the order in which it was proposed."""
-        found = [Proposal(**row) for row in await self._pool.fetch(SELECT_SUBMISSION, submission)]
-        return [one for one in found if _is_visible(one, credential)]
+        found = await proposal_store.of_submission(self._pool, submission)
+        return [one for one in found if one.is_visible_to(credential)]
 
     async def change(
         self,
@@ -367,7 +203,7 @@ class Proposals:
             NotFound, Forbidden, ProposalDecided, ProposalChanged: Nothing was changed.
         """
         async with self._open(credential, {id: expected}) as (connection, [proposal]):
-            await offload(len(announcements), _check_author, credential, proposal.kind, proposal.slug, announcements)
+            await offload(len(announcements), check_author, credential, proposal.kind, proposal.slug, announcements)
             return await self._replace(connection, credential, proposal, announcements, datetime.now(UTC))
 
     async def _replace(
@@ -379,8 +215,8 @@ class Proposals:
         now: datetime,
     ) -> Proposal:
         """Replace the announcements of a proposal; without a difference it stays as it is."""
-        content = await offload(len(announcements), _with_ids, announcements, now)
-        digest = await offload(len(announcements), _digest, proposal.kind, proposal.slug, content)
+        content = await offload(len(announcements), with_ids, announcements, now)
+        digest = await offload(len(announcements), digest_of, proposal.kind, proposal.slug, content)
         if digest == proposal.digest:
             return proposal
         changed = replace(
@@ -390,9 +226,8 @@ class Proposals:
             changed_by=(*proposal.changed_by, credential.id),
             changed_at=(*proposal.changed_at, now),
         )
-        changed = replace(changed, seal=self._box.seal(*_sealed_content(changed)))
-        row = changed.id, content, digest, changed.changed_by, changed.changed_at, changed.seal
-        await connection.execute(UPDATE_CONTENT, *row)
+        changed = replace(changed, seal=self._box.seal(*changed.sealed))
+        await proposal_store.replace_content(connection, changed)
         return changed
 
     async def approve(self, credential: Credential, id: UUID, expected: bytes) -> tuple[Proposal, AppendResult]:
@@ -439,21 +274,9 @@ class Proposals:
                 if isinstance(error.error, ApprovalRequired):
                     raise SubmissionError(error.number, Forbidden("own_proposal")) from None
                 raise
-            now = datetime.now(UTC)
-            decided = [
-                replace(
-                    proposal,
-                    status="approved",
-                    decided_by=credential.id,
-                    decided_at=now,
-                    position=result.position,
-                    announcements=None,
-                )
-                for proposal, result in zip(proposals, results, strict=True)
-            ]
-            await connection.executemany(
-                UPDATE_DECISION, [(one.id, "approved", credential.id, now, None, one.position) for one in decided]
-            )
+            approved = _decided(proposals, "approved", credential, datetime.now(UTC), None)
+            decided = [replace(one, position=result.position) for one, result in zip(approved, results, strict=True)]
+            await proposal_store.decide(connection, decided)
         return decided, results
 
     async def reject(self, credential: Credential, id: UUID, expected: bytes, reason: str | None) -> Proposal:
@@ -473,14 +296,9 @@ class Proposals:
             NotFound, ProposalDecided, ProposalChanged: Nothing was changed.
         """
         async with self._open(credential, expected) as (connection, proposals):
-            now = datetime.now(UTC)
-            await connection.executemany(
-                UPDATE_DECISION, [(one.id, "rejected", credential.id, now, reason, None) for one in proposals]
-            )
-        return [
-            replace(one, status="rejected", decided_by=credential.id, decided_at=now, reason=reason, announcements=None)
-            for one in proposals
-        ]
+            decided = _decided(proposals, "rejected", credential, datetime.now(UTC), reason)
+            await proposal_store.decide(connection, decided)
+        return decided
 
     async def revise(
         self,
@@ -503,7 +321,7 @@ class Proposals:
         Raises:
             NotFound, Forbidden, ProposalDecided, ProposalChanged: Nothing was changed.
         """
-        await offload(sum(len(part[2]) for part in wanted), _check_authors, credential, wanted)
+        await offload(sum(len(part[2]) for part in wanted), check_authors, credential, wanted)
         now = datetime.now(UTC)
         async with self._open(credential, expected) as (connection, proposals):
             left = {(one.kind, one.slug): one for one in proposals}
@@ -515,13 +333,13 @@ class Proposals:
                     continue
                 id = uuid7(now + timedelta(milliseconds=number))
                 made = await offload(len(part[2]), self._proposal, credential, proposals[0].submission, now, id, part)
-                await connection.execute(INSERT, *_row(made))
+                await proposal_store.insert(connection, [made])
                 revised.append(made)
-            for one in left.values():
-                await connection.execute(UPDATE_DECISION, one.id, "rejected", credential.id, now, reason, None)
+            unwanted = _decided(left.values(), "rejected", credential, now, reason)
+            await proposal_store.decide(connection, unwanted)
         return revised
 
-    async def preview(self, credential: Credential, proposal: Proposal) -> AppendResult:
+    async def preview(self, proposal: Proposal) -> AppendResult:
         """What recording the announcements now would change.
 
         Raises:
@@ -553,8 +371,8 @@ class Proposals:
             ProposalForged: The row was changed in the database.
         """
         content = proposal.announcements or b""
-        is_same = _digest(proposal.kind, proposal.slug, content) == proposal.digest
-        if not (is_same and self._box.verify(proposal.seal, *_sealed_content(proposal))):
+        is_same = digest_of(proposal.kind, proposal.slug, content) == proposal.digest
+        if not (is_same and self._box.verify(proposal.seal, *proposal.sealed)):
             log.error("a proposal was changed in the database", proposal=str(proposal.id))
             raise ProposalForged(proposal=str(proposal.id))
 
@@ -562,15 +380,12 @@ class Proposals:
     async def _open(
         self, credential: Credential, expected: Mapping[UUID, bytes]
     ) -> AsyncIterator[tuple[Connection, list[Proposal]]]:
-        """Open proposals, each with the expected digest, locked until the end of the block, in the order given.
-
-        The rows are locked in the order of their ids, so that two reviewers cannot wait for each other.
-        """
+        """Open proposals, each with the expected digest, locked until the end of the block, in the order given."""
         async with self._pool.acquire() as connection, connection.transaction():
-            rows = {row["id"]: Proposal(**row) for row in await connection.fetch(SELECT_FOR_UPDATE, list(expected))}
+            locked = await proposal_store.lock(connection, expected)
             proposals = []
             for id, digest in expected.items():
-                proposal = _visible(rows.get(id), credential, id)
+                proposal = _visible(locked.get(id), credential, id)
                 if proposal.status != "open":
                     raise ProposalDecided(proposal.status, proposal=str(id))
                 if proposal.digest != digest:
@@ -579,75 +394,17 @@ class Proposals:
             yield connection, proposals
 
 
-def digest_of_all(proposals: Sequence[Proposal]) -> bytes:
-    """SHA-256 of the ids and the content of proposals: a decision on many of them names this instead of each digest."""
-    return hashlib.sha256(b"".join(one.id.bytes + one.digest for one in proposals)).digest()
-
-
-def parts_of(
-    announced: Iterable[tuple[AnnouncedKind, str, Announcement | OrganizationAnnouncement]],
-) -> list[ProposedPart]:
-    """The announcements of import lines by deal and organization, in their order."""
-    parts: dict[tuple[AnnouncedKind, str], list[Announcement | OrganizationAnnouncement]] = {}
-    for kind, slug, line in announced:
-        # A line has the slug too, which an announcement has not.
-        plain: Any = Announcement if kind == "deal" else OrganizationAnnouncement
-        announcement = plain(**{name: getattr(line, name) for name in plain.__struct_fields__})
-        parts.setdefault((kind, slug), []).append(announcement)
-    return [(kind, slug, announcements) for (kind, slug), announcements in parts.items()]
-
-
 def _visible(proposal: Proposal | None, credential: Credential, id: UUID) -> Proposal:
-    if proposal is None or not _is_visible(proposal, credential):
+    if proposal is None or not proposal.is_visible_to(credential):
         raise NotFound("proposal", proposal=str(id))
     return proposal
 
 
-def _is_visible(proposal: Proposal, credential: Credential) -> bool:
-    return may_review(credential) or credential.id in proposal.writers
-
-
-def _check_author(
-    credential: Credential,
-    kind: AnnouncedKind,
-    slug: str,
-    announcements: Sequence[Announcement | OrganizationAnnouncement],
-) -> None:
-    """Check that a principal may propose announcements: with the scope `propose`, or with those to record them."""
-    if not credential.rights.includes_stream(kind, slug):
-        raise Forbidden("stream", stream=f"{kind}/{slug}")
-    for announcement in announcements:
-        if not (credential.allows("propose") or credential.allows(required_scope(announcement.event))):
-            raise Forbidden.scope(credential.scopes, "propose")
-        if not credential.rights.includes_sources(announcement):
-            raise Forbidden("source", sources=credential.rights.sources)
-
-
-def _check_authors(credential: Credential, proposed: Iterable[ProposedPart]) -> None:
-    for kind, slug, announcements in proposed:
-        _check_author(credential, kind, slug, announcements)
-
-
-def _row(proposal: Proposal) -> tuple[Any, ...]:
-    """The values of `INSERT`."""
-    own = proposal.kind, proposal.slug, proposal.announcements, proposal.digest
-    return proposal.id, proposal.submission, *own, proposal.proposed_by, proposal.proposed_at, proposal.seal
-
-
-def _with_ids(announcements: Sequence[Announcement | OrganizationAnnouncement], now: datetime) -> bytes:
-    """The announcements as canonical JSON, each with an id."""
-    # One by one, because no other thread runs during a call of the encoder.
-    encoded = (canonical(a if a.id is not None else replace(a, id=uuid7(now))) for a in announcements)
-    return b"[" + b",".join(encoded) + b"]"
-
-
-def _digest(kind: AnnouncedKind, slug: str, content: bytes) -> bytes:
-    return hashlib.sha256(canonical({"kind": kind, "slug": slug}) + content).digest()
-
-
-def _sealed(id: UUID, digest: bytes, writers: Sequence[str]) -> tuple[str, ...]:
-    return "proposal", str(id), digest.hex(), *writers
-
-
-def _sealed_content(proposal: Proposal) -> tuple[str, ...]:
-    return _sealed(proposal.id, proposal.digest, (proposal.proposed_by, *proposal.changed_by))
+def _decided(
+    proposals: Iterable[Proposal], status: Status, credential: Credential, now: datetime, reason: str | None
+) -> list[Proposal]:
+    """Proposals as they are after a decision."""
+    return [
+        replace(one, status=status, decided_by=credential.id, decided_at=now, reason=reason, announcements=None)
+        for one in proposals
+    ]

@@ -14,7 +14,8 @@ from litestar.params import FromPath, QueryParameter, SkipValidation
 from msgspec import Struct
 
 from registry.api.parameters import text
-from registry.append.proposals import Proposal, Proposals, digest_of_all, may_review
+from registry.append.proposal import Proposal, digest_of_all, may_review
+from registry.append.proposals import Proposals
 from registry.append.requests import SubmissionError
 from registry.domain.plausibility import Flag
 from registry.domain.principal import AuthorNames, required_scope
@@ -233,7 +234,7 @@ async def _view(page: PageRequest, proposal: Proposal, proposals: Proposals) -> 
     view = ProposalView(proposal, announcements, scopes, may_approve, needs_another, [], [], None)
     if proposal.status == "open":
         try:
-            result = await proposals.preview(key, proposal)
+            result = await proposals.preview(proposal)
             view.changes = await offload_answer(proposal.size, _changes_in, result.response)
             view.flags = list(result.flags)
         except RegistryError as error:

@@ -12,7 +12,8 @@ from msgspec import Struct
 
 from registry.api.guards import IGNORES_QUERY, check_scope
 from registry.api.parameters import text
-from registry.append.proposals import Proposals, ProposedPart
+from registry.append.proposal import ProposedPart
+from registry.append.proposals import Proposals
 from registry.append.recorder import Recorder
 from registry.append.requests import SubmissionError
 from registry.domain.principal import Credential, required_scope

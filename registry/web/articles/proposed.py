@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from registry.append.proposals import Proposal
+from registry.append.proposal import Proposal
 from registry.events.types import Announcement, OrganizationAnnouncement, OrganizationRegistered, tag_of
 from registry.events.values import Source
 from registry.web.articles.form import MAX_ROWS, ArticleForm

@@ -18,7 +18,8 @@ from msgspec import Struct
 
 from registry.api.bodies import BODY_LIMIT
 from registry.api.import_session import ImportSession, NumberedLine
-from registry.append.proposals import Proposals, parts_of
+from registry.append.proposal import parts_of
+from registry.append.proposals import Proposals
 from registry.append.recorder import Recorder
 from registry.domain.principal import Credential
 from registry.errors import BadMapping, RegistryError, TooLarge
