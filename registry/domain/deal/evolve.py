@@ -8,7 +8,8 @@ Everything here is pure: the same events always make the same deal.
 
 from __future__ import annotations
 
-from typing import assert_never
+from collections.abc import Callable
+from typing import Any, TypeAlias, assert_never, get_args
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -47,9 +48,8 @@ from registry.domain.items import find_item, insert_item, replace_item
 from registry.domain.refusal import Refusal
 from registry.domain.stages import BY_COMMITMENT, BY_MILESTONE, INSTRUMENT_SIGNED, StageSignal, next_stage
 from registry.errors import RuleBroken
-from registry.events.types.announcements import (
-    DealEvent,
-)
+from registry.events.types.announcements import BookkeepingEvent
+from registry.events.types.base import Event
 from registry.events.types.deals import (
     ConditionLifted,
     ConditionSet,
@@ -61,10 +61,12 @@ from registry.events.types.deals import (
     PartiesJoined,
     PartnershipFormed,
     PartyLeft,
+    RelationEvent,
     SetbackReported,
     SetbackResolved,
     StageChanged,
     StatusObserved,
+    WholeDealEvent,
 )
 from registry.events.types.pledges import (
     ClaimPreferred,
@@ -76,16 +78,11 @@ from registry.events.types.pledges import (
     IncentiveRevised,
     PledgeAnnounced,
     PledgeConfirmed,
+    PledgeEvent,
     PledgeRevised,
     PledgeWithdrawn,
 )
-from registry.events.types.record import (
-    DealMerged,
-    DealUnmerged,
-    EventCorrected,
-    EventRedacted,
-    EventVoided,
-)
+from registry.events.types.record import DealMerged, DealUnmerged
 from registry.events.types.sites import (
     MetricReported,
     MetricRevised,
@@ -95,9 +92,12 @@ from registry.events.types.sites import (
     MilestoneScheduled,
     SiteAnnounced,
     SiteDropped,
+    SiteEvent,
     SiteRevised,
 )
 from registry.i18n import Label
+
+_RecordEvent: TypeAlias = DealMerged | DealUnmerged | BookkeepingEvent
 
 
 def register(slug: str, event: DealRegistered | None) -> Deal:
@@ -145,13 +145,17 @@ def stage_signal(before: Deal, after: Deal, applied: AppliedEvent) -> StageSigna
             return None
 
 
-def evolve_facts(deal: Deal, applied: AppliedEvent) -> Deal:  # noqa: C901 - one case for each event type
+def evolve_facts(deal: Deal, applied: AppliedEvent) -> Deal:
     """The deal after an event, but for the stage. The deal may be a slice with the facts that the event touches.
 
     Raises:
         RuleBroken: The deal cannot take the event.
     """
-    event: DealEvent = applied.event  # type: ignore[assignment]
+    return _EVOLVE[type(applied.event)](deal, applied.event, applied)
+
+
+def _evolve_deal(deal: Deal, event: WholeDealEvent, applied: AppliedEvent) -> Deal:  # noqa: C901 - one case for each event type
+    """The deal after an event about it as a whole."""
     on = applied.effective_on
     match event:
         case DealRegistered():
@@ -180,6 +184,37 @@ def evolve_facts(deal: Deal, applied: AppliedEvent) -> Deal:  # noqa: C901 - one
                 raise RuleBroken(refusal)
             return replace_item(deal, "setbacks", setback, replace(setback, resolved_on=on))
 
+        case PartiesJoined():
+            return join_parties(deal, event.parties, on)
+        case PartyLeft():
+            return leave(deal, event, on)
+        case PartnershipFormed():
+            partnership = PartnershipState(event.members, event.instrument, event.name, on)
+            return replace(deal, partnerships=(*deal.partnerships, partnership))
+
+        case ConditionSet():
+            if find_item(deal.conditions, "condition", event.condition):
+                raise RuleBroken(Refusal("condition-id-used", condition=event.condition))
+            return insert_item(deal, "conditions", ConditionState(event.condition, event.text, event.authority, on))
+        case ConditionLifted():
+            condition = find_item(deal.conditions, "condition", event.condition)
+            if condition is None:
+                raise RuleBroken(Refusal("condition-unknown", condition=event.condition))
+            if condition.lifted_on is not None:
+                refusal = Refusal("condition-lifted", condition=event.condition, lifted_on=condition.lifted_on)
+                raise RuleBroken(refusal)
+            return replace_item(deal, "conditions", condition, replace(condition, lifted_on=on))
+
+        case StageChanged() | StatusObserved():
+            return deal
+        case _:
+            assert_never(event)
+
+
+def _evolve_pledges(deal: Deal, event: PledgeEvent, applied: AppliedEvent) -> Deal:  # noqa: C901 - one case for each event type
+    """The deal after an event about a pledge, an incentive or a claim."""
+    on = applied.effective_on
+    match event:
         case IncentiveGranted():
             if find_item(deal.incentives, "incentive", event.incentive):
                 raise RuleBroken(Refusal("incentive-id-used", incentive=event.incentive))
@@ -213,6 +248,20 @@ def evolve_facts(deal: Deal, applied: AppliedEvent) -> Deal:  # noqa: C901 - one
             disbursement = Disbursement(event.amount, event.by, event.period, on)
             return change_item(deal, "pledges", pledge, {"disbursed": (*pledge.disbursed, disbursement)})
 
+        case ClaimReported():
+            return report_claim(deal, event, applied)
+        case ClaimRetracted():
+            return retract_claim(deal, event)
+        case ClaimPreferred():
+            return deal  # It changes which claim the state shows (claims.py).
+        case _:
+            assert_never(event)
+
+
+def _evolve_sites(deal: Deal, event: SiteEvent, applied: AppliedEvent) -> Deal:  # noqa: C901 - one case for each event type
+    """The deal after an event about a site, a milestone or a metric."""
+    on = applied.effective_on
+    match event:
         case SiteAnnounced():
             if find_item(deal.sites, "site", event.site):
                 raise RuleBroken(Refusal("site-id-used", site=event.site))
@@ -262,45 +311,39 @@ def evolve_facts(deal: Deal, applied: AppliedEvent) -> Deal:  # noqa: C901 - one
             if "value" in given:
                 given["stated_on"] = on
             return change_item(deal, "metrics", metric, given)
+        case _:
+            assert_never(event)
 
-        case PartiesJoined():
-            return join_parties(deal, event.parties, on)
-        case PartyLeft():
-            return leave(deal, event, on)
-        case PartnershipFormed():
-            partnership = PartnershipState(event.members, event.instrument, event.name, on)
-            return replace(deal, partnerships=(*deal.partnerships, partnership))
 
-        case ConditionSet():
-            if find_item(deal.conditions, "condition", event.condition):
-                raise RuleBroken(Refusal("condition-id-used", condition=event.condition))
-            return insert_item(deal, "conditions", ConditionState(event.condition, event.text, event.authority, on))
-        case ConditionLifted():
-            condition = find_item(deal.conditions, "condition", event.condition)
-            if condition is None:
-                raise RuleBroken(Refusal("condition-unknown", condition=event.condition))
-            if condition.lifted_on is not None:
-                refusal = Refusal("condition-lifted", condition=event.condition, lifted_on=condition.lifted_on)
-                raise RuleBroken(refusal)
-            return replace_item(deal, "conditions", condition, replace(condition, lifted_on=on))
-
+def _evolve_relations(deal: Deal, event: RelationEvent, applied: AppliedEvent) -> Deal:
+    """The deal after an event about a relation to another deal."""
+    match event:
         case DealsRelated():
-            return relate(deal, event, on, applied.id)
+            return relate(deal, event, applied.effective_on, applied.id)
         case DealsUnrelated():
             relations = tuple(r for r in deal.relations if not is_relation(r, event))
             if len(relations) == len(deal.relations):
                 relation = Label(f"relation/{event.relation}")
                 raise RuleBroken(Refusal("relation-unknown", relation=relation, deal=event.deal))
             return replace(deal, relations=relations)
-
-        case ClaimReported():
-            return report_claim(deal, event, applied)
-        case ClaimRetracted():
-            return retract_claim(deal, event)
-
-        case StageChanged() | StatusObserved():
-            return deal
-        case ClaimPreferred() | DealMerged() | DealUnmerged() | EventCorrected() | EventVoided() | EventRedacted():
-            return deal  # They change which events are folded, not the state (history.py).
         case _:
             assert_never(event)
+
+
+def _unchanged(deal: Deal, event: _RecordEvent, applied: AppliedEvent) -> Deal:
+    """The deal after an event that changes which events are folded, and not the state (history.py)."""
+    return deal
+
+
+_EVOLVE: dict[type[Event], Callable[[Deal, Any, AppliedEvent], Deal]] = {
+    event: evolve
+    for topic, evolve in (
+        (WholeDealEvent, _evolve_deal),
+        (PledgeEvent, _evolve_pledges),
+        (SiteEvent, _evolve_sites),
+        (RelationEvent, _evolve_relations),
+        (_RecordEvent, _unchanged),
+    )
+    for event in get_args(topic)
+}
+"""The function for each event type: that of its topic. The topics are together all events of a deal."""
