@@ -415,6 +415,23 @@ async def test_copy_follows_by_itself_only_while_questions_are_asked(
                 await asyncio.sleep(0.01)
 
 
+async def test_copy_that_has_followed_rests_until_a_question_needs_more(
+    recorder: Any, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(columnar_copy, "FOLLOW_SECONDS", 0.01)
+    monkeypatch.setattr(columnar_copy, "RESTS", 1e9)
+    monkeypatch.setattr(columnar_copy, "MAX_REST_SECONDS", 60)
+    async with ColumnarCopy(pool, tmp_path) as copy:
+        position = await record(recorder, "a", REGISTERED)
+        await rows_of_copy(copy, position)
+        later = await record(recorder, "b", REGISTERED)
+        copy.follow_soon()
+        await asyncio.sleep(0.2)
+        assert copy.position == position
+        await rows_of_copy(copy, later)
+        assert copy.position == later
+
+
 async def test_question_that_finds_no_memory_is_refused(recorder: Any, pool: Pool, tmp_path: Path) -> None:
     def large(cursor: DuckDBPyConnection, _: QuestionCache) -> Any:
         return cursor.execute("SELECT len(list(number ORDER BY number)) FROM range(100000000) AS t(number)").fetchone()
