@@ -353,7 +353,8 @@ class Batch:
         if stream.rules is not DEALS:
             return []
         related_deals: tuple[Deal, ...] = ()
-        if relations := stream.timeline.items("relations"):
+        if stream.timeline.has_any("relations"):
+            relations = stream.timeline.items("relations")
             slugs = dict.fromkeys(relation.deal for relation in relations if relation.deal != stream.slug)
             await self._load_streams(connection, [stream_name("deal", slug) for slug in slugs])
             states = [await self._state_of_survivor(connection, slug) for slug in slugs]
@@ -384,7 +385,8 @@ class Batch:
             id=announcement.id or uuid7(self.recorded_at),
             event=fill_defaults(stream, announcement.event),
         )
-        position = self.new_head.position + offset + 1
+        last = self.events[-1].recorded if self.events else self.head
+        position = last.position + offset + 1
         place = LogPlace(request.kind, request.slug, stream.version + 1, position, stream.leaf_hash)
         return seal(filled, place, Recording(self.recorded_at, request.by, request.approved_by))
 
@@ -479,17 +481,16 @@ def _has_same_content(known: Recorded, announcement: AnyAnnouncement) -> bool:
 
 def _receipt(recorded: Recorded, stream: FoldedStream[Any], today: date) -> Receipt:
     """Where an event was recorded, and from which day it is in effect if that is after today."""
-    effective = stream.record.by_id[recorded.id]
-    if stream.rules is PRINCIPALS:
-        day: date | None = None
-    elif (step := stream.place(recorded.id)) is not None:
-        day = step.key[0]
-    elif not isinstance(effective.event, BOOKKEEPING_TYPES):
-        day = fold_order_of(effective, stream.record.by_id, stream.record.claims).key[0]
-    elif isinstance(effective.event, stream.rules.registered):
-        day = effective.registered_on
-    else:
-        day = None
+    day: date | None = None
+    if stream.rules is not PRINCIPALS:
+        if (step := stream.place(recorded.id)) is not None:
+            day = step.key[0]
+        else:
+            effective = stream.record.by_id[recorded.id]
+            if not isinstance(effective.event, BOOKKEEPING_TYPES):
+                day = fold_order_of(effective, stream.record.by_id, stream.record.claims).key[0]
+            elif isinstance(effective.event, stream.rules.registered):
+                day = effective.registered_on
     return Receipt(
         id=recorded.id,
         version=recorded.version,

@@ -46,7 +46,8 @@ def _changes(
 ) -> list[Change]:
     """What the events change in the stream's state, without the content that a redaction erases."""
     if before.events and after.changed is not None and count == 1:
-        changes = diff(before.final(after.changed), after.final(after.changed))
+        around = after.around_last_event()
+        changes = diff(*(around or (before.final(after.changed), after.final(after.changed))))
     else:
         changes = diff(before.state if before.events else None, after.state)
     if any(isinstance(event.recorded.event, EventRedacted) for event in events):

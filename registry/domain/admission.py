@@ -69,6 +69,8 @@ def admit(stream: FoldedStream[S], recorded: Recorded) -> FoldedStream[S]:
     _check_bookkeeping(stream, recorded)
     after = stream.copy()
     after.append(recorded)
+    if not after.timeline.refusals:
+        return after
     unapplied = tuple(event for event in after.timeline.refusals if event not in stream.timeline.refusals)
     if not unapplied or isinstance(recorded.event, EventRedacted):
         return after

@@ -83,7 +83,6 @@ def effective_event(
         corrections: All its corrections, in the order of the log.
         voids: The void in force of each voided event, by the voided event's id.
     """
-    voids = voids or {}
     uncorrected = EffectiveEvent(
         recorded=original,
         event=original.event,
@@ -92,12 +91,12 @@ def effective_event(
         sources=original.sources,
         content_record=original,
         corrections=tuple(corrections),
-        voided_by=voids.get(original.id),
+        voided_by=voids.get(original.id) if voids else None,
         date=original.date,
     )
     for correction in reversed(corrections):
         # A correction recorded before the original was redacted does not bring its content back.
-        if correction.id in voids or (original.erased and not correction.erased):
+        if (voids and correction.id in voids) or (original.erased and not correction.erased):
             continue
         new = correction.event.replacement  # type: ignore[union-attr]
         if correction.erased:

@@ -252,6 +252,15 @@ class FoldedStream(Generic[S]):
         """Some facts of the state after all events."""
         return self.with_preferred_claims(self.timeline.final(facts))
 
+    def around_last_event(self) -> tuple[S, S] | None:
+        """The facts that the last event touches, before and after it, if it is new and also the last one in the fold.
+
+        The fold has them at hand: to look up the final facts of both streams takes 5 µs more.
+        """
+        removed, added = self.moved or ((), ())
+        is_last = not removed and len(added) == 1 and added[0] is self.timeline.last_step()
+        return self.timeline.slices(added[0]) if is_last and not self.record.claims else None
+
     def with_preferred_claims(self, state: S) -> S:
         """A state of the timeline, or a slice of one, with the preferred claims' values."""
         if not self.record.claims:

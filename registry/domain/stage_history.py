@@ -73,6 +73,7 @@ class StageHistory(Struct, frozen=True, gc=False):
         new = self._with_signals(changed)
         pending = [*changed, *self._emptied(new, changed)]
         heapify(pending)
+        last = new.signals.last()
         changes, done = self.changes, None
         while pending:
             key = heappop(pending)
@@ -86,8 +87,8 @@ class StageHistory(Struct, frozen=True, gc=False):
                 is_pledged = signal.pledges >= 0 or new.standing(key) > 0
                 stage = next_stage(current, signal, key[0], is_pledged=is_pledged)
             changes = changes.set(key, stage) if stage != current else changes.delete(key)
-            if stage == self.at(key):
-                continue  # From here on, the stage is what it was before, up to the next changed place.
+            if (last is not None and key == last[0]) or stage == self.at(key):
+                continue  # No signal follows, or up to the next changed place the stage is what it was before.
             if (following := changes.first_after(key)) is not None:
                 heappush(pending, following[0])
             if (acting := new.next_acting(key, stage)) is not None:

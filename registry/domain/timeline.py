@@ -315,6 +315,8 @@ class _Update:
     def __init__(self, timeline: Timeline[Any]) -> None:
         self._timeline = timeline
         self._pending: list[FoldKey] = []
+        # The place of the last event: what it changes is for no later event to see.
+        self._last: FoldKey | None = None
         self._refusals = dict(timeline.refusals)
         self._signals: dict[FoldKey, StageSignal | None] = {}
         self._slices: dict[FoldKey, tuple[Any, Any]] = {}
@@ -325,10 +327,10 @@ class _Update:
         """Remove and insert events. Returns the facts that this changes."""
         timeline = self._timeline
         # Events with the same claim's id depend on each other's items, so they are inserted again.
-        claims = dict.fromkeys(claim for step in (*removed, *added) if (claim := _claim_of(step)) is not None)
-        keys = {step.key for step in removed}
-        related = [step for claim in claims for step in timeline._claims.get(claim, ()) if step.key not in keys]
-        if related:
+        claims = dict.fromkeys([claim for step in (*removed, *added) if (claim := _claim_of(step)) is not None])
+        if claims:
+            keys = {step.key for step in removed}
+            related = [step for claim in claims for step in timeline._claims.get(claim, ()) if step.key not in keys]
             removed, added = [*removed, *related], [*added, *related]
         for step in removed:
             self._detach(step)
@@ -337,6 +339,8 @@ class _Update:
         for step in added:
             timeline._steps = timeline._steps.set(step.key, step)
             timeline.latest_publication = max(timeline.latest_publication, step.applied.published_on)
+        last = timeline.last_step()
+        self._last = last.key if last is not None else None
         if claims:
             self._index_claims(removed, added)
         for step in added:
@@ -409,7 +413,7 @@ class _Update:
         timeline, key, event = self._timeline, step.key, step.applied.id
         touched = timeline.touched(step)
         facts = (*touched.writes, *touched.reads)
-        values = {fact: timeline.fact(fact).before(key) for fact in facts}
+        values = was = {fact: timeline.fact(fact).before(key) for fact in facts}
         before = after = timeline.slice(values)
         signal: StageSignal | None = None
         self._refusals.pop(event, None)
@@ -426,7 +430,7 @@ class _Update:
             history, new = timeline.fact(fact), values[fact]
             entry = history.values.get(key)
             if entry is None or new is not entry[1]:
-                old = entry[1] if entry else history.before(key)
+                old = entry[1] if entry else was[fact]
                 history = FactHistory(history.base, history.values.set(key, (step, new)), history.readers)
                 self._put(fact, history)
                 self._note_change(fact, history, key, old, new)
@@ -439,6 +443,8 @@ class _Update:
         if old == new:
             return
         self._changed.add(fact)
+        if key == self._last:
+            return
         following = history.values.first_after(key)
         if following is not None:
             heappush(self._pending, following[0])

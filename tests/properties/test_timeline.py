@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from registry.domain.assessment import flags_by_event
+from registry.domain.audit.diff import diff
 from registry.domain.audit.entries import audit_trail
 from registry.domain.claims import sets_field
 from registry.domain.deal import Deal
@@ -143,6 +144,17 @@ def test_facts_that_an_event_changes_are_named(log: LogBuilder) -> None:
         facts = {HEADER, STAGE, *(key for s in (before, stream) for key, _ in s.timeline.facts())}
         changed = {key for key in facts if segments(before, key) != segments(stream, key)}
         assert stream.changed is None or changed <= stream.changed
+
+
+@quick
+@given(logs(max_events=30))
+def test_the_facts_around_a_last_event_differ_as_the_states_do(log: LogBuilder) -> None:
+    stream = FoldedStream(log.slug, DEALS)
+    for recorded in log.events:
+        before = stream.copy()
+        stream.append(recorded)
+        around = stream.around_last_event()
+        assert around is None or diff(*around) == diff(before.state, stream.state)
 
 
 @quick
