@@ -8,7 +8,8 @@ On SIGUSR1 it prints a line `held SECONDS waited SECONDS worked SECONDS in PLACE
 - waited: how long of that time the loop's thread was ready and had no processor (on Linux; elsewhere 0): because of
   other processes, or of threads that do not need the interpreter. The rest it worked, or waited for the interpreter.
 - worked: the longest processor time of the loop's own thread, which no thread and no other process adds to.
-- in: the functions of the registry that the loop's thread ran in its longest such time, innermost first.
+- in: the functions of the registry that the loop's thread ran in its longest such time, innermost first. After
+  `held by`, those of the other thread that kept the interpreter longest, or what it ran next.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from types import FrameType
 
 from registry.cli import server
@@ -50,8 +52,8 @@ class Watch:
 
     def clear(self) -> None:
         """Forget what was found."""
-        self._held = self._waited = self._worked = 0.0
-        self._place = "nothing"
+        self._held = self._waited = self._worked = self._kept = 0.0
+        self._place = self._holder = "nothing"
 
     def _used(self) -> float:
         return time.clock_gettime(self._clock)
@@ -79,17 +81,42 @@ class Watch:
 
     def report(self) -> None:
         """Print what was found, and forget it."""
-        print(f"held {self._held:.6f} waited {self._waited:.6f} worked {self._worked:.6f} in {self._place}", flush=True)
+        places = f"{self._place}; held by {self._holder}"
+        print(f"held {self._held:.6f} waited {self._waited:.6f} worked {self._worked:.6f} in {places}", flush=True)
         self.clear()
 
     def _look(self) -> None:
+        clocks: dict[int, float] = {}
         while True:
+            before, used = clocks, time.perf_counter()
             time.sleep(INTERVAL)
+            slept = time.perf_counter() - used
+            clocks = _processor_seconds()
+            if slept > SUSPICIOUS_SECONDS:
+                self._note_holder(before, clocks)
             turn = self._turn
             if self._used() - self._began > SUSPICIOUS_SECONDS:
                 place = _described(sys._current_frames().get(self._thread))
                 if turn == self._turn:
                     self._seen[place] += 1
+
+    def _note_holder(self, before: dict[int, float], clocks: dict[int, float]) -> None:
+        """Note which other thread worked most while this one could not run."""
+        others = (one for one in clocks if one not in (self._thread, threading.get_ident()) and one in before)
+        seconds, thread = max(((clocks[one] - before[one], one) for one in others), default=(0.0, 0))
+        if seconds > self._kept:
+            self._kept = seconds
+            self._holder = _described(sys._current_frames().get(thread))
+
+
+def _processor_seconds() -> dict[int, float]:
+    """The processor time of each thread until now."""
+    clocks = {}
+    for ident in (thread.ident for thread in threading.enumerate()):
+        if ident is not None:  # it has started
+            with suppress(OSError):  # it has just ended
+                clocks[ident] = time.clock_gettime(time.pthread_getcpuclockid(ident))
+    return clocks
 
 
 def _described(frame: FrameType | None) -> str:

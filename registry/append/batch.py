@@ -59,6 +59,7 @@ from registry.events.types import (
     tag_of,
 )
 from registry.events.write_batch import Head, WriteBatch
+from registry.infra import freeing
 from registry.infra.postgres import Connection, Pool
 from registry.infra.threads import is_long, offload
 from registry.infra.time_slice import TimeSlice
@@ -150,9 +151,10 @@ class Batch:
         return statement
 
     async def free(self) -> None:
-        """Free the events, of which a large batch has thousands. The batch cannot be used any more."""
-        await self._free_entries(self.known_events)
-        await self._free(self.events)
+        """Free what a large batch has thousands of. The batch cannot be used any more."""
+        dropped: list[Any] = [self.known_events, *self.streams.values()]
+        self.known_events, self.streams = {}, {}
+        await freeing.empty(self.outcomes, self.events, self._changes, dropped)
 
     def _log_writes(self) -> WriteBatch:
         """The events and the tiles of their tree."""
@@ -207,26 +209,16 @@ class Batch:
         lengths = [len(items) for items in lists]
 
         async def undo() -> None:
-            dropped: tuple[dict[Any, Any], ...] = self.streams, self.stored_responses, self.known_events
+            dropped: list[Any] = [self.streams, self.stored_responses, self.known_events]
             self.frontier, self.streams = frontier, streams
             self.stored_responses, self.known_events = stored_responses, known_events
             for items, length in zip(lists, lengths, strict=True):
-                await self._free(items, length)
-            for entries in dropped:
-                await self._free_entries(entries)
+                added = items[length:]
+                del items[length:]
+                await freeing.empty(added)
+            await freeing.empty(dropped)
 
         return undo
-
-    async def _free(self, items: list[Any], length: int = 0) -> None:
-        """Remove the items above a length, one by one: thousands of states at once take 70 ms to free."""
-        while len(items) > length:
-            items.pop()
-            await self._slice.give_way()
-
-    async def _free_entries(self, entries: dict[Any, Any]) -> None:
-        while entries:
-            entries.popitem()
-            await self._slice.give_way()
 
     async def _validate_request(self, connection: Connection | Pool, request: AppendRequest) -> AppendResult:
         """Validate one request and add its events to the batch."""
@@ -250,9 +242,7 @@ class Batch:
         try:
             stream = await self._admit_all(connection, request, replayed, events, changes, recorded)
         except RegistryError:
-            await self._free(changes)
-            await self._free(recorded)
-            await self._free(events)
+            await freeing.empty(changes, recorded, events)
             raise
         receipts = []
         for event_recorded in recorded:
@@ -265,9 +255,14 @@ class Batch:
         response = await offload(size, encode_response, request, *sides, events, receipts, flags)
         position = stream.events[-1].position
         new = bool(events) and not request.dry_run
+        result = AppendResult(stream.version, position, receipts, flags, response, new=new)
         if new:
             await self._add(request, stream, events, changes, response)
-        return AppendResult(stream.version, position, receipts, flags, response, new=new)
+        else:
+            dropped: list[Any] = [stream, *sides]
+            del stream, sides
+            await freeing.empty(changes, recorded, events, dropped)
+        return result
 
     async def _admit_all(
         self,

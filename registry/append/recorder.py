@@ -47,7 +47,7 @@ from registry.events.log_lock import LOCK_TIMEOUT_SECONDS, SECONDS_PER_EVENT, lo
 from registry.events.notifications import NOTIFY_CHANNEL, NOTIFY_RIGHTS
 from registry.events.types import Recorded
 from registry.events.write_batch import Head, HeadMoved
-from registry.infra import postgres, tasks
+from registry.infra import freeing, postgres, tasks
 from registry.infra.postgres import Connection, Pool
 from registry.projections.exchange_rates import RateCache
 from registry.projections.stream_cache import StreamCache
@@ -247,11 +247,13 @@ class Recorder:
         while await self._wait_for(self._work_available, self._queue, self._import_queue, self._large_queue):
             if batch := self._dequeue():
                 await self._process(batch)
+                await freeing.empty(batch)
 
     async def _dry_run_loop(self) -> None:
         """Validate dry runs one after another, while requests that write are recorded."""
         while await self._wait_for(self._dry_run_available, self._dry_runs):
             submission = self._dry_runs.popleft()
+            dropped = [submission]
             self._queued_bytes -= submission.size
             if submission.done.done():
                 continue
@@ -266,6 +268,9 @@ class Recorder:
                 _reject_futures([submission], DatabaseUnavailable() if is_transient else error)
             else:
                 _resolve_futures([submission], batch.outcomes)
+                await batch.free()
+            del submission
+            await freeing.empty(dropped)
 
     async def _dry_run(self, submission: Submission) -> Batch:
         """Validate a submission on a snapshot of the log, without its lock and without a change of the caches."""
@@ -377,7 +382,7 @@ class Recorder:
         _resolve_futures(submissions, batch.outcomes)
         if batch.events:
             self._apply_committed(batch)
-            await batch.free()
+        await batch.free()
 
     async def _commit_individually(self, submissions: Sequence[_QueuedSubmission]) -> None:
         for submission in submissions:

@@ -66,14 +66,18 @@ async def head(connection: Connection | Pool) -> Head:
 
 
 class _Part(Struct):
-    """A statement or a CTE with its arguments. `rows` are the last one; None if there are none, or none are left."""
+    """A statement or a CTE with its arguments. `rows` are the last one; None if there are none, or none are left.
+
+    If they are `grouped`, those with the same first column are taken together.
+    """
 
     text: str
     arguments: Sequence[Any]
     rows: Iterator[Any] | None
+    grouped: bool = False
 
     async def take(self, most: int, time: TimeSlice) -> list[Any]:
-        """The arguments, with so many of the rows at most. Later calls return further rows."""
+        """The arguments, with so many of the rows, or one group of more. Later calls return further rows."""
         if self.rows is None:
             return list(self.arguments)
         rows: list[Any] = []
@@ -82,6 +86,10 @@ class _Part(Struct):
             await time.give_way()
         arguments = [*self.arguments, rows]
         following = list(islice(self.rows, 1))
+        while self.grouped and following and following[0][0] == rows[-1][0]:
+            rows += following
+            following = list(islice(self.rows, 1))
+            await time.give_way()
         self.rows = chain(following, self.rows) if following else None
         self.arguments = [[] for _ in self.arguments]
         return arguments
@@ -106,17 +114,19 @@ class WriteBatch:
         self._arguments: list[Any] = []
         self._time = TimeSlice()
 
-    def add_prerequisite(self, statement: str, *arguments: Any, rows: Iterable[Any] | None = None) -> None:
+    def add_prerequisite(
+        self, statement: str, *arguments: Any, rows: Iterable[Any] | None = None, grouped: bool = False
+    ) -> None:
         """Add a statement that runs before the parts, such as a DELETE that they must see. `rows`: as for `add`."""
-        self._first.append(_Part(statement, arguments, None if rows is None else iter(rows)))
+        self._first.append(_Part(statement, arguments, None if rows is None else iter(rows), grouped))
 
-    def add(self, part: str, *arguments: Any, rows: Iterable[Any] | None = None) -> None:
+    def add(self, part: str, *arguments: Any, rows: Iterable[Any] | None = None, grouped: bool = False) -> None:
         """Add a part with its arguments.
 
         `rows`, its last argument, may be executed by several statements. Those after the first have empty lists as the
-        part's other arguments.
+        part's other arguments. With `grouped`, rows with the same first column are executed by one statement.
         """
-        self._parts.append(_Part(part, arguments, None if rows is None else iter(rows)))
+        self._parts.append(_Part(part, arguments, None if rows is None else iter(rows), grouped))
 
     async def execute(self, connection: Connection, seconds: float | None = None) -> None:
         """Write everything in the caller's transaction.

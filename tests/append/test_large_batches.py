@@ -74,16 +74,26 @@ async def test_statement_that_writes(
     assert len(await positions(pool)) == before + EVENTS
 
 
-COUNT_INSERTS = """
-CREATE TABLE inserts (rows bigint);
-GRANT INSERT ON inserts TO PUBLIC;
+COUNT_ROWS = """
+CREATE TABLE written (rows bigint);
+GRANT INSERT ON written TO PUBLIC;
 CREATE FUNCTION count_rows() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO inserts SELECT count(*) FROM added;
+    INSERT INTO written SELECT count(*) FROM added;
     RETURN NULL;
 END
 $$;
+"""
+
+COUNT_INSERTS = f"""
+{COUNT_ROWS}
 CREATE TRIGGER count_rows AFTER INSERT ON mentions REFERENCING NEW TABLE AS added
+FOR EACH STATEMENT EXECUTE FUNCTION count_rows();
+"""
+
+COUNT_CHANGES = f"""
+{COUNT_ROWS}
+CREATE TRIGGER count_rows AFTER UPDATE ON pledge_facts REFERENCING NEW TABLE AS added
 FOR EACH STATEMENT EXECUTE FUNCTION count_rows();
 """
 
@@ -106,10 +116,28 @@ async def test_rows_are_written_by_several_statements_of_one_transaction(
             for one in revised:
                 one["event"]["type"] = "pledge_revised"
             await first.record(request("a", *revised))
-    rows = [row["rows"] for row in await owner.fetch("SELECT rows FROM inserts")]
+    rows = [row["rows"] for row in await owner.fetch("SELECT rows FROM written")]
     assert max(rows) == 5
     assert sum(rows) == 3 * 4 * 9
     assert await positions(pool) == list(range(1, 39))
+    await assert_projections_match_log(database)
+
+
+async def test_changes_of_a_deal_are_in_one_statement(
+    database: ScratchDatabase, owner: Owner, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of several deals are not, because arguments are encoded on the event loop."""
+    monkeypatch.setattr(write_batch, "MAX_ROWS", 5)
+    pledges = [pledged(f"p-{n}") for n in range(9)]
+    revised = [pledged(f"p-{n}", "7", "2025-07-01") for n in range(9)]
+    for one in revised:
+        one["event"]["type"] = "pledge_revised"
+    async with running_recorder(database.app_url) as running:
+        await running.record_all([request(deal, REGISTERED, *pledges) for deal in "abc"])
+        await owner.execute(COUNT_CHANGES)
+        await running.record_all([request(deal, *revised) for deal in "abc"])
+    rows = [row["rows"] for row in await owner.fetch("SELECT rows FROM written WHERE rows > 0")]
+    assert rows == [9, 9, 9]
     await assert_projections_match_log(database)
 
 

@@ -148,30 +148,41 @@ def _write(writes: WriteBatch, deals: Sequence[DealRows]) -> None:
 
 
 def _add_round(add: Callable[..., None], deals: Sequence[tuple[str, Round]]) -> None:
-    """Add one round of deals. All changes are before all rows, because a change must not find them."""
-    changes: dict[FactTable, list[tuple[Any, ...]]] = {}
+    """Add one round of deals. All changes are before all rows, because a change must not find them.
+
+    The changes of a deal are in one statement, because each finds its row as it was before the statement.
+    """
+    changes: dict[FactTable, list[tuple[str, list[RowChange]]]] = {}
     opened: dict[FactTable, list[tuple[str, list[Fact]]]] = {}
     for deal, one in deals:
         for table, of_table in one.changes.items():
-            changes.setdefault(table, []).extend(_encode_change(deal, change) for change in of_table)
+            changes.setdefault(table, []).append((deal, of_table))
         for table, facts in one.tables.items():
             opened.setdefault(table, []).append((deal, facts))
     for table in FACT_TABLES:
         if table in changes:
-            add(_change_statement(table), changes[table])
+            add(_change_statement(table), rows=_encode_changes(changes[table]), grouped=True)
     for table in FACT_TABLES:
         if table in opened:
             add(_insert_statement(table), rows=_encode_rows(opened[table]))
 
 
-def _add_before(writes: WriteBatch, part: str, *arguments: Any, rows: Iterable[Any] | None = None) -> None:
-    writes.add_prerequisite(f"WITH {part} SELECT 1", *arguments, rows=rows)
+def _add_before(writes: WriteBatch, part: str, *, rows: Iterable[Any], grouped: bool = False) -> None:
+    writes.add_prerequisite(f"WITH {part} SELECT 1", rows=rows, grouped=grouped)
 
 
-def _encode_rows(opened: Iterable[tuple[str, Iterable[Fact]]]) -> Iterator[tuple[Any, ...]]:
+def _encode_changes(changes: Iterable[tuple[str, Iterable[RowChange]]]) -> Iterator[tuple[Any, ...]]:
+    for deal, of_deal in changes:
+        for change in of_deal:
+            yield _encode_change(deal, change)
+
+
+def _encode_rows(opened: Iterable[tuple[str, list[Fact]]]) -> Iterator[tuple[Any, ...]]:
     for deal, facts in opened:
-        for fact in facts:
-            for of_day in fact.rows.values():
+        # Each fact is freed here: thousands at once hold the event loop.
+        facts.reverse()
+        while facts:
+            for of_day in facts.pop().rows.values():
                 for row in of_day:
                     yield _encode_row(deal, row)
 

@@ -1,0 +1,65 @@
+"""Free large objects part by part.
+
+Python frees an object together with all that only it refers to, and no other thread runs meanwhile: for a deal of
+10,000 events some 20 ms, for 8 MiB of announcements 70.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from msgspec import Struct
+
+from registry.infra.time_slice import TimeSlice
+
+DEPTH = 5
+"""How far a large object is taken apart. Its parts at this depth are small: of a deal of 10,000 events none takes 4 ms,
+and all of them take 34 ms instead of 18; at a depth of 4, the largest takes 11 ms."""
+
+LONG = 32
+"""A collection of more items is taken apart at any depth."""
+
+
+async def empty(*lists: list[Any]) -> None:
+    """Empty lists. What only they refer to is freed part by part, and other tasks run in between."""
+    time = TimeSlice()
+    for _ in _parts(lists):
+        await time.give_way()
+
+
+def empty_in_thread(*lists: list[Any]) -> None:
+    """Empty lists in a thread. What only they refer to is freed part by part, and other threads run in between."""
+    for _ in _parts(lists):
+        pass
+
+
+def _parts(lists: tuple[list[Any], ...]) -> Iterator[None]:
+    """Take the items of lists apart, and stop after each part."""
+    for items in lists:
+        while items:
+            parts, depths = [items.pop()], [DEPTH]
+            while parts:
+                part, depth = parts.pop(), depths.pop()
+                # The variable and the argument: nothing else refers to it.
+                if (depth or _is_long(part)) and sys.getrefcount(part) == 2:
+                    inner = _references(part)
+                    parts += inner
+                    depths += [max(depth - 1, 0)] * len(inner)
+                    del inner
+                del part
+                yield
+
+
+def _is_long(value: Any) -> bool:
+    kind = type(value)
+    return kind is not str and kind is not bytes and hasattr(kind, "__len__") and len(value) > LONG
+
+
+def _references(value: Any) -> list[Any]:
+    """What an object refers to. The garbage collector does not know it of structs that it does not track."""
+    if isinstance(value, Struct):
+        return [getattr(value, name) for name in value.__struct_fields__]
+    return gc.get_referents(value)
