@@ -131,7 +131,7 @@ class Batch:
             try:
                 self.outcomes.append(await self._validate_submission(connection, submission))
             except RegistryError as refused:
-                self.outcomes.append(refused)
+                self.outcomes.append(_without_frames(refused))
 
     async def write(self, connection: Connection) -> None:
         """Write the batch in the caller's transaction, which holds the log's lock."""
@@ -438,6 +438,19 @@ class Batch:
                 raise RuleBroken(Refusal("identifier-taken", scheme=scheme, value=value, deal=slug))
         for key in added:
             self._identified.setdefault(key, set()).add(after.slug)
+
+
+def _without_frames(refused: RegistryError) -> RegistryError:
+    """The error without the frames that raised it and its causes.
+
+    They refer to this batch, whose outcome the error is, and to states of the stream. Such a cycle stays in memory
+    until all objects are looked through: 4,000 refused lines of a deal of 4,000 events kept 400 MB.
+    """
+    error: BaseException | None = refused
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__
+    return refused
 
 
 def _streams_of(request: AppendRequest) -> tuple[str, ...]:

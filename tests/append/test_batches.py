@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from datetime import UTC, datetime
 from itertools import count
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest, AppendResult, SubmissionError
+from registry.domain.history import FoldedStream
 from registry.domain.rates import Rates
 from registry.errors import RuleBroken, VersionConflict
 from registry.events import store
@@ -259,3 +261,25 @@ async def test_random_requests_are_each_recorded_once_or_not_at_all(
     assert len(set(pledges)) == len(pledges)
     assert refused.isdisjoint(pledges)
     await assert_projections_match_log(database)
+
+
+async def test_refused_requests_leave_no_state_in_memory(recorder: Recorder) -> None:
+    await recorder.record(request("plant", REGISTERED, pledged("a")))
+    # An exception refers to the frames that raised it: without a garbage collection, what is in a cycle stays.
+    gc.collect()
+    gc.disable()
+    try:
+        before = _streams_in_memory()
+        for number in range(20):
+            with pytest.raises(RuleBroken):
+                await recorder.record(request("plant", pledged(f"b{number}"), pledged("a")))
+            with pytest.raises(SubmissionError):
+                await recorder.record_all([request("plant", pledged(f"c{number}")), request("plant", pledged("a"))])
+        # Forty refusals.
+        assert _streams_in_memory() - before < 20
+    finally:
+        gc.enable()
+
+
+def _streams_in_memory() -> int:
+    return sum(isinstance(found, FoldedStream) for found in gc.get_objects())
