@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 import msgspec
@@ -17,10 +17,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from registry.cli.client import Url, get
+from registry.cli.client import Url, find, get
 from registry.cli.headings import heading
 from registry.cli.options import AsJson, show_options
-from registry.cli.texts import plain_spaces
+from registry.cli.texts import language, plain_spaces
+from registry.events.values import text_in
 from registry.schemas.deal_query import DESCRIBED_FILTERS, DealQuery
 
 AsTable = Annotated[bool, typer.Option("--table", help="Print tables, also without a terminal.")]
@@ -32,6 +33,9 @@ AXES: dict[str, tuple[Any, str]] = {
     "position": (int, "Up to this position of the log."),
 }
 """The options of a point in time: their types and help."""
+
+MAX_TITLES = 20
+"""The most related deals whose titles a table asks for."""
 
 POINT = tuple(AXES)
 COMPARED_POINTS = tuple(f"{end}.{axis}" for end in ("from", "to") for axis in AXES)
@@ -91,6 +95,15 @@ class Question(Struct, frozen=True):
     def get(self, path: str, **parameters: Any) -> Any:
         """The service's answer at the point, unless a parameter names another one."""
         return get(self.url, path, **{**self.point, **parameters})
+
+    def titles(self, deals: Iterable[str]) -> dict[str, str]:
+        """The present titles of deals by `deal/SLUG`, as far as they are known."""
+        states = ((deal, find(self.url, f"/v1/deals/{deal}")) for deal in sorted(deals)[:MAX_TITLES])
+        return {
+            f"deal/{deal}": text_in(state["title"], language.get()) or deal
+            for deal, state in states
+            if state is not None
+        }
 
     def print_json(self, found: Any, *, always: bool = False) -> bool:
         """Print JSON unless tables are wanted; whether it was printed."""

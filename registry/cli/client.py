@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Annotated, Any
 
 import httpx
@@ -49,6 +50,17 @@ def client(url: str = "") -> Iterator[Client]:
         reason = rendered(Text("no_service", url=base.rstrip("/"), error=type(error).__name__))
         stderr.print(f"registry: {reason}", soft_wrap=True, markup=False)
         raise typer.Exit(1) from None
+
+
+def find(url: str, path: str) -> Any:
+    """Like `get`, but None where the service finds nothing."""
+    with client(url) as service:
+        try:
+            return service.json(path)
+        except ApiError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
 
 
 def get(url: str, path: str, **parameters: Any) -> Any:

@@ -17,6 +17,7 @@ from rich.table import Table
 
 import registry
 from registry.cli import texts
+from registry.cli.headings import cell, heading
 from registry.cli.texts import Text, rendered
 from registry.i18n import DEFAULT_LANGUAGE, LANGUAGES
 from registry.infra.settings import SETTINGS, Settings, flag, variable
@@ -76,7 +77,7 @@ def show(rows: Sequence[dict[str, Any]], *, as_json: bool = False) -> None:
         return
     table = Table(box=None, pad_edge=False)
     for column in rows[0] if rows else ():
-        table.add_column(column.replace("_", " "), overflow="fold")
+        table.add_column(heading(column), overflow="fold")
     for row in rows:
         table.add_row(*map(_cell, row.values()))
     Console(highlight=False).print(table)
@@ -85,7 +86,7 @@ def show(rows: Sequence[dict[str, Any]], *, as_json: bool = False) -> None:
 def _cell(value: Any) -> str:
     if isinstance(value, dict):
         value = ", ".join(f"{name}={one if isinstance(one, str) else ' '.join(one)}" for name, one in value.items())
-    return "–" if value in (None, "") else str(value)
+    return "–" if value in (None, "") else cell(value)
 
 
 def progress_bar() -> Progress:

@@ -17,6 +17,7 @@ from registry.cli.asking import (
     print_table,
     with_filters,
 )
+from registry.cli.client import find
 from registry.cli.texts import Text, rendered
 from registry.schemas.deal_query import CODE_FILTERS
 
@@ -44,6 +45,7 @@ def show(question: Question, deal: Deal, certificate: Certificate = False) -> No
     if question.print_json(state, always=certificate):
         return
     warning = rendered(Text("row_warning"))
+    titles = question.titles(summaries.related_deals([*state["relations"], *state["pledges"]], state["deal"]))
     rows = [
         (summaries.label("field", "deal"), f"{summaries.localized(state['title'])} ({state['deal']})"),
         (rendered(Text("row_as_of")), state["effective_on"]),
@@ -53,7 +55,7 @@ def show(question: Question, deal: Deal, certificate: Certificate = False) -> No
         ),
         (summaries.label("field", "stage"), summaries.stage(state["stage"])),
         *summaries.fields(state, (*CODE_FILTERS.values(), "classifications", "summary", "partnerships")),
-        *summaries.items(state),
+        *summaries.items(state, titles),
         *((warning, f["detail"]) for f in state["remarks"]["flags"]),
         *([(warning, rendered(Text("deal_undated")))] if state["remarks"]["undated"] else []),
     ]
@@ -96,7 +98,8 @@ def history(question: Question, deal: Deal) -> None:
         found["events"] += question.get(path, position=found["position"], after=last["position"])["events"]
     if question.print_json(found):
         return
-    names = summaries.names_in_changes(c for e in found["events"] for c in e["changes"])
+    changes = [c for e in found["events"] for c in e["changes"]]
+    names = summaries.names_in_changes(changes, deal) | question.titles(summaries.related_deals(changes, deal))
     rows = [
         {
             "position": e["position"],
@@ -127,11 +130,12 @@ def provenance(
         page = question.get(path, cursor=page["next"])
         found["fields"] += page["fields"]
     found["next"] = None
-    names = summaries.names_in_changes(found["fields"])
+    names = summaries.names_in_changes(found["fields"], deal)
     below = f"{(field or '').rstrip('/')}/"
     found["fields"] = [f for f in found["fields"] if f"{f['field']}/".startswith(below)]
     if question.print_json(found):
         return
+    names |= question.titles(summaries.related_deals(found["fields"], deal))
     rows = [
         {
             "field": f["field"],
@@ -166,6 +170,12 @@ def compare(
     found = question.get(f"/v1/deals/{deal}/compare")
     if question.print_json(found):
         return
+    kinds = ("world", "record", "source", "learned_late")
+    changes = [change for kind in kinds for change in found[kind]]
+    titles = question.titles(summaries.related_deals(changes, deal))
+    state = find(question.url, f"/v1/deals/{deal}")
+    names = summaries.names_in_changes(changes, deal) | titles
+    names |= {} if state is None else summaries.names_of(state, titles)
     rows = [
         {
             "kind": summaries.label("change", kind) if label in (kind, "corrected") else summaries.label("what", label),
@@ -173,8 +183,8 @@ def compare(
             "before": before,
             "after": after,
         }
-        for kind in ("world", "record", "source", "learned_late")
-        for label, field, before, after in summaries.changes(found[kind])
+        for kind in kinds
+        for label, field, before, after in summaries.changes(found[kind], names)
     ]
     print_table(None, rows)
 

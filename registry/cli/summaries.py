@@ -65,13 +65,46 @@ def _day(text: str | None) -> str | None:
     return formatter().figures.edtf_date(text) if text else None
 
 
-def items(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def names_of(state: dict[str, Any], titles: Names) -> dict[str, str]:
+    """The names of what a deal refers to: its organizations, sites, amounts and related deals."""
+    words, deal = formatter(), _converted(state, Deal)
+    names = names_in(deal, language.get()) | dict(titles)
+    names |= {f"sites/{site.site}": words.words.localized(site.name) or site.site for site in deal.sites}
+    for one in deal.relations:
+        names |= _pledges_of(f":{one.pledge or ''}:{one.deal}:{one.other_pledge or ''}", deal.deal)
+    return names | _own(deal.deal)
+
+
+def _own(deal: str) -> dict[str, str]:
+    """What the deal itself is called."""
+    return {f"deal/{deal}": formatter().words.gettext("this deal")}
+
+
+def related_deals(found: Iterable[Any], own: str) -> set[str]:
+    """The other deals that values name: by relations, and by amounts that are added to theirs.
+
+    Args:
+        found: Structs or lists of JSON: a deal's relations and pledges, or changes of fields.
+        own: The deal itself.
+    """
+    related: set[str] = set()
+    for one in found:
+        path = str(one.get("field") or "").split("/")
+        if path[1:2] == ["relations"]:
+            related.add(path[2].split(":")[2])
+        elif path[-1] == "additional_to":
+            related |= {str(one[side]).partition("/")[0] for side in ("before", "after", "value") if one.get(side)}
+        elif "relation" in one:
+            related.add(one["deal"])
+        elif one.get("additional_to"):
+            related.add(one["additional_to"].partition("/")[0])
+    return related - {own}
+
+
+def items(state: dict[str, Any], titles: Names) -> Iterator[tuple[str, str]]:
     """The items of a deal's lists: each by its name and id, with what it states."""
     words, deal = formatter(), _converted(state, Deal)
-    names = names_in(deal, language.get())
-    names |= {f"sites/{site.site}": words.words.localized(site.name) or site.site for site in deal.sites}
-    for relation in deal.relations:
-        names |= _pledges_of(f":{relation.pledge or ''}:{relation.deal}:{relation.other_pledge or ''}")
+    names = names_of(state, titles)
     for name, type in item_types(Deal).items():
         for item in getattr(deal, name):
             id = ":".join(str(getattr(item, field) or "") for field in type.id_fields)
@@ -88,11 +121,16 @@ def items(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 yield words.field(f"/{name}/{id}"), words.item(name, asdict(item) | past, names) or "–"
 
 
-def _pledges_of(relation: str) -> dict[str, str]:
-    """The pledges that a relation names, which have no names but their ids here."""
+def _pledge(id: str) -> str:
+    """What a pledge is called, which has no name but its id here."""
+    return f"{label('field', 'pledges')} {id}"
+
+
+def _pledges_of(relation: str, own_deal: str) -> dict[str, str]:
+    """The pledges that a relation names."""
     _, pledge, deal, other = [*relation.split(":"), "", "", ""][:4]
-    own = {f"pledges/{pledge}": f"{label('field', 'pledges')} {pledge}"} if pledge else {}
-    return own | ({f"deal/{deal}/{other}": other} if other else {})
+    own = {f"pledges/{pledge}": _pledge(pledge)} if pledge else {}
+    return own | ({f"deal/{deal}/{other}": _pledge(other) if deal == own_deal else other} if other else {})
 
 
 def fields(state: dict[str, Any], names: Sequence[str]) -> Iterator[tuple[str | None, str | None]]:
@@ -119,13 +157,13 @@ def changed(event: dict[str, Any], names: Names) -> str | None:
     return None if event["visible"] else rendered(Text("history_later"))
 
 
-def names_in_changes(found: Iterable[dict[str, Any]]) -> dict[str, str]:
+def names_in_changes(found: Iterable[dict[str, Any]], deal: str) -> dict[str, str]:
     """The names of the organizations that joined a deal, and of related pledges, from its changes or its fields."""
-    named: dict[str, str] = {}
+    named = _own(deal)
     for one in found:
         path = one["field"].split("/")
         if path[1] == "relations":
-            named |= _pledges_of(path[2])
+            named |= _pledges_of(path[2], deal)
         text = localized(one.get("after") or one.get("value")) if path[1] == "parties" and path[-1] == "name" else None
         if text:
             named[path[2].partition(":")[0]] = text

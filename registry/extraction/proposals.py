@@ -239,7 +239,7 @@ def _add_reading(builder: _Announcements, reading: _Reading, draft: _Draft) -> N
         # The article gives the amount in one sentence and the period in another.
         builder.without_horizon = False
         builder.add(reading, {"type": "pledge_revised", "pledge": "total", "horizon": horizon})
-    _add_site(builder, reading)
+    _add_site(builder, reading, draft)
     if cues.jobs is not None:
         event: dict[str, Any] = {
             "type": "metric_reported",
@@ -301,10 +301,15 @@ def _horizon(cues: Cues, published_on: date | None) -> dict[str, str] | None:
     return None
 
 
-def _add_site(builder: _Announcements, reading: _Reading) -> None:
+def _names_sites(reading: _Reading) -> bool:
+    cues = reading.cues
+    return bool(cues.invests or cues.power_mw or cues.gpus or cues.stage)
+
+
+def _add_site(builder: _Announcements, reading: _Reading, draft: _Draft) -> None:
     """The places and the capacity of a sentence: one site for each place, the capacity at the first."""
     cues = reading.cues
-    if not (cues.invests or cues.power_mw or cues.gpus or cues.stage):
+    if not _names_sites(reading):
         return
     capacity: dict[str, Any] = {}
     if cues.power_mw is not None:
@@ -317,6 +322,9 @@ def _add_site(builder: _Announcements, reading: _Reading) -> None:
         site = next(reversed(builder.sites))
         builder.add(reading, {"type": "site_revised", "site": site, **capacity})
         return
+    if not codes and capacity:
+        # "The data centre will have 103 MW. It is built in Ulsan": the place that is named later is that of this site.
+        codes = [r.places[0].code for r in draft.readings if r.places and _names_sites(r)][:1]
     for number, code in enumerate(codes or ([""] if capacity else [])):
         site = code.lower() or "site"
         more = capacity if number == 0 else {}

@@ -9,7 +9,7 @@ from registry.domain.plausibility import Flag
 from registry.domain.totals.doubts import DOUBTING_FLAGS
 from registry.events.types import ClaimPreferred, ClaimReported, DealsRelated, DealsUnrelated, Event
 from registry.events.values import Horizon
-from registry.web.format import Names, ValueFormatter
+from registry.web.format import Names, ValueFormatter, capitalized
 from registry.web.i18n import DOT, N_
 
 # The fields of an event that its line leaves out: ids, and what the page shows elsewhere.
@@ -70,7 +70,7 @@ def _item_of(event: Event, names: Names) -> str:
     """What the site or milestone of an event is called."""
     for name in ("milestone", "site"):
         if isinstance(id := getattr(event, name, None), str):
-            return names.get(f"{name}s/{id}", "")
+            return capitalized(names.get(f"{name}s/{id}", ""))
     return ""
 
 

@@ -122,6 +122,18 @@ def test_table_on_a_terminal_loses_no_word_of_lines_with_wide_characters() -> No
     os.close(terminal)
 
 
+def test_table_on_a_terminal_has_headings_and_results_in_the_language() -> None:
+    rows = [{"check": "Python", "found": "fine", "log ended at": 3, "registered": True}]
+    program = f"from registry.cli import options, texts; texts.language.set('ko'); options.show({rows})"
+    terminal, output = os.openpty()
+    subprocess.run([sys.executable, "-c", program], stdout=output, check=True)
+    os.close(output)
+    printed = os.read(terminal, 1000).decode()
+    os.close(terminal)
+    assert [word for word in ("점검", "정상", "로그 끝 순번", "예") if word not in printed] == []
+    assert not re.search(r"[a-z]{3}", re.sub(r"\x1b\[[0-9;]*m", "", printed).replace("Python", ""))
+
+
 async def test_problem_of_the_service_is_printed_in_the_language(service: Service) -> None:
     done = await asyncio.to_thread(run, "--lang", "ko", "show", "missing", "--url", service.url)
     assert done.returncode == 3
@@ -147,6 +159,29 @@ async def test_table_has_its_title_and_headings_in_the_language(service: Service
         assert found["effective_on"] in title
         assert headings.split("  ")[0] == render(HEADINGS["deal"], language)
         assert {"en": "A bilingual plant", "ko": "두 언어 공장"}[language] in done.stdout
+
+
+async def test_tables_name_related_deals_and_organizations_as_the_pages_do(service: Service) -> None:
+    programme = {"type": "deal_registered", "title": {"ko": "큰 계획"}}
+    first = {"effective_on": "2025-01-02", "event": programme}
+    assert (await service.client.post("/v1/deals/the-programme/events", json=first)).status_code == 201
+    party = {"organization": "beta", "name": {"ko": "베타"}, "role": "investor"}
+    events = [
+        {"type": "deal_registered", "title": {"ko": "한 공장"}},
+        {"type": "parties_joined", "parties": [party]},
+        {"type": "pledge_announced", "pledge": "total", "by": ["beta"]},
+        {"type": "deals_related", "relation": "part_of", "pledge": "total", "deal": "the-programme"},
+    ]
+    sent = [{"effective_on": "2025-01-02", "event": event} for event in events]
+    assert (await service.client.post("/v1/deals/related-plant/events", json=sent)).status_code == 201
+    for words in (("show",), ("history",), ("compare", "--from-effective-on", "2024-01-01")):
+        done = await asyncio.to_thread(
+            run, "--lang", "ko", words[0], "related-plant", *words[1:], "--table", "--url", service.url
+        )
+        assert done.returncode == 0, done.stderr
+        assert "투자 약속 total: 큰 계획의 일부" in re.sub(r"\s+", " ", done.stdout), done.stdout
+        assert "the-programme" not in done.stdout
+        assert "베타" in done.stdout
 
 
 async def test_tables_contain_the_labels_and_amounts_of_the_pages_in_the_language(service: Service) -> None:
@@ -201,7 +236,20 @@ async def test_tables_contain_the_labels_and_amounts_of_the_pages_in_the_languag
     assert "무효 처리되어 반영되지 않음" in printed["history"]
     assert "등록 관리" in printed["history"]
     # Identifiers, which a reader types, and codes that Korean writes alike.
-    allowed = {"labelled", "headed", "acme", "total", "plants", "mw", "kr-31", "utc", "c", "a"}
+    allowed = {
+        "labelled",
+        "headed",
+        "related-plant",
+        "the-programme",
+        "acme",
+        "total",
+        "plants",
+        "mw",
+        "kr-31",
+        "utc",
+        "c",
+        "a",
+    }
     for name, text in printed.items():
         words = set(re.findall(r"[a-z][a-z0-9_-]+", re.sub(r"/\S+", "", text).lower()))
         assert words <= allowed, (name, words - allowed, text)

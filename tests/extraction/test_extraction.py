@@ -137,6 +137,14 @@ def test_deal_of_a_known_organization_has_its_amount_place_and_capacity() -> Non
     assert [event["stage"] for event in events(deal, "stage_changed")] == ["construction"]
 
 
+def test_place_that_follows_the_capacity_is_that_of_the_same_site() -> None:
+    (deal,) = proposals(
+        "SK그룹은 103MW 규모의 AI 데이터센터에 7조원을 투자한다. SK그룹은 울산에서 데이터센터를 착공했다."
+    )
+    (site,) = events(deal, "site_announced")
+    assert (site["place"], site["power_mw"]) == ("KR-31", "103")
+
+
 def test_next_sentence_belongs_to_the_deal_before_it() -> None:
     text = "AWS는 울산에 데이터센터를 짓는다. 이 시설은 약 6만 개의 GPU를 갖춘다."
     (deal,) = proposals(text)

@@ -30,5 +30,5 @@ def test_particle_follows_the_last_sound(both: str, chosen: str) -> None:
 
 
 def test_message_has_the_particle_of_its_value() -> None:
-    error = FieldError("/deal", "deal_not_found", name="울산 공장")
-    assert render(error, "ko").startswith("‘울산 공장’이라는 투자 건이 없습니다.")
+    error = FieldError("/place", "scheme_named", value="울산", known="KR-31")
+    assert render(error, "ko").startswith("울산은 여기서 KR-31")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import httpx
 import pytest
 from playwright.async_api import Browser
 
+from tests.api.announcements import announced, pledged, registered
 from tests.api.conftest import Service
 from tests.web.conftest import Opens
 from tests.web.test_cite_panel import DEAL, links, panel
@@ -37,6 +39,22 @@ async def test_file_of_a_chart_stands_by_itself(demo_reader: httpx.AsyncClient, 
     assert "url(" not in answer.text
     address = [text.text for text in drawing.iter(f"{SVG}text") if (text.text or "").startswith("http")]
     assert address == [links(shown)["Copy link" if language == "en" else "링크 복사"]]
+
+
+async def test_legend_explains_the_size_of_circles_where_one_stands_for_several_announcements(
+    pages: Service, reader: httpx.AsyncClient
+) -> None:
+    """A circle for one announcement has the smallest radius."""
+    alone = announced("2025-06-16", "condition_set", condition="data", text={"en": "In Korea."})
+    for deal, sent in (("one-circle", [registered(), alone]), ("several-at-once", [registered(), alone, pledged()])):
+        answer = await pages.client.post(f"/v1/deals/{deal}/events", json=sent)
+        assert answer.status_code == 201, answer.text
+    found = {}
+    for deal in ("one-circle", "several-at-once"):
+        drawing = (await reader.get(f"/embed/deals/{deal}?lang=en")).text
+        radii = [float(radius) for radius in re.findall(r'<circle class="\w+"[^>]* r="([0-9.]+)"', drawing)]
+        found[deal] = max(radii), "several announcements" in drawing
+    assert found == {"one-circle": (5.0, False), "several-at-once": (6.0, True)}
 
 
 async def test_file_stays_when_the_log_grows(pages: Service, reader: httpx.AsyncClient) -> None:

@@ -14,7 +14,7 @@ from registry.web.format import shown
 from registry.web.i18n import DOT
 from tests.api.announcements import announced, pledged, registered, voided
 from tests.api.conftest import ADMIN_KEY, NO_TLS, Service
-from tests.web.html import plain
+from tests.web.html import plain, text_of
 
 CLAIM = {"type": "claim_reported", "claim": "herald", "field": "/pledges/total/amount"}
 
@@ -69,6 +69,21 @@ async def test_added_deal_says_late_information_only_if_it_was_announced_before_
     }
     assert {slug: kinds for slug, kinds in rows.items() if kinds} == {"aws-korea-2027": ["learned_late"]}
     assert "blackrock-asia-ai-hub" in rows
+
+
+async def test_claim_is_compared_with_what_was_reported_and_values_are_named_in_narrow_windows(
+    demo_reader: httpx.AsyncClient,
+) -> None:
+    html = (await demo_reader.get("/deals/sk-aws-ulsan/compare?from.effective_on=2025-06-17&lang=en")).text
+    rows = [
+        (label, re.findall(r'<td data-l="(\w+)">(.*?)</td>', row, re.DOTALL))
+        for label, row in re.findall(r'data-label="(\w+)"(.*?)</tr>', html, re.DOTALL)
+    ]
+    assert rows
+    for label, cells in rows:
+        (before, old), (after, _) = cells
+        assert (before, after) == ("Before", "After")
+        assert label not in ("claimed", "corroborated") or text_of(old).strip() == "not reported"
 
 
 async def test_compared_deals_are_in_the_order_of_the_change_of_their_amounts(pages: Service) -> None:

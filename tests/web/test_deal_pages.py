@@ -226,7 +226,7 @@ async def test_history_states_no_publication_where_no_source_has_a_date(demo_rea
         html = (await demo_reader.get(path, headers={"Accept-Language": "en"})).text
         return text_of(
             html[html.index(f'<p class="says">{said}') :].partition('<p class="meta">')[2].partition("</p>")[0]
-        )
+        ).strip()
 
     identifier = await meta_of("/organizations/amazon-web-services", "Wikidata")
     assert identifier.startswith("effective 11 Oct 2023 · recorded 16 Jun 2025")
