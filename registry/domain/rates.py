@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from operator import itemgetter
 
 from msgspec import Struct, field
 
@@ -150,6 +151,25 @@ class Rates:
         rate = self.rate(from_, to, on)
         return rate if isinstance(rate, RateUnavailable) else Converted(convert(value, rate), rate)
 
+    def per_euro(self, on: date) -> dict[str, Decimal]:
+        """What a euro is worth in each currency at `rate`'s rates of a day; without currencies that have none then."""
+        found = ((currency, self._one_per_euro(currency, on)) for currency in self.currencies())
+        return {currency: value for currency, value in found if value is not None}
+
+    def _one_per_euro(self, currency: str, on: date) -> Decimal | None:
+        if currency == "EUR":
+            return Decimal(1)
+        for source in self.sources:
+            direct = self._quotes.get((source, "EUR", currency))
+            if direct is None:
+                # Another base may lead to it.
+                rate = self.rate(currency, "EUR", on)  # type: ignore[arg-type]
+                return rate.from_per_eur if isinstance(rate, Rate) else None
+            # Parsing the series of all currencies takes 80 ms.
+            if (last := _last_recorded(direct, on)) is not None:
+                return last[1]
+        return None
+
     def newest(self, on: date) -> NewestRate | None:
         """The newest rate on or before a day; of several sources the first in their order. None if there is none."""
         last_days: dict[str, date] = {}
@@ -183,20 +203,15 @@ class Rates:
         for key, quotes in self._quotes.items():
             if source not in (None, key[0]) or currency not in (None, key[2]):
                 continue
-            best: tuple[date, Decimal] | None = None
-            origin = quotes[0]
-            for recorded in quotes:
-                last = recorded.last_before(on)
-                if last is not None and (best is None or last[0] >= best[0]):
-                    best, origin = last, recorded
-            if best is not None and (on - best[0]).days <= MAX_AGE_DAYS:
+            if (last := _last_recorded(quotes, on)) is not None:
+                day, value, origin = last
                 found.append(
                     Quote(
                         source=origin.source,
-                        day=best[0],
+                        day=day,
                         base=origin.base,
                         currency=origin.currency,
-                        value=best[1],
+                        value=value,
                         position=origin.position,
                         recorded_at=origin.recorded_at,
                     )
@@ -288,6 +303,14 @@ class Rates:
             if direct := self.recorded(other, "EUR", base):
                 return direct, other
         return {}, ""
+
+
+def _last_recorded(quotes: Sequence[Quotes], on: date) -> tuple[date, Decimal, Quotes] | None:
+    """The last rate on or before a day, at most MAX_AGE_DAYS earlier; of one day the last recorded one."""
+    # Of equal days, `max` takes the first.
+    found = [(*last, one) for one in reversed(quotes) if (last := one.last_before(on)) is not None]
+    newest = max(found, key=itemgetter(0), default=None)
+    return newest if newest is not None and (on - newest[0]).days <= MAX_AGE_DAYS else None
 
 
 def _series(per_eur: Mapping[date, Decimal], sources: tuple[str, ...]) -> _Series:

@@ -13,7 +13,7 @@ from msgspec.structs import asdict, replace
 
 from registry.domain.history import AsOf
 from registry.domain.organization import ultimate_parents
-from registry.domain.rates import Rate, Rates
+from registry.domain.rates import Rates
 from registry.domain.search_text import Search, tokens
 from registry.domain.totals import Totals, TotalsQuery
 from registry.domain.totals.tiers import TierAmounts
@@ -222,11 +222,8 @@ class PortfolioQueries:
                 self._weights.clear()
             newest = rates.newest(day)
             last = newest.day if newest is not None else day
-            found = ((currency, rates.rate(currency, "EUR", last)) for currency in rates.currencies())  # type: ignore[arg-type]
             self._weights[key] = {
-                currency: round(rate.to_per_eur / rate.from_per_eur * MILLION)
-                for currency, rate in found
-                if isinstance(rate, Rate)
+                currency: round(1 / per_euro * MILLION) for currency, per_euro in rates.per_euro(last).items()
             }
         return self._weights[key]
 

@@ -174,6 +174,23 @@ def test_rate_that_is_too_old_gives_way_to_another_source() -> None:
     assert rate_of(quoted, "USD", "KRW").source == "IMF"
 
 
+@pytest.mark.parametrize("on", ["1998-12-31", "2001-07-01", "2024-11-20", "2024-12-05", "2025-01-07", "2025-02-08"])
+def test_worth_of_a_euro_in_all_currencies_is_at_the_rate_of_each(on: str) -> None:
+    recorded = [
+        # The second import corrects the dollar of one day; the won's newest rate is in the first.
+        *group_rows(rows(ECB, "EUR", "2025-01-07 USD 1.20 KRW 1500\n2024-11-01 USD 1.10 RUB 100.5")),
+        *group_rows(rows(ECB, "EUR", "2025-01-07 USD 1.21\n2024-12-02 KRW 1400"), number=1, position=5),
+        # A source that has the ruble later, currencies over its own base, and some of another.
+        *group_rows(rows("KEXIM", "EUR", "2024-12-03 RUB 110"), number=2, position=6),
+        *group_rows(rows("KEXIM", "KRW", "2024-12-03 EUR 1450 VND 0.06"), number=2, position=6),
+        *group_rows(rows("IMF", "USD", "2025-01-07 TWD 32"), number=3, position=7),
+    ]
+    for rates in (Rates(recorded, imports=4), reference_rates()):
+        one_by_one = {currency: rates.rate(currency, "EUR", day(on)) for currency in rates.currencies()}  # type: ignore[arg-type]
+        expected = {currency: rate.from_per_eur for currency, rate in one_by_one.items() if isinstance(rate, Rate)}
+        assert rates.per_euro(day(on)) == expected
+
+
 def test_newest_rate_has_its_source_and_its_age() -> None:
     newest = Rates(group_rows(ECB_ROWS + rows("IMF", "EUR", "2025-01-10 USD 1"))).newest(day("2025-01-20"))
     assert newest is not None
