@@ -25,8 +25,9 @@ from registry.web.assets import FOLDER
 from registry.web.cache import cached_page
 from registry.web.charts.timeline import NARROW, TimelineChart, timeline
 from registry.web.citations import cite
+from registry.web.deal_charts import mark_text
 from registry.web.deal_list import DealSelection, deal_selection, listed_deals
-from registry.web.deals import load_deal, mark_text
+from registry.web.deals import load_deal
 from registry.web.format import shown
 from registry.web.i18n import N_
 from registry.web.portfolio import overview_trend

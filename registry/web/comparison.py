@@ -1,59 +1,40 @@
-"""Two points in time compared, for one deal and for all deals: what changed, and which kind of change it was."""
+"""A deal at two points in time: what changed, and which kind of change it was."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from datetime import date
-from functools import partial
 from typing import Any, Literal
 from urllib.parse import urlencode
 from uuid import UUID
 
 from litestar import Controller, Response, route
-from litestar.di import NamedDependency, Provide
+from litestar.di import NamedDependency
 from msgspec.structs import replace
 
-from registry.api.cursors import decode_cursor, encode_cursor
-from registry.api.parameters import DealSlug, require_single_axis
+from registry.api.parameters import DealSlug
 from registry.domain.audit.comparison import AttributedChange, Comparison, compare
 from registry.domain.audit.labels import Kind, Label, claim_changes
 from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream
-from registry.domain.totals import TotalsColumn, TotalsQuery
 from registry.infra.threads import HEAVY_ITEM, offload_answer, until_cancelled
-from registry.projections.columnar.lists import PagePlace
-from registry.queries.comparisons import ComparisonQueries
-from registry.queries.deal_changes import DealChange
 from registry.queries.deals import DealQueries
-from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
 from registry.web import as_of, render
 from registry.web.assets import csv_response
 from registry.web.cache import cached_page
 from registry.web.change_points import change_points
 from registry.web.citations import cite_comparison
-from registry.web.deal_list import DealSelection, DealTableRow, deal_rows, deal_selection, facets_of, shown_values
 from registry.web.deals import load_deal
 from registry.web.format import ChangeLine, Names, ValueFormatter, shown
-from registry.web.i18n import N_
 from registry.web.provenance import json_text
 from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest
-from registry.web.sliders import MAX_DAYS, portfolio_recording_times
-
-# A comparison of all deals without dates starts this many changes ago.
-DEFAULT_CHANGES_AGO = 3
-
-DEALS_PER_PAGE = 50
-DEALS_PER_READ = 500
 
 
 class ComparisonPages(Controller):
-    """Comparisons as pages and as CSV."""
-
-    dependencies = {"deal_selection": Provide(deal_selection, sync_to_thread=False)}  # noqa: RUF012 - Litestar's attribute
+    """The comparison of a deal as a page and as CSV."""
 
     @route("/deals/{deal:str}/compare", http_method=READ)
     async def compare_deal(
@@ -136,136 +117,6 @@ class ComparisonPages(Controller):
 
         return await offload_answer(HEAVY_ITEM * view.stream.version, table)
 
-    @route("/compare", http_method=READ)
-    async def compare_portfolio(
-        self,
-        portfolio_page: Page,
-        portfolio_queries: NamedDependency[PortfolioQueries],
-        comparison_queries: NamedDependency[ComparisonQueries],
-        from_as_of: NamedDependency[AsOf],
-        to_as_of: NamedDependency[AsOf],
-        streams: NamedDependency[StreamReader],
-        deal_selection: NamedDependency[DealSelection],
-    ) -> Response[bytes]:
-        """All deals at two points in time: what appeared, grew, shrank, slipped, was corrected or learned late."""
-        page = portfolio_page
-        given_start = await pinned_point(streams, require_single_axis(from_as_of, "from."))
-        end = await pinned_point(streams, require_single_axis(to_as_of, "to."))
-
-        async def make() -> Rendered:
-            days = await portfolio_queries.effective_change_days(await portfolio_queries.point(AsOf()), MAX_DAYS)
-            start = next((point for point in (given_start, shown_point(page)) if point != AsOf()), None)
-            start = start or recent_point([day for day in days if day <= page.times.today])
-            first = decode_cursor(deal_selection.cursor)
-            last = first.fix(end)
-            compared = await comparison_queries.changes(
-                start,
-                last,
-                lambda point: deal_selection.at(portfolio_queries, point),
-                first.place,
-                DEALS_PER_PAGE,
-            )
-            changes = compared.changes
-            by_deal: dict[str, list[DealChange]] = {}
-            for change in changes:
-                by_deal.setdefault(change.deal, []).append(change)
-            titles = {change.deal: change.title for change in changes}
-            formatter = shown(page.language)
-            texts = formatter.words
-            points = await portfolio_queries.point(start), await portfolio_queries.point(last)
-            following = encode_cursor(points[1], compared.next)
-            is_part = following is not None or deal_selection.cursor is not None
-            filters = deal_selection.filters
-            rates = await portfolio_queries.rates(last)
-            facets = await portfolio_queries.facets(points[1], await deal_selection.at(portfolio_queries, points[1]))
-            organizations = {value for value, _ in shown_values(facets, filters, "organization")}
-            names = await page.names.organizations(organizations)
-            rows: dict[str, DealTableRow] = {}
-            for what, point in zip(("vanished", "appeared"), points, strict=True):
-                slugs = [change.deal for change in changes if change.what == what]
-                rows |= {row.deal.deal: row for row in deal_rows(await portfolio_queries.items(point, slugs, rates))}
-            totals = [
-                await portfolio_queries.totals(
-                    point, await deal_selection.at(portfolio_queries, point), TotalsQuery(lines=0), rates
-                )
-                for point in points
-            ]
-            names |= {f"deal/{slug}": texts.localized(title, slug) for slug, title in titles.items()}
-            within = await page.names.within(by_deal)
-            recording_times = await portfolio_recording_times(page, portfolio_queries, None)
-
-            def rendered() -> Rendered:
-                return render.render(
-                    page,
-                    "compare_portfolio.html",
-                    start=start,
-                    end=end,
-                    next=following,
-                    changes_by_deal=by_deal,
-                    titles=titles,
-                    rows=rows,
-                    totals=compared_columns(*(one.overall.columns for one in totals)),
-                    filters=filters,
-                    facets=facets_of(facets, filters, formatter, names),
-                    is_part=is_part,
-                    counts=line_counts(changes),
-                    is_of_claims=is_of_claims,
-                    point_parameters=point_parameters(start, end),
-                    claim_lines=partial(claim_lines, formatter),
-                    names=names,
-                    names_of={slug: names | within.get(slug, {}) for slug in by_deal},
-                    recording_times=recording_times,
-                    data_url=page.data("/v1/compare", **point_parameters(start, end), **filters),
-                    csv_url=f"/compare.csv?{urlencode({**point_parameters(start, end), **filters})}",
-                    cite=cite_comparison(
-                        page,
-                        texts.gettext(N_("all deals")),
-                        page.position,
-                        start,
-                        end,
-                        is_list=True,
-                        certified=deal_selection.query.given(),
-                    ),
-                )
-
-            return await offload_answer(len(changes), rendered)
-
-        return await cached_page(page, make)
-
-    @route("/compare.csv", http_method=READ)
-    async def compare_portfolio_table(
-        self,
-        portfolio_page: Page,
-        portfolio_queries: NamedDependency[PortfolioQueries],
-        comparison_queries: NamedDependency[ComparisonQueries],
-        from_as_of: NamedDependency[AsOf],
-        to_as_of: NamedDependency[AsOf],
-        deal_selection: NamedDependency[DealSelection],
-    ) -> Response[bytes]:
-        """The comparison of all deals as CSV: a row for each change of a deal."""
-        start, end = require_single_axis(from_as_of, "from."), require_single_axis(to_as_of, "to.")
-        changes: list[DealChange] = []
-        after: PagePlace | None = None
-        is_more = True
-        while is_more:
-            compared = await comparison_queries.changes(
-                start, end, lambda point: deal_selection.at(portfolio_queries, point), after, DEALS_PER_READ
-            )
-            changes += compared.changes
-            after, is_more = compared.next, compared.next is not None
-
-        def table() -> Response[bytes]:
-            rows = [
-                [
-                    *(change.deal, change.what, change.kind, change.field or ""),
-                    *(json_text(change.before), json_text(change.after), " ".join(map(str, change.causes))),
-                ]
-                for change in until_cancelled(changes)
-            ]
-            return csv_response("compare.csv", ("deal", "what", "kind", "field", "before", "after", "causes"), rows)
-
-        return await offload_answer(len(changes), table)
-
 
 async def pinned_point(streams: StreamReader, point: AsOf) -> AsOf:
     """A point, with the day at which its log stood where that decides the effective date."""
@@ -276,18 +127,6 @@ async def pinned_point(streams: StreamReader, point: AsOf) -> AsOf:
 def shown_point(page: PageRequest) -> AsOf:
     """The point that the page shows, with its day where the address has a point but no day."""
     return page.as_of if page.as_of == AsOf() else replace(page.as_of, effective_on=page.times.effective_on)
-
-
-def compared_columns(
-    before: Sequence[TotalsColumn], after: Sequence[TotalsColumn]
-) -> list[tuple[TotalsColumn | None, TotalsColumn | None]]:
-    """The sums at two points, each beside its counterpart; None where there is none."""
-
-    def keyed(columns: Sequence[TotalsColumn]) -> dict[tuple[str, str, str], TotalsColumn]:
-        return {(column.nature, column.basis or "", column.currency or ""): column for column in columns}
-
-    old, new = keyed(before), keyed(after)
-    return [(old.get(key), new.get(key)) for key in sorted({*old, *new})]
 
 
 def point_parameters(start: AsOf, end: AsOf) -> dict[str, str]:
@@ -308,11 +147,6 @@ def first_point(stream: FoldedStream[Deal]) -> AsOf:
         effective_on=next(iter(points.effective), None),
         published_on=next(iter(points.published), None),
     )
-
-
-def recent_point(days: Sequence[date]) -> AsOf:
-    """A point some changes ago: where the comparison of all deals starts by default."""
-    return AsOf(effective_on=days[max(0, len(days) - DEFAULT_CHANGES_AGO)]) if days else AsOf()
 
 
 def changes_by_kind(comparison: Comparison[Deal]) -> dict[Kind, list[AttributedChange]]:
@@ -350,17 +184,6 @@ def compared_lines(
         if is_of_claims(change.path) and change.kind == "source":
             lines += claim_lines(formatter, change.before, change.after, names, change.causes)
     return lines
-
-
-def line_counts(changes: Sequence[DealChange]) -> Counter[str]:
-    """How many lines of each kind the comparison of all deals shows: a list of claims has one for each claim."""
-    counts: Counter[str] = Counter()
-    for change in changes:
-        if change.field is None or not is_of_claims(change.field):
-            counts[change.what] += 1
-        else:
-            counts.update(label for label, _ in claim_changes(change.before, change.after) if label == change.what)
-    return counts
 
 
 def claim_lines(

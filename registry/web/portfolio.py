@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -33,6 +33,7 @@ from registry.web.deal_list import (
     BOUNDS,
     FACETS,
     DealSelection,
+    DealTable,
     PlaceCount,
     deal_selection,
     deal_table,
@@ -136,15 +137,11 @@ async def render_portfolio(
         latest_events_until(log_queries, portfolio_queries, page, point, latest_until),
     )
 
-    named = trend.named_deals() if trend is not None else set()
     sites = await portfolio_queries.site_points(point, selected, MAX_SITES)
-    named |= {deal for deal, _, _ in sites}
+    named = {deal for deal, _, _ in sites} | (trend.named_deals() if trend is not None else set())
     titles = await portfolio_queries.titles(point, named)
-    slugs = {slug for row in table.rows for slug in row.deal.organizations}
-    slugs |= {value for value, _ in shown_values(facets, filters, "organization")}
-    slugs |= {value for name, value in scope.items() if name == "organization"}
-    names = await page.names.organizations(slugs)
-    names |= {f"deal/{slug}": formatter.words.localized(title, slug) for slug, title in titles.items()}
+    organizations = {value for value, _ in shown_values(facets, filters, "organization")}
+    names = await overview_names(page, table, organizations, scope, titles)
     latest_names = await names_in_events(page, latest)
     places = [PlaceCount(code, deals) for code, deals in counted]
     # In a thread, because it would hold the event loop for long.
@@ -192,6 +189,21 @@ async def render_portfolio(
             filters=filters,
         ),
     )
+
+
+async def overview_names(
+    page: PageRequest,
+    table: DealTable,
+    organizations: Set[str],
+    scope: Mapping[str, str],
+    titles: Mapping[str, Any],
+) -> dict[str, str]:
+    """The names of the organizations in the table, in the scope and in a facet, and of the deals with these titles."""
+    slugs = {slug for row in table.rows for slug in row.deal.organizations} | organizations
+    slugs |= {value for name, value in scope.items() if name == "organization"}
+    localized = shown(page.language).words.localized
+    names = {f"deal/{slug}": localized(title, slug) for slug, title in titles.items()}
+    return await page.names.organizations(slugs) | names
 
 
 async def overview_trend(

@@ -17,6 +17,7 @@ from registry.web.imports.controller import ImportPages
 from registry.web.log import LogPages
 from registry.web.organizations import OrganizationPages
 from registry.web.portfolio import PortfolioPages
+from registry.web.portfolio_comparison import PortfolioComparisonPages
 from registry.web.proposals import ProposalPages
 from registry.web.provenance import ProvenancePages
 from registry.web.provider import ProviderPages
@@ -38,6 +39,7 @@ def create_router() -> Routes:
             PortfolioPages,
             TotalsPages,
             ComparisonPages,
+            PortfolioComparisonPages,
             DealPages,
             ChartPages,
             CrawlerPages,

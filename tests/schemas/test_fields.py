@@ -48,7 +48,7 @@ from registry.schemas import (
 from registry.schemas.deal_query import CODE_FILTERS, DealListQuery
 from registry.schemas.values import RESPONSE_TYPES
 from registry.web.deal_list import BOUNDS, FACETS
-from registry.web.deals import LISTS_WITH_OWN_SECTIONS, OTHER_FIELDS
+from registry.web.deal_sections import LISTS_WITH_OWN_SECTIONS, OTHER_FIELDS
 from registry.web.i18n import words
 
 PACKAGE = Path(registry.__file__).parent

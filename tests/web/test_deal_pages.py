@@ -10,7 +10,7 @@ import httpx
 from registry.demo import lines
 from registry.domain.deal import Deal
 from registry.domain.items import ListItem
-from registry.web.deals import other_lists
+from registry.web.deal_sections import other_lists
 from registry.web.i18n import DOT
 from tests.api.announcements import announced, registered
 from tests.api.conftest import Service
