@@ -124,6 +124,10 @@ Written by `make bench`. Each value is the median of the **ratios** of its repet
 and the baseline run one after the other on one machine; service, load generator and database share its processors.
 Compare ratios, not rates: rates depend on the machine. `docs/scale.md` explains the results.
 
+Questions about all deals (`totals`, `lists`, `changes`, `cliffs`, `chart`) have five repetitions after a first one that
+is not among them: a service that gets a question for the first time reads all rows for it. That time is given in the
+last column (`new`). `first-questions` has the first questions after a start and after a large import.
+
 - Machine: {machine()}
 - Python {platform.python_version()}; {libraries}
 - Postgres: {server}

@@ -11,6 +11,7 @@ class Sizes(Struct, frozen=True, kw_only=True):
     Args:
         seconds: Duration of a repetition.
         repetitions: Number of repetitions of each comparison.
+        questions: Number of repetitions of each question about all deals, after the first time that it is asked.
         small: Deals in the small log.
         large: Deals in the large log.
         huge: Deals in the largest log; 0 to skip it.
@@ -24,6 +25,7 @@ class Sizes(Struct, frozen=True, kw_only=True):
     name: str
     seconds: float
     repetitions: int
+    questions: int
     small: int
     large: int
     huge: int
@@ -38,6 +40,7 @@ FULL = Sizes(
     name="full",
     seconds=5,
     repetitions=3,
+    questions=5,
     small=1_000,
     large=100_000,
     huge=500_000,
@@ -51,6 +54,7 @@ QUICK = Sizes(
     name="quick",
     seconds=2,
     repetitions=3,
+    questions=5,
     small=1_000,
     large=10_000,
     huge=0,
@@ -64,6 +68,7 @@ TINY = Sizes(
     name="tiny",
     seconds=0.1,
     repetitions=1,
+    questions=1,
     small=20,
     large=40,
     huge=0,
