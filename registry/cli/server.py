@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from registry.cli.options import stderr
 from registry.cli.texts import Text, rendered
 from registry.errors import DatabaseUnusable
-from registry.infra import migrations, postgres
+from registry.infra import memory, migrations, postgres
 from registry.infra.embedded.server import Embedded
 from registry.infra.settings import Settings
 from registry.projections import rebuild
@@ -151,6 +151,7 @@ def run(
         loop_factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
     else:
         from uvloop import new_event_loop as loop_factory
+    memory.share_heaps()
     # Requests create no reference cycles, and the caches hold a hundred thousand long-lived objects. With the default
     # thresholds, garbage collection took a third of the recorder's time.
     gc.freeze()

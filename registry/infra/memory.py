@@ -25,6 +25,21 @@ GROWTH = 512 * 2**20
 of it (1.4 GB in a script took 230 ms), so it is done rarely."""
 
 
+ARENAS = 2
+"""Heaps that the C library has for threads. By default there may be eight for each processor, and what is free in one
+is of no use to the threads of another: beside an import of 12,800 events into 50,000, a service had 373 MB at most
+with two of them and 391 with sixteen (medians of two), for the same processor time."""
+
+M_ARENA_MAX = -8
+"""mallopt(3)."""
+
+
+def share_heaps() -> None:
+    """Let threads share heaps of the GNU C library; before they start."""
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+        mallopt(M_ARENA_MAX, ARENAS)
+
+
 def resident_bytes() -> int:
     """The memory of this process, on Linux (proc(5))."""
     return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import subprocess
+import sys
 
 import pytest
 
@@ -10,6 +13,25 @@ from registry.infra import memory
 from registry.infra.memory import resident_bytes
 
 BLOCKS = 400_000
+
+HEAPS_OF_THREADS = """
+import ctypes, threading
+from registry.infra import memory
+memory.share_heaps()
+c, together = ctypes.CDLL(None), threading.Barrier(8)
+c.malloc.argtypes, c.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
+def allocate():
+    together.wait()
+    c.malloc(2000)
+    together.wait()
+threads = [threading.Thread(target=allocate) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+c.fdopen.restype = ctypes.c_void_p
+out = c.fdopen(1, b"w")
+c.malloc_info(0, ctypes.c_void_p(out))
+c.fflush(ctypes.c_void_p(out))
+"""
 
 
 @pytest.mark.skipif(memory.find_trim() is None, reason="only the GNU C library can give memory back")
@@ -27,3 +49,9 @@ async def test_memory_that_is_free_again_is_given_back(monkeypatch: pytest.Monke
             while resident_bytes() - before > grown / 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
     assert len(blocks) == BLOCKS / 500
+
+
+@pytest.mark.skipif(memory.find_trim() is None, reason="only the GNU C library has heaps of threads")
+def test_threads_share_heaps() -> None:
+    shown = subprocess.run([sys.executable, "-c", HEAPS_OF_THREADS], capture_output=True, text=True, check=True).stdout
+    assert 1 <= len(re.findall("<heap nr=", shown)) <= memory.ARENAS
