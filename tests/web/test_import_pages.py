@@ -377,7 +377,7 @@ async def test_page_drafts_a_key_of_several_columns(importer: httpx.AsyncClient,
     sheet = "Name,City\nData centre,Ulsan\nData centre,Busan\nOffice,Ulsan\nOffice,Busan\n"
     path = await upload(importer, "list.csv", sheet.encode())
     page = (await importer.get(path)).text
-    assert "these do so together, and are the key: Name + City" in page
+    assert "guessed as the key: together, Name + City" in page
     fields = fields_of(page)
     assert fields["deal/key:text"] == "{Name}, {City}"
     saved = {**fields, "options/scheme": slug, "source/0/publisher:text": "A list", "do": "save"}

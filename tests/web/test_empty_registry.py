@@ -1,0 +1,28 @@
+"""Lists of a registry without deals and organizations say so, and do not speak of filters."""
+
+from __future__ import annotations
+
+import asyncpg
+import pytest
+
+from tests.api.conftest import cloned, running
+from tests.conftest import Server
+from tests.web.html import main_of, text_of
+
+SAID = {"en": "is recorded yet.", "ko": "아직 등록된"}
+FILTERED = {"en": ("No matching", "Latest records"), "ko": ("조건에 맞는", "검색 결과", "최근 등록")}
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+async def test_lists_of_an_empty_registry_say_that_nothing_is_recorded(
+    server: Server, admin: asyncpg.Connection[asyncpg.Record], language: str
+) -> None:
+    async with cloned(server, admin, f"empty_{language}") as settings, running(settings) as service:
+        # The administrator is recorded, and nothing else.
+        for path in ("/", "/organizations"):
+            answer = await service.visitor.get(path, params={"lang": language}, headers={"Accept": "text/html"})
+            shown = text_of(main_of(answer.text))
+            assert SAID[language] in shown, (path, shown)
+            assert [text for text in FILTERED[language] if text in shown] == [], path
+        past = await service.visitor.get("/organizations", params={"lang": language, "effective_on": "2020-01-01"})
+        assert SAID[language] not in past.text
