@@ -14,7 +14,7 @@ from tests.api.announcements import announced, registered
 from tests.api.conftest import Service
 from tests.transparency.conftest import keys, post
 from tests.transparency.findings import raises_finding
-from tests.transparency.test_total_certificate import grown
+from tests.transparency.test_total_certificate import grow
 
 POINTS = {"from.effective_on": "2025-06-20", "to.effective_on": "2025-07-02"}
 
@@ -27,7 +27,7 @@ async def bundle(service: Service, path: str, **params: Any) -> bytes:
 
 @pytest.mark.parametrize("filters", [{}, {"sector": "ai"}, {"sector": "energy", "stage": "intention"}])
 async def test_certificate_proves_a_list_offline(service: Service, filters: dict[str, str]) -> None:
-    await grown(service)
+    await grow(service)
     await post(service, "duplicate", registered(sectors=["ai"]))
     await post(service, "duplicate", {"event": {"type": "deal_merged", "into": "mill", "reason": "the same"}})
     data = await bundle(service, "/v1/deals", **filters)
@@ -44,7 +44,7 @@ async def test_certificate_proves_a_list_offline(service: Service, filters: dict
 
 @pytest.mark.parametrize("filters", [{}, {"sector": "energy"}])
 async def test_certificate_proves_a_comparison_offline(service: Service, filters: dict[str, str]) -> None:
-    await grown(service)
+    await grow(service)
     data = await bundle(service, "/v1/compare", **POINTS, **filters)
     result = verify_bundle(data, await keys(service))
     assert (result.proves.code, result.proves.params["deals"]) == ("proves_comparison", 3)
@@ -59,7 +59,7 @@ async def test_certificate_proves_a_comparison_offline(service: Service, filters
 
 
 async def test_changed_list_is_not_proved(service: Service) -> None:
-    await grown(service)
+    await grow(service)
     verifiers = await keys(service)
     found = json.loads(await bundle(service, "/v1/deals", sector="ai"))
 
@@ -84,7 +84,7 @@ async def test_changed_list_is_not_proved(service: Service) -> None:
 
 
 async def test_changed_comparison_is_not_proved(service: Service) -> None:
-    await grown(service)
+    await grow(service)
     verifiers = await keys(service)
     found = json.loads(await bundle(service, "/v1/compare", **POINTS))
 
@@ -104,7 +104,7 @@ async def test_changed_comparison_is_not_proved(service: Service) -> None:
 async def test_larger_log_is_certified_without_the_proof_of_completeness_and_within_the_limit(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await grown(service)
+    await grow(service)
     # Of the eight events, five are of the deals that meet the filter.
     monkeypatch.setattr(portfolio, "MAX_CERTIFIED", 7)
     verifiers = await keys(service)
@@ -119,7 +119,7 @@ async def test_larger_log_is_certified_without_the_proof_of_completeness_and_wit
 
 
 async def test_corrections_and_later_learning_are_proved_in_comparisons(service: Service) -> None:
-    await grown(service)
+    await grow(service)
     late = announced("2025-06-18", "pledge_announced", pledge="late", amount={"value": "1000", "currency": "USD"})
     await post(service, "mill", late)
     points = {"from.position": "7", "to.position": "9"}
