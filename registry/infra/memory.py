@@ -27,8 +27,8 @@ of it (1.4 GB in a script took 230 ms), so it is done rarely."""
 
 ARENAS = 2
 """Heaps that the C library has for threads. By default there may be eight for each processor, and what is free in one
-is of no use to the threads of another: beside an import of 12,800 events into 50,000, a service had 373 MB at most
-with two of them and 391 with sixteen (medians of two), for the same processor time."""
+is of no use to the threads of another. A service with 50,000 events that was ready had 14 MB in them, and 25 to 39 with
+sixteen; beside an import of 12,800 events it had 407 MB in all at most, and 416 (medians of two)."""
 
 M_ARENA_MAX = -8
 """mallopt(3)."""
