@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from functools import lru_cache
 from typing import Any, TypeAlias, TypeVar
 
 from litestar import Request as LitestarRequest
@@ -172,10 +173,8 @@ def require_content_type(request: Request, *content_types: str) -> str:
         UnsupportedMediaType: It is not.
     """
     content_type = header(request, b"content-type") or ""
-    media_type, _, parameters = content_type.partition(";")
-    media_type = media_type.strip().lower()
-    charset = re.search(r"charset\s*=\s*\"?([^\s;\"]+)", parameters, re.IGNORECASE)
-    if media_type not in content_types or (charset and charset.group(1).lower() not in ("utf-8", "utf8")):
+    media_type, is_utf8 = _parsed(content_type)
+    if media_type not in content_types or not is_utf8:
         raise UnsupportedMediaType(
             "type" if content_type else "missing", given=content_type[:100], expected=content_types[0]
         )
@@ -183,6 +182,14 @@ def require_content_type(request: Request, *content_types: str) -> str:
     if encoding.lower() != "identity":
         raise UnsupportedMediaType("encoding", given=encoding[:100])
     return media_type
+
+
+@lru_cache(maxsize=256)
+def _parsed(content_type: str) -> tuple[str, bool]:
+    """The media type, and whether the charset is UTF-8 or not given."""
+    media_type, _, parameters = content_type.partition(";")
+    charset = re.search(r"charset\s*=\s*\"?([^\s;\"]+)", parameters, re.IGNORECASE)
+    return media_type.strip().lower(), charset is None or charset.group(1).lower() in ("utf-8", "utf8")
 
 
 def header(request: Request, name: bytes) -> str | None:

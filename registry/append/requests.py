@@ -97,13 +97,14 @@ class Submission(Struct):
     writes_nothing: bool = False
 
     def __post_init__(self) -> None:
-        requests = self.requests
-        announcements = [announcement for request in requests for announcement in request.announcements]
-        self.events = len(announcements)
-        self.size = sum(request.size for request in requests)
-        self.low_priority = all(request.low_priority for request in requests)
-        self.has_redaction = any(isinstance(one.event, EventRedacted) for one in announcements)
-        self.has_retry_key = any(one.id is not None for one in announcements) or any(
-            request.idempotency_key is not None for request in requests
-        )
-        self.writes_nothing = self.dry_run or all(request.dry_run for request in requests)
+        self.writes_nothing = True
+        # One loop: a generator for each field takes three times as long for the usual single announcement.
+        for request in self.requests:
+            self.events += len(request.announcements)
+            self.size += request.size
+            self.low_priority &= request.low_priority
+            self.has_retry_key |= request.idempotency_key is not None
+            self.writes_nothing &= self.dry_run or request.dry_run
+            for announcement in request.announcements:
+                self.has_redaction |= type(announcement.event) is EventRedacted
+                self.has_retry_key |= announcement.id is not None
