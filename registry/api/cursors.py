@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from datetime import date
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 from litestar.params import QueryParameter
@@ -33,7 +34,7 @@ class ListCursor(Struct, frozen=True, array_like=True):
     """The log position of the first page, None on the axis of publication; its effective date; where the page begins.
 
     `place` is where a page of deals begins, `skip` how many groups of totals come before it, `field` where a page of
-    the fields of a deal begins.
+    the fields of a deal begins. `filters` is a digest of those of the list.
     """
 
     position: int | None
@@ -41,6 +42,7 @@ class ListCursor(Struct, frozen=True, array_like=True):
     place: PagePlace | None = None
     skip: int = 0
     field: FieldPlace | None = None
+    filters: str = ""
 
     def fix(self, as_of: AsOf) -> AsOf:
         """The point of the first page, whatever was recorded since."""
@@ -57,10 +59,19 @@ FIRST_PAGE = ListCursor(None, date.min)
 _decode = msgspec.json.Decoder(ListCursor).decode
 
 
-def encode_cursor(point: Point, place: PagePlace | None = None, skip: int = 0) -> str | None:
-    """The text of the cursor of a page of deals or of groups; None after the last page."""
+def encode_cursor(point: Point, filters: Any, place: PagePlace | None = None, skip: int = 0) -> str | None:
+    """The text of the cursor of a page of deals or of groups; None after the last page.
+
+    Args:
+        point: The point of the list.
+        filters: What the list was asked for, beside its point and order: the next page must be asked for the same.
+        place: Where the next page of deals begins.
+        skip: How many groups come before it.
+    """
     position = point.known if isinstance(point.known, int) else None
-    return _encode(ListCursor(position, point.day, place, skip)) if place is not None or skip else None
+    if place is None and not skip:
+        return None
+    return _encode(ListCursor(position, point.day, place, skip, filters=_digest(filters)))
 
 
 def encode_field_cursor(position: int, day: date, field: FieldPlace | None) -> str | None:
@@ -68,19 +79,31 @@ def encode_field_cursor(position: int, day: date, field: FieldPlace | None) -> s
     return _encode(ListCursor(position, day, field=field)) if field is not None else None
 
 
+def _digest(filters: Any) -> str:
+    """A short digest of filters; empty without any."""
+    return hashlib.sha256(msgspec.json.encode(filters)).hexdigest()[:12] if filters is not None else ""
+
+
 def _encode(cursor: ListCursor) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode().rstrip("=")
 
 
-def decode_cursor(text: str | None) -> ListCursor:
+def decode_cursor(text: str | None, filters: Any = None) -> ListCursor:
     """The cursor in a text; without one that of the first page.
 
+    Args:
+        text: The text.
+        filters: What the list is asked for now (`encode_cursor`).
+
     Raises:
-        InvalidParameter: It is none.
+        InvalidParameter: It is none, or the cursor of a list with other filters.
     """
     if not text:
         return FIRST_PAGE
     try:
-        return _decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        cursor = _decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (binascii.Error, UnicodeError, ValueError, msgspec.DecodeError):
         raise InvalidParameter("cursor", parameter="cursor") from None
+    if cursor.filters != _digest(filters):
+        raise InvalidParameter("cursor", parameter="cursor")
+    return cursor

@@ -18,6 +18,7 @@ from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream
 from registry.domain.record import resolve_record
 from registry.errors import MergedInto, NotFound
+from registry.infra.freeing import empty_in_thread
 from registry.infra.settings import Settings
 from registry.infra.threads import offload_answer, until_cancelled
 from registry.queries.deals import DealQueries
@@ -102,6 +103,11 @@ async def _package(
         found = _history(settings, stream, as_of)
         licence = settings.data_licence.url if settings.data_licence is not None else None
         published = found.releases[-1].event.recorded_at
-        return ocds.encode(ocds.package(uri, settings.log_origin, licence, published, content(found)))
+        document = ocds.package(uri, settings.log_origin, licence, published, content(found))
+        body = ocds.encode(document)
+        dropped: list[Any] = [found, document]
+        del found, document
+        empty_in_thread(dropped)
+        return body
 
     return json_response(await offload_answer(stream.version, encoded))

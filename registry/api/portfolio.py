@@ -227,7 +227,7 @@ class PortfolioController(Controller):
 
         With `certificate=true`: the states of all of them in the order of their slugs, with what they follow from.
         """
-        start = decode_cursor(cursor)
+        start = decode_cursor(cursor, deal_filters)
         as_of = start.fix(portfolio_as_of)
         point = await portfolio_queries.point(as_of)
         selection = await portfolio_queries.select(point, deal_filters)
@@ -242,7 +242,7 @@ class PortfolioController(Controller):
         weights = portfolio_queries.weights(rates, point.day)
         order = read_order(sort, deal_filters.q, weights)
         page = await portfolio_queries.page(point, selection, order, start.place, limit, rates)
-        following = encode_cursor(point, page.next)
+        following = encode_cursor(point, deal_filters, page.next)
         body = DealPage(
             effective_on=point.day,
             published_on=portfolio_as_of.published_on,
@@ -275,7 +275,8 @@ class PortfolioController(Controller):
         """
         if roll_up is not None and "organization" not in totals_query.group_by:
             raise InvalidParameter("roll_up", parameter="roll_up")
-        start = decode_cursor(cursor)
+        asked = totals_filters, totals_query.group_by
+        start = decode_cursor(cursor, asked)
         as_of = start.fix(portfolio_as_of)
         point = await portfolio_queries.point(as_of)
         query = replace(totals_query, effective_on=point.day, skip=start.skip)
@@ -315,7 +316,7 @@ class PortfolioController(Controller):
             totals=totals,
             rules=rules,
             newest_rate=rates.newest(point.day) if query.currency is not None else None,
-            next=encode_cursor(point, skip=totals.next_group or 0),
+            next=encode_cursor(point, asked, skip=totals.next_group or 0),
         )
         return json_response(encode(body))
 
@@ -386,7 +387,7 @@ class PortfolioController(Controller):
             )
             similar = similar_of(at_start.search), similar_of(at_end.search)
             return _bundle(await evidence.comparison_certificate(deal_filters, resolved, wanted, rates, similar))
-        start = decode_cursor(cursor)
+        start = decode_cursor(cursor, deal_filters)
         last = start.fix(last)
         body, place = await comparison_queries.compare(
             first,
@@ -395,5 +396,5 @@ class PortfolioController(Controller):
             start.place,
             limit,
         )
-        following = encode_cursor(await portfolio_queries.point(last), place) if place is not None else None
+        following = encode_cursor(await portfolio_queries.point(last), deal_filters, place)
         return json_response(await offload_answer(len(body.changes), encode_long, replace(body, next=following)))

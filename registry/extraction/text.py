@@ -13,8 +13,10 @@ ArticleLanguage = Literal["ko", "en"]
 
 # A sentence ends at a full stop, question or exclamation mark with a space or a closing quotation mark after it. A full
 # stop after a digit, a capital initial or an abbreviation does not end one.
+# The mark is first: a search then passes over other characters in a fast loop. Otherwise no other thread runs for 40 ms
+# in a text of 200,000.
 _END = re.compile(
-    r"""(?<![A-Z])(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bInc)(?<!\bCo)(?<!\bLtd)(?<!\bCorp)(?<!\bGov)[.?!]["”’']?(?=\s|$)"""
+    r"""[.?!](?<![A-Z].)(?<!\bMr.)(?<!\bMs.)(?<!\bDr.)(?<!\bInc.)(?<!\bCo.)(?<!\bLtd.)(?<!\bCorp.)(?<!\bGov.)["”’']?(?=\s|$)"""
 )
 
 

@@ -17,14 +17,14 @@ import sys
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.assessment import assess, flags_by_event, last_published
 from registry.domain.audit.change_points import change_points
-from registry.domain.audit.comparison import compare
+from registry.domain.audit.comparison import compare_states
 from registry.domain.audit.entries import AuditEntry, audit_trail
 from registry.domain.audit.provenance import FIRST_FIELD, FieldPlace, provenance_page
 from registry.domain.deal import Deal
@@ -34,6 +34,7 @@ from registry.domain.principal import AuthorNames
 from registry.domain.rates import Rates
 from registry.domain.stages import inactivity
 from registry.events.types import EventRedacted
+from registry.infra.freeing import empty_in_thread
 from registry.infra.threads import HEAVY_ITEM, is_long, offload_answer, until_cancelled
 from registry.projections import organizations
 from registry.queries.deal_errors import not_known_yet, require_state, unknown_deal
@@ -310,16 +311,21 @@ class DealQueries:
         names = await self._streams.author_names(stream.events)
 
         def answer() -> bytes:
-            return encode_long(
-                deal_comparison(
-                    slug,
-                    requested_point(start, a.effective_on),
-                    requested_point(end, b.effective_on),
-                    compare(stream.events, a.as_of, b.as_of, DEALS, until_cancelled),
-                    stream.record.by_id,
-                    names,
-                )
+            points = [(one.as_of, stream.state_as_of(one.as_of)) for one in (a, b)]
+            comparison = compare_states(stream.events, points[0], points[1], DEALS, until_cancelled)
+            response = deal_comparison(
+                slug,
+                requested_point(start, a.effective_on),
+                requested_point(end, b.effective_on),
+                comparison,
+                stream.record.by_id,
+                names,
             )
+            body = encode_long(response)
+            dropped: list[Any] = [comparison, response]
+            del comparison, response
+            empty_in_thread(dropped, points)
+            return body
 
         return await offload_answer(HEAVY_ITEM * stream.version, answer)
 

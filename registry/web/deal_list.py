@@ -195,14 +195,14 @@ async def deal_table(
     page: PageRequest, portfolio_queries: PortfolioQueries, selection: DealSelection, rates: Rates
 ) -> DealTable:
     """One page of the table of selected deals, at the point of its first page."""
-    start = decode_cursor(selection.cursor)
+    start = decode_cursor(selection.cursor, selection.query)
     point = await portfolio_queries.point(start.fix(page.as_of))
     selected = await selection.at(portfolio_queries, point)
     order = read_order(selection.sort, selection.query.q, portfolio_queries.weights(rates, point.day), page.language)
     found = await portfolio_queries.page(point, selected, order, start.place, PAGE_SIZE, rates)
     count = await portfolio_queries.count(point, selected)
     ended = await portfolio_queries.count_ended(point, selected)
-    return DealTable(deal_rows(found.deals), count, ended, encode_cursor(point, found.next))
+    return DealTable(deal_rows(found.deals), count, ended, encode_cursor(point, selection.query, found.next))
 
 
 def facet_value(formatter: ValueFormatter, facet: str, value: str, names: Mapping[str, str]) -> str:

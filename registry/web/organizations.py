@@ -197,7 +197,7 @@ async def deals_of(
     page: PageRequest, portfolio_queries: PortfolioQueries, organization: str, cursor: str | None
 ) -> OrganizationDeals:
     """A page of the deals in which an organization has a role, at the page's as-of point."""
-    start = decode_cursor(cursor)
+    start = decode_cursor(cursor, organization)
     point = await portfolio_queries.point(start.fix(single_axis(page.as_of)))
     selection = await portfolio_queries.select(point, DealQuery(organization=organization))
     rates = await portfolio_queries.rates(page.as_of)
@@ -205,7 +205,7 @@ async def deals_of(
     return OrganizationDeals(
         deal_rows(found.deals),
         await portfolio_queries.count(point, selection),
-        encode_cursor(point, found.next),
+        encode_cursor(point, organization, found.next),
         [slug for slug in selection.organizations if slug != organization],
     )
 

@@ -154,7 +154,7 @@ async def _compared(
     end: AsOf,
 ) -> ComparedPortfolio:
     """Read a page of the changes between two points."""
-    first = decode_cursor(selection.cursor)
+    first = decode_cursor(selection.cursor, selection.query)
     last = first.fix(end)
     compared = await comparison_queries.changes(
         start, last, lambda point: selection.at(portfolio_queries, point), first.place, DEALS_PER_PAGE
@@ -178,7 +178,7 @@ async def _compared(
         start=start,
         end=end,
         changes=compared.changes,
-        next=encode_cursor(points[1], compared.next),
+        next=encode_cursor(points[1], selection.query, compared.next),
         facets=facets,
         rows=rows,
         totals=totals,

@@ -174,6 +174,38 @@ async def test_cursor_of_another_order_is_refused(
         assert (refused.status_code, refused.json()["code"]) == (400, "bad_query")
 
 
+@pytest.mark.parametrize(
+    ("path", "other"),
+    [
+        ("/v1/deals", {"commitment": "binding"}),
+        ("/v1/totals", {"group_by": "region"}),
+        ("/v1/totals", {"commitment": "binding"}),
+        ("/v1/compare", {"commitment": "binding"}),
+    ],
+)
+async def test_cursor_of_other_filters_is_refused(
+    client: httpx.AsyncClient, new_slug: Callable[[], str], path: str, other: dict[str, str]
+) -> None:
+    """Its place in one list is none in another: deals before it would be left out."""
+    sector = new_slug()
+    for n in range(3):
+        await record(client, f"{sector}-{n}", registered(sectors=[sector]), pledged(by=[f"{sector}-{n}"]))
+    questions: dict[str, dict[str, Any]] = {
+        "/v1/deals": {"limit": 1},
+        "/v1/totals": {"group_by": "organization", "limit": 1},
+        "/v1/compare": {"from.effective_on": "2000-01-01", "limit": 1},
+    }
+    asked = questions[path]
+
+    async def page(**more: str) -> httpx.Response:
+        return await client.get(path, params={"sector": sector, **asked, **more})
+
+    cursor = (await page()).json()["next"]
+    assert (await page(cursor=cursor)).status_code == 200
+    refused = await page(**other, cursor=cursor)
+    assert (refused.status_code, refused.json()["code"]) == (400, "bad_query")
+
+
 async def test_list_item_shows_the_main_facts_of_a_deal(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
     sector, (first, *_) = await portfolio(client, new_slug)
     deal = (await client.get("/v1/deals", params={"sector": sector})).json()["deals"][0]

@@ -21,7 +21,7 @@ ANSWERED_BY = {
     "?effective_on=2025-07-20": (deals, "deal_response"),
     "/events": (deals, "audit_trail"),
     "/blame": (deals, "provenance_page"),
-    "/compare?from.position=1": (deals, "compare"),
+    "/compare?from.position=1": (deals, "compare_states"),
     "/timemap": (deals, "change_points"),
 }
 """What computes the answer to each question."""

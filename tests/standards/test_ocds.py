@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
+import msgspec
 import ocdsmerge
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -128,3 +129,13 @@ async def test_record_of_a_merged_deal_redirects_to_the_other(demo: Service) -> 
     assert (answer.status_code, answer.headers["location"]) == (308, "/v1/ocds/records/kept")
     earlier = await demo.client.get("/v1/ocds/records/duplicate", params={"position": before})
     assert earlier.status_code == 200, "it was not merged then"
+
+
+def test_long_documents_are_encoded_in_parts_to_the_same_json() -> None:
+    document = {
+        "empty": [],
+        "none": {},
+        "text": 'a "quoted" text',
+        "records": [{"releases": [{"id": number, "amounts": [Decimal("1.50")]} for number in range(1_234)]}],
+    }
+    assert ocds.encode(document) == msgspec.json.Encoder(decimal_format="number").encode(document)
