@@ -20,6 +20,7 @@ from registry.errors import NotFound
 from registry.events import store
 from registry.events.codec import stream_name
 from registry.events.values import Localized, Source
+from registry.infra.freeing import empty_in_thread
 from registry.infra.threads import is_long, offload_answer, until_cancelled
 from registry.projections import event_index
 from registry.queries.streams import StreamReader
@@ -125,7 +126,11 @@ def _cited_events_of(streams: Iterable[FoldedStream[Any]], id: str, listed: Coll
     """What `_cited_events` finds in some streams, of the events that are listed."""
     found: dict[UUID, CitedEvent] = {}
     for stream in until_cancelled(streams):
-        found.update((event, cited) for event, cited in _cited_events(stream, id).items() if event in listed)
+        of_stream = _cited_events(stream, id)
+        found.update((event, of_stream[event]) for event in listed if event in of_stream)
+        dropped = [of_stream]
+        del of_stream
+        empty_in_thread(dropped)
     return found
 
 
