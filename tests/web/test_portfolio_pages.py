@@ -395,7 +395,7 @@ async def test_latest_records_of_a_past_day_were_recorded_by_then(demo_reader: h
         html = (await demo_reader.get(f"/?{axis}=2025-06-21&lang=en")).text
         latest = text_of(html[html.index('id="h-latest"') :].partition("</section>")[0])
         assert "Recorded up to 21 Jun 2025." in latest
-        assert set(re.findall(r"· (\d+ \w+ \d+) \d\d:\d\d UTC", latest)) == {"20 Jun 2025", "16 Jun 2025"}
+        assert set(re.findall(r"· recorded (\d+ \w+ \d+) \d\d:\d\d UTC", latest)) == {"20 Jun 2025", "16 Jun 2025"}
     before = (await demo_reader.get("/?effective_on=2001-01-01&published_on=2001-01-01&lang=en")).text
     assert "Nothing was recorded by then." in text_of(before)
 
