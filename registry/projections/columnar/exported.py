@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -213,18 +212,27 @@ class PortfolioExport(Struct, frozen=True):
         cited = (
             _JOIN_CITED.format(item=f"p.{of.ids[0].name}" if of is not None else "''") if self.cited is not None else ""
         )
-        return f"""
-            WITH chosen AS MATERIALIZED (
-                SELECT d.* FROM deal_facts AS d WHERE {conditions} AND d.deal > $after AND d.deal <= $until
-            ) SELECT {cells} {rows} {cited}"""
+        among_deals = f"SELECT d.* FROM deal_facts AS d WHERE {conditions} AND d.deal > {{}} AND d.deal <= {{}}"
+        if self.selection.is_all:
+            # One thread of DuckDB reads up to 122,880 rows and makes what is joined to them; of halves, two do. With
+            # 100,000 deals, two threads were active in 64 % of samples of an export, where they were in 42 %.
+            halves = (among_deals.format("$after", "$middle"), among_deals.format("$middle", "$until"))
+            chosen = f"NOT MATERIALIZED ({' UNION ALL '.join(halves)})"
+        else:
+            chosen = f"MATERIALIZED ({among_deals.format('$after', '$until')})"
+        return f"WITH chosen AS {chosen} SELECT {cells} {rows} {cited}"
 
     def batches(self, cursor: DuckDBPyConnection) -> list[dict[str, str]]:
         """The bounds of each so many deals."""
         if self.cited is not None:
             cursor.execute(_CREATE_CITED, {"file": self.cited})
-        limits = _LIMITS.format(conditions=self.selection.conditions(self.point), size=DEALS_PER_QUERY)
-        bounds = [deal for (deal,) in run(cursor, limits, self.parameters)]
-        return [{"after": after, "until": until} for after, until in pairwise(["", *bounds])]
+        limits = _LIMITS.format(conditions=self.selection.conditions(self.point), size=DEALS_PER_QUERY // 2)
+        halves = ["", *(deal for (deal,) in run(cursor, limits, self.parameters))]
+        return [
+            {"after": after, "middle": halves[number + 1], "until": halves[number + 1 : number + 3][-1]}
+            for number, after in enumerate(halves[:-1])
+            if number % 2 == 0
+        ]
 
 
 def keep_marks(cursor: DuckDBPyConnection, cache: QuestionCache, export: PortfolioExport) -> None:
@@ -283,7 +291,7 @@ def write_parquet(cursor: DuckDBPyConnection, export: PortfolioExport, file: str
     """Write the same rows as Parquet, each cell with its type."""
     select = export.select(", ".join(f'{column.typed} AS "{column.name}"' for column in export.columns))
     batches = export.batches(cursor)
-    none = {**export.parameters, "after": "", "until": ""}
+    none = {**export.parameters, "after": "", "middle": "", "until": ""}
     run(cursor, f"CREATE OR REPLACE TEMP TABLE exported AS {select} LIMIT 0", none)
     for bounds in batches:
         run(cursor, f"INSERT INTO exported {select} ORDER BY {export.order}", {**export.parameters, **bounds})

@@ -98,8 +98,8 @@ _FIRST = "list_filter({0}, lambda one, place: list_position({0}, one) = place)"
 
 _DEAL = (
     ExportedColumn("deal", "The deal's id.", "code", sql="d.deal"),
-    ExportedColumn("title_en", "The deal's title in English.", field="title", sql="d.title::JSON ->> 'en'"),
-    ExportedColumn("title_ko", "The deal's title in Korean.", field="title", sql="d.title::JSON ->> 'ko'"),
+    ExportedColumn("title_en", "The deal's title in English.", field="title", sql="d.title ->> 'en'"),
+    ExportedColumn("title_ko", "The deal's title in Korean.", field="title", sql="d.title ->> 'ko'"),
 )
 
 _STAGE = ExportedColumn(
