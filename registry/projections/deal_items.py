@@ -16,7 +16,7 @@ from registry.domain.stages import StageState
 from registry.events.values import AMOUNT_COLUMNS, Classifications
 from registry.infra.postgres import Connection, Pool
 from registry.infra.work_time import in_thread
-from registry.projections.columnar.doubts import flags_of
+from registry.projections.columnar.doubts import ComparedAmount, flags_of
 from registry.projections.point import Point
 from registry.schemas import DealListItem, ListedPledge
 from registry.schemas.deal_query import FIELD_FILTERS
@@ -182,11 +182,9 @@ def _pledge(pledge: _Pledge, rates: Rates | None) -> ListedPledge:
     flags: tuple[str, ...] = ()
     amount = dict(zip(AMOUNT_COLUMNS, pledge.amount, strict=True))
     if rates is not None:
-        flags = flags_of(
-            *(amount["currency"], amount["value"], amount["low"], amount["high"]),
-            *(pledge.compared_on, amount["stated_as"], pledge.compared_with),
-            rates,
-        )
+        figures = (amount["currency"], amount["value"], amount["low"], amount["high"])
+        compared = ComparedAmount(*figures, pledge.compared_on, amount["stated_as"], pledge.compared_with)
+        flags = flags_of(compared, rates)
     return ListedPledge(
         pledge=pledge.pledge,
         amount=stated_amount(amount.__getitem__),

@@ -103,7 +103,7 @@ class ComparisonQueries:
         after: PagePlace | None,
         limit: int,
     ) -> tuple[list[str], PagePlace | None]:
-        """Return the next deals that may differ, and after which one to go on."""
+        """Return the next deals that may differ, and where the deals after them begin."""
 
         def question(cursor: DuckDBPyConnection, _: QuestionCache) -> tuple[list[str], PagePlace | None]:
             return timeline.changed_deals(cursor, points, bounds, selection, weights, after, limit)

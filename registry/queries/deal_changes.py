@@ -23,7 +23,7 @@ class DealChange(PortfolioChange, frozen=True, kw_only=True):
 
 
 class PortfolioChanges(Struct, frozen=True):
-    """The changes of a page of deals, the later log position of the two points, and where to go on."""
+    """The changes of a page of deals, the later log position of the two points, and where the next page begins."""
 
     changes: list[DealChange]
     position: int
@@ -31,14 +31,14 @@ class PortfolioChanges(Struct, frozen=True):
 
 
 def for_thread(stream: FoldedStream[Deal]) -> FoldedStream[Deal]:
-    """A copy of a cached stream without the flags that are kept with it and that a thread must not change."""
+    """A copy of a cached stream without its cached flags, which a thread must not change."""
     copy = stream.copy()
     copy.assessment_cache = None
     return copy
 
 
 def changes_of(streams: Sequence[FoldedStream[Deal]], start: AsOf, end: AsOf) -> list[DealChange]:
-    """What changed in some deals between two points, while it is asked."""
+    """What changed in some deals between two points; it ends early when the request is cancelled."""
     changes: list[DealChange] = []
     for stream in until_cancelled(streams):
         found, deal = changes_of_deal(stream, start, end, until_cancelled)

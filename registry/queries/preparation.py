@@ -53,7 +53,7 @@ class Preparation:
 
     async def _prepare(self) -> None:
         try:
-            # Without the patience of a request: the copy may have to be made.
+            # Without the time limit of a request: making the copy may take longer.
             await self._copy.follow(await self._copy.head())
             await self._portfolio.prepare()
         except (RegistryError, duckdb.Error, *postgres.ERRORS) as error:

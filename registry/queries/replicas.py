@@ -67,7 +67,7 @@ class ReadServers:
         self.replicas = [Replica(number, pool) for number, pool in enumerate(replicas, 1)]
         self._continuity = continuity or ContinuityGuard()
         self._max_lag = max_lag
-        # The log's last position over the last seconds: what a replica lacks is as old as the first entry beyond it.
+        # When the log had which last position: what a replica lacks is as old as the first entry beyond the replica's.
         self._ends: deque[tuple[float, int]] = deque(maxlen=600)
         self._chosen: ContextVar[Pool | None] = ContextVar("read_server", default=None)
         self._task: asyncio.Task[None] | None = None

@@ -20,7 +20,6 @@ from registry.events.intake import as_uuid
 from registry.events.values import Localized
 from registry.i18n import Message
 from registry.infra.threads import is_long, offload_answer
-from registry.queries.deals import DealQueries
 from registry.queries.log import LogQueries
 from registry.queries.streams import StreamReader
 from registry.schemas import encode
@@ -59,7 +58,6 @@ class EventPages(Controller):
         self,
         page: Page,
         id: FromPath[str],
-        deal_queries: NamedDependency[DealQueries],
         log_queries: NamedDependency[LogQueries],
         streams: NamedDependency[StreamReader],
         evidence: NamedDependency[Evidence],

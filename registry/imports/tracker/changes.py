@@ -260,7 +260,7 @@ class _RowComparison:
         if ratio is not None and not is_stated_policy:
             self.builder.ratios[ratio] += 1
         if ratio is not None and _is_less(after, before):
-            self._remember_shrunk(leaf, before, after)
+            self._remember_shrunk(before, after)
         if ratio is not None and (decided := self._decided(ratio)):
             policy, ratio = cast(Policy, decided), None
         if policy == "correction":
@@ -356,7 +356,7 @@ class _RowComparison:
         near = (Ratio(ratio.column, ratio.step + difference) for difference in (0, -1, 1))
         return next((answer for one in near if (answer := self.builder.answers.get(redefinition(one).id))), None)
 
-    def _remember_shrunk(self, leaf: Leaf, before: Any, after: Any) -> None:
+    def _remember_shrunk(self, before: Any, after: Any) -> None:
         for site in self.state.get("sites") or ():
             for text in (site.get("address"), *(site.get("name") or {}).values()):
                 if text:

@@ -11,7 +11,7 @@ from duckdb import DuckDBPyConnection
 
 from registry.domain.rates import Rates
 from registry.domain.totals import DealRow, MetricRow, PledgeRow, RelationRow, SiteRow, measured_row
-from registry.projections.columnar.doubts import flags_of
+from registry.projections.columnar.doubts import ComparedAmount, flags_of
 from registry.projections.columnar.selection import run
 from registry.projections.point import Point
 
@@ -196,6 +196,6 @@ def pledge_row(row: PledgeColumns, rates: Rates | None) -> PledgeRow:
         row.stated_on,
         row.additional_to,
         row.figure,
-        flags_of(*figures, row.compared_on, row.stated_as, row.compared_with, rates),
+        flags_of(ComparedAmount(*figures, row.compared_on, row.stated_as, row.compared_with), rates),
         row.announced_on,
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from duckdb import DuckDBPyConnection
@@ -133,11 +133,9 @@ def _examine(own: DuckDBPyConnection, table: str, since: int, rates: Rates) -> N
     if not run(own, SELECT_ANY_COMPARED, {"position": since}):
         return
     found = [
-        key
-        for *key, currency, value, low, high, on, stated_as, compared_with in run(
-            own, SELECT_COMPARED, {"position": since}
-        )
-        if "tenfold-slip" in flags_of(currency, value, low, high, on, stated_as, compared_with, rates)
+        (deal, pledge, day, position, ordinal)
+        for deal, pledge, day, position, ordinal, *amount in run(own, SELECT_COMPARED, {"position": since})
+        if "tenfold-slip" in flags_of(ComparedAmount(*amount), rates)
     ]
     if found:
         columns = zip(*found, strict=True)
@@ -151,31 +149,32 @@ def flags_at(
     """The flags on the amounts of all deals at a point, by deal and pledge."""
     statement = _FLAGGED.format(join=doubts.join, is_doubted=doubts.is_doubted, p=point.at("p"))
     found = {}
-    for deal, pledge, currency, value, low, high, on, stated_as, compared_with in run(
-        cursor, statement, point.parameters
-    ):
-        if flags := flags_of(currency, value, low, high, on, stated_as, compared_with, rates):
+    for deal, pledge, *amount in run(cursor, statement, point.parameters):
+        if flags := flags_of(ComparedAmount(*amount), rates):
             found[deal, pledge] = flags
     return found
 
 
-def flags_of(
-    currency: Any,
-    value: Decimal | str | None,
-    low: Decimal | str | None,
-    high: Decimal | str | None,
-    on: date,
-    stated_as: str | None,
-    compared_with: str | None,
-    rates: Rates | None,
-) -> tuple[str, ...]:
-    """The rules of the flags on an amount, from the columns of `pledge_facts`; `on` is the day of its comparison."""
-    if currency is None or (stated_as is None and compared_with is None):
+class ComparedAmount(NamedTuple):
+    """An amount and what it is compared with, as columns of `pledge_facts`; `compared_on` is the day of the rates."""
+
+    currency: Any
+    value: Decimal | str | None
+    low: Decimal | str | None
+    high: Decimal | str | None
+    compared_on: date
+    stated_as: str | None
+    compared_with: str | None
+
+
+def flags_of(row: ComparedAmount, rates: Rates | None) -> tuple[str, ...]:
+    """The rules of the flags on an amount."""
+    if row.currency is None or (row.stated_as is None and row.compared_with is None):
         return ()
-    others: Sequence[Figure] = _figures(compared_with) if compared_with is not None else ()
-    stated: Sequence[StatedAmount] = _stated(stated_as) if stated_as is not None else ()
-    amount = Amount(currency, _text(value), None, _text(low), _text(high), tuple(stated))
-    return tuple(doubts(amount, AmountCheck(on, tuple(others)), rates))
+    others: Sequence[Figure] = _figures(row.compared_with) if row.compared_with is not None else ()
+    stated: Sequence[StatedAmount] = _stated(row.stated_as) if row.stated_as is not None else ()
+    amount = Amount(row.currency, _text(row.value), None, _text(row.low), _text(row.high), tuple(stated))
+    return tuple(doubts(amount, AmountCheck(row.compared_on, tuple(others)), rates))
 
 
 def _text(number: Decimal | str | None) -> str | None:

@@ -107,6 +107,7 @@ SELECT deal, CAST(latitude AS DOUBLE) AS latitude, CAST(longitude AS DOUBLE) AS 
 
 
 def _narrowed(selection: Selection, point: Point) -> str:
+    """The condition that a row `p` is of a selected deal; empty if all are selected."""
     if selection.is_all:
         return ""
     return f"AND p.deal IN (SELECT d.deal FROM deal_facts AS d WHERE {selection.conditions(point)})"

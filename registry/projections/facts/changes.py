@@ -86,7 +86,7 @@ def change_facts(before: FoldedStream[Deal], after: FoldedStream[Deal], recorded
         changes = _appended(before, after, added[0])
         if changes is not None:
             if sweeps is not None:
-                _signal_appended(sweeps, before, after, added[0])
+                _signal_appended(sweeps, after, added[0])
                 sweeps.version = after.version
             after.fact_sweeps = sweeps
             return changes
@@ -241,7 +241,7 @@ def _add_changes(
             change.opened.append(((day, END_OF_TIME, now[key]), known))
 
 
-def _signal_appended(sweeps: Sweeps, before: FoldedStream[Deal], after: FoldedStream[Deal], step: OrderedEvent) -> None:
+def _signal_appended(sweeps: Sweeps, after: FoldedStream[Deal], step: OrderedEvent) -> None:
     """Add what the last event signals about the stage."""
     signal = after.timeline.stages.signals.get(step.key)
     if sweeps.signals is not None and signal is not None:
