@@ -9,15 +9,14 @@ import msgspec
 from msgspec import Struct
 
 from registry.infra.postgres import Pool
-from registry.projections.event_texts import MAX_POSITION
-from registry.projections.point import Point
+from registry.projections.point import END_OF_LOG, Point
 
 _AT = "{t}.effective_from <= $2 AND {t}.effective_to > $2 AND {t}.{axis}_from <= $3 AND {t}.{axis}_to > $3"
 
 # A text of an event stands from the event's day on; what a correction took away was known on no day of publication.
 _TEXT_AT = {
     "recorded": "t.effective_from <= $2 AND t.recorded_from <= $3 AND t.recorded_to > $3",
-    "published": f"t.effective_from <= $2 AND t.published_from <= $3 AND t.recorded_to = {MAX_POSITION}",
+    "published": f"t.effective_from <= $2 AND t.published_from <= $3 AND t.recorded_to = {END_OF_LOG}",
 }
 
 _SELECT = """

@@ -19,13 +19,11 @@ from registry.domain.history import FoldedStream
 from registry.events.codec import stream_name
 from registry.events.types import Recorded
 from registry.events.write_batch import WriteBatch
+from registry.projections.point import END_OF_LOG
 from registry.projections.projection import AppliedChange, BatchProjector
 
-# "Unbounded": after every position.
-MAX_POSITION = 2**62
-
 INSERT = """
-texted AS (
+opened_texts AS (
     INSERT INTO event_texts (stream, position, recorded_from, ordinal, recorded_to, effective_from, published_from,
                              changed_at, source, publisher, title, url, name)
     SELECT stream, position, recorded_from, ordinal, recorded_to, effective_from, published_from,
@@ -35,7 +33,7 @@ texted AS (
 """
 
 CLOSE = """
-untexted AS (
+closed_texts AS (
     UPDATE event_texts AS t
        SET recorded_to = c.at, changed_at = c.at
       FROM unnest($1::bigint[], $2::bigint[]) AS c (position, at)
@@ -106,7 +104,7 @@ class _TextRows:
                 self._open(new, recorded.position)
 
     def _close(self, position: int, at: int) -> None:
-        opened = [row for row in self._rows.get(position, ()) if row.recorded_to == MAX_POSITION]
+        opened = [row for row in self._rows.get(position, ()) if row.recorded_to == END_OF_LOG]
         for row in opened:
             row.recorded_to = row.changed_at = at
         if not opened:
@@ -118,7 +116,7 @@ class _TextRows:
         effective_from, published_from, texts = _stands(effective)
         rows = self._rows.setdefault(recorded.position, [])
         rows += [
-            TextRow(stream, recorded.position, at, n, MAX_POSITION, effective_from, published_from, at, text)
+            TextRow(stream, recorded.position, at, n, END_OF_LOG, effective_from, published_from, at, text)
             for n, text in enumerate(texts)
         ]
 

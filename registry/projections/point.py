@@ -11,6 +11,9 @@ from registry.domain.history import AsOf
 
 Axis = Literal["recorded", "published"]
 
+# "Unbounded" on the axis of positions: after every position. The SQL of tables has the number itself.
+END_OF_LOG = 2**62
+
 
 class Point(Struct, frozen=True):
     """A point at which all deals are looked at.

@@ -18,8 +18,8 @@ from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
 from registry.events.types import EventRedacted
 from registry.events.write_batch import WriteBatch
 from registry.projections.facts import FACT_TABLES, DealFacts, FactTable
-from registry.projections.facts.columns import END_OF_TIME
-from registry.projections.facts.rows import MAX_POSITION
+from registry.projections.facts.sweep_line import END_OF_TIME
+from registry.projections.point import END_OF_LOG
 from registry.projections.projection import AppliedChange
 from tests.conftest import examples
 from tests.domain.builders import LogBuilder
@@ -100,7 +100,7 @@ async def incremental_and_rebuilt(connection: Any, log: LogBuilder, cuts: set[in
 def corners(rows: Sequence[Row], first: str, last: str) -> Iterator[tuple[date, Any]]:
     """Every corner of every row on one axis of knowledge, and the points next to it."""
     one: Any = timedelta(days=1) if first == "published_from" else 1
-    ends = (END_OF_TIME, MAX_POSITION, date.min)
+    ends = (END_OF_TIME, END_OF_LOG, date.min)
     days = {d for r in rows for d in (r["effective_from"], r["effective_to"]) if d not in ends}
     knowns = {k for r in rows for k in (r[first], r[last]) if k not in ends}
     for day in sorted({d - timedelta(days=n) for d in days for n in (0, 1)} | {date(2100, 1, 1)}):

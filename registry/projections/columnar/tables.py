@@ -11,8 +11,8 @@ import hashlib
 from msgspec import Struct
 
 from registry.infra.postgres import Connection
-from registry.projections.event_texts import MAX_POSITION
 from registry.projections.facts import FACT_TABLES
+from registry.projections.point import END_OF_LOG
 
 SELECT_COLUMNS = """
 SELECT c.relname AS "table", a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type
@@ -75,7 +75,7 @@ DERIVED: dict[str, dict[str, tuple[str, str]]] = {
         "effective_to": ("DATE", "DATE '9999-12-31'"),
         "published_to": (
             "DATE",
-            f"CASE WHEN recorded_to::BIGINT = {MAX_POSITION} THEN DATE '9999-12-31' ELSE published_from::DATE END",
+            f"CASE WHEN recorded_to::BIGINT = {END_OF_LOG} THEN DATE '9999-12-31' ELSE published_from::DATE END",
         ),
     },
     # The bounds of an amount as integers: DuckDB converts decimals slowly, and questions convert all of them. Sums of

@@ -21,9 +21,9 @@ from registry.domain.history import FoldedStream
 from registry.domain.stages import StageState
 from registry.domain.timeline import Timeline
 from registry.events.types import Recorded
-from registry.projections.facts.columns import END_OF_TIME, Effects, KnownRun, Piece, Planes
 from registry.projections.facts.rows import FactChange, changes_of_runs
 from registry.projections.facts.signals import StageSignals, cut_pieces
+from registry.projections.facts.sweep_line import END_OF_TIME, Effects, KnownRun, Piece, Planes
 from registry.projections.facts.sweeps import HistoryDifference, Marks, difference, planes_of
 from registry.projections.facts.tables import STAGE_FACTS, TABLE_OF, RowKey, Values, rows_of, stage_values
 from registry.projections.facts.tracks import (
@@ -50,7 +50,7 @@ class Sweeps:
     Attributes:
         version: The version of the stream.
         shared: The facts that share claims.
-        marks: The kept columns of each track.
+        marks: The kept sweep lines of each track.
         signals: What the events signal about the stage; None until a sweep needs it.
     """
 

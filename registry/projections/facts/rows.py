@@ -20,12 +20,9 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from registry.projections.facts.columns import END_OF_TIME, KnownRun, Planes, Run
+from registry.projections.facts.sweep_line import END_OF_TIME, KnownRun, Planes, Run
 from registry.projections.facts.tables import FactTable, Ids, RowKey, Values
-
-# "Unbounded": after every position.
-MAX_POSITION = 2**62
-
+from registry.projections.point import END_OF_LOG
 
 Moved: TypeAlias = tuple[date, date, date | None, date | None]
 """A run on the published axis: since when it holds, a day on which it was known, and the days from and until which it
@@ -119,7 +116,7 @@ class DealRows:
             self.rounds.append(Round({}, {}, {}))
             fact, found = self._fact(key), [None] * len(moved)
         for since in change.closed:
-            row = next((r for r in fact.rows.get(since, ()) if r.recorded_to == MAX_POSITION), None)
+            row = next((r for r in fact.rows.get(since, ()) if r.recorded_to == END_OF_LOG), None)
             if row is not None:
                 row.recorded_to, row.changed_at = position, position
             else:
@@ -133,7 +130,7 @@ class DealRows:
                 self._change(key, RowChange(key[1], since, position, None, day, first, last))
         fact.moved.update(since for since, _, _, _ in moved)
         for run, days in change.opened:
-            fact.rows.setdefault(run[0], []).append(_row(key, run, position, MAX_POSITION, 0, days))
+            fact.rows.setdefault(run[0], []).append(_row(key, run, position, END_OF_LOG, 0, days))
         ordinals: dict[date, int] = defaultdict(int)
         for run, days in change.known:
             ordinals[run[0]] += 1

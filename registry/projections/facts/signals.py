@@ -12,9 +12,9 @@ from msgspec import Struct
 from registry.domain.fold import FoldKey
 from registry.domain.sorted_map import SortedMap
 from registry.domain.stages import StageSignal
-from registry.projections.facts.columns import ColumnEntry, Piece
+from registry.projections.facts.sweep_line import Piece, TrackEntry
 
-_NO_ENTRIES: SortedMap[FoldKey, ColumnEntry] = SortedMap()
+_NO_ENTRIES: SortedMap[FoldKey, TrackEntry] = SortedMap()
 
 
 class StageSignals(Struct, frozen=True):
@@ -29,7 +29,7 @@ class StageSignals(Struct, frozen=True):
 
     pieces: SortedMap[FoldKey, tuple[Piece, ...]] = SortedMap()
     withdrawals: SortedMap[FoldKey, None] = SortedMap()
-    kinds: Mapping[StageSignal | None, SortedMap[FoldKey, ColumnEntry]] = {}
+    kinds: Mapping[StageSignal | None, SortedMap[FoldKey, TrackEntry]] = {}
 
     def updated(self, changed: Mapping[FoldKey, Sequence[Piece]]) -> tuple[StageSignals, dict[FoldKey, date]]:
         """The signals with those of some events changed.
@@ -69,7 +69,7 @@ class StageSignals(Struct, frozen=True):
         return StageSignals(pieces, withdrawals, kinds), moved
 
 
-def known_from(entry: ColumnEntry) -> date:
+def known_from(entry: TrackEntry) -> date:
     """The first publication day on which an entry does anything."""
     return entry.known_from
 
@@ -93,9 +93,9 @@ def cut_pieces(pieces: Iterable[Piece], first: date, end: date) -> tuple[list[Pi
     return below, above
 
 
-def _entry(place: FoldKey, pieces: Sequence[Piece]) -> ColumnEntry:
+def _entry(place: FoldKey, pieces: Sequence[Piece]) -> TrackEntry:
     acting = tuple((start, end, (signal, place[0])) for start, end, signal in pieces)
-    return ColumnEntry(place, acting, min(start for start, _, _ in pieces))
+    return TrackEntry(place, acting, min(start for start, _, _ in pieces))
 
 
 def _kind(pieces: Sequence[Piece]) -> StageSignal | None:

@@ -1,9 +1,9 @@
 """What an event changes in the plane (days of the world × days of publication) of some facts.
 
-A track is swept in the order of the fold. To find what an event changes, the sweep begins at the event and follows the
-column before and after the event side by side. It drops the publication days on which both are equal, because
-everything later is then the same in both, and skips entries that change no state. So the work depends on what changes,
-not on the length of the history or the order in which it arrived.
+A track is swept in the order of the fold (`sweep_line.py`). To find what an event changes, the sweep begins at the
+event and moves two lines side by side: that of the history before the event, and that of the history with it. It drops
+the publication days on which both are equal, because everything later is then the same in both, and skips entries that
+change no state. So the work depends on what changes, not on the length of the history or the order in which it arrived.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import Protocol
 from msgspec import Struct
 
 from registry.domain.fold import FoldKey
-from registry.projections.facts.columns import (
+from registry.projections.facts.sweep_line import (
     ONE_DAY,
     Cell,
-    ColumnEntry,
     Effects,
-    FactColumn,
     Folding,
     Planes,
-    act,
+    SweepLine,
+    TrackEntry,
+    apply_entry,
     cells_from,
     differing,
     finish,
@@ -33,7 +33,7 @@ from registry.projections.facts.columns import (
     splice,
 )
 
-# After so many entries a column is kept, with so many cells, so that a sweep begins near the first difference.
+# After so many entries a sweep line is kept, with so many cells, so that a sweep begins near the first difference.
 ENTRIES_BETWEEN_MARKS = 2
 CELLS_OF_A_MARK = 16
 
@@ -48,8 +48,8 @@ class Track(Protocol):
         """How the entries are folded."""
         ...
 
-    def next(self, place: FoldKey, *columns: FactColumn, after: bool) -> ColumnEntry | None:
-        """The first entry at a place or later (with `after`: later) that may change a state of one of these columns."""
+    def next(self, place: FoldKey, *lines: SweepLine, after: bool) -> TrackEntry | None:
+        """The first entry at a place or later (with `after`: later) that may change a state of one of these lines."""
         ...
 
 
@@ -72,7 +72,7 @@ _place = attrgetter("key")
 
 
 class Marks:
-    """Columns of a track that are kept for the next sweep."""
+    """Sweep lines of a track that are kept for the next sweep."""
 
     def __init__(self) -> None:
         self._marks: list[_Mark] = []
@@ -86,10 +86,10 @@ class Marks:
             number -= 1
         return self._marks[number - 1] if number else None
 
-    def keep(self, key: FoldKey, column: FactColumn) -> date:
-        """Keep the column before a place. Returns the first publication day that is kept."""
-        mark = _Mark(key, column.cells[0].known_from, [])
-        mark.replace(column.cells)
+    def keep(self, key: FoldKey, line: SweepLine) -> date:
+        """Keep the line before a place. Returns the first publication day that is kept."""
+        mark = _Mark(key, line.cells[0].known_from, [])
+        mark.replace(line.cells)
         index = bisect_left(self._marks, key, key=_place)
         if index < len(self._marks) and self._marks[index].key == key:
             self._marks[index] = mark
@@ -97,16 +97,16 @@ class Marks:
             self._marks.insert(index, mark)
         return mark.first
 
-    def change(self, place: FoldKey, until: FoldKey | None, column: FactColumn, day: date, folding: Folding) -> None:
-        """Replace what is kept after a place up to another one by a column, on its publication days."""
+    def change(self, place: FoldKey, until: FoldKey | None, line: SweepLine, day: date, folding: Folding) -> None:
+        """Replace what is kept after a place up to another one by a line, on its publication days."""
         for index in range(bisect_left(self._marks, place, key=_place), len(self._marks)):
             mark = self._marks[index]
             if mark.key == place:
                 continue
             if until is not None and mark.key > until:
                 break
-            if column.end > mark.first:
-                settled = settle(column, day, folding) if day < mark.key[0] else column
+            if line.end > mark.first:
+                settled = settle(line, day, folding) if day < mark.key[0] else line
                 mark.replace(splice(mark.cells, settled, mark.first))
 
 
@@ -134,17 +134,17 @@ def planes_of(track: Track, effects: Effects | None = None) -> Planes:
     """All runs of the facts of a track. What its entries do to the stage is added to `effects`."""
     planes: Planes = {}
     place, after, day = _START, False, date.min
-    column = _initial(track)
-    while (entry := track.next(place, column, after=after)) is not None:
+    line = _initial(track)
+    while (entry := track.next(place, line, after=after)) is not None:
         if day < entry.key[0]:
-            column, day = settle(column, day, track.folding, planes), entry.key[0]
-        column = act(column, entry, track.folding, effects)
+            line, day = settle(line, day, track.folding, planes), entry.key[0]
+        line = apply_entry(line, entry, track.folding, effects)
         place, after = entry.key, True
-    finish(settle(column, day, track.folding, planes), planes)
+    finish(settle(line, day, track.folding, planes), planes)
     return planes
 
 
-def difference(  # noqa: C901 - the two columns are followed in one loop
+def difference(  # noqa: C901 - the two lines are followed in one loop
     before: Track, now: Track, marks: Marks | None, places: Collection[FoldKey], known: date
 ) -> HistoryDifference:
     """What changes from one track to another that differs at some places, on the publication days from `known` on."""
@@ -154,7 +154,7 @@ def difference(  # noqa: C901 - the two columns are followed in one loop
     found = HistoryDifference(first, {}, {}, {}, {}, {})
     place, last, after = min(places), max(places), False
     day = place[0]
-    old = new = _column_before(before, marks, place, first)
+    old = new = _line_before(before, marks, place, first)
     while True:
         ahead = now.next(place, old, new, after=after)
         was = before.next(place, old, new, after=after) if place <= last else ahead
@@ -166,7 +166,7 @@ def difference(  # noqa: C901 - the two columns are followed in one loop
                 marks.change(place, (entry.key[0], ()), new, day, folding)
             old, new = settle(old, day, folding, found.old), settle(new, day, folding, found.new)
             day = entry.key[0]
-        # A claim depends on the entry before it, which it is about: no column is compared between them.
+        # A claim depends on the entry before it, which it is about: no line is compared between them.
         if entry.key > last and len(entry.key[1]) == 2:
             narrowed = differing(old, new)
             if narrowed is None:
@@ -178,9 +178,9 @@ def difference(  # noqa: C901 - the two columns are followed in one loop
             marks.change(place, entry.key, new, day, folding)
         found.ends[entry.key] = old.end
         if was is not None and was.key == entry.key:
-            old = act(old, was, folding, found.old_effects)
+            old = apply_entry(old, was, folding, found.old_effects)
         if ahead is not None and ahead.key == entry.key:
-            new = act(new, ahead, folding, found.new_effects)
+            new = apply_entry(new, ahead, folding, found.new_effects)
         place, after = entry.key, True
     if marks is not None:
         marks.change(place, None, new, day, folding)
@@ -189,28 +189,28 @@ def difference(  # noqa: C901 - the two columns are followed in one loop
     return found
 
 
-def _initial(track: Track) -> FactColumn:
+def _initial(track: Track) -> SweepLine:
     initial = track.folding.initial
-    return FactColumn([Cell(date.min, initial, {}, initial)])
+    return SweepLine([Cell(date.min, initial, {}, initial)])
 
 
-def _column_before(track: Track, marks: Marks | None, key: FoldKey, first: date) -> FactColumn:
-    """The column before a place, settled up to its day, of the publication days from `first` on."""
+def _line_before(track: Track, marks: Marks | None, key: FoldKey, first: date) -> SweepLine:
+    """The line before a place, settled up to its day, of the publication days from `first` on."""
     folding = track.folding
-    place, day, column = _START, date.min, _initial(track)
+    place, day, line = _START, date.min, _initial(track)
     mark = marks.last_before(key, first) if marks is not None else None
     if mark is not None:
-        place, day, column = mark.key, mark.key[0], FactColumn(mark.cells)
+        place, day, line = mark.key, mark.key[0], SweepLine(mark.cells)
     elif marks is None:
-        column = FactColumn(cells_from(column.cells, first))
+        line = SweepLine(cells_from(line.cells, first))
     walked, after = 0, False
-    while (entry := track.next(place, column, after=after)) is not None and entry.key < key:
+    while (entry := track.next(place, line, after=after)) is not None and entry.key < key:
         if day < entry.key[0]:
-            column, day = settle(column, day, folding), entry.key[0]
+            line, day = settle(line, day, folding), entry.key[0]
         if marks is not None and walked >= ENTRIES_BETWEEN_MARKS and len(entry.key[1]) == 2:
             walked = 0
-            column = FactColumn(cells_from(column.cells, min(first, marks.keep(entry.key, column))))
-        column = act(column, entry, folding)
+            line = SweepLine(cells_from(line.cells, min(first, marks.keep(entry.key, line))))
+        line = apply_entry(line, entry, folding)
         place, after, walked = entry.key, True, walked + 1
-    column = settle(column, day, folding) if day < key[0] else column
-    return FactColumn(cells_from(column.cells, first))
+    line = settle(line, day, folding) if day < key[0] else line
+    return SweepLine(cells_from(line.cells, first))

@@ -27,8 +27,8 @@ from registry.domain.stages import StageSignal, StageState, next_stage
 from registry.domain.timeline import Timeline
 from registry.errors import RuleBroken
 from registry.events.types import ClaimReported
-from registry.projections.facts.columns import END_OF_TIME, ColumnEntry, FactColumn, Folding
 from registry.projections.facts.signals import StageSignals, known_from
+from registry.projections.facts.sweep_line import END_OF_TIME, Folding, SweepLine, TrackEntry
 from registry.projections.facts.sweeps import Track
 from registry.projections.facts.tables import STAGE_FACTS, TABLE_OF, RowKey, Values, rows_of, stage_values
 
@@ -111,14 +111,14 @@ class _FactTrack:
         self._histories = [stream.timeline.fact(fact) for fact in facts]
         self.folding = Folding(initial=FactState(stream.timeline.blank), apply=self._apply, facts=self._rows)
 
-    def next(self, place: FoldKey, *columns: FactColumn, after: bool) -> ColumnEntry | None:
-        known_before = max(column.end for column in columns)
+    def next(self, place: FoldKey, *lines: SweepLine, after: bool) -> TrackEntry | None:
+        known_before = max(line.end for line in lines)
         if len(self._histories) == 1:
             return self._next(self._histories[0], place, known_before, after=after)
         found = [self._next(history, place, known_before, after=after) for history in self._histories]
         return min((entry for entry in found if entry is not None), key=lambda entry: entry.key, default=None)
 
-    def _next(self, history: FactHistory, place: FoldKey, known_before: date, *, after: bool) -> ColumnEntry | None:
+    def _next(self, history: FactHistory, place: FoldKey, known_before: date, *, after: bool) -> TrackEntry | None:
         while (step := history.first_known(place, known_before, after=after)) is not None:
             entry = self._entry(step)
             if entry is not None and entry.known_from < known_before:
@@ -126,7 +126,7 @@ class _FactTrack:
             place, after = step.key, True
         return None
 
-    def _entry(self, step: OrderedEvent) -> ColumnEntry | None:
+    def _entry(self, step: OrderedEvent) -> TrackEntry | None:
         """An event with the facts that it reads, from the day on which all of them are known; None if one never is."""
         touched, known_from = self._timeline.touched(step), step.applied.published_on
         read: dict[FactKey, FactValue] = {}
@@ -138,7 +138,7 @@ class _FactTrack:
                 return None
             known_from, read[fact] = max(known_from, made[0]), made[1]
         action: Action = (step, read, len(touched.writes) > 1)
-        return ColumnEntry(step.key, ((known_from, END_OF_TIME, action),), known_from)
+        return TrackEntry(step.key, ((known_from, END_OF_TIME, action),), known_from)
 
     def _made(self, fact: FactKey, reader: OrderedEvent) -> tuple[date, FactValue] | None:
         """The first day on which a fact is known at a reader's place, and a value of it."""
@@ -210,17 +210,17 @@ class _HeaderTrack:
     def __init__(self, stream: FoldedStream[Deal]) -> None:
         self._timeline = stream.timeline
         self._histories = [history for name in _OF_HEADER for _, history in stream.timeline.facts(name)]
-        self._registered: ColumnEntry | None = None
+        self._registered: TrackEntry | None = None
         if (point := registration(stream)) is not None:
             # Before all events of its day.
             key = (point[0], (0, point[1].toordinal()))
-            self._registered = ColumnEntry(key, ((point[1], END_OF_TIME, None),), point[1])
+            self._registered = TrackEntry(key, ((point[1], END_OF_TIME, None),), point[1])
         self.folding = Folding(initial=None, apply=self._apply, facts=_header_rows)
 
-    def next(self, place: FoldKey, *columns: FactColumn, after: bool) -> ColumnEntry | None:
-        known_before = max(column.end for column in columns)
+    def next(self, place: FoldKey, *lines: SweepLine, after: bool) -> TrackEntry | None:
+        known_before = max(line.end for line in lines)
         steps = [history.first_known(place, known_before, after=after) for history in self._histories]
-        unknown_before = max(map(_unknown_before, columns))
+        unknown_before = max(map(_unknown_before, lines))
         if unknown_before > date.min:
             steps.append(self._timeline.first_known(place, unknown_before, after=after))
         found = [_header_entry(step) for step in steps if step is not None]
@@ -237,16 +237,16 @@ class _HeaderTrack:
         return evolve_facts(state, step.applied), None
 
 
-def _header_entry(step: OrderedEvent) -> ColumnEntry:
+def _header_entry(step: OrderedEvent) -> TrackEntry:
     published = step.applied.published_on
-    return ColumnEntry(step.key, ((published, END_OF_TIME, step),), published)
+    return TrackEntry(step.key, ((published, END_OF_TIME, step),), published)
 
 
-def _unknown_before(column: FactColumn) -> date:
-    """The first publication day from which on the deal is known on all days of a column."""
-    for index in range(len(column.cells) - 1, -1, -1):
-        if column.cells[index].state is None:
-            return column.end_of(index)
+def _unknown_before(line: SweepLine) -> date:
+    """The first publication day from which on the deal is known on all days of a line."""
+    for index in range(len(line.cells) - 1, -1, -1):
+        if line.cells[index].state is None:
+            return line.end_of(index)
     return date.min
 
 
@@ -264,10 +264,10 @@ class StageTrack:
         self._signals = signals
         self.folding = Folding(initial=None, apply=_apply_signal, facts=_stage_rows)
 
-    def next(self, place: FoldKey, *columns: FactColumn, after: bool) -> ColumnEntry | None:
-        best: ColumnEntry | None = None
+    def next(self, place: FoldKey, *lines: SweepLine, after: bool) -> TrackEntry | None:
+        best: TrackEntry | None = None
         for signal, entries in self._signals.kinds.items():
-            known_before = max(column.end if signal is None else _changed_before(column, signal) for column in columns)
+            known_before = max(line.end if signal is None else _changed_before(line, signal) for line in lines)
             if known_before > date.min:
                 found = entries.first_known(place, known_before, known_from, after=after)
                 if found is not None and (best is None or found[0] < best.key):
@@ -275,12 +275,12 @@ class StageTrack:
         return best
 
 
-def _changed_before(column: FactColumn, signal: StageSignal) -> date:
-    """The first publication day from which on a signal changes the stage on no day of a column."""
-    for index in range(len(column.cells) - 1, -1, -1):
-        stage: StageState | None = column.cells[index].state
+def _changed_before(line: SweepLine, signal: StageSignal) -> date:
+    """The first publication day from which on a signal changes the stage on no day of a line."""
+    for index in range(len(line.cells) - 1, -1, -1):
+        stage: StageState | None = line.cells[index].state
         if next_stage(stage, signal, date.max, is_pledged=False) != stage:
-            return column.end_of(index)
+            return line.end_of(index)
     return date.min
 
 

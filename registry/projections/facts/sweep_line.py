@@ -1,8 +1,10 @@
-"""Columns: the state of some facts at one place of the fold, for every publication day.
+"""The sweep line: the state of some facts at one place of the fold, for every publication day.
 
-A column is a list of cells: a cell is the state on the publication days from its own first day to that of the next
-cell. An entry of the fold changes the cells of the days on which it is known. At the end of each day of the world the
-column is settled: the runs of the facts that ended on that day are complete.
+A fact has a value at each point of a plane, the days of the world × the days of publication. A sweep moves a line over
+the plane along the days of the world (the sweep line algorithm). The line is a list of cells: a cell is the state on
+the publication days from its own first day to that of the next cell. An entry of the fold changes the cells of the days
+on which it is known. At the end of each day of the world the line is settled: the runs of the facts that ended on that
+day are complete.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ Run: TypeAlias = tuple[date, date, Values]
 """A value that a fact has in [from, to) of the world: a maximal interval, so that runs are a canonical form."""
 
 
-class ColumnEntry(Struct, frozen=True, gc=False):
+class TrackEntry(Struct, frozen=True, gc=False):
     """A place in the fold, and what is done there on which publication days, the first of which is `known_from`."""
 
     key: FoldKey
@@ -78,7 +80,7 @@ class Cell(Struct, frozen=True):
     settled: Any
 
 
-class FactColumn(Struct, frozen=True):
+class SweepLine(Struct, frozen=True):
     """The cells of the publication days before `end`."""
 
     cells: list[Cell]
@@ -92,13 +94,13 @@ class FactColumn(Struct, frozen=True):
 _known_from = attrgetter("known_from")
 
 
-def act(column: FactColumn, entry: ColumnEntry, folding: Folding, effects: Effects | None = None) -> FactColumn:
-    """The column after an entry."""
+def apply_entry(line: SweepLine, entry: TrackEntry, folding: Folding, effects: Effects | None = None) -> SweepLine:
+    """The line after an entry."""
     for known_from, known_to, action in entry.pieces:
-        first = _index(column.cells, known_from)
-        cells = column.cells[:first]
-        for index in range(first, len(column.cells)):
-            cell, end = column.cells[index], column.end_of(index)
+        first = _index(line.cells, known_from)
+        cells = line.cells[:first]
+        for index in range(first, len(line.cells)):
+            cell, end = line.cells[index], line.end_of(index)
             start, stop = max(cell.known_from, known_from), min(end, known_to)
             if start >= stop:
                 cells.append(cell)
@@ -111,15 +113,15 @@ def act(column: FactColumn, entry: ColumnEntry, folding: Folding, effects: Effec
                 cells.append(Cell(stop, cell.state, cell.open, cell.settled))
             if effect is not None and effects is not None:
                 effects.setdefault(entry.key, []).append((start, stop, effect))
-        column = FactColumn(cells, column.end)
-    return column
+        line = SweepLine(cells, line.end)
+    return line
 
 
-def settle(column: FactColumn, day: date, folding: Folding, planes: Planes | None = None) -> FactColumn:
-    """The column at the end of a day. The runs that ended on that day are added to `planes`."""
+def settle(line: SweepLine, day: date, folding: Folding, planes: Planes | None = None) -> SweepLine:
+    """The line at the end of a day. The runs that ended on that day are added to `planes`."""
     cells: list[Cell] = []
     was_changed = False
-    for index, cell in enumerate(column.cells):
+    for index, cell in enumerate(line.cells):
         is_changed = cell.state is not cell.settled
         if is_changed:
             now = folding.facts(cell.state)
@@ -128,7 +130,7 @@ def settle(column: FactColumn, day: date, folding: Folding, planes: Planes | Non
                 if key in now and now[key] == values:
                     opened[key] = (since, values)
                 elif planes is not None:
-                    _add(planes, key, (since, day, values), KnownRun(cell.known_from, column.end_of(index)))
+                    _add(planes, key, (since, day, values), KnownRun(cell.known_from, line.end_of(index)))
             cell = Cell(cell.known_from, cell.state, opened, cell.state)
         # Neighbours that have not changed were compared before.
         if cells and (is_changed or was_changed) and _equal(cells[-1], cell):
@@ -136,14 +138,14 @@ def settle(column: FactColumn, day: date, folding: Folding, planes: Planes | Non
             continue
         cells.append(cell)
         was_changed = is_changed
-    return FactColumn(cells, column.end)
+    return SweepLine(cells, line.end)
 
 
-def finish(column: FactColumn, planes: Planes) -> None:
+def finish(line: SweepLine, planes: Planes) -> None:
     """Add the runs that have not ended to `planes`."""
-    for index, cell in enumerate(column.cells):
+    for index, cell in enumerate(line.cells):
         for key, (since, values) in cell.open.items():
-            _add(planes, key, (since, END_OF_TIME, values), KnownRun(cell.known_from, column.end_of(index)))
+            _add(planes, key, (since, END_OF_TIME, values), KnownRun(cell.known_from, line.end_of(index)))
 
 
 def _add(planes: Planes, key: RowKey, run: Run, known: KnownRun) -> None:
@@ -166,21 +168,21 @@ def cells_from(cells: list[Cell], first: date) -> list[Cell]:
     return [Cell(first, cell.state, cell.open, cell.settled), *cells[index + 1 :]]
 
 
-def splice(cells: list[Cell], column: FactColumn, first: date) -> list[Cell]:
-    """Cells with those of a column on its publication days from `first` on."""
-    start = max(first, column.cells[0].known_from)
+def splice(cells: list[Cell], line: SweepLine, first: date) -> list[Cell]:
+    """Cells with those of a line on its publication days from `first` on."""
+    start = max(first, line.cells[0].known_from)
     below = cells[: bisect_left(cells, start, key=_known_from)]
-    above = cells_from(cells, column.end) if column.end < END_OF_TIME else []
-    return _append(_append(below, cells_from(column.cells, start)), above)
+    above = cells_from(cells, line.end) if line.end < END_OF_TIME else []
+    return _append(_append(below, cells_from(line.cells, start)), above)
 
 
-def differing(old: FactColumn, new: FactColumn) -> tuple[FactColumn, FactColumn] | None:
-    """The columns without the last publication days, on which they are equal; None if they are equal on all.
+def differing(old: SweepLine, new: SweepLine) -> tuple[SweepLine, SweepLine] | None:
+    """The lines without the last publication days, on which they are equal; None if they are equal on all.
 
     The first of these days stays, so that a run that now begins earlier, and was known there, is found.
     """
     equal_from = old.end
-    for day in sorted({cell.known_from for column in (old, new) for cell in column.cells}, reverse=True):
+    for day in sorted({cell.known_from for line in (old, new) for cell in line.cells}, reverse=True):
         if not _equal(old.cells[_index(old.cells, day)], new.cells[_index(new.cells, day)]):
             break
         equal_from = day
@@ -190,8 +192,8 @@ def differing(old: FactColumn, new: FactColumn) -> tuple[FactColumn, FactColumn]
         return old, new
     end = equal_from + ONE_DAY
     return (
-        FactColumn([cell for cell in old.cells if cell.known_from < end], end),
-        FactColumn([cell for cell in new.cells if cell.known_from < end], end),
+        SweepLine([cell for cell in old.cells if cell.known_from < end], end),
+        SweepLine([cell for cell in new.cells if cell.known_from < end], end),
     )
 
 
