@@ -87,10 +87,24 @@ def known_intervals(rows: Sequence[FactRow]) -> dict[Any, list[tuple[date, date]
 @LONG
 @given(log=logs(max_events=45, admitted=True, redactions=False))
 def test_rows_of_a_long_history_equal_those_of_one_look_at_all_events(log: LogBuilder) -> None:
-    stream: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events)
+    assert_rows_equal_planes(FoldedStream(log.slug, DEALS, log.events))
+
+
+def test_rows_of_a_run_that_an_earlier_event_divides_say_until_when_each_is_known() -> None:
+    log = LogBuilder()
+    january = [date(2025, 1, day) for day in range(1, 31)]
+    log.record(PledgeAnnounced(pledge="p", amount=usd("5"), commitment="pledge"), january[0], published=january[1])
+    log.record(MilestoneScheduled(milestone="m", kind="construction_started"), january[0], published=january[3])
+    log.record(StageChanged(stage="construction"), january[10], published=january[1])
+    log.record(PledgeWithdrawn(pledge="p"), january[1], published=january[20])
+    # Between its schedule and the withdrawal, it says that construction began before the declaration.
+    log.record(MilestoneReached(milestone="m"), january[5], published=january[1])
+    assert_rows_equal_planes(FoldedStream(log.slug, DEALS, log.events))
+
+
+def assert_rows_equal_planes(stream: FoldedStream[Deal]) -> None:
     rows = replay(stream)
     planes = all_planes(stream)
-
     (one,) = rows.rounds
     facts = one.facts
     for key in {*facts, *planes}:

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from registry.domain.fold import FoldKey
 from registry.projections.facts.sweep_line import (
+    END_OF_TIME,
     ONE_DAY,
     Cell,
     Effects,
@@ -144,10 +145,43 @@ def planes_of(track: Track, effects: Effects | None = None) -> Planes:
     return planes
 
 
-def difference(  # noqa: C901 - the two lines are followed in one loop
+def difference(
     before: Track, now: Track, marks: Marks | None, places: Collection[FoldKey], known: date
 ) -> HistoryDifference:
     """What changes from one track to another that differs at some places, on the publication days from `known` on."""
+    found = _difference(before, now, marks, places, known, drops_equal=True)
+    return _difference(before, now, marks, places, known, drops_equal=False) if _cuts_a_part(found) else found
+
+
+def _cuts_a_part(found: HistoryDifference) -> bool:
+    """Whether a run is known in several parts now, the last of which goes on after the days that were swept.
+
+    The first part keeps the row of the run. The last one gets a row of its own, which must say until when it is known.
+    """
+    for key, runs in found.new.items():
+        for run, parts in runs.items():
+            was = found.old.get(key, {}).get(run)
+            if (
+                was
+                and len(parts) > 1
+                and parts[-1] != was[-1]
+                and parts[-1].known_to == was[-1].known_to < END_OF_TIME
+                and was[-1].known_from <= parts[-2].known_to
+            ):
+                return True
+    return False
+
+
+def _difference(  # noqa: C901 - the two lines are followed in one loop
+    before: Track,
+    now: Track,
+    marks: Marks | None,
+    places: Collection[FoldKey],
+    known: date,
+    *,
+    drops_equal: bool,
+) -> HistoryDifference:
+    """The same, on the publication days up to those that `drops_equal` drops because both lines are equal on them."""
     folding = now.folding
     # With the day before, so that a run that now goes on from there is found.
     first = known - ONE_DAY if known > date.min else known
@@ -167,7 +201,7 @@ def difference(  # noqa: C901 - the two lines are followed in one loop
             old, new = settle(old, day, folding, found.old), settle(new, day, folding, found.new)
             day = entry.key[0]
         # A claim depends on the entry before it, which it is about: no line is compared between them.
-        if entry.key > last and len(entry.key[1]) == 2:
+        if drops_equal and entry.key > last and len(entry.key[1]) == 2:
             narrowed = differing(old, new)
             if narrowed is None:
                 return found
