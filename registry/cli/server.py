@@ -152,13 +152,13 @@ def run(
     else:
         from uvloop import new_event_loop as loop_factory
     memory.share_heaps()
-    # Requests create no reference cycles, and the caches hold a hundred thousand long-lived objects. With the default
+    # Few requests leave reference cycles, and the caches hold a hundred thousand long-lived objects. With the default
     # thresholds, garbage collection took a third of the recorder's time.
     gc.freeze()
     # A collection lets no thread run, and goes through the references of young objects, of which those of a long deal
     # have thousands. While 10,000 lines of a deal are imported, collections of 5,000 objects take up to 15 ms, and of
     # four such together up to 38, of 1,000 up to 4 and 10. They take 1.3 of 14 s of processor time with either
-    # (bench.holds, load 10 on 2 cores). Full ones are as rare as before.
+    # (bench.holds, load 10 on 2 cores). A full one is left to `infra/memory.py`.
     gc.set_threshold(1_000, 4, 2_500_000)
     # Questions about all deals run in threads. One that computes keeps the interpreter for so long when the event loop
     # wants it: with four of them and Python's 5 ms, the loop waited for 32 ms (median), with 1 ms for 6.5 ms.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -49,6 +51,27 @@ async def test_memory_that_is_free_again_is_given_back(monkeypatch: pytest.Monke
             while resident_bytes() - before > grown / 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
     assert len(blocks) == BLOCKS / 500
+
+
+@pytest.mark.skipif(memory.find_trim() is None, reason="only the GNU C library can give memory back")
+async def test_memory_of_objects_that_refer_to_each_other_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(memory, "GROWTH", 2**26)
+    gc.collect()
+    gc.disable()
+    try:
+        before = resident_bytes()
+        async with memory.returned():
+            blocks: list[Any] = [bytes(600 + n % 600) for n in range(BLOCKS)]
+            blocks.append(blocks)
+            grown = resident_bytes() - before
+            assert grown > 2 * memory.GROWTH
+            del blocks
+            async with asyncio.timeout(60):
+                while resident_bytes() - before > grown / 2:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.skipif(memory.find_trim() is None, reason="only the GNU C library has heaps of threads")
