@@ -52,7 +52,7 @@ def not_known_yet(stream: FoldedStream[Deal]) -> NotFound:
     """The error for a point at which nothing was known of a deal."""
     first = stream.events[0]
     return NotFound(
-        "dealnot_known_yet",
+        "deal_not_known_yet",
         deal=stream.slug,
         recorded_at=first.recorded_at.astimezone(UTC),
         published_on=first.published_on,

@@ -237,7 +237,7 @@ async def test_history_states_no_publication_where_no_source_has_a_date(demo_rea
 
 
 async def test_note_in_another_language_names_it(reader: httpx.AsyncClient) -> None:
-    assert "how the two share it was not said. (영어)" in text_of((await reader.get(f"{ULSAN}?lang=ko")).text)
+    assert "but not how the two firms share it. (영어)" in text_of((await reader.get(f"{ULSAN}?lang=ko")).text)
     assert "(in " not in text_of((await reader.get(ULSAN)).text)
 
 
