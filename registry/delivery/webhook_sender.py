@@ -106,8 +106,10 @@ class WebhookSender:
         except httpcore.ProtocolError:
             # Its text quotes the answer, which may be another service's in an allowed network.
             error = "answered no valid HTTP"
-        except (OSError, httpcore.NetworkError, httpcore.TimeoutException, ValueError) as failure:
-            error = str(failure) or type(failure).__name__
+        except (TimeoutError, httpcore.TimeoutException):
+            error = f"did not answer within {REQUEST_TIMEOUT_SECONDS:g} seconds"
+        except (OSError, httpcore.NetworkError, ValueError) as failure:
+            error = str(failure) or "could not be connected to, or ended the connection"
         return Delivery(at=now, message=message, position=position, attempt=attempt, status=status, error=error)
 
 

@@ -23,6 +23,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from msgspec.structs import replace
 
 from registry.delivery import webhook_delivery as module
+from registry.delivery import webhook_sender
 from registry.delivery.webhook_sender import sign
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service, cloned, running
@@ -406,6 +407,36 @@ async def test_receivers_that_fail_or_hang_do_not_hold_back_others(service: Serv
         assert [message["data"]["position"] for message in got] == list(range(3, 24))
         waiting = (await service.client.get("/v1/webhooks")).json()["webhooks"]
         assert sorted(webhook["position"] for webhook in waiting)[:5] == [2] * 5
+
+
+async def test_receiver_that_cannot_be_reached_or_does_not_answer_is_named_in_words(
+    service: Service, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_sender, "REQUEST_TIMEOUT_SECONDS", 0.5)
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async def error_of(url: str) -> str:
+        webhook = (await service.client.post("/v1/webhooks", json={"url": url})).json()
+        return str((await service.client.post(f"/v1/webhooks/{webhook['id']}/test")).json()["error"])
+
+    async with (
+        await asyncio.start_server(hang, "127.0.0.1", 0) as hanging,
+        await asyncio.start_server(close, "127.0.0.1", 0) as closing,
+    ):
+        ports = [server.sockets[0].getsockname()[1] for server in (hanging, closing)]
+        found = [await error_of(f"http://127.0.0.1:{port}/") for port in ports]
+        hanging.close()
+        closing.close()
+        found.append(await error_of(f"http://127.0.0.1:{ports[1]}/"))
+    assert found[0] == "did not answer within 0.5 seconds"
+    assert not [error for error in found if "Error" in error or "Timeout" in error], found
 
 
 # --- allowed addresses ------------------------------------------------------------------------------------------------
