@@ -45,6 +45,9 @@ def _changes(
     before: FoldedStream[Any], after: FoldedStream[Any], events: Sequence[SealedEvent], count: int
 ) -> list[Change]:
     """What the events change in the stream's state, without the content that a redaction erases."""
+    if after.version == before.version:
+        # Only replays: `after` still knows what the last event of the stream changed.
+        return []
     if before.events and after.changed is not None and count == 1:
         around = after.around_last_event()
         changes = diff(*(around or (before.final(after.changed), after.final(after.changed))))

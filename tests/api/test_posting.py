@@ -172,6 +172,18 @@ async def test_retry_with_the_same_event_id_records_once(service: Service, slug:
     assert await service.size() == size
 
 
+async def test_retry_with_an_event_id_changes_nothing_whatever_was_recorded_since(
+    client: httpx.AsyncClient, slug: str
+) -> None:
+    url = f"/v1/deals/{slug}/events"
+    sent = [{**one, "id": str(uuid4())} for one in (registered(), pledged())]
+    for one in sent:
+        assert (await client.post(url, json=one)).json()["changes"]
+    for one in sent:
+        again = await client.post(url, json=one)
+        assert (again.status_code, again.json()["changes"]) == (200, [])
+
+
 async def test_event_id_of_another_event_is_refused(service: Service, new_slug: Callable[[], str]) -> None:
     slug, id = new_slug(), str(uuid4())
     await service.client.post(f"/v1/deals/{slug}/events", json={**registered(), "id": id})
