@@ -86,6 +86,8 @@ def show(rows: Sequence[dict[str, Any]], *, as_json: bool = False) -> None:
 def _cell(value: Any) -> str:
     if isinstance(value, dict):
         value = ", ".join(f"{name}={one if isinstance(one, str) else ' '.join(one)}" for name, one in value.items())
+    elif isinstance(value, (list, tuple)):
+        value = ", ".join(map(str, value))
     return "–" if value in (None, "") else cell(value)
 
 

@@ -123,14 +123,14 @@ def test_table_on_a_terminal_loses_no_word_of_lines_with_wide_characters() -> No
 
 
 def test_table_on_a_terminal_has_headings_and_results_in_the_language() -> None:
-    rows = [{"check": "Python", "found": "fine", "log ended at": 3, "registered": True}]
+    rows = [{"check": "Python", "found": "fine", "log ended at": 3, "registered": True, "scopes": ["KR", "US"]}]
     program = f"from registry.cli import options, texts; texts.language.set('ko'); options.show({rows})"
     terminal, output = os.openpty()
     subprocess.run([sys.executable, "-c", program], stdout=output, check=True)
     os.close(output)
     printed = os.read(terminal, 1000).decode()
     os.close(terminal)
-    assert [word for word in ("점검", "정상", "로그 끝 순번", "예") if word not in printed] == []
+    assert [word for word in ("점검", "정상", "로그 끝 순번", "예", "KR, US") if word not in printed] == []
     assert not re.search(r"[a-z]{3}", re.sub(r"\x1b\[[0-9;]*m", "", printed).replace("Python", ""))
 
 
