@@ -1,6 +1,6 @@
 """The services that handlers depend on, and how they are opened: each after those that it depends on.
 
-`open_services` has the order of the parts; each function after it opens one part.
+`open_services` has the order of the parts; each function after it opens one part. Hence the length of this file.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ A seal under a key outside the database binds the proposer and those who changed
 password of the application's role is not enough to have something approved as another's, to exchange what the reviewer
 has read, or to hide that the reviewer has written a part.
 
-A proposal is in `proposal.py`, its table in `proposal_store.py`, and every decision about one is here.
+A proposal is in `proposal.py`, its table in `proposal_store.py`, and every decision about one in this file; hence its
+length.
 """
 
 from __future__ import annotations

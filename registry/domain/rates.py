@@ -3,6 +3,7 @@
 Rates are recorded data: `Quotes` are the rows that one import recorded, and `RateTable.at` gives the `Rates` that were
 recorded by a log position or an instant. The rate of a day is the last one published on or before it; rates are not
 interpolated. Conversions are exact decimals, rounded once. The module reads neither a clock, a file nor the network.
+Every question about rates is answered from the same series, in this file; hence its length.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ MAX_DEPTH = 50
 _syntax = msgspec.json.Decoder(msgspec.Raw)
 _key = msgspec.json.Decoder(str)
 
-# A string without escapes and the colon that makes it a key, or a sign, of which `"` begins a string with escapes.
+# A string without escapes, with the colon that makes it a key; or one sign. A single `"` begins a string with escapes.
 _PIECE = re.compile(rb'"([^"\\]*)"([ \t\r\n]*:)?|[{}"]')
 _COLON = re.compile(rb"[ \t\r\n]*:")
 
@@ -46,8 +46,8 @@ class _Level(Struct):
 def refuse_duplicates(body: bytes) -> None:
     """Check that no object of a JSON text has a key twice.
 
-    Python's decoder could check this, but lets no other thread run meanwhile: of 1.4 million repeated names for 150 ms.
-    msgspec checks the syntax in a tenth of that. The loop lets others run, and ends at the first repeated name.
+    Python's decoder could check this, but no other thread runs meanwhile: with 1.4 million repeated names for 150 ms.
+    msgspec checks the syntax in a tenth of that time. The loop lets others run, and ends at the first repeated name.
 
     Raises:
         DuplicateKeyError: An object has a key twice.

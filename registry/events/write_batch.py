@@ -68,7 +68,7 @@ async def head(connection: Connection | Pool) -> Head:
 class _Part(Struct):
     """A statement or a CTE with its arguments. `rows` are the last one; None if there are none, or none are left.
 
-    If they are `grouped`, those with the same first column are taken together.
+    If `grouped`, those with the same first column are taken together.
     """
 
     text: str
@@ -77,7 +77,7 @@ class _Part(Struct):
     grouped: bool = False
 
     async def take(self, most: int, time: TimeSlice) -> list[Any]:
-        """The arguments, with so many of the rows, or one group of more. Later calls return further rows."""
+        """The arguments, with `most` of the rows and the rest of the last group. Later calls return further rows."""
         if self.rows is None:
             return list(self.arguments)
         rows: list[Any] = []

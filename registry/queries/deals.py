@@ -9,6 +9,8 @@ are visible at the point in time (`domain/history.py`).
     provenance   for each field, the step that set it
     compare      the steps that lie between two points, split by the kind of change
     timemap      the moments at which the answer to a plain request became a different one
+
+All of them are in this file, so that it can be read as the last of the four; hence its length.
 """
 
 from __future__ import annotations

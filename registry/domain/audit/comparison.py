@@ -309,7 +309,8 @@ class _StepSequence(Generic[S]):
     def _day_of_lack(self, day: date, absent_as_of: AsOf) -> date | None:
         """The day of the record that lacked an event of some day; None if the event was not in effect at that point.
 
-        Where nothing of the stream was recorded by a position, it is the day at which the log stood then, if given.
+        Where nothing of the stream was recorded by a position, it is the effective date of the point: the day of that
+        position, unless the question gives another one.
         """
         if absent_as_of.effective_on is not None and day > absent_as_of.effective_on:
             return None

@@ -1,4 +1,4 @@
-"""Changes of a deal that the cases of `evolve_facts` share, with the rules that refuse them."""
+"""Changes of a deal that several cases of `evolve.py` share, with the rules that refuse them."""
 
 from __future__ import annotations
 

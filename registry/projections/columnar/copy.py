@@ -41,9 +41,9 @@ Question = Callable[[DuckDBPyConnection, QuestionCache], T]
 FOLLOW_SECONDS = 0.2
 """How often the copy follows without a question: all events that come until then in one transaction."""
 RESTS = 9
-"""So many times as long as it took to follow and to index the texts, the copy then does neither without a question.
-Most of that work is the same for one event and for a thousand. Beside an import of 12,800 events it took 74 µs of
-processor time for an event, without rests 214 (in threads, at a load of 12 to 15 on two processors)."""
+"""The copy rests this many times as long as it took to follow and to index the texts, unless there is a question. Most
+of that work is the same for one event and for a thousand. Beside an import of 12,800 events it took 74 µs of processor
+time for an event, without rests 214 (in threads, at a load of 12 to 15 on two processors)."""
 MAX_REST_SECONDS = 5.0
 """How long it rests at most: the next question has to follow what came meanwhile."""
 QUIET_SECONDS = 60.0
@@ -58,7 +58,7 @@ PATIENCE_SECONDS = 5.0
 WORKERS = 4
 LONG_WORKERS = 2
 MAX_ANSWERS = 64
-"""The most cached answers: of those that the next event may change, and of those that no later event changes."""
+"""The most cached answers of each kind: those that the next event may change, and those that no later event changes."""
 
 # Errors after which the file is not trusted any more.
 DAMAGE = (duckdb.IOException, duckdb.InternalException, duckdb.SerializationException, duckdb.FatalException)
@@ -230,7 +230,7 @@ class ColumnarCopy:
 
     @contextmanager
     def _then_rests(self) -> Iterator[None]:
-        """Rest after this work, and after what it rests from already."""
+        """Rest after this work. A rest that has not ended is extended."""
         time = asyncio.get_running_loop().time
         began = time()
         yield

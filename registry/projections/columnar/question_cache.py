@@ -111,8 +111,8 @@ class QuestionCache:
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)
-                cache: T = self._values[key]
-                return cache
+                cached: T = self._values[key]
+                return cached
         made = make()
         with self._lock:
             self._values[key] = made
@@ -327,7 +327,7 @@ class QuestionCache:
 
     @contextmanager
     def _locked(self, key: bytes) -> Iterator[_Table]:
-        """The table of a question, while no one else reads or changes it."""
+        """The table of a question, while no other question reads or changes it."""
         while True:
             with self._lock:
                 table = self._tables.get(key)
