@@ -275,7 +275,16 @@ class PortfolioController(Controller):
         """
         if roll_up is not None and "organization" not in totals_query.group_by:
             raise InvalidParameter("roll_up", parameter="roll_up")
-        asked = totals_filters, totals_query.group_by
+        # All that decides which groups there are, and in which order.
+        asked = (
+            totals_filters,
+            totals_query.group_by,
+            roll_up,
+            totals_query.measure,
+            totals_query.currency,
+            totals_query.rates_of,
+            totals_query.estimates,
+        )
         start = decode_cursor(cursor, asked)
         as_of = start.fix(portfolio_as_of)
         point = await portfolio_queries.point(as_of)

@@ -69,7 +69,9 @@ def totals_query(
         effective_on=portfolio_page.times.effective_on,
         explain=True,
         groups=MAX_GROUPS,
-        skip=decode_cursor(deal_selection.cursor, (deal_selection.query, read_grouping(group_by))).skip,
+        skip=decode_cursor(
+            deal_selection.cursor, (deal_selection.query, deal_selection.unit, read_grouping(group_by), rates_of)
+        ).skip,
         lines=MAX_LINES,
     )
 
@@ -124,7 +126,11 @@ class TotalsPages(Controller):
                 groups=GROUPINGS,
                 parts_in_order=parts_in_order,
                 max_rates=MAX_RATES,
-                next=encode_cursor(point, (deal_selection.query, query.group_by), skip=totals.next_group or 0),
+                next=encode_cursor(
+                    point,
+                    (deal_selection.query, deal_selection.unit, query.group_by, query.rates_of),
+                    skip=totals.next_group or 0,
+                ),
                 names=names,
                 titles=await portfolio_queries.titles(point, named),
                 pledge_names=await page.names.deals(named),

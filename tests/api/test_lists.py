@@ -180,6 +180,8 @@ async def test_cursor_of_another_order_is_refused(
         ("/v1/deals", {"commitment": "binding"}),
         ("/v1/totals", {"group_by": "region"}),
         ("/v1/totals", {"commitment": "binding"}),
+        ("/v1/totals", {"currency": "KRW"}),
+        ("/v1/totals", {"estimates": "exclude"}),
         ("/v1/compare", {"commitment": "binding"}),
     ],
 )
