@@ -5,6 +5,7 @@ docs/upgrading.md has the policy that they stand for.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -102,7 +103,8 @@ async def migrate(checkout: Path, environ: Mapping[str, str]) -> None:
 async def replace_services(services: Sequence[ServiceProcess], checkout: Path | None) -> None:
     """Replace services one by one, as docs/upgrading.md says, by those of another release (None: this one)."""
     for service in services:
-        service.end()
+        # In a thread: a client of this process that has sent only a part of its request must be able to go on.
+        await asyncio.to_thread(service.end)
         service.checkout = checkout
         service.start()
         await service.ready()
