@@ -26,11 +26,10 @@ GROWTH = 512 * 2**20
 """Bytes that the memory may grow by before what is free is given back. That stops the event loop for some 0.2 ms per MB
 of it (1.4 GB in a script took 230 ms), and for some 0.2 ms per thousand objects, so it is done rarely."""
 
-
 ARENAS = 2
-"""Heaps that the C library has for threads. By default there may be eight for each processor, and what is free in one
-is of no use to the threads of another. A service with 50,000 events that was ready had 14 MB in them, and 25 to 39 with
-sixteen; beside an import of 12,800 events it had 407 MB in all at most, and 416 (medians of two)."""
+"""Heaps of the C library that all threads share. By default there are up to eight for each processor, and a thread
+cannot use what is free in the heap of another. A ready service with 50,000 events had 14 MB in two heaps, and 25 to 39
+MB in sixteen. Its memory beside an import of 12,800 events was 407 MB at most, and 416 MB (medians of two)."""
 
 M_ARENA_MAX = -8
 """mallopt(3)."""
