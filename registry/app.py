@@ -21,6 +21,7 @@ from registry.api.rate_limits import RateLimiter
 from registry.append.identities import SCOPES
 from registry.errors import BadSetting
 from registry.events.types import EVENT_TYPES
+from registry.events.validation import load_places
 from registry.events.write_batch import Head
 from registry.infra.problems import SettingProblem
 from registry.infra.settings import Settings
@@ -108,10 +109,16 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
         recorder.commit_listeners.append(observe)
         if tracing is not None:
             recorder.batch_span = tracing.batch_span
-        preparing = asyncio.create_task(asyncio.to_thread(pages.prepare_pages))
+        preparing = asyncio.create_task(asyncio.to_thread(_prepare))
         yield
         await preparing
     access_log.write()
+
+
+def _prepare() -> None:
+    """Read and make what the first requests would hold the event loop for."""
+    load_places()
+    pages.prepare_pages()
 
 
 def _tracing(settings: Settings) -> Tracing | None:
