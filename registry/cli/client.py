@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -55,12 +55,26 @@ def client(url: str = "") -> Iterator[Client]:
 def find(url: str, path: str) -> Any:
     """Like `get`, but None where the service finds nothing."""
     with client(url) as service:
-        try:
-            return service.json(path)
-        except ApiError as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                return None
-            raise
+        return _found(service, path)
+
+
+def find_each(url: str, paths: Iterable[str]) -> Iterator[Any]:
+    """Like `find`, for several paths over one connection. Ends early where the service refuses or cannot be reached.
+
+    For what a table can do without, such as names: a rate limit or an overload then does not end the command.
+    """
+    with client(url) as service, suppress(ApiError, httpx.TransportError):
+        for path in paths:
+            yield _found(service, path)
+
+
+def _found(service: Client, path: str) -> Any:
+    try:
+        return service.json(path)
+    except ApiError as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            return None
+        raise
 
 
 def get(url: str, path: str, **parameters: Any) -> Any:

@@ -78,18 +78,21 @@ HEADINGS = {
 }
 
 CELLS = {
-    "fine": Text("cell_fine"),
-    "warning": Text("cell_warning"),
-    "wrong": Text("cell_wrong"),
+    "found": {
+        "fine": Text("cell_fine"),
+        "warning": Text("cell_warning"),
+        "wrong": Text("cell_wrong"),
+    },
 }
-"""The results of checks."""
+"""The values that a column has a text for: the results of checks. A name or a reason may be the same word."""
 
 
-def cell(value: Any) -> str:
-    """A value of a table: a boolean and the result of a check in the command's language."""
+def cell(column: str, value: Any) -> str:
+    """A value of a column: a boolean and the result of a check in the command's language."""
     if isinstance(value, bool):
         return rendered(Text("cell_yes") if value else Text("cell_no"))
-    return rendered(CELLS[value]) if value in CELLS else str(value)
+    text = CELLS.get(column, {}).get(value)
+    return str(value) if text is None else rendered(text)
 
 
 def heading(column: str) -> str:

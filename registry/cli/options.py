@@ -79,16 +79,16 @@ def show(rows: Sequence[dict[str, Any]], *, as_json: bool = False) -> None:
     for column in rows[0] if rows else ():
         table.add_column(heading(column), overflow="fold")
     for row in rows:
-        table.add_row(*map(_cell, row.values()))
+        table.add_row(*(_cell(column, value) for column, value in row.items()))
     Console(highlight=False).print(table)
 
 
-def _cell(value: Any) -> str:
+def _cell(column: str, value: Any) -> str:
     if isinstance(value, dict):
         value = ", ".join(f"{name}={one if isinstance(one, str) else ' '.join(one)}" for name, one in value.items())
     elif isinstance(value, (list, tuple)):
         value = ", ".join(map(str, value))
-    return "–" if value in (None, "") else cell(value)
+    return "–" if value in (None, "") else cell(column, value)
 
 
 def progress_bar() -> Progress:

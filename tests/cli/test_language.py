@@ -14,12 +14,15 @@ from pathlib import Path
 import asyncpg
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
-from registry.cli.headings import HEADINGS
+from registry.cli import texts
+from registry.cli.headings import HEADINGS, cell
 from registry.cli.texts import Text
 from registry.errors import BadSetting, NotFound
 from registry.i18n import LANGUAGES, render, translations
 from registry.infra.problems import SettingProblem
+from registry.infra.rate_limit_setting import RateLimit
 from tests.api.announcements import registered
 from tests.api.conftest import Service, cloned, running
 from tests.cli.test_service import run
@@ -182,6 +185,39 @@ async def test_tables_name_related_deals_and_organizations_as_the_pages_do(servi
         assert "투자 약속 total: 큰 계획의 일부" in re.sub(r"\s+", " ", done.stdout), done.stdout
         assert "the-programme" not in done.stdout
         assert "베타" in done.stdout
+
+
+async def test_table_shows_slugs_of_the_deals_whose_titles_the_service_refuses(
+    server: Server, admin: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    async with cloned(server, admin, "cli_limited") as settings:
+        limits = {"address": RateLimit(2, 3_600)}
+        async with running(replace(settings, rate_limits=limits)) as limited:
+            for slug in ("first-programme", "second-programme"):
+                event = {"type": "deal_registered", "title": {"en": f"Title of {slug}"}}
+                answer = await limited.client.post(f"/v1/deals/{slug}/events", json={"event": event})
+                assert answer.status_code == 201
+            events = [
+                {"type": "deal_registered", "title": {"en": "A plant"}},
+                {"type": "deals_related", "relation": "part_of", "deal": "first-programme"},
+                {"type": "deals_related", "relation": "part_of", "deal": "second-programme"},
+            ]
+            sent = [{"effective_on": "2025-01-02", "event": event} for event in events]
+            assert (await limited.client.post("/v1/deals/plant/events", json=sent)).status_code == 201
+            done = await asyncio.to_thread(run, "show", "plant", "--table", "--url", limited.url)
+            assert done.returncode == 0, done.stderr
+            assert "Title of first-programme" in done.stdout
+            assert "Title of second-programme" not in done.stdout
+            assert "second-programme" in done.stdout
+
+
+def test_results_of_checks_are_translated_in_their_column_only() -> None:
+    token = texts.language.set("ko")
+    try:
+        assert cell("found", "wrong") == render(Text("cell_wrong"), "ko")
+        assert cell("name", "wrong") == "wrong"
+    finally:
+        texts.language.reset(token)
 
 
 async def test_tables_contain_the_labels_and_amounts_of_the_pages_in_the_language(service: Service) -> None:
