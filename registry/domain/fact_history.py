@@ -44,9 +44,9 @@ class FactHistory(Struct, frozen=True, gc=False):
         """The events that may change the fact, the last one first, and its value after each of them."""
         return self.values.values_before((date.max, END_OF_DAY))
 
-    def first_known(self, key: FoldKey, known_before: date, *, after: bool) -> OrderedEvent | None:
+    def first_published(self, key: FoldKey, published_before: date, *, after: bool) -> OrderedEvent | None:
         """The first event at a place or later (with `after`: later) that was published before a day."""
-        found = self.values.first_known(key, known_before, _publication, after=after)
+        found = self.values.first_published(key, published_before, _publication, after=after)
         return found[1][0] if found else None
 
     def segments(self) -> list[tuple[date, FactValue]]:

@@ -31,16 +31,16 @@ _CHUNK_LIMIT = 96
 class SortedMap(Struct, Generic[K, V], frozen=True, eq=False, gc=False):
     """An immutable map in the order of its keys, as a tuple of chunks of keys and of values.
 
-    `_firsts` are the first keys of the chunks but the first. `_known` has for each chunk, where there are several, a
-    list that gets the first day on which one of its values is known when that is first asked for (`first_known`). Maps
-    share it with the chunk: of a batch that adds thousands of entries, each map is asked after all of them were made,
-    and would otherwise examine all chunks again.
+    `_firsts` are the first keys of the chunks but the first. `_published` has a list for each chunk, where there are
+    several: empty, or the first day on which one of its values was published, from the first call of `first_published`
+    on. Maps share the list with the chunk: of a batch that adds thousands of entries, each map is asked after all of
+    them were made, and would otherwise examine all chunks again.
     """
 
     _keys: tuple[tuple[Any, ...], ...] = ((),)
     _values: tuple[tuple[V, ...], ...] = ((),)
     _firsts: tuple[Any, ...] = ()
-    _known: tuple[list[date], ...] = _NOT_ASKED
+    _published: tuple[list[date], ...] = _NOT_ASKED
 
     @classmethod
     def of(cls, items: Sequence[tuple[K, V]]) -> SortedMap[K, V]:
@@ -59,13 +59,13 @@ class SortedMap(Struct, Generic[K, V], frozen=True, eq=False, gc=False):
         if len(old_keys) == len(chunks) == 1:
             return SortedMap((chunks[0][0],), (chunks[0][1],))
         parts = [chunk for chunk in chunks if chunk[0]]
-        known = (*self._known[:index], *([] for _ in parts), *self._known[index + 1 :])
+        published = (*self._published[:index], *([] for _ in parts), *self._published[index + 1 :])
         keys = (*old_keys[:index], *(keys for keys, _ in parts), *old_keys[index + 1 :])
         values = (*old_values[:index], *(values for _, values in parts), *old_values[index + 1 :])
         firsts = self._firsts
         if not (len(parts) == 1 and index and parts[0][0][0] == firsts[index - 1]):
             firsts = tuple([of_chunk[0] for of_chunk in keys[1:]])
-        return SortedMap(keys, values, firsts, known)
+        return SortedMap(keys, values, firsts, published)
 
     def set(self, key: K, value: V) -> SortedMap[K, V]:
         """The map with a value for a key."""
@@ -119,17 +119,17 @@ class SortedMap(Struct, Generic[K, V], frozen=True, eq=False, gc=False):
             (self._keys[index][at], self._values[index][at]) if index < len(self._keys) and self._keys[index] else None
         )
 
-    def first_known(
-        self, key: K, known_before: date, known_from: Callable[[V], date], *, after: bool
+    def first_published(
+        self, key: K, published_before: date, published_from: Callable[[V], date], *, after: bool
     ) -> tuple[K, V] | None:
-        """The first entry at a key or later (with `after`: later) whose value is known before a day.
+        """The first entry at a key or later (with `after`: later) whose value was published before a day.
 
-        Chunks in which no value is are passed over.
+        Chunks without such a value are skipped.
 
         Args:
             key: The key.
-            known_before: The day.
-            known_from: The first day on which a value is known, the same function for all searches of a map.
+            published_before: The day.
+            published_from: The day on which a value was published, the same function for all searches of a map.
             after: Whether to leave out the entry of the key itself.
         """
         bisect = bisect_right if after else bisect_left
@@ -137,16 +137,16 @@ class SortedMap(Struct, Generic[K, V], frozen=True, eq=False, gc=False):
         at = bisect(self._keys[index], key)
         if len(self._keys) == 1:
             for key, value in zip(self._keys[0][at:], self._values[0][at:], strict=True):
-                if known_from(value) < known_before:
+                if published_from(value) < published_before:
                     return key, value
             return None
         for number in range(index, len(self._keys)):
-            known, values = self._known[number], self._values[number]
-            if not known:
-                known.append(min(map(known_from, values)))
-            if known[0] < known_before:
+            published, values = self._published[number], self._values[number]
+            if not published:
+                published.append(min(map(published_from, values)))
+            if published[0] < published_before:
                 for offset in range(at, len(values)):
-                    if known_from(values[offset]) < known_before:
+                    if published_from(values[offset]) < published_before:
                         return self._keys[number][offset], values[offset]
             at = 0
         return None

@@ -113,9 +113,9 @@ class Timeline(Generic[S]):
         """The events from a place on."""
         return (step for _, step in self._steps.entries(key))
 
-    def first_known(self, key: FoldKey, known_before: date, *, after: bool) -> OrderedEvent | None:
+    def first_published(self, key: FoldKey, published_before: date, *, after: bool) -> OrderedEvent | None:
         """The first event at a place or later (with `after`: later) that was published before a day."""
-        found = self._steps.first_known(key, known_before, _publication, after=after)
+        found = self._steps.first_published(key, published_before, _publication, after=after)
         return found[1] if found else None
 
     def last_step(self) -> OrderedEvent | None:

@@ -15,11 +15,11 @@ def test_each_map_of_a_batch_examines_only_its_new_chunk() -> None:
         maps.append(entries)
     examined = 0
 
-    def known_from(day: date) -> date:
+    def published_from(day: date) -> date:
         nonlocal examined
         examined += 1
         return day
 
-    assert all(one.first_known(0, date.min, known_from, after=False) is None for one in maps)
-    assert maps[-1].first_known(3_000, date.max, known_from, after=True) == (3_001, date(2024, 1, 1))
+    assert all(one.first_published(0, date.min, published_from, after=False) is None for one in maps)
+    assert maps[-1].first_published(3_000, date.max, published_from, after=True) == (3_001, date(2024, 1, 1))
     assert examined <= len(maps) * 2 * _CHUNK_LIMIT

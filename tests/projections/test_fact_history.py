@@ -34,7 +34,7 @@ from registry.events.types import (
     StatusObserved,
 )
 from registry.events.values import Localized, Party
-from registry.projections.facts.changes import all_planes
+from registry.projections.facts.changes import all_rectangles
 from registry.projections.facts.projection import apply_change, replay
 from registry.projections.facts.rows import DealRows, FactRow
 from registry.projections.projection import AppliedChange
@@ -79,15 +79,15 @@ def known_intervals(rows: Sequence[FactRow]) -> dict[Any, list[tuple[date, date]
     found: dict[Any, list[tuple[date, date]]] = {}
     for row in rows:
         if row.published_from < row.published_to:
-            run = (row.effective_from, row.effective_to, row.values)
-            found.setdefault(run, []).append((row.published_from, row.published_to))
-    return {run: sorted(intervals) for run, intervals in found.items()}
+            period = (row.effective_from, row.effective_to, row.values)
+            found.setdefault(period, []).append((row.published_from, row.published_to))
+    return {period: sorted(intervals) for period, intervals in found.items()}
 
 
 @LONG
 @given(log=logs(max_events=45, admitted=True, redactions=False))
 def test_rows_of_a_long_history_equal_those_of_one_look_at_all_events(log: LogBuilder) -> None:
-    assert_rows_equal_planes(FoldedStream(log.slug, DEALS, log.events))
+    assert_rows_equal_rectangles(FoldedStream(log.slug, DEALS, log.events))
 
 
 def test_rows_of_a_run_that_an_earlier_event_divides_say_until_when_each_is_known() -> None:
@@ -99,16 +99,19 @@ def test_rows_of_a_run_that_an_earlier_event_divides_say_until_when_each_is_know
     log.record(PledgeWithdrawn(pledge="p"), january[1], published=january[20])
     # Between its schedule and the withdrawal, it says that construction began before the declaration.
     log.record(MilestoneReached(milestone="m"), january[5], published=january[1])
-    assert_rows_equal_planes(FoldedStream(log.slug, DEALS, log.events))
+    assert_rows_equal_rectangles(FoldedStream(log.slug, DEALS, log.events))
 
 
-def assert_rows_equal_planes(stream: FoldedStream[Deal]) -> None:
+def assert_rows_equal_rectangles(stream: FoldedStream[Deal]) -> None:
     rows = replay(stream)
-    planes = all_planes(stream)
+    rectangles = all_rectangles(stream)
     (one,) = rows.rounds
     facts = one.facts
-    for key in {*facts, *planes}:
-        expected = {run: [(k.known_from, k.known_to) for k in days] for run, days in planes.get(key, {}).items()}
+    for key in {*facts, *rectangles}:
+        expected = {
+            period: [(k.published_from, k.published_to) for k in days]
+            for period, days in rectangles.get(key, {}).items()
+        }
         opened = [row for of_day in facts[key].rows.values() for row in of_day]
         assert known_intervals(opened) == expected
 

@@ -184,8 +184,10 @@ async def test_versions_of_a_fact_are_as_long_and_as_few_as_possible(
                 for r in tables[table.name]
                 if r[first] < r[last]
             ]
-            for value, since, until, known_from, known_to in rows:
+            for value, since, until, published_from, published_to in rows:
                 assert since < until
                 # The same value directly after it on either axis would be one longer version.
-                assert not any(r[:3] == (value, since, until) and r[3] == known_to for r in rows)
-                assert not any(r[0] == value and r[1] == until and r[3] < known_to and known_from < r[4] for r in rows)
+                assert not any(r[:3] == (value, since, until) and r[3] == published_to for r in rows)
+                assert not any(
+                    r[0] == value and r[1] == until and r[3] < published_to and published_from < r[4] for r in rows
+                )

@@ -201,9 +201,9 @@ def test_sorted_map_finds_the_next_value_that_is_known_by_a_day(
             found = found.set(each, known_from)
             expected[each] = known_from
         # A search keeps what it has learned about the map, for the maps that are made from it.
-        found.first_known(key, day, lambda value: value, after=after)
+        found.first_published(key, day, lambda value: value, after=after)
     entries = sorted((k, v) for k, v in expected.items() if v < day and (k > key or (k == key and not after)))
-    assert found.first_known(key, day, lambda value: value, after=after) == next(iter(entries), None)
+    assert found.first_published(key, day, lambda value: value, after=after) == next(iter(entries), None)
 
 
 @quick

@@ -1,8 +1,8 @@
-"""What an event changes in the facts of its deal, at every point of both axes of knowledge.
+"""What an event changes in the facts of its deal, on all three axes.
 
 Most events are the last ones of their deal, both by effective date and by publication date. For these, the folds before
-and after the event give the old and the new facts from these days on. For any other event, sweeps of its tracks find
-the changes.
+and after the event give the old and the new facts from these days on. For any other event, `sweeps.py` sweeps the
+groups of facts that it touches.
 """
 
 from __future__ import annotations
@@ -21,84 +21,84 @@ from registry.domain.history import FoldedStream
 from registry.domain.stages import StageState
 from registry.domain.timeline import Timeline
 from registry.events.types import Recorded
-from registry.projections.facts.rows import FactChange, changes_of_runs
-from registry.projections.facts.signals import StageSignals, cut_pieces
-from registry.projections.facts.sweep_line import END_OF_TIME, Effects, KnownRun, Piece, Planes
-from registry.projections.facts.sweeps import HistoryDifference, Marks, difference, planes_of
-from registry.projections.facts.tables import STAGE_FACTS, TABLE_OF, RowKey, Values, rows_of, stage_values
-from registry.projections.facts.tracks import (
-    StageTrack,
+from registry.projections.facts.groups import (
+    StageGroup,
+    group_of,
+    groups_of,
     makes_fact,
-    new_track,
+    new_group,
     registration,
     shared_facts,
-    track_of,
-    tracks_of,
-    untracked_signal,
+    ungrouped_signal,
 )
+from registry.projections.facts.rows import FactChange, changes_between
+from registry.projections.facts.signals import StageSignals, split_around
+from registry.projections.facts.sweep_line import END_OF_TIME, Effects, PublishedInterval, Rectangles, TimedAction
+from registry.projections.facts.sweeps import HistoryDifference, Snapshots, difference, rectangles_of
+from registry.projections.facts.tables import STAGE_FACTS, TABLE_OF, RowKey, Values, rows_of, stage_values
 
-Changes: TypeAlias = tuple[Planes, Planes]
-"""The runs of some facts before and after an event, on the publication days that it may change."""
+Changes: TypeAlias = tuple[Rectangles, Rectangles]
+"""The rectangles of some facts before and after an event, on the publication days that it may change."""
 
 _Places: TypeAlias = dict[FactKey, dict[FoldKey, date]]
-"""The changed places of each track, with the first publication day on which they may have changed."""
+"""The changed places of each group, with the first publication day on which they may have changed."""
 
 
-class Sweeps:
-    """What is kept with a stream so that the sweeps of its next event are short.
+class SweepCache:
+    """What a stream caches so that the sweeps of its next event are short.
 
     Attributes:
         version: The version of the stream.
         shared: The facts that share claims.
-        marks: The kept sweep lines of each track.
+        snapshots: The stored sweep lines of each group.
         signals: What the events signal about the stage; None until a sweep needs it.
     """
 
     def __init__(self, stream: FoldedStream[Deal]) -> None:
         self.version = stream.version
         self.shared = shared_facts(stream.timeline)
-        self.marks: dict[FactKey, Marks] = defaultdict(Marks)
+        self.snapshots: dict[FactKey, Snapshots] = defaultdict(Snapshots)
         self.signals: StageSignals | None = None
 
 
-def all_planes(stream: FoldedStream[Deal]) -> Planes:
-    """All runs of all facts of a deal; a merged deal has none."""
+def all_rectangles(stream: FoldedStream[Deal]) -> Rectangles:
+    """The rectangles of all facts of a deal; a merged deal has none."""
     if stream.record.merged_into is not None or not stream.events:
         return {}
     shared = shared_facts(stream.timeline)
-    planes, signals = _planes_and_signals(stream, shared)
-    return planes | planes_of(StageTrack(signals))
+    rectangles, signals = _rectangles_and_signals(stream, shared)
+    return rectangles | rectangles_of(StageGroup(signals))
 
 
 def change_facts(before: FoldedStream[Deal], after: FoldedStream[Deal], recorded: Recorded) -> dict[RowKey, FactChange]:
-    """What an event changes in the facts of its deal. The sweeps move from the stream before to the one after it."""
+    """What an event changes in the facts of its deal. The cache moves from the stream before to the one after it."""
     if not before.events:
         return _registered(after)
-    sweeps: Sweeps | None = before.fact_sweeps
+    cache: SweepCache | None = before.fact_sweeps
     before.fact_sweeps = None
-    if sweeps is not None and sweeps.version != before.version:
-        sweeps = None
+    if cache is not None and cache.version != before.version:
+        cache = None
     moved = after.moved
     if moved is None or not _has_same_start(before, after):
-        return changes_of_runs(all_planes(before), all_planes(after), recorded.published_on)
+        return changes_between(all_rectangles(before), all_rectangles(after), recorded.published_on)
     removed, added = moved
     if not removed and len(added) == 1 and _is_last(before, added[0]):
         changes = _appended(before, after, added[0])
         if changes is not None:
-            if sweeps is not None:
-                _signal_appended(sweeps, after, added[0])
-                sweeps.version = after.version
-            after.fact_sweeps = sweeps
+            if cache is not None:
+                _signal_appended(cache, after, added[0])
+                cache.version = after.version
+            after.fact_sweeps = cache
             return changes
-    sweeps = sweeps or Sweeps(before)
+    cache = cache or SweepCache(before)
     has_claims = any(isinstance(step.applied.event, CLAIM_TYPES) for step in (*removed, *added))
     is_preference = before.record.preferred != after.record.preferred
-    if (has_claims and shared_facts(after.timeline) != sweeps.shared) or (is_preference and (removed or added)):
-        return changes_of_runs(all_planes(before), all_planes(after), recorded.published_on)
-    runs = _preferred(sweeps, before, after) if is_preference else _swept(sweeps, before, after, removed, added)
-    sweeps.version = after.version
-    after.fact_sweeps = sweeps
-    return changes_of_runs(*runs, recorded.published_on)
+    if (has_claims and shared_facts(after.timeline) != cache.shared) or (is_preference and (removed or added)):
+        return changes_between(all_rectangles(before), all_rectangles(after), recorded.published_on)
+    rectangles = _preferred(cache, before, after) if is_preference else _swept(cache, before, after, removed, added)
+    cache.version = after.version
+    after.fact_sweeps = cache
+    return changes_between(*rectangles, recorded.published_on)
 
 
 def _has_same_start(before: FoldedStream[Deal], after: FoldedStream[Deal]) -> bool:
@@ -134,7 +134,7 @@ def _registered(after: FoldedStream[Deal]) -> dict[RowKey, FactChange]:
     point = registration(after)
     if point is None:
         return {}
-    known = KnownRun(point[1], END_OF_TIME)
+    known = PublishedInterval(point[1], END_OF_TIME)
     rows = rows_of(after.timeline.base, {}, (HEADER[0],))
     return {key: FactChange((), (), [((point[0], END_OF_TIME, values), known)]) for key, values in rows.items()}
 
@@ -146,7 +146,7 @@ def _appended(
     changes: dict[RowKey, FactChange] = {}
     timeline, key = after.timeline, step.key
     for fact in timeline.touched(step).writes:
-        if track_of(fact, frozenset()) is None:
+        if group_of(fact, frozenset()) is None:
             continue
         history = timeline.fact(fact)
         earlier = history.values.last_before(key)
@@ -204,7 +204,7 @@ def _add_changes(
     earlier: Iterable[tuple[date, Mapping[RowKey, Values]]],
     now: Mapping[RowKey, Values],
 ) -> None:
-    """Add the runs that the last event of a deal ends and begins, on both axes alike.
+    """Add the periods that the last event of a deal ends and begins, on both axes alike.
 
     Args:
         changes: What the event changes.
@@ -213,7 +213,7 @@ def _add_changes(
         now: The rows after the event.
     """
     day, published = step.key[0], step.applied.published_on
-    known = KnownRun(published, END_OF_TIME)
+    known = PublishedInterval(published, END_OF_TIME)
     was: Mapping[RowKey, Values] | None = None
     since: dict[RowKey, date] = {}
     changed, running = set(now), set[RowKey]()
@@ -241,60 +241,60 @@ def _add_changes(
             change.opened.append(((day, END_OF_TIME, now[key]), known))
 
 
-def _signal_appended(sweeps: Sweeps, after: FoldedStream[Deal], step: OrderedEvent) -> None:
+def _signal_appended(cache: SweepCache, after: FoldedStream[Deal], step: OrderedEvent) -> None:
     """Add what the last event signals about the stage."""
     signal = after.timeline.stages.signals.get(step.key)
-    if sweeps.signals is not None and signal is not None:
-        piece = (step.applied.published_on, END_OF_TIME, signal)
-        sweeps.signals, _ = sweeps.signals.updated({step.key: [piece]})
+    if cache.signals is not None and signal is not None:
+        action = (step.applied.published_on, END_OF_TIME, signal)
+        cache.signals, _ = cache.signals.updated({step.key: [action]})
 
 
 # --- other events -----------------------------------------------------------------------------------------------------
 
 
 def _swept(
-    sweeps: Sweeps,
+    cache: SweepCache,
     before: FoldedStream[Deal],
     after: FoldedStream[Deal],
     removed: Sequence[OrderedEvent],
     added: Sequence[OrderedEvent],
 ) -> Changes:
     """What removed and added events change."""
-    places, signals = _changed_places(sweeps.shared, before, after, removed, added)
-    old: Planes = {}
-    new: Planes = {}
+    places, signals = _changed_places(cache.shared, before, after, removed, added)
+    old: Rectangles = {}
+    new: Rectangles = {}
     for key, changed in places.items():
-        marks = None if key == HEADER else sweeps.marks[key]
-        was, now = new_track(before, key, sweeps.shared), new_track(after, key, sweeps.shared)
-        found = difference(was, now, marks, changed, min(changed.values()))
+        snapshots = None if key == HEADER else cache.snapshots[key]
+        was, now = new_group(before, key, cache.shared), new_group(after, key, cache.shared)
+        found = difference(was, now, snapshots, changed, min(changed.values()))
         old |= found.old
         new |= found.new
         signals |= _changed_signals(found)
     if signals:
-        if sweeps.signals is None:
-            _, sweeps.signals = _planes_and_signals(before, sweeps.shared)
-        signaled = {place: _pieces(sweeps.signals.pieces.get(place, ()), change) for place, change in signals.items()}
-        stage = StageTrack(sweeps.signals)
-        sweeps.signals, moved = sweeps.signals.updated(signaled)
+        if cache.signals is None:
+            _, cache.signals = _rectangles_and_signals(before, cache.shared)
+        signaled = {place: _actions(cache.signals.actions.get(place, ()), change) for place, change in signals.items()}
+        stage = StageGroup(cache.signals)
+        cache.signals, moved = cache.signals.updated(signaled)
         if moved:
-            found = difference(stage, StageTrack(sweeps.signals), None, moved, min(moved.values()))
+            found = difference(stage, StageGroup(cache.signals), None, moved, min(moved.values()))
             old |= found.old
             new |= found.new
     return old, new
 
 
-_Signals: TypeAlias = dict[FoldKey, tuple[date, date, Sequence[Piece]]]
+_Signals: TypeAlias = dict[FoldKey, tuple[date, date, Sequence[TimedAction]]]
 """What events signal now on the publication days [from, to)."""
 
 
-def _pieces(was: Sequence[Piece], change: tuple[date, date, Sequence[Piece]]) -> list[Piece]:
-    first, end, pieces = change
-    below, above = cut_pieces(was, first, end)
-    return [*below, *pieces, *above]
+def _actions(was: Sequence[TimedAction], change: tuple[date, date, Sequence[TimedAction]]) -> list[TimedAction]:
+    first, end, actions = change
+    below, above = split_around(was, first, end)
+    return [*below, *actions, *above]
 
 
 def _changed_signals(found: HistoryDifference) -> _Signals:
-    """What the swept entries of a track now signal about the stage, where that has changed."""
+    """What the swept entries of a group now signal about the stage, where that has changed."""
     return {
         place: (found.first, found.ends[place], found.new_effects.get(place, ()))
         for place in {**found.old_effects, **found.new_effects}
@@ -309,7 +309,7 @@ def _changed_places(
     removed: Sequence[OrderedEvent],
     added: Sequence[OrderedEvent],
 ) -> tuple[_Places, _Signals]:
-    """The places of each track that change, and what the events signal that are in no track."""
+    """The places of each group that change, and what the events signal that are in no group."""
     places: _Places = defaultdict(dict)
     signals: _Signals = {}
     claims = {s.applied.event.claim for s in (*removed, *added) if isinstance(s.applied.event, CLAIM_TYPES)}
@@ -319,23 +319,23 @@ def _changed_places(
         related = [step for claim in claims for step in timeline.claim_steps(claim)]
         for step in {step.key: step for step in (*steps, *related)}.values():
             published = step.applied.published_on
-            tracks = _tracks_written(timeline, step, shared)
-            for track in tracks:
-                _note(places[track], step.key, published)
+            groups = _groups_written(timeline, step, shared)
+            for group in groups:
+                _note(places[group], step.key, published)
             if not _is_registered(stream, step):
                 _note(places[HEADER], step.key, published)
-            if not tracks and (signal := untracked_signal(timeline, step)) is not None:
-                pieces = [(published, END_OF_TIME, signal)] if stream is after else []
-                signals[step.key] = (date.min, END_OF_TIME, pieces)
+            if not groups and (signal := ungrouped_signal(timeline, step)) is not None:
+                actions = [(published, END_OF_TIME, signal)] if stream is after else []
+                signals[step.key] = (date.min, END_OF_TIME, actions)
             for place, reader in _readers(timeline, step):
-                for track in _tracks_written(timeline, reader, shared):
-                    _note(places[track], place, reader.applied.published_on)
+                for group in _groups_written(timeline, reader, shared):
+                    _note(places[group], place, reader.applied.published_on)
     return places, signals
 
 
-def _tracks_written(timeline: Timeline[Deal], step: OrderedEvent, shared: frozenset[FactKey]) -> set[FactKey]:
-    tracks = (track_of(fact, shared) for fact in timeline.touched(step).writes)
-    return {track for track in tracks if track is not None}
+def _groups_written(timeline: Timeline[Deal], step: OrderedEvent, shared: frozenset[FactKey]) -> set[FactKey]:
+    groups = (group_of(fact, shared) for fact in timeline.touched(step).writes)
+    return {group for group in groups if group is not None}
 
 
 def _readers(timeline: Timeline[Deal], step: OrderedEvent) -> Iterator[tuple[FoldKey, OrderedEvent]]:
@@ -356,30 +356,30 @@ def _is_registered(stream: FoldedStream[Deal], step: OrderedEvent) -> bool:
     return point is not None and point[0] <= step.key[0] and point[1] <= step.applied.published_on
 
 
-def _preferred(sweeps: Sweeps, before: FoldedStream[Deal], after: FoldedStream[Deal]) -> Changes:
-    """What a change of the preferred claims changes: the tracks of their fields are made again."""
+def _preferred(cache: SweepCache, before: FoldedStream[Deal], after: FoldedStream[Deal]) -> Changes:
+    """What a change of the preferred claims changes: the groups of their fields are folded again."""
     was, now = before.record.preferred, after.record.preferred
     fields = {field for field in {**was, **now} if was.get(field) != now.get(field)}
-    old: Planes = {}
-    new: Planes = {}
-    tracks = (track_of(item_of_field(field), sweeps.shared) for field in sorted(fields))
-    for key in dict.fromkeys(track for track in tracks if track is not None):
-        sweeps.marks.pop(key, None)
-        old |= planes_of(new_track(before, key, sweeps.shared))
-        new |= planes_of(new_track(after, key, sweeps.shared))
+    old: Rectangles = {}
+    new: Rectangles = {}
+    groups = (group_of(item_of_field(field), cache.shared) for field in sorted(fields))
+    for key in dict.fromkeys(group for group in groups if group is not None):
+        cache.snapshots.pop(key, None)
+        old |= rectangles_of(new_group(before, key, cache.shared))
+        new |= rectangles_of(new_group(after, key, cache.shared))
     return old, new
 
 
-def _planes_and_signals(stream: FoldedStream[Deal], shared: frozenset[FactKey]) -> tuple[Planes, StageSignals]:
-    """All runs of a deal but the stage's, and what its events signal about the stage."""
-    planes: Planes = {}
+def _rectangles_and_signals(stream: FoldedStream[Deal], shared: frozenset[FactKey]) -> tuple[Rectangles, StageSignals]:
+    """The rectangles of all facts of a deal but the stage, and what its events signal about the stage."""
+    rectangles: Rectangles = {}
     effects: Effects = {}
-    for key in tracks_of(stream.timeline, shared):
-        planes |= planes_of(new_track(stream, key, shared), effects)
+    for key in groups_of(stream.timeline, shared):
+        rectangles |= rectangles_of(new_group(stream, key, shared), effects)
     for step in stream.timeline.steps:
-        if not any(track_of(fact, shared) for fact in stream.timeline.touched(step).writes):
-            signal = untracked_signal(stream.timeline, step)
+        if not any(group_of(fact, shared) for fact in stream.timeline.touched(step).writes):
+            signal = ungrouped_signal(stream.timeline, step)
             if signal is not None:
                 effects[step.key] = [(step.applied.published_on, END_OF_TIME, signal)]
     signals, _ = StageSignals().updated(effects)
-    return planes, signals
+    return rectangles, signals

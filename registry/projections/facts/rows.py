@@ -1,14 +1,15 @@
 """The rows of fact tables, and the changes of rows that events cause, collected for one batch.
 
-A row is a run of a fact (a value with its effective dates) on both axes of knowledge: for some log positions and for
-some publication days. Most deals are published in the order in which they are recorded, so one row serves both axes. An
-event opens a row on the axes on which it begins the run; later events end it on each axis separately. No row is ever
-deleted, so that a copy finds every change of a deal by `changed_at`; on an axis on which a row no longer holds, its
-interval is empty.
+A row is a period of a fact (a value with its effective dates), with an interval on each of the other two axes: the log
+positions and the publication days for which it holds. Most deals are published in the order in which they are recorded,
+so one row serves both axes. An event opens a row on the axes on which it begins the period; later events end it on each
+axis separately. No row is ever deleted, so that a copy finds every change of a deal by `changed_at`; on an axis on
+which a row no longer holds, its interval is empty.
 
-Nothing is read from the database: the changes follow from the streams. A change finds its row by the day since which
-the run holds, and by being open on the recorded axis or by a publication day on which it is known. Applying the events
-of a stream one by one in memory therefore makes the rows that the batches of the recorder made.
+Nothing is read from the database: the changes follow from the streams. A change finds its row by the date since which
+the period holds, and either because the row is open on the recorded axis, or by a publication day on which it is known.
+So a rebuild, which applies the events of a stream one by one in memory, makes the rows that the recorder's batches
+made.
 """
 
 from __future__ import annotations
@@ -20,29 +21,29 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from registry.projections.facts.sweep_line import END_OF_TIME, KnownRun, Planes, Run
+from registry.projections.facts.sweep_line import END_OF_TIME, EffectivePeriod, PublishedInterval, Rectangles
 from registry.projections.facts.tables import FactTable, Ids, RowKey, Values
 from registry.projections.point import END_OF_LOG
 
 Moved: TypeAlias = tuple[date, date, date | None, date | None]
-"""A run on the published axis: since when it holds, a day on which it was known, and the days from and until which it
-is known now (None: unchanged)."""
+"""A period on the published axis: the date since which it holds, a day on which it was known, and the days from and
+until which it is known now (None: unchanged)."""
 
 
 class FactChange(Struct, gc=False):
     """What an event changes in one fact.
 
     Attributes:
-        closed: The days since which the runs hold that end on the recorded axis.
-        moved: The runs on the published axis that are known on other days than before.
-        opened: The runs that begin on the recorded axis, each with publication days on which it is known.
-        known: The runs that begin on the published axis alone, with the days on which they are known.
+        closed: The days since which the periods hold that end on the recorded axis.
+        moved: The periods on the published axis that are known on other days than before.
+        opened: The periods that begin on the recorded axis, each with publication days on which it is known.
+        known: The periods that begin on the published axis alone, with the days on which they are known.
     """
 
     closed: Sequence[date]
     moved: Sequence[Moved]
-    opened: list[tuple[Run, KnownRun]]
-    known: Sequence[tuple[Run, KnownRun]] = ()
+    opened: list[tuple[EffectivePeriod, PublishedInterval]]
+    known: Sequence[tuple[EffectivePeriod, PublishedInterval]] = ()
 
 
 class FactRow(Struct, gc=False):
@@ -129,12 +130,12 @@ class DealRows:
             else:
                 self._change(key, RowChange(key[1], since, position, None, day, first, last))
         fact.moved.update(since for since, _, _, _ in moved)
-        for run, days in change.opened:
-            fact.rows.setdefault(run[0], []).append(_row(key, run, position, END_OF_LOG, 0, days))
+        for period, days in change.opened:
+            fact.rows.setdefault(period[0], []).append(_row(key, period, position, END_OF_LOG, 0, days))
         ordinals: dict[date, int] = defaultdict(int)
-        for run, days in change.known:
-            ordinals[run[0]] += 1
-            fact.rows.setdefault(run[0], []).append(_row(key, run, position, position, ordinals[run[0]], days))
+        for period, days in change.known:
+            ordinals[period[0]] += 1
+            fact.rows.setdefault(period[0], []).append(_row(key, period, position, position, ordinals[period[0]], days))
 
     def _fact(self, key: RowKey) -> Fact:
         last = self.rounds[-1]
@@ -152,17 +153,21 @@ class DealRows:
         return next((r for r in fact.rows.get(since, ()) if r.published_from <= day < r.published_to), None)
 
 
-def _row(key: RowKey, run: Run, opened: int, recorded_to: int, ordinal: int, known: KnownRun) -> FactRow:
-    since, until, values = run
-    return FactRow(key[1], since, until, opened, recorded_to, ordinal, known.known_from, known.known_to, opened, values)
+def _row(
+    key: RowKey, period: EffectivePeriod, opened: int, recorded_to: int, ordinal: int, known: PublishedInterval
+) -> FactRow:
+    since, until, values = period
+    return FactRow(
+        key[1], since, until, opened, recorded_to, ordinal, known.published_from, known.published_to, opened, values
+    )
 
 
-def changes_of_runs(old: Planes, new: Planes, published_on: date) -> dict[RowKey, FactChange]:
-    """What changes the rows of each fact from the runs `old` to `new`.
+def changes_between(old: Rectangles, new: Rectangles, published_on: date) -> dict[RowKey, FactChange]:
+    """What changes the rows of each fact from the periods `old` to `new`.
 
-    All that is published is known on the last day there is: the runs of that day are those of the recorded axis. A row
-    is opened for both axes where the same run begins on both; a run that begins on the recorded axis alone is known on
-    no day, written as an empty interval at `published_on`, the event's.
+    On the last day there is, all that is published is known: its periods are those of the recorded axis. A row is
+    opened for both axes where the same period begins on both; a period that begins on the recorded axis alone is known
+    on no day, written as an empty interval at `published_on`, the event's.
     """
     changes: dict[RowKey, FactChange] = {}
     for key in {**old, **new}:
@@ -170,54 +175,58 @@ def changes_of_runs(old: Planes, new: Planes, published_on: date) -> dict[RowKey
         moved, begins = _known_delta(was, now)
         if not moved and not begins:
             continue
-        was_recorded = {run for run, days in was if days.known_to == END_OF_TIME}
-        is_recorded = {run for run, days in now if days.known_to == END_OF_TIME}
-        known: dict[Run, list[KnownRun]] = defaultdict(list)
-        for run, days in begins:
-            known[run].append(days)
-        nowhere = KnownRun(published_on, published_on)
-        opened = [(run, known[run].pop(0) if known.get(run) else nowhere) for run in is_recorded - was_recorded]
+        was_recorded = {period for period, days in was if days.published_to == END_OF_TIME}
+        is_recorded = {period for period, days in now if days.published_to == END_OF_TIME}
+        known: dict[EffectivePeriod, list[PublishedInterval]] = defaultdict(list)
+        for period, days in begins:
+            known[period].append(days)
+        nowhere = PublishedInterval(published_on, published_on)
+        opened = [
+            (period, known[period].pop(0) if known.get(period) else nowhere) for period in is_recorded - was_recorded
+        ]
         changes[key] = FactChange(
             [since for since, _, _ in was_recorded - is_recorded],
             moved,
             opened,
-            [(run, days) for run, intervals in known.items() for days in intervals],
+            [(period, days) for period, intervals in known.items() for days in intervals],
         )
     return changes
 
 
-def _flat(runs: Mapping[Run, Sequence[KnownRun]]) -> list[tuple[Run, KnownRun]]:
-    return [(run, days) for run, intervals in runs.items() for days in intervals]
+def _flat(
+    periods: Mapping[EffectivePeriod, Sequence[PublishedInterval]],
+) -> list[tuple[EffectivePeriod, PublishedInterval]]:
+    return [(period, days) for period, intervals in periods.items() for days in intervals]
 
 
 def _known_delta(
-    old: Iterable[tuple[Run, KnownRun]], new: Iterable[tuple[Run, KnownRun]]
-) -> tuple[list[Moved], list[tuple[Run, KnownRun]]]:
+    old: Iterable[tuple[EffectivePeriod, PublishedInterval]], new: Iterable[tuple[EffectivePeriod, PublishedInterval]]
+) -> tuple[list[Moved], list[tuple[EffectivePeriod, PublishedInterval]]]:
     """What changes the rows of one fact on the published axis from `old` to `new`.
 
-    A run that was known on other days keeps its row if it is still known on some of them, or directly before or after.
+    A period that was known on other days keeps its row if it is known on some of them, or directly before or after.
 
     Returns:
-        The runs that are known on other days than before, and those that begin.
+        The periods that are known on other days than before, and those that begin.
     """
     was, now = set(old), set(new)
     begins = sorted(now - was, key=_order)
     moved: list[Moved] = []
-    for run, days in sorted(was - now, key=_order):
-        kept = next((b for b in begins if b[0] == run and _touches(b[1], days)), None)
+    for period, days in sorted(was - now, key=_order):
+        kept = next((b for b in begins if b[0] == period and _touches(b[1], days)), None)
         if kept is None:
-            moved.append((run[0], days.known_from, None, days.known_from))
+            moved.append((period[0], days.published_from, None, days.published_from))
         else:
             begins.remove(kept)
-            first = None if kept[1].known_from == days.known_from else kept[1].known_from
-            last = None if kept[1].known_to == days.known_to else kept[1].known_to
-            moved.append((run[0], days.known_from, first, last))
+            first = None if kept[1].published_from == days.published_from else kept[1].published_from
+            last = None if kept[1].published_to == days.published_to else kept[1].published_to
+            moved.append((period[0], days.published_from, first, last))
     return moved, begins
 
 
-def _order(known: tuple[Run, KnownRun]) -> tuple[date, date, KnownRun]:
+def _order(known: tuple[EffectivePeriod, PublishedInterval]) -> tuple[date, date, PublishedInterval]:
     return *known[0][:2], known[1]
 
 
-def _touches(one: KnownRun, two: KnownRun) -> bool:
-    return one.known_from <= two.known_to and two.known_from <= one.known_to
+def _touches(one: PublishedInterval, two: PublishedInterval) -> bool:
+    return one.published_from <= two.published_to and two.published_from <= one.published_to

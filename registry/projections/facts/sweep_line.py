@@ -1,10 +1,10 @@
 """The sweep line: the state of some facts at one place of the fold, for every publication day.
 
-A fact has a value at each point of a plane, the days of the world × the days of publication. A sweep moves a line over
-the plane along the days of the world (the sweep line algorithm). The line is a list of cells: a cell is the state on
-the publication days from its own first day to that of the next cell. An entry of the fold changes the cells of the days
-on which it is known. At the end of each day of the world the line is settled: the runs of the facts that ended on that
-day are complete.
+A fact has a value at each point of (effective date × publication date). These points form rectangles on which the value
+is the same: a period of effective dates × an interval of publication dates. The sweep line algorithm finds them: a line
+moves along the effective dates. The line is a list of segments: a segment is the state on the publication days from its
+own first day to that of the next segment. An entry of the fold changes the segments of the days on which it is known.
+At the end of each effective date, the periods of the facts that ended on that date are complete.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ END_OF_TIME = date.max
 
 ONE_DAY = timedelta(days=1)
 
-Piece: TypeAlias = tuple[date, date, Any]
+TimedAction: TypeAlias = tuple[date, date, Any]
 """An action, and the publication days [from, to) on which it is known."""
 
-Run: TypeAlias = tuple[date, date, Values]
-"""A value that a fact has in [from, to) of the world: a maximal interval, so that runs are a canonical form."""
+EffectivePeriod: TypeAlias = tuple[date, date, Values]
+"""A value that a fact has on the effective dates [from, to): maximal, so that the periods are a canonical form."""
 
 
-class TrackEntry(Struct, frozen=True, gc=False):
-    """A place in the fold, and what is done there on which publication days, the first of which is `known_from`."""
+class Entry(Struct, frozen=True, gc=False):
+    """A place in the fold, and what is done there on which publication days, the first of which is `published_from`."""
 
     key: FoldKey
-    pieces: tuple[Piece, ...]
-    known_from: date
+    actions: tuple[TimedAction, ...]
+    published_from: date
 
 
-class KnownRun(Struct, frozen=True, order=True):
-    """The publication days [known_from, known_to) on which a run is the same, for the log as it is now."""
+class PublishedInterval(Struct, frozen=True, order=True):
+    """The publication days [published_from, published_to) on which a fact has a period, for the log as it is now."""
 
-    known_from: date
-    known_to: date
+    published_from: date
+    published_to: date
 
 
-Planes: TypeAlias = dict[RowKey, dict[Run, list[KnownRun]]]
-"""The runs of facts, each with the publication days on which it is known."""
+Rectangles: TypeAlias = dict[RowKey, dict[EffectivePeriod, list[PublishedInterval]]]
+"""The periods of facts, each with the intervals of publication days on which it is known."""
 
-Effects: TypeAlias = dict[FoldKey, list[Piece]]
+Effects: TypeAlias = dict[FoldKey, list[TimedAction]]
 """What entries do to the stage, on which publication days."""
 
 
@@ -68,122 +68,136 @@ class Folding(Struct, frozen=True, kw_only=True):
     facts: Callable[[Any], Mapping[RowKey, Values]]
 
 
-class Cell(Struct, frozen=True):
-    """The state on the publication days from `known_from` on.
+class Segment(Struct, frozen=True):
+    """The state on the publication days from `published_from` on.
 
-    `open` has the values of the facts as of the day before, each with the day since when; they are those of `settled`.
+    Attributes:
+        published_from: The first of these days.
+        state: The state after the entries so far.
+        open: The values of the facts at the end of the effective date before, each with the date since when.
+        previous: The state at the end of the effective date before.
     """
 
-    known_from: date
+    published_from: date
     state: Any
     open: dict[RowKey, tuple[date, Values]]
-    settled: Any
+    previous: Any
 
 
 class SweepLine(Struct, frozen=True):
-    """The cells of the publication days before `end`."""
+    """The segments of the publication days before `end`."""
 
-    cells: list[Cell]
+    segments: list[Segment]
     end: date = END_OF_TIME
 
     def end_of(self, index: int) -> date:
-        """The day before which a cell ends."""
-        return self.cells[index + 1].known_from if index + 1 < len(self.cells) else self.end
+        """The day before which a segment ends."""
+        return self.segments[index + 1].published_from if index + 1 < len(self.segments) else self.end
 
 
-_known_from = attrgetter("known_from")
+_published_from = attrgetter("published_from")
 
 
-def apply_entry(line: SweepLine, entry: TrackEntry, folding: Folding, effects: Effects | None = None) -> SweepLine:
+def apply_entry(line: SweepLine, entry: Entry, folding: Folding, effects: Effects | None = None) -> SweepLine:
     """The line after an entry."""
-    for known_from, known_to, action in entry.pieces:
-        first = _index(line.cells, known_from)
-        cells = line.cells[:first]
-        for index in range(first, len(line.cells)):
-            cell, end = line.cells[index], line.end_of(index)
-            start, stop = max(cell.known_from, known_from), min(end, known_to)
+    for published_from, published_to, action in entry.actions:
+        first = _index(line.segments, published_from)
+        segments = line.segments[:first]
+        for index in range(first, len(line.segments)):
+            segment, end = line.segments[index], line.end_of(index)
+            start, stop = max(segment.published_from, published_from), min(end, published_to)
             if start >= stop:
-                cells.append(cell)
+                segments.append(segment)
                 continue
-            if cell.known_from < start:
-                cells.append(cell)
-            state, effect = folding.apply(cell.state, action)
-            cells.append(Cell(start, state, cell.open, cell.settled))
+            if segment.published_from < start:
+                segments.append(segment)
+            state, effect = folding.apply(segment.state, action)
+            segments.append(Segment(start, state, segment.open, segment.previous))
             if stop < end:
-                cells.append(Cell(stop, cell.state, cell.open, cell.settled))
+                segments.append(Segment(stop, segment.state, segment.open, segment.previous))
             if effect is not None and effects is not None:
                 effects.setdefault(entry.key, []).append((start, stop, effect))
-        line = SweepLine(cells, line.end)
+        line = SweepLine(segments, line.end)
     return line
 
 
-def settle(line: SweepLine, day: date, folding: Folding, planes: Planes | None = None) -> SweepLine:
-    """The line at the end of a day. The runs that ended on that day are added to `planes`."""
-    cells: list[Cell] = []
+def end_day(line: SweepLine, day: date, folding: Folding, rectangles: Rectangles | None = None) -> SweepLine:
+    """The line at the end of an effective date. The periods that ended on that date are added to `rectangles`."""
+    segments: list[Segment] = []
     was_changed = False
-    for index, cell in enumerate(line.cells):
-        is_changed = cell.state is not cell.settled
+    for index, segment in enumerate(line.segments):
+        is_changed = segment.state is not segment.previous
         if is_changed:
-            now = folding.facts(cell.state)
+            now = folding.facts(segment.state)
             opened = {key: (day, values) for key, values in now.items()}
-            for key, (since, values) in cell.open.items():
+            for key, (since, values) in segment.open.items():
                 if key in now and now[key] == values:
                     opened[key] = (since, values)
-                elif planes is not None:
-                    _add(planes, key, (since, day, values), KnownRun(cell.known_from, line.end_of(index)))
-            cell = Cell(cell.known_from, cell.state, opened, cell.state)
+                elif rectangles is not None:
+                    _add(
+                        rectangles,
+                        key,
+                        (since, day, values),
+                        PublishedInterval(segment.published_from, line.end_of(index)),
+                    )
+            segment = Segment(segment.published_from, segment.state, opened, segment.state)
         # Neighbours that have not changed were compared before.
-        if cells and (is_changed or was_changed) and _equal(cells[-1], cell):
+        if segments and (is_changed or was_changed) and _equal(segments[-1], segment):
             was_changed = True
             continue
-        cells.append(cell)
+        segments.append(segment)
         was_changed = is_changed
-    return SweepLine(cells, line.end)
+    return SweepLine(segments, line.end)
 
 
-def finish(line: SweepLine, planes: Planes) -> None:
-    """Add the runs that have not ended to `planes`."""
-    for index, cell in enumerate(line.cells):
-        for key, (since, values) in cell.open.items():
-            _add(planes, key, (since, END_OF_TIME, values), KnownRun(cell.known_from, line.end_of(index)))
+def finish(line: SweepLine, rectangles: Rectangles) -> None:
+    """Add the periods that have not ended to `rectangles`."""
+    for index, segment in enumerate(line.segments):
+        for key, (since, values) in segment.open.items():
+            _add(
+                rectangles,
+                key,
+                (since, END_OF_TIME, values),
+                PublishedInterval(segment.published_from, line.end_of(index)),
+            )
 
 
-def _add(planes: Planes, key: RowKey, run: Run, known: KnownRun) -> None:
-    """Add a run's days to the planes; the days of a run come in order, and those that touch are one interval."""
-    days = planes.setdefault(key, {}).setdefault(run, [])
-    if days and days[-1].known_to == known.known_from:
-        known = KnownRun(days.pop().known_from, known.known_to)
+def _add(rectangles: Rectangles, key: RowKey, period: EffectivePeriod, known: PublishedInterval) -> None:
+    """Add an interval of a period; the intervals of a period come in order, and those that touch become one."""
+    days = rectangles.setdefault(key, {}).setdefault(period, [])
+    if days and days[-1].published_to == known.published_from:
+        known = PublishedInterval(days.pop().published_from, known.published_to)
     days.append(known)
 
 
-# --- cells ------------------------------------------------------------------------------------------------------------
+# --- segments ---------------------------------------------------------------------------------------------------------
 
 
-def cells_from(cells: list[Cell], first: date) -> list[Cell]:
-    """The cells of the publication days from `first` on."""
-    index = _index(cells, first)
-    cell = cells[index]
-    if first <= cell.known_from:
-        return cells[index:] if index else cells
-    return [Cell(first, cell.state, cell.open, cell.settled), *cells[index + 1 :]]
+def segments_from(segments: list[Segment], first: date) -> list[Segment]:
+    """The segments of the publication days from `first` on."""
+    index = _index(segments, first)
+    segment = segments[index]
+    if first <= segment.published_from:
+        return segments[index:] if index else segments
+    return [Segment(first, segment.state, segment.open, segment.previous), *segments[index + 1 :]]
 
 
-def splice(cells: list[Cell], line: SweepLine, first: date) -> list[Cell]:
+def splice(segments: list[Segment], line: SweepLine, first: date) -> list[Segment]:
     """Cells with those of a line on its publication days from `first` on."""
-    start = max(first, line.cells[0].known_from)
-    below = cells[: bisect_left(cells, start, key=_known_from)]
-    above = cells_from(cells, line.end) if line.end < END_OF_TIME else []
-    return _append(_append(below, cells_from(line.cells, start)), above)
+    start = max(first, line.segments[0].published_from)
+    below = segments[: bisect_left(segments, start, key=_published_from)]
+    above = segments_from(segments, line.end) if line.end < END_OF_TIME else []
+    return _append(_append(below, segments_from(line.segments, start)), above)
 
 
 def differing(old: SweepLine, new: SweepLine) -> tuple[SweepLine, SweepLine] | None:
     """The lines without the last publication days, on which they are equal; None if they are equal on all.
 
-    The first of these days stays, so that a run that now begins earlier, and was known there, is found.
+    The first of these days stays, so that a period that now begins earlier, and was known there, is found.
     """
     equal_from = old.end
-    for day in sorted({cell.known_from for line in (old, new) for cell in line.cells}, reverse=True):
-        if not _equal(old.cells[_index(old.cells, day)], new.cells[_index(new.cells, day)]):
+    for day in sorted({segment.published_from for line in (old, new) for segment in line.segments}, reverse=True):
+        if not _equal(old.segments[_index(old.segments, day)], new.segments[_index(new.segments, day)]):
             break
         equal_from = day
     else:
@@ -192,24 +206,24 @@ def differing(old: SweepLine, new: SweepLine) -> tuple[SweepLine, SweepLine] | N
         return old, new
     end = equal_from + ONE_DAY
     return (
-        SweepLine([cell for cell in old.cells if cell.known_from < end], end),
-        SweepLine([cell for cell in new.cells if cell.known_from < end], end),
+        SweepLine([segment for segment in old.segments if segment.published_from < end], end),
+        SweepLine([segment for segment in new.segments if segment.published_from < end], end),
     )
 
 
-def _index(cells: list[Cell], day: date) -> int:
-    """The index of the cell of a publication day, of the first cell for days before it."""
-    return max(0, bisect_right(cells, day, key=_known_from) - 1) if len(cells) > 1 else 0
+def _index(segments: list[Segment], day: date) -> int:
+    """The index of the segment of a publication day, of the first segment for days before it."""
+    return max(0, bisect_right(segments, day, key=_published_from) - 1) if len(segments) > 1 else 0
 
 
-def _append(cells: list[Cell], more: list[Cell]) -> list[Cell]:
-    """Two lists of cells without equal neighbours, as one such list."""
-    return [*cells, *(more[1:] if cells and more and _equal(cells[-1], more[0]) else more)]
+def _append(segments: list[Segment], more: list[Segment]) -> list[Segment]:
+    """Two lists of segments without equal neighbours, as one such list."""
+    return [*segments, *(more[1:] if segments and more and _equal(segments[-1], more[0]) else more)]
 
 
-def _equal(one: Cell, two: Cell) -> bool:
+def _equal(one: Segment, two: Segment) -> bool:
     return (
         (one.state is two.state or one.state == two.state)
-        and (one.settled is two.settled or one.settled == two.settled)
+        and (one.previous is two.previous or one.previous == two.previous)
         and (one.open is two.open or one.open == two.open)
     )

@@ -1,9 +1,9 @@
-"""The tracks of a deal: its facts, read from the histories that the fold keeps (`domain/timeline.py`).
+"""The groups of facts of a deal, read from the histories in its timeline (`domain/timeline.py`).
 
-Which facts an event touches is decided once, by `touches` (`domain/deal_facts.py`). A fact that rows are made of has a
-track of its own, folded by `evolve_facts` on a slice with that fact. The title is known from the first day on which
-anything about the deal is known, so all events are entries of the header. The stage follows from what the other tracks
-signal about it.
+A group has facts that must be folded together. `touches` (`domain/deal_facts.py`) alone decides which facts an event
+touches. A fact that has rows is a group of its own, folded by `evolve_facts` on a slice with that fact. The title is
+known from the first day on which anything about the deal is known, so all events are entries of the header. The stage
+follows from what the other groups signal about it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from registry.domain.stages import StageSignal, StageState, next_stage
 from registry.domain.timeline import Timeline
 from registry.errors import RuleBroken
 from registry.events.types import ClaimReported
-from registry.projections.facts.signals import StageSignals, known_from
-from registry.projections.facts.sweep_line import END_OF_TIME, Folding, SweepLine, TrackEntry
-from registry.projections.facts.sweeps import Track
+from registry.projections.facts.signals import StageSignals, published_from
+from registry.projections.facts.sweep_line import END_OF_TIME, Entry, Folding, SweepLine
+from registry.projections.facts.sweeps import FactGroup
 from registry.projections.facts.tables import STAGE_FACTS, TABLE_OF, RowKey, Values, rows_of, stage_values
 
 CLAIMED: FactKey = ("claimed",)
-"""The facts of which two have claims with one id: which claim counts depends on both, so they share a track."""
+"""The facts of which two have claims with one id: which claim counts depends on both, so they are one group."""
 
 _OF_HEADER = (HEADER[0], "identifiers")
 
@@ -41,7 +41,7 @@ Action: TypeAlias = tuple[OrderedEvent, Mapping[FactKey, FactValue], bool]
 """An event, the other facts that it reads, and whether it writes other facts, too."""
 
 Registration: TypeAlias = tuple[date, date]
-"""From which day of the world and from which publication day on a deal is known by its registration alone."""
+"""The effective date and the publication day from which on a deal is known by its registration alone."""
 
 
 class FactState(Struct, frozen=True, eq=False):
@@ -67,8 +67,8 @@ def shared_facts(timeline: Timeline[Deal]) -> frozenset[FactKey]:
     return frozenset(fact for facts in written if len(facts) > 1 for fact in facts)
 
 
-def track_of(fact: FactKey, shared: frozenset[FactKey]) -> FactKey | None:
-    """The track of a fact; None for one that no row is made of."""
+def group_of(fact: FactKey, shared: frozenset[FactKey]) -> FactKey | None:
+    """The group of a fact; None for one that has no rows."""
     if fact in shared:
         return CLAIMED
     if fact[0] in _OF_HEADER:
@@ -76,21 +76,21 @@ def track_of(fact: FactKey, shared: frozenset[FactKey]) -> FactKey | None:
     return fact if fact[0] in TABLE_OF else None
 
 
-def tracks_of(timeline: Timeline[Deal], shared: frozenset[FactKey]) -> list[FactKey]:
-    """The tracks of a deal, the stage's excepted."""
-    facts = (track_of(fact, shared) for fact, _ in timeline.facts())
-    return list(dict.fromkeys([HEADER, *(track for track in facts if track is not None)]))
+def groups_of(timeline: Timeline[Deal], shared: frozenset[FactKey]) -> list[FactKey]:
+    """The groups of a deal, the stage's excepted."""
+    facts = (group_of(fact, shared) for fact, _ in timeline.facts())
+    return list(dict.fromkeys([HEADER, *(group for group in facts if group is not None)]))
 
 
-def new_track(stream: FoldedStream[Deal], key: FactKey, shared: frozenset[FactKey]) -> Track:
-    """A track, the stage's excepted."""
+def new_group(stream: FoldedStream[Deal], key: FactKey, shared: frozenset[FactKey]) -> FactGroup:
+    """A group, the stage's excepted."""
     if key == HEADER:
-        return _HeaderTrack(stream)
-    return _FactTrack(stream, sorted(shared) if key == CLAIMED else [key])
+        return _HeaderGroup(stream)
+    return _ItemGroup(stream, sorted(shared) if key == CLAIMED else [key])
 
 
-def untracked_signal(timeline: Timeline[Deal], step: OrderedEvent) -> StageSignal | None:
-    """What an event signals about the stage that is in no track."""
+def ungrouped_signal(timeline: Timeline[Deal], step: OrderedEvent) -> StageSignal | None:
+    """What an event signals about the stage that is in no group."""
     return stage_signal(timeline.blank, timeline.blank, step.applied)
 
 
@@ -102,7 +102,7 @@ def makes_fact(timeline: Timeline[Deal], step: OrderedEvent, fact: FactKey) -> b
         return False
 
 
-class _FactTrack:
+class _ItemGroup:
     """The events that touch one fact, or one of several that share claims."""
 
     def __init__(self, stream: FoldedStream[Deal], facts: Sequence[FactKey]) -> None:
@@ -111,24 +111,24 @@ class _FactTrack:
         self._histories = [stream.timeline.fact(fact) for fact in facts]
         self.folding = Folding(initial=FactState(stream.timeline.blank), apply=self._apply, facts=self._rows)
 
-    def next(self, place: FoldKey, *lines: SweepLine, after: bool) -> TrackEntry | None:
-        known_before = max(line.end for line in lines)
+    def next(self, place: FoldKey, *lines: SweepLine, after: bool) -> Entry | None:
+        published_before = max(line.end for line in lines)
         if len(self._histories) == 1:
-            return self._next(self._histories[0], place, known_before, after=after)
-        found = [self._next(history, place, known_before, after=after) for history in self._histories]
+            return self._next(self._histories[0], place, published_before, after=after)
+        found = [self._next(history, place, published_before, after=after) for history in self._histories]
         return min((entry for entry in found if entry is not None), key=lambda entry: entry.key, default=None)
 
-    def _next(self, history: FactHistory, place: FoldKey, known_before: date, *, after: bool) -> TrackEntry | None:
-        while (step := history.first_known(place, known_before, after=after)) is not None:
+    def _next(self, history: FactHistory, place: FoldKey, published_before: date, *, after: bool) -> Entry | None:
+        while (step := history.first_published(place, published_before, after=after)) is not None:
             entry = self._entry(step)
-            if entry is not None and entry.known_from < known_before:
+            if entry is not None and entry.published_from < published_before:
                 return entry
             place, after = step.key, True
         return None
 
-    def _entry(self, step: OrderedEvent) -> TrackEntry | None:
+    def _entry(self, step: OrderedEvent) -> Entry | None:
         """An event with the facts that it reads, from the day on which all of them are known; None if one never is."""
-        touched, known_from = self._timeline.touched(step), step.applied.published_on
+        touched, published_from = self._timeline.touched(step), step.applied.published_on
         read: dict[FactKey, FactValue] = {}
         for fact in touched.reads:
             if fact in self._facts:
@@ -136,9 +136,9 @@ class _FactTrack:
             made = self._made(fact, step)
             if made is None:
                 return None
-            known_from, read[fact] = max(known_from, made[0]), made[1]
+            published_from, read[fact] = max(published_from, made[0]), made[1]
         action: Action = (step, read, len(touched.writes) > 1)
-        return TrackEntry(step.key, ((known_from, END_OF_TIME, action),), known_from)
+        return Entry(step.key, ((published_from, END_OF_TIME, action),), published_from)
 
     def _made(self, fact: FactKey, reader: OrderedEvent) -> tuple[date, FactValue] | None:
         """The first day on which a fact is known at a reader's place, and a value of it."""
@@ -172,7 +172,7 @@ class _FactTrack:
         return FactState(kept, checks, (step.applied.id, event, state.deal)), stage_signal(before, after, step.applied)
 
     def _own(self, deal: Deal) -> Deal:
-        """The deal with this track's facts only."""
+        """The deal with this group's facts only."""
         names = {fact[0] for fact in self._facts}
         items = {name: tuple(i for i in getattr(deal, name) if key_of(name, i) in self._facts) for name in names}
         return replace(self._timeline.blank, **items)
@@ -204,25 +204,25 @@ def registration(stream: FoldedStream[Deal]) -> Registration | None:
     return None if registered is None else (registered.registered_on or date.min, registered.published_on)
 
 
-class _HeaderTrack:
+class _HeaderGroup:
     """The events that revise or identify a deal; of the others, those from which on it is known."""
 
     def __init__(self, stream: FoldedStream[Deal]) -> None:
         self._timeline = stream.timeline
         self._histories = [history for name in _OF_HEADER for _, history in stream.timeline.facts(name)]
-        self._registered: TrackEntry | None = None
+        self._registered: Entry | None = None
         if (point := registration(stream)) is not None:
             # Before all events of its day.
             key = (point[0], (0, point[1].toordinal()))
-            self._registered = TrackEntry(key, ((point[1], END_OF_TIME, None),), point[1])
+            self._registered = Entry(key, ((point[1], END_OF_TIME, None),), point[1])
         self.folding = Folding(initial=None, apply=self._apply, facts=_header_rows)
 
-    def next(self, place: FoldKey, *lines: SweepLine, after: bool) -> TrackEntry | None:
-        known_before = max(line.end for line in lines)
-        steps = [history.first_known(place, known_before, after=after) for history in self._histories]
+    def next(self, place: FoldKey, *lines: SweepLine, after: bool) -> Entry | None:
+        published_before = max(line.end for line in lines)
+        steps = [history.first_published(place, published_before, after=after) for history in self._histories]
         unknown_before = max(map(_unknown_before, lines))
         if unknown_before > date.min:
-            steps.append(self._timeline.first_known(place, unknown_before, after=after))
+            steps.append(self._timeline.first_published(place, unknown_before, after=after))
         found = [_header_entry(step) for step in steps if step is not None]
         registered = self._registered
         if registered is not None and (registered.key > place or (registered.key == place and not after)):
@@ -237,15 +237,15 @@ class _HeaderTrack:
         return evolve_facts(state, step.applied), None
 
 
-def _header_entry(step: OrderedEvent) -> TrackEntry:
+def _header_entry(step: OrderedEvent) -> Entry:
     published = step.applied.published_on
-    return TrackEntry(step.key, ((published, END_OF_TIME, step),), published)
+    return Entry(step.key, ((published, END_OF_TIME, step),), published)
 
 
 def _unknown_before(line: SweepLine) -> date:
     """The first publication day from which on the deal is known on all days of a line."""
-    for index in range(len(line.cells) - 1, -1, -1):
-        if line.cells[index].state is None:
+    for index in range(len(line.segments) - 1, -1, -1):
+        if line.segments[index].state is None:
             return line.end_of(index)
     return date.min
 
@@ -257,19 +257,19 @@ def _header_rows(state: Deal | None) -> dict[RowKey, Values]:
 # --- the stage --------------------------------------------------------------------------------------------------------
 
 
-class StageTrack:
+class StageGroup:
     """What the events of a deal signal about its stage."""
 
     def __init__(self, signals: StageSignals) -> None:
         self._signals = signals
         self.folding = Folding(initial=None, apply=_apply_signal, facts=_stage_rows)
 
-    def next(self, place: FoldKey, *lines: SweepLine, after: bool) -> TrackEntry | None:
-        best: TrackEntry | None = None
+    def next(self, place: FoldKey, *lines: SweepLine, after: bool) -> Entry | None:
+        best: Entry | None = None
         for signal, entries in self._signals.kinds.items():
-            known_before = max(line.end if signal is None else _changed_before(line, signal) for line in lines)
-            if known_before > date.min:
-                found = entries.first_known(place, known_before, known_from, after=after)
+            published_before = max(line.end if signal is None else _changed_before(line, signal) for line in lines)
+            if published_before > date.min:
+                found = entries.first_published(place, published_before, published_from, after=after)
                 if found is not None and (best is None or found[0] < best.key):
                     best = found[1]
         return best
@@ -277,15 +277,15 @@ class StageTrack:
 
 def _changed_before(line: SweepLine, signal: StageSignal) -> date:
     """The first publication day from which on a signal changes the stage on no day of a line."""
-    for index in range(len(line.cells) - 1, -1, -1):
-        stage: StageState | None = line.cells[index].state
+    for index in range(len(line.segments) - 1, -1, -1):
+        stage: StageState | None = line.segments[index].state
         if next_stage(stage, signal, date.max, is_pledged=False) != stage:
             return line.end_of(index)
     return date.min
 
 
 def _apply_signal(stage: StageState | None, action: tuple[StageSignal, date]) -> tuple[StageState | None, None]:
-    """The stage after a signal. A withdrawal is in the track only where no other pledge stands."""
+    """The stage after a signal. A withdrawal is in the group only where no other pledge stands."""
     signal, on = action
     return next_stage(stage, signal, on, is_pledged=False), None
 
