@@ -29,7 +29,7 @@ from registry.domain.facts import FactKey
 from registry.domain.fold import FoldKey, OrderedEvent, Rules
 from registry.domain.plausibility import MAX_EARLIER_EVENTS
 from registry.domain.record import RecordState, resolve_record
-from registry.domain.redaction import keep_redacted_effects, redact
+from registry.domain.redaction import redact, with_redacted_effects
 from registry.domain.timeline import Timeline
 from registry.events.types import EventRedacted, Recorded
 from registry.i18n import Message
@@ -215,7 +215,7 @@ class FoldedStream(Generic[S]):
         self.slug = slug
         self.rules = rules
         self.as_of = as_of
-        self._fold_all(resolve_record(slug, keep_redacted_effects(events), rules))
+        self._fold_all(resolve_record(slug, with_redacted_effects(events), rules))
 
     def _fold_all(self, record: RecordState[S]) -> None:
         self.record, self.changed, self.moved = record, None, None

@@ -31,10 +31,10 @@ def without_content(recorded: Recorded) -> Recorded:
 def redact(events: Sequence[Recorded], redaction: EventRedacted) -> list[Recorded]:
     """The events, those that a redaction names without their content."""
     redacted = {redaction.redacts, *redaction.also}
-    return keep_redacted_effects([without_content(e) if e.id in redacted else e for e in events])
+    return with_redacted_effects([without_content(e) if e.id in redacted else e for e in events])
 
 
-def keep_redacted_effects(events: Sequence[Recorded]) -> list[Recorded]:
+def with_redacted_effects(events: Sequence[Recorded]) -> list[Recorded]:
     """The events, each redacted one with the effect on other events that its redaction lists.
 
     A redaction erases text, not effects: an event that a redacted void had voided stays voided at every as-of point

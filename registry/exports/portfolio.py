@@ -21,7 +21,7 @@ from registry.projections.columnar.exported import (
     PortfolioExport,
     exported_objects,
     exported_rows,
-    keep_marks,
+    materialize_annotations,
     write_csv,
     write_parquet,
 )
@@ -68,7 +68,7 @@ async def portfolio_file(
             export = replace(export, cited=cited.name)
 
         def write(cursor: DuckDBPyConnection, cache: QuestionCache) -> None:
-            keep_marks(cursor, cache, export)
+            materialize_annotations(cursor, cache, export)
             if format == "parquet":
                 write_parquet(cursor, export, file.name)
             else:

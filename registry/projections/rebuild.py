@@ -68,7 +68,7 @@ SELECT jsonb_build_array({{key}}) AS key, to_jsonb(live) AS live, to_jsonb(rebui
  ORDER BY {{key}}
 """  # noqa: S608 - the tables' own names
 
-KEEP_DIFFERING_KEYS = f"""
+CREATE_DIFFERING_KEYS = f"""
 CREATE TEMPORARY TABLE differing_{{table}} AS
 SELECT {{key}}
   FROM public.{{table}} AS live
@@ -167,7 +167,9 @@ async def rebuild(
         known = await _build(owner_url, connection, projections, progress)
         for _ in range(MAX_COMPARISONS):
             async with _snapshot(owner_url, connection, projections, known) as reached:
-                differing = [table for table in _tables(projections) if await _keep_differing_keys(connection, table)]
+                differing = [
+                    table for table in _tables(projections) if await _materialize_differing_keys(connection, table)
+                ]
             if not differing:
                 await connection.execute(DELETE_OUTDATED, list(_tables(projections)))
                 return reached
@@ -202,10 +204,10 @@ async def rebuild_outdated(owner_url: str, progress: Progress = _no_progress) ->
     return tables
 
 
-async def _keep_differing_keys(connection: Connection, table: str) -> bool:
-    """Keep the keys of the rows that differ in a temporary table. Returns whether there are any."""
+async def _materialize_differing_keys(connection: Connection, table: str) -> bool:
+    """Write the keys of the rows that differ to a temporary table. Returns whether there are any."""
     key = ", ".join(await connection.fetchval(KEY, table))
-    status = await connection.execute(KEEP_DIFFERING_KEYS.format(table=table, key=key))
+    status = await connection.execute(CREATE_DIFFERING_KEYS.format(table=table, key=key))
     if status == "SELECT 0":
         await connection.execute(DROP_DIFFERING_KEYS.format(table=table))
         return False

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from registry.projections.columnar import ColumnarCopy
 from registry.projections.columnar.copy import Question
 from registry.projections.columnar.question_cache import QuestionCache
-from registry.projections.columnar.search_at_point import SearchAtPoint, keep_deals
+from registry.projections.columnar.search_at_point import SearchAtPoint, materialize_deals
 from registry.projections.columnar.selection import Selection
 from registry.projections.point import Point
 
@@ -111,7 +111,7 @@ def _after_search(
         with ExitStack() as stack:
             for point in ordered:
                 if is_long:
-                    keep_deals(cursor, point, found)
+                    materialize_deals(cursor, point, found)
                 else:
                     stack.enter_context(SearchAtPoint(cursor, cache, point, found).deals())
             return question(cursor, cache)

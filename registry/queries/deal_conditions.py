@@ -23,7 +23,7 @@ from registry.domain.fold import DEALS, ORGANIZATIONS
 from registry.domain.history import AsOf, StateAsOf, state_as_of
 from registry.domain.items import has_ended
 from registry.domain.merges import merged_with, survivor
-from registry.domain.redaction import keep_redacted_effects
+from registry.domain.redaction import with_redacted_effects
 from registry.domain.search_text import Token, similar_words, tokens
 from registry.domain.totals import measured, row_of
 from registry.domain.totals.measures import quantities
@@ -172,7 +172,7 @@ OF_ORGANIZATIONS = frozenset({"organization", "q"})
 def folded(streams: Streams, as_of: AsOf) -> dict[str, StateAsOf[Deal]]:
     """Each deal at a point in time, in the order of their slugs."""
     return {
-        slug: state_as_of(slug, keep_redacted_effects(events), as_of, DEALS) for slug, events in sorted(streams.items())
+        slug: state_as_of(slug, with_redacted_effects(events), as_of, DEALS) for slug, events in sorted(streams.items())
     }
 
 
@@ -180,7 +180,7 @@ def merged_organizations(organizations: Streams, as_of: AsOf) -> dict[str, str]:
     """What each merged organization was merged into. A merge counts from its recording on, for any effective date."""
     always = replace(as_of, effective_on=LAST_DAY)
     found = (
-        (slug, state_as_of(slug, keep_redacted_effects(events), always, ORGANIZATIONS).merged_into)
+        (slug, state_as_of(slug, with_redacted_effects(events), always, ORGANIZATIONS).merged_into)
         for slug, events in sorted(organizations.items())
     )
     return {slug: into for slug, into in found if into is not None}
@@ -254,7 +254,7 @@ def _was_known(event: Recorded, as_of: AsOf) -> bool:
 
 def _texts_at(events: Sequence[Recorded], as_of: AsOf) -> tuple[EventText, ...]:
     """The texts of a stream's events that are known and in effect at a point."""
-    recorded = [event for event in keep_redacted_effects(events) if as_of.was_recorded(event)]
+    recorded = [event for event in with_redacted_effects(events) if as_of.was_recorded(event)]
     day = as_of.effective_on or date.max
     return tuple(
         text

@@ -22,11 +22,11 @@ from registry.infra.threads import offload_answer, until_cancelled
 from registry.infra.work_time import in_thread
 from registry.projections.columnar import ColumnarCopy, facets, lists, search, timeline
 from registry.projections.columnar import totals as columnar_totals
+from registry.projections.columnar.annotations import DealAnnotations, deal_annotations
 from registry.projections.columnar.copy import Question
 from registry.projections.columnar.doubts import prepare_doubts
 from registry.projections.columnar.exported import PortfolioExport, selected_deals
 from registry.projections.columnar.lists import Order, PagePlace
-from registry.projections.columnar.marks import DealMarks, deal_marks
 from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.search_at_point import resolve
 from registry.projections.columnar.selection import Selection
@@ -137,7 +137,7 @@ class PortfolioQueries:
         limit: int,
         rates: Rates | None = None,
     ) -> DealListPage:
-        """Return a page of deals; with exchange rates, each with the marks of its amounts."""
+        """Return a page of deals; with exchange rates, each with the annotations of its amounts."""
         page = await self._questions.answer(point, lists.page, selection, order, after, limit)
         if rates is not None:
             return DealListPage(await self.items(point, page.deals, rates), page.next)
@@ -153,13 +153,13 @@ class PortfolioQueries:
         )
 
     async def items(self, point: Point, deals: Sequence[str], rates: Rates) -> list[DealListItem]:
-        """Return the rows of some deals with the marks of amounts: flags, wholes, and what superseded them."""
+        """Return the rows of some deals with the annotations of amounts: flags, wholes, and what superseded them."""
         merged = await self._streams.merged_deals(point)
-        marks, found = await asyncio.gather(
-            self._questions.answer(point, deal_marks, deals, merged, rates),
+        annotations, found = await asyncio.gather(
+            self._questions.answer(point, deal_annotations, deals, merged, rates),
             deal_items(self._copy.pool, point, deals, rates),
         )
-        return [_marked(deal, marks[deal.deal]) if deal.deal in marks else deal for deal in found]
+        return [_annotated(deal, annotations[deal.deal]) if deal.deal in annotations else deal for deal in found]
 
     async def facets(self, point: Point, selection: Selection) -> dict[str, dict[str, int]]:
         """Count the deals of a list by each value of each facet."""
@@ -324,11 +324,11 @@ class PortfolioQueries:
         return await self._questions.answer(point, amounts_over_time, selection, currency, rates, merged, weight, days)
 
 
-def _marked(deal: DealListItem, marks: DealMarks) -> DealListItem:
+def _annotated(deal: DealListItem, annotations: DealAnnotations) -> DealListItem:
     pledges = tuple(
         replace(pledge, flags=found.flags, part_of=found.part_of, superseded_by=found.superseded_by)
-        if (found := marks.pledges.get(pledge.pledge)) is not None
+        if (found := annotations.pledges.get(pledge.pledge)) is not None
         else pledge
         for pledge in deal.pledges
     )
-    return replace(deal, pledges=pledges, superseded_by=marks.superseded_by)
+    return replace(deal, pledges=pledges, superseded_by=annotations.superseded_by)

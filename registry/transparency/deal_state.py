@@ -9,7 +9,7 @@ from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, state_as_of
 from registry.domain.items import item_types
-from registry.domain.redaction import keep_redacted_effects
+from registry.domain.redaction import with_redacted_effects
 from registry.errors import LogCorrupt
 from registry.events.types import Recorded
 from registry.events.values import AMOUNT_NOTES
@@ -58,7 +58,7 @@ def state_of(deal: str, events: Sequence[Recorded], as_of: AsOf, size: int) -> D
     """
     if as_of.position is None or as_of.effective_on is None or as_of.position > size:
         raise LogCorrupt(detail=Finding("bundle_as_of"))
-    view = state_as_of(deal, keep_redacted_effects(events), as_of, DEALS)
+    view = state_as_of(deal, with_redacted_effects(events), as_of, DEALS)
     if view.state is None:
         raise LogCorrupt(detail=Finding("bundle_deal_unknown", deal=deal))
     return deal_response(view.state, view, as_of, as_of.effective_on)

@@ -10,7 +10,7 @@ from msgspec import UNSET, Struct, field
 from registry.domain.history import AsOf
 from registry.domain.mentions import mentioned_organizations
 from registry.domain.rates import Rates
-from registry.domain.redaction import keep_redacted_effects
+from registry.domain.redaction import with_redacted_effects
 from registry.errors import InvalidParameter, NotFound
 from registry.events import store
 from registry.events.store import StoredEvent
@@ -249,7 +249,7 @@ def _named(deals: Streams, organizations: Streams) -> set[str]:
     merges = [
         (slug, event.event.into)
         for slug, stream in organizations.items()
-        for event in keep_redacted_effects(stream)
+        for event in with_redacted_effects(stream)
         if isinstance(event.event, OrganizationMerged)
     ]
     while more := {slug for pair in merges if not named.isdisjoint(pair) for slug in pair} - named:

@@ -15,7 +15,7 @@ from registry.domain.fold import ORGANIZATIONS
 from registry.domain.history import AsOf, StateAsOf, state_as_of
 from registry.domain.organization import Organization, ultimate_parents
 from registry.domain.rates import Rate, RateProblem, Rates, RateUnavailable
-from registry.domain.redaction import keep_redacted_effects
+from registry.domain.redaction import with_redacted_effects
 from registry.domain.totals import DealRow, Estimates, Group, Measure, TotalsQuery, compute_totals, measured, row_of
 from registry.events.currencies import Currency
 from registry.queries.deal_conditions import OF_ORGANIZATIONS, SelectedDeals, SimilarWords, Streams, folded
@@ -164,7 +164,7 @@ def _roll_up(organizations: Streams, as_of: AsOf, query: CertifiedQuery) -> Mapp
     states: dict[str, Organization] = {}
     merged: dict[str, str] = {}
     for slug, events in sorted(organizations.items()):
-        view = state_as_of(slug, keep_redacted_effects(events), as_of, ORGANIZATIONS)
+        view = state_as_of(slug, with_redacted_effects(events), as_of, ORGANIZATIONS)
         if view.merged_into is not None:
             merged[slug] = view.merged_into
         if view.state is not None:

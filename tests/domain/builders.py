@@ -13,7 +13,7 @@ from registry.domain.admission import admit, fill_defaults
 from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream, state_as_of
-from registry.domain.redaction import keep_redacted_effects, without_content
+from registry.domain.redaction import with_redacted_effects, without_content
 from registry.events.codec import published_on
 from registry.events.types import (
     AnyEvent,
@@ -96,7 +96,7 @@ class LogBuilder:
         self.events.append(recorded)
         if isinstance(recorded.event, EventRedacted):
             redacted = {recorded.event.redacts, *recorded.event.also}
-            self.events = keep_redacted_effects([without_content(e) if e.id in redacted else e for e in self.events])
+            self.events = with_redacted_effects([without_content(e) if e.id in redacted else e for e in self.events])
         self.now += timedelta(days=1)
         return recorded
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from registry.domain.fold import RULES
 from registry.domain.history import UNBOUNDED, state_as_of
-from registry.domain.redaction import keep_redacted_effects
+from registry.domain.redaction import with_redacted_effects
 from registry.errors import UnknownEventType
 from registry.events import codec, types
 from registry.events.codec import content_digest, decode_content, decode_entry, entry_columns, from_row
@@ -38,7 +38,7 @@ def rows(document: dict[str, Any]) -> list[Recorded]:
 
 def fold(events: list[Recorded]) -> Any:
     """The current state of the stream, as JSON."""
-    seen = state_as_of("golden", keep_redacted_effects(events), UNBOUNDED, RULES[events[0].kind])
+    seen = state_as_of("golden", with_redacted_effects(events), UNBOUNDED, RULES[events[0].kind])
     return {
         "state": json.loads(msgspec.json.encode(seen.state)),
         "merged_into": seen.merged_into,
@@ -77,7 +77,7 @@ def test_stored_event_hashes_decodes_and_folds_as_when_it_was_stored(path: Path)
 def test_stored_events_folded_by_fact_give_the_fold_of_whole_states(path: Path) -> None:
     events = rows(json.loads(path.read_text()))
     rules = RULES[events[0].kind]
-    timeline = state_as_of("golden", keep_redacted_effects(events), UNBOUNDED, rules).timeline
+    timeline = state_as_of("golden", with_redacted_effects(events), UNBOUNDED, rules).timeline
     state = timeline.base
     for step in timeline.steps:
         if step.applied.id not in timeline.refusals:

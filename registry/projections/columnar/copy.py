@@ -368,7 +368,7 @@ class ColumnarCopy:
         self._indexed = None
         if previous is not None:
             previous.close()
-        self._directory.keep_latest()
+        self._directory.delete_older()
 
     # --- loading ------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from registry.domain.deal import Deal
 from registry.domain.items import item_types
 from registry.domain.rates import Rates
 from registry.infra.spreadsheets import FORMULA_STARTS
+from registry.projections.columnar.annotations import PledgeAnnotations, deal_annotations
 from registry.projections.columnar.doubts import flags_at, prepare_doubts
 from registry.projections.columnar.exported_columns import (
     AMOUNT,
@@ -24,7 +25,6 @@ from registry.projections.columnar.exported_columns import (
     TABLES,
     ExportedColumn,
 )
-from registry.projections.columnar.marks import PledgeMarks, deal_marks
 from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.selection import ITEM_TABLES, Selection, named, run
 from registry.projections.columnar.totals import related_deals, selected_among
@@ -99,7 +99,7 @@ _FROM_DEALS = f"""
                    WHERE {{p}} AND {{among}} AND p.currency IS NOT NULL
                    GROUP BY p.deal) AS a ON a.deal = d.deal
        LEFT JOIN (SELECT deal, list(pledge || ': ' || array_to_string(flags, ', ') ORDER BY pledge) AS flags
-                    FROM marked
+                    FROM annotated
                    WHERE len(flags) > 0
                    GROUP BY deal) AS f ON f.deal = d.deal
        LEFT JOIN (SELECT p.deal, list(p.relation || ' ' || p.other_deal ORDER BY
@@ -119,7 +119,7 @@ def _items(table: str) -> str:
 """
 
 
-_FROM_PLEDGES = _items("pledge_facts") + "LEFT JOIN marked AS m ON m.deal = p.deal AND m.pledge = p.pledge"
+_FROM_PLEDGES = _items("pledge_facts") + "LEFT JOIN annotated AS m ON m.deal = p.deal AND m.pledge = p.pledge"
 
 # The last deal of each part. The parts are of one size, about that of a query.
 _LIMITS = """
@@ -136,19 +136,19 @@ _SOURCES = {"deals": _FROM_DEALS, "pledges": _FROM_PLEDGES}
 
 _JOIN_CITED = "LEFT JOIN cited AS c ON c.deal = d.deal AND c.item = {item}"
 
-_CREATE_MARKED = """
-CREATE OR REPLACE TEMP TABLE marked
+_CREATE_ANNOTATED = """
+CREATE OR REPLACE TEMP TABLE annotated
     (deal VARCHAR, pledge VARCHAR, flags VARCHAR[], part_of VARCHAR[], superseded_by VARCHAR[])
 """
 
 _INSERT_MARKED = """
-INSERT INTO marked
+INSERT INTO annotated
 SELECT unnest($deals::VARCHAR[]), unnest($pledges::VARCHAR[]), unnest($flags::VARCHAR[][]),
        unnest($part_of::VARCHAR[][]), unnest($superseded_by::VARCHAR[][])
 """
 
 # DuckDB takes 10 ms to read so many from the parameters of a statement, and 200 ms for 40,000.
-MARKS_PER_INSERT = 1_000
+ROWS_PER_INSERT = 1_000
 
 _CREATE_CITED = """
 CREATE OR REPLACE TEMP TABLE cited AS
@@ -238,23 +238,27 @@ class PortfolioExport(Struct, frozen=True):
         ]
 
 
-def keep_marks(cursor: DuckDBPyConnection, cache: QuestionCache, export: PortfolioExport) -> None:
-    """Keep what stands beside the exported amounts in a temporary table; the statements below join it."""
+def materialize_annotations(cursor: DuckDBPyConnection, cache: QuestionCache, export: PortfolioExport) -> None:
+    """Write the annotations of the exported amounts to a temporary table; the statements below join it."""
     if export.table not in ("deals", "pledges"):
         return
     # Before the transaction reads these tables in memory.
     doubts = prepare_doubts(cursor, cache, export.rates)
     cache.memory.prepare(cursor, export.merged)
-    marked = {key: PledgeMarks(flags) for key, flags in flags_at(cursor, doubts, export.point, export.rates).items()}
+    annotated = {
+        key: PledgeAnnotations(flags) for key, flags in flags_at(cursor, doubts, export.point, export.rates).items()
+    }
     # The deals with relations are few; of the others there may be very many.
     related = related_deals(cursor, export.point, export.merged)
     deals = selected_among(cursor, export.point, export.selection, related)
-    marks = deal_marks(cursor, cache, export.point, deals, export.merged, export.rates)
-    marked |= {(deal, pledge): one for deal, of_deal in marks.items() for pledge, one in of_deal.pledges.items()}
-    cursor.execute(_CREATE_MARKED)
-    listed = list(marked.items())
-    for first in range(0, len(listed), MARKS_PER_INSERT):
-        rows = listed[first : first + MARKS_PER_INSERT]
+    annotations = deal_annotations(cursor, cache, export.point, deals, export.merged, export.rates)
+    annotated |= {
+        (deal, pledge): one for deal, of_deal in annotations.items() for pledge, one in of_deal.pledges.items()
+    }
+    cursor.execute(_CREATE_ANNOTATED)
+    listed = list(annotated.items())
+    for first in range(0, len(listed), ROWS_PER_INSERT):
+        rows = listed[first : first + ROWS_PER_INSERT]
         given = {
             "deals": [deal for (deal, _), _ in rows],
             "pledges": [pledge for (_, pledge), _ in rows],

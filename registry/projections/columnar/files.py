@@ -78,7 +78,7 @@ class CopyDirectory:
         """
         return self._connect(self._path / f"{time.time_ns()}.duckdb")
 
-    def keep_latest(self) -> None:
+    def delete_older(self) -> None:
         """Delete all databases but the one that was made last. One that is open stays readable until it is closed."""
         for path in self._databases()[:-1]:
             _remove(path)

@@ -12,7 +12,7 @@ from msgspec import Struct
 from registry.domain.search_text import Search, Token
 from registry.projections.columnar.memory_tables import WrittenRow
 from registry.projections.columnar.question_cache import QuestionCache
-from registry.projections.columnar.search_at_point import SearchAtPoint, keep_hits, resolve
+from registry.projections.columnar.search_at_point import SearchAtPoint, materialize_hits, resolve
 from registry.projections.columnar.search_texts import (
     EVENT,
     HitsOf,
@@ -123,7 +123,7 @@ def find(
     given = {**point.parameters, "limit": limit}
 
     def hits(kind: str) -> Hits:
-        if not tokens or not keep_hits(cursor, "hits", point, at_point.named, _OF_KIND[kind].hits):
+        if not tokens or not materialize_hits(cursor, "hits", point, at_point.named, _OF_KIND[kind].hits):
             return Hits([], 0)
         return _hits(run(cursor, _OF_KIND[kind].best.format(**at), given))
 
@@ -175,7 +175,7 @@ def organizations(
 ) -> list[str]:
     """The organizations that match every token, in the order of their slugs; otherwise as `resolve`."""
     at_point = resolve(cursor, cache, point, tokens, merged)
-    if not keep_hits(cursor, "hits", point, at_point.named, organization_hits):
+    if not materialize_hits(cursor, "hits", point, at_point.named, organization_hits):
         return []
     found = "SELECT id FROM hits WHERE id > $after ORDER BY id LIMIT $limit"
     return [slug for (slug,) in run(cursor, found, {"after": after, "limit": limit})]

@@ -2,7 +2,7 @@
 
 A thing that has such a text at the point is a hit; for each token, its best matching text gives the score.
 
-A question keeps the texts of each token, and the hits of the tokens so far, in temporary tables of its cursor. DuckDB
+A question writes the texts of each token, and the hits of the tokens so far, to temporary tables of its cursor. DuckDB
 then knows how many there are, and the token with the fewest texts comes first: 100,000 deals that match one word are
 not looked at for two words that few have together.
 """
@@ -32,8 +32,8 @@ from registry.projections.columnar.search_texts import (
     Texts,
     deal_hits,
     find_texts,
-    keep_merged,
-    keep_organizations,
+    materialize_merged,
+    materialize_organizations,
     organization_hits,
     source_hits,
 )
@@ -48,7 +48,7 @@ _searching = WaitingLock()
 # --- what every token matches -----------------------------------------------------------------------------------------
 
 
-def keep_hits(
+def materialize_hits(
     cursor: DuckDBPyConnection,
     table: str,
     point: Point,
@@ -56,7 +56,7 @@ def keep_hits(
     hits: HitsOf,
     among: str | None = None,
 ) -> bool:
-    """Keep what every token matches, with its score, in a temporary table; whether there can be any.
+    """Write what every token matches, with its score, to a temporary table. Returns whether there can be any.
 
     Args:
         cursor: The copy.
@@ -87,11 +87,11 @@ def keep_hits(
     return True
 
 
-def keep_deals(cursor: DuckDBPyConnection, point: Point, search: Search) -> None:
-    """Keep the deals that match in a temporary table of the cursor; without a word, none does."""
-    keep_merged(cursor, search)
-    texts = [keep_organizations(cursor, point, one) for one in find_texts(cursor, search)]
-    keep_hits(cursor, point.found_deals, point, texts, deal_hits)
+def materialize_deals(cursor: DuckDBPyConnection, point: Point, search: Search) -> None:
+    """Write the deals that match to a temporary table of the cursor; without a word, none does."""
+    materialize_merged(cursor, search)
+    texts = [materialize_organizations(cursor, point, one) for one in find_texts(cursor, search)]
+    materialize_hits(cursor, point.found_deals, point, texts, deal_hits)
 
 
 # The texts of the deals in memory: of those that changed lately, and of some others.
@@ -125,7 +125,7 @@ class SearchAtPoint:
 
         At the latest position, they are the names and sources, and the texts of the deals that changed lately.
         """
-        keep_merged(self._cursor, self.search)
+        materialize_merged(self._cursor, self.search)
         among = "true"
         if self._is_cached:
             self._cache.memory.prepare(self._cursor)
@@ -135,7 +135,7 @@ class SearchAtPoint:
             kinds = ", ".join(map(str, sorted(NAMES)))
             among = f"(kind IN ({kinds}) OR text IN ({_MEMORY_TEXTS}))"
         found = find_texts(self._cursor, self.search, among)
-        return [keep_organizations(self._cursor, self._point, texts) for texts in found]
+        return [materialize_organizations(self._cursor, self._point, texts) for texts in found]
 
     @property
     def _is_cached(self) -> bool:
@@ -146,7 +146,7 @@ class SearchAtPoint:
         """The deals that match, in the table that the point names (`Point.found_deals`); yields their number."""
         cursor, point = self._cursor, self._point
         if not self._is_cached:
-            keep_hits(cursor, point.found_deals, point, self.named, deal_hits)
+            materialize_hits(cursor, point.found_deals, point, self.named, deal_hits)
             ((count,),) = run(cursor, f"SELECT count(*) FROM {point.found_deals}", {})
             yield count
             return
@@ -219,12 +219,12 @@ class SearchAtPoint:
                 replace(one, has_records=by_name[one.number][0], has_names=by_name[one.number][1])
                 for one in find_texts(cursor, self.search)
             ]
-            keep_hits(cursor, "found_again", point, texts, deal_hits)
+            materialize_hits(cursor, "found_again", point, texts, deal_hits)
         else:
             listed = _LISTED.format(d=point.at("d")) + " AND list_contains($deals, d.deal)"
             run(cursor, listed, {**point.parameters, "deals": list(deals)})
             with asking_memory(cursor):
-                keep_hits(cursor, "found_again", point, named, deal_hits, "listed")
+                materialize_hits(cursor, "found_again", point, named, deal_hits, "listed")
         return "SELECT id AS deal, score FROM found_again"
 
 
@@ -273,8 +273,8 @@ def resolve(
             return at_point
 
     def meant() -> tuple[Token, ...]:
-        keep_merged(cursor, search)
-        found = [keep_organizations(cursor, point, texts) for texts in find_texts(cursor, search)]
+        materialize_merged(cursor, search)
+        found = [materialize_organizations(cursor, point, texts) for texts in find_texts(cursor, search)]
         unmatched = {texts.number for texts in found if not _is_matched(cursor, point, texts)}
         if not unmatched:
             return tokens

@@ -68,8 +68,8 @@ class Texts(Struct, frozen=True):
         return f"(SELECT text, quality FROM found_{self.number} WHERE kind = {kind}{limit})"
 
 
-def keep_merged(cursor: DuckDBPyConnection, search: Search) -> None:
-    """Keep the merged organizations of a search in the temporary table `merged`."""
+def materialize_merged(cursor: DuckDBPyConnection, search: Search) -> None:
+    """Write the merged organizations of a search to the temporary table `merged`."""
     cursor.execute(
         "CREATE OR REPLACE TEMP TABLE merged AS"
         " SELECT unnest($duplicates::VARCHAR[]) AS duplicate, unnest($survivors::VARCHAR[]) AS survivor",
@@ -90,8 +90,8 @@ def _texts_of(cursor: DuckDBPyConnection, search: Search, number: int, among: st
     return Texts(number, counts, search.places[number], source_id(token.address) if token.address else None)
 
 
-def keep_organizations(cursor: DuckDBPyConnection, point: Point, texts: Texts) -> Texts:
-    """Keep the organizations that have one of the texts as a name, at a point, in temporary tables."""
+def materialize_organizations(cursor: DuckDBPyConnection, point: Point, texts: Texts) -> Texts:
+    """Write the organizations that have one of the texts as a name, at a point, to temporary tables."""
     has_records, has_names = EVENT in texts.counts, not NAMES.isdisjoint(texts.counts)
     texts = replace(texts, has_records=has_records, has_names=has_names)
     if has_records:
@@ -328,7 +328,7 @@ def naming_deals(cursor: DuckDBPyConnection, point: Point, search: Search) -> se
 
     The deals that the search finds are in their table (`Point.found_deals`).
     """
-    keep_merged(cursor, search)
+    materialize_merged(cursor, search)
     deals: set[str] = set()
     for texts in find_texts(cursor, search):
         if PARTY in texts.counts:

@@ -26,7 +26,7 @@ from registry.projections.columnar.conversion import Conversion, prepare
 from registry.projections.columnar.deal_rows import deal_rows_on
 from registry.projections.columnar.memory_tables import asking_memory
 from registry.projections.columnar.question_cache import QuestionCache
-from registry.projections.columnar.search_at_point import keep_deals
+from registry.projections.columnar.search_at_point import materialize_deals
 from registry.projections.columnar.selection import Selection, run
 from registry.projections.point import Point
 
@@ -235,7 +235,7 @@ class _Pass:
             for day in self.days:
                 # The question has found those of the point itself.
                 if day != self.point.day:
-                    keep_deals(self.cursor, replace(self.point, day=day), self.selection.search)
+                    materialize_deals(self.cursor, replace(self.point, day=day), self.selection.search)
 
         def select(at: Point, _: Sequence[str]) -> tuple[str, dict[str, Any]]:
             found = " UNION ALL ".join(

@@ -1,4 +1,4 @@
-"""What stands beside an amount wherever it is shown: its flags, what it is part of, and what has superseded it."""
+"""Annotations of an amount, shown beside it everywhere: its flags, what it is part of, and what has superseded it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from registry.projections.point import Point
 MAX_PLEDGES = 100_000
 
 
-class PledgeMarks(Struct, frozen=True):
+class PledgeAnnotations(Struct, frozen=True):
     """Flags on a pledge's amount by rule; what it is part of, and what superseded it (`DEAL/PLEDGE`, `DEAL`)."""
 
     flags: tuple[str, ...] = ()
@@ -28,22 +28,22 @@ class PledgeMarks(Struct, frozen=True):
     superseded_by: tuple[str, ...] = ()
 
 
-class DealMarks(Struct, frozen=True):
-    """The marks of a deal's pledges, and the deals that superseded it as a whole."""
+class DealAnnotations(Struct, frozen=True):
+    """The annotations of a deal's pledges, and the deals that superseded it as a whole."""
 
-    pledges: dict[str, PledgeMarks] = {}
+    pledges: dict[str, PledgeAnnotations] = {}
     superseded_by: tuple[str, ...] = ()
 
 
-def deal_marks(
+def deal_annotations(
     cursor: DuckDBPyConnection,
     cache: QuestionCache,
     point: Point,
     deals: Collection[str],
     merged: Mapping[str, str],
     rates: Rates,
-) -> dict[str, DealMarks]:
-    """The marks of those of some deals that have relations, as totals decide them.
+) -> dict[str, DealAnnotations]:
+    """The annotations of those of some deals that have relations, as totals decide them.
 
     Args:
         cursor: The copy.
@@ -63,13 +63,13 @@ def deal_marks(
     if not related:
         return {}
 
-    def make() -> dict[str, DealMarks]:
+    def make() -> dict[str, DealAnnotations]:
         with asking_memory(cursor) if memory.deals.issuperset(related) else nullcontext():
             rows = deal_rows(cursor, point, related, rates)
-        return _related_marks(rows, set(deals), merged, rates)
+        return _related_annotations(rows, set(deals), merged, rates)
 
     key = msgspec.msgpack.encode((memory.reset, at, merged, rates.imports, sorted(set(deals).intersection(related))))
-    return cache.value(("marks", key), make)
+    return cache.value(("annotations", key), make)
 
 
 def _reached(pairs: Sequence[tuple[str, str]], deals: Collection[str]) -> set[str]:
@@ -87,13 +87,13 @@ def _reached(pairs: Sequence[tuple[str, str]], deals: Collection[str]) -> set[st
     return reached
 
 
-def _related_marks(
+def _related_annotations(
     rows: Sequence[DealRow], listed: set[str], merged: Mapping[str, str], rates: Rates
-) -> dict[str, DealMarks]:
+) -> dict[str, DealAnnotations]:
     builder = TotalsBuilder(TotalsQuery(merged=merged, lines=MAX_PLEDGES), rates)
     builder.add([row for row in rows if row.deal in listed], [row for row in rows if row.deal not in listed])
-    marks = {
-        row.deal: DealMarks(
+    annotations = {
+        row.deal: DealAnnotations(
             {}, superseded_by=tuple(deal for deal, _ in builder.relations.superseded_by((row.deal, None)))
         )
         for row in rows
@@ -102,5 +102,5 @@ def _related_marks(
     for line in builder.result([], 0).overall.lines:
         superseded_by = line.because if line.rule is Rule.SUPERSEDED else ()
         if line.flags or line.part_of or superseded_by:
-            marks[line.deal].pledges[line.pledge] = PledgeMarks(line.flags, line.part_of, superseded_by)
-    return marks
+            annotations[line.deal].pledges[line.pledge] = PledgeAnnotations(line.flags, line.part_of, superseded_by)
+    return annotations
