@@ -13,7 +13,7 @@ from bench.context import Bench
 from bench.internals import partitions, validation
 from bench.large_log import disk, huge, importing, large, rebuilding
 from bench.one_deal import one_deal
-from bench.question_costs import asking, chart, exports, first_questions
+from bench.question_costs import asking, chart, exports, first_questions, huge_questions
 from bench.reading import pages, reading
 from bench.recording import long_deal, posting
 from bench.report import Measurement
@@ -45,4 +45,5 @@ BENCHMARKS: dict[str, Benchmark] = {
     "exports": exports,
     "rebuilding": rebuilding,
     "huge": huge,
+    "huge-questions": huge_questions,
 }

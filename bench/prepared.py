@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import asyncpg
 import msgspec
@@ -11,6 +12,7 @@ from msgspec import Struct
 from bench import import_load, service, workload
 from bench.context import Bench
 from bench.import_load import ImportResult
+from bench.multiplied import multiply
 from bench.service import BenchDatabase
 from registry.infra import migrations
 from registry.infra.embedded.server import APP_ROLE
@@ -26,7 +28,10 @@ class PreparedLog(Struct):
 
 
 async def prepared_log(bench: Bench, deals: int) -> PreparedLog:
-    """The log with the histories of so many deals, of this run or of an earlier one with the same data folder."""
+    """The log with the histories of so many deals, of this run or of an earlier one with the same data folder.
+
+    One that is larger than the large log is a multiple of it (`multiplied.py`).
+    """
     name = f"bench_log_{deals}"
     folder = bench.folder / name
     made = folder / MADE
@@ -36,6 +41,8 @@ async def prepared_log(bench: Bench, deals: int) -> PreparedLog:
         await migrations.migrate(database.owner_url, APP_ROLE)
         return PreparedLog(database, imports)
     shutil.rmtree(folder, ignore_errors=True)
+    if deals > bench.sizes.large:
+        return await _multiplied(bench, name, folder, deals)
     database = await service.kept_database(bench.server, name, folder)
     part = max(1, deals // (bench.sizes.repetitions + 1))
     imports = []
@@ -46,6 +53,16 @@ async def prepared_log(bench: Bench, deals: int) -> PreparedLog:
     await vacuum(database)
     made.write_bytes(msgspec.json.encode(imports))
     return PreparedLog(database, imports)
+
+
+async def _multiplied(bench: Bench, name: str, folder: Path, deals: int) -> PreparedLog:
+    large = await prepared_log(bench, bench.sizes.large)
+    database = await service.kept_copy(bench.server, large.database, name, folder)
+    await multiply(database.owner_url, bench.sizes.large, deals // bench.sizes.large)
+    bench.log_progress(f"{deals * workload.ROUNDS:,} events are in the log")
+    await vacuum(database)
+    (folder / MADE).write_bytes(msgspec.json.encode([]))
+    return PreparedLog(database, [])
 
 
 async def vacuum(database: BenchDatabase) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import asyncpg
 import httpx
+from msgspec.structs import replace
 
 from bench import holds, peer, service, workload
 from bench.context import Bench
@@ -45,12 +46,21 @@ def asking(group: str) -> Callable[[Bench], Awaitable[list[Measurement]]]:
 
     async def measure(bench: Bench) -> list[Measurement]:
         log = await prepared_log(bench, bench.sizes.large)
-        return await _ask(bench, log.database, group)
+        return await _ask(bench, log.database, bench.sizes.large, [group])
 
     return measure
 
 
-async def _ask(bench: Bench, database: BenchDatabase, group: str) -> list[Measurement]:
+async def huge_questions(bench: Bench) -> list[Measurement]:
+    """All questions with five million events. What they must not exceed holds for the large log only."""
+    if not bench.sizes.huge:
+        return []
+    log = await prepared_log(bench, bench.sizes.huge)
+    rows = await _ask(bench, log.database, bench.sizes.huge, ["totals", "lists", "changes", "cliffs"])
+    return [replace(row, must=None, aim=None) for row in rows]
+
+
+async def _ask(bench: Bench, database: BenchDatabase, deals: int, groups: Sequence[str]) -> list[Measurement]:
     """Each question as the first one after a write, and again while nothing changes."""
     key = await service.key(database)
     rows: list[Measurement] = []
@@ -63,10 +73,11 @@ async def _ask(bench: Bench, database: BenchDatabase, group: str) -> list[Measur
         await service.answered(client, "/v1/search?q=deal")
         connection = await peer.exported(client, database, bench.folder / f"{database.name}_exported")
         head = (await client.get("/v1/deals?limit=1")).json()["position"]
-        of_deal = await _of_deal(bench, client)
+        of_deal = await _of_deal(client, deals)
         found: list[Found] = []
         async with _one_write_a_second(client, key):
-            for question in questions(head)[group]:
+            asked = questions(head)
+            for question in [question for group in groups for question in asked[group]]:
                 row, costs = await _measured(bench, client, process, connection, question, of_deal)
                 rows.append(row)
                 found += costs
@@ -80,10 +91,10 @@ async def _ask(bench: Bench, database: BenchDatabase, group: str) -> list[Measur
     ]
 
 
-async def _of_deal(bench: Bench, client: httpx.AsyncClient) -> float:
+async def _of_deal(client: httpx.AsyncClient, deals: int) -> float:
     """Milliseconds of a GET of one deal, the median of deals that were not asked for before."""
-    deals = range(0, bench.sizes.large, max(1, bench.sizes.large // 50))
-    return median([await _milliseconds(client, f"/v1/deals/{workload.slug(n)}") for n in deals])
+    numbers = range(0, deals, max(1, deals // 50))
+    return median([await _milliseconds(client, f"/v1/deals/{workload.slug(n)}") for n in numbers])
 
 
 async def _measured(

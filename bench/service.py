@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -70,8 +71,19 @@ async def kept_database(server: Embedded, name: str, folder: Path) -> BenchDatab
     return made
 
 
+async def kept_copy(server: Embedded, template: BenchDatabase, name: str, folder: Path) -> BenchDatabase:
+    """Create a database that stays, as a copy of another one, with the signing key of its log."""
+    admin = server.url(OWNER_ROLE, "postgres")
+    await _execute(admin, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    await _execute(admin, f"CREATE DATABASE {name} TEMPLATE {template.name}")
+    folder.mkdir()
+    for file in Path(template.folder).glob("signing.key*"):
+        shutil.copy(file, folder)
+    return existing_database(server, name, folder)
+
+
 def existing_database(server: Embedded, name: str, folder: Path) -> BenchDatabase:
-    """A database that `kept_database` created."""
+    """A database that `kept_database` or `kept_copy` created."""
     return BenchDatabase(name, server.url(OWNER_ROLE, name), server.url(APP_ROLE, name), str(folder))
 
 
