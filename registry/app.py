@@ -110,6 +110,7 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
         if tracing is not None:
             recorder.batch_span = tracing.batch_span
         preparing = asyncio.create_task(asyncio.to_thread(_prepare))
+        services.preparation.wait_for(preparing)
         yield
         await preparing
     access_log.write()

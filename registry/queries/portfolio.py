@@ -45,6 +45,9 @@ T = TypeVar("T")
 
 MILLION = 1_000_000
 
+FIRST_GROUPINGS = ("organization", "stage")
+"""What the totals are grouped by that a service computes before it is ready."""
+
 
 class DealListPage(Struct, frozen=True):
     """A page of deals, and where the next one begins."""
@@ -64,7 +67,10 @@ class PortfolioQueries:
         self._weights: dict[tuple[int, date], dict[str, int]] = {}
 
     async def prepare(self) -> None:
-        """Make what all questions about amounts use, so that the first one need not."""
+        """Make what all questions about amounts use, and ask some about all deals, so that the first one need not.
+
+        These read the columns that most questions read, and keep their sums.
+        """
         point = await self.point(AsOf())
         rates, merged = await self.rates(AsOf()), await self._streams.merged_deals(point)
 
@@ -73,6 +79,12 @@ class PortfolioQueries:
             prepare_doubts(cursor, cache, rates)
 
         await asyncio.gather(in_thread(self.weights, rates, point.day), self._copy.ask(point.head, question))
+        everything = Selection()
+        for dimension in FIRST_GROUPINGS:
+            query = TotalsQuery(group_by=(dimension,), effective_on=point.day, lines=0)
+            await self.totals(point, everything, query, rates)
+        await self.facets(point, everything)
+        await self.page(point, everything, Order(), None, 1, rates)
 
     async def resolve(self, as_of: AsOf) -> ResolvedAsOf:
         """Fill in what a question leaves out (`StreamReader.resolve`)."""

@@ -1,4 +1,4 @@
-"""What a service does after its start before it counts as ready: the columnar copy, and what most questions share.
+"""What a service does after its start before it counts as ready: the copy, what most questions share, and templates.
 
 The first questions about all deals would wait for both. Requests that need neither, such as posts and single deals, are
 answered meanwhile.
@@ -33,12 +33,19 @@ class Preparation:
         self._copy = copy
         self._portfolio = portfolio
         self._task: asyncio.Task[None] | None = None
+        self._others: list[asyncio.Task[None]] = []
         self._until = 0.0
 
     @property
     def is_over(self) -> bool:
         """Whether it is done, has failed, or takes too long; without deals, there is nothing to prepare."""
-        return self._task is None or self._task.done() or asyncio.get_running_loop().time() >= self._until
+        if self._task is None or asyncio.get_running_loop().time() >= self._until:
+            return True
+        return self._task.done() and all(other.done() for other in self._others)
+
+    def wait_for(self, other: asyncio.Task[None]) -> None:
+        """Count other work as part of the preparation: it takes processors from the first questions."""
+        self._others.append(other)
 
     async def __aenter__(self) -> Self:
         if await self._copy.pool.fetchval(HAS_DEALS):

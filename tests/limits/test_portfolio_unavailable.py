@@ -20,6 +20,7 @@ from registry.infra.settings import Settings
 from registry.projections.columnar import copy as columnar_copy
 from registry.projections.columnar import search_index
 from registry.queries import preparation
+from registry.web import router
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service, cloned, running
 from tests.conftest import PATIENCE, Server
@@ -116,6 +117,9 @@ async def test_service_that_starts_prepares_the_first_question_about_amounts(
         cache = service.app.state.services.parts.copy._cache
         assert cache.memory.state is not None
         assert cache.doubts
+        made = set(cache._tables)
+        assert (await service.visitor.get("/v1/totals?lines=0&group_by=organization")).status_code == 200
+        assert set(cache._tables) == made
 
 
 async def test_service_is_ready_when_its_copy_is_made(
@@ -132,6 +136,25 @@ async def test_service_is_ready_when_its_copy_is_made(
         async with running(settings) as service:
             await ready(service)
             assert (await service.visitor.get("/v1/totals")).status_code == 200
+
+
+async def test_service_is_ready_when_its_pages_are_prepared(
+    server: Server, admin: asyncpg.Connection[asyncpg.Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_go_on = threading.Event()
+    monkeypatch.setattr(router, "prepare_pages", may_go_on.wait)
+    may_go_on.set()
+    async with with_a_deal(server, admin, "pages_ready") as settings:
+        may_go_on.clear()
+        async with running(settings) as service:
+            try:
+                await answer(service, "/v1/totals")
+                for _ in range(20):
+                    assert (await service.visitor.get("/health/ready")).json()["portfolio"] is False
+                    await asyncio.sleep(0.05)
+            finally:
+                may_go_on.set()
+            await ready(service)
 
 
 async def test_service_whose_copy_takes_long_is_ready_without_it(
