@@ -246,8 +246,11 @@ def bound(column: dict[str, Any], end: str, measure: str | None) -> str:
     if column["currency"]:
         text = figures.currency_amount(column[end], column["currency"])
     else:
-        unit = column["unit"] or MEASURES.get(measure or "")
-        text = figures.measure(column[end], None, unit) if unit else figures.number(column[end])
+        unit = MEASURES.get(measure or "")
+        if unit:
+            text = figures.measure(column[end], None, unit)
+        else:
+            text = figures.quantity(measure, column[end], column["unit"])
     if not column[f"{end}_open"]:
         return text
     return rendered(Text("bound_high_open", bound=text) if end == "high" else Text("bound_low_open", bound=text))

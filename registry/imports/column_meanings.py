@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+from registry.i18n import Label, Message
+from registry.imports.messages import ImportText
+
 _MEANINGS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     # What a column's name contains, the field that it may be, and the kinds of values that the field takes.
     (r"\b(capex|investment|amount|cost|usd|krw|eur|value|투자)|\$", "pledge.amount", ("number", "amount")),
@@ -31,6 +34,8 @@ _MEANINGS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 )
 REPEATED = frozenset({"party", "milestone.planned", "source.url"})
 """What a row may state several times. Of amounts, the first is taken: further ones are often parts of it."""
+MEANINGS = frozenset({"deal.key", "deal.title", *(meaning for _, meaning, _ in _MEANINGS)})
+"""The fields that a column may be guessed to be."""
 _REMARK = re.compile(r"\b(notes?|quote|comments?|remarks?|wikidata|ids?)\b|비고|메모", re.IGNORECASE)
 """What a column's name contains that is about another column's value."""
 KEY = re.compile(r"\b(unique.?)?id$|\bkey\b|\bcode$|번호$|^id\b", re.IGNORECASE)
@@ -83,6 +88,24 @@ def meaning_of(name: str, kind: str) -> str | None:
         if kind in kinds and re.search(pattern, name, re.IGNORECASE):
             return meaning
     return None
+
+
+def name_of_field(meaning: str) -> Message:
+    """The name of a field of a mapping, as the pages call it."""
+    block, _, field = meaning.partition(".")
+    match block, field:
+        case "deal", "key":
+            return Label("import_field/key")
+        case (("party" | "status"), ""):
+            return Label(f"import_block/{block}")
+        case ("deal", name) | (name, ""):
+            return Label(f"field/{name}")
+        case "classifications", axis:
+            return Label(f"axis/{axis}")
+        case "metric", metric:
+            return Label(f"metric/{metric}")
+        case _:
+            return ImportText("field-of-item", item=Label(f"import_block/{block}"), field=Label(f"field/{field}"))
 
 
 def says_more(name: str) -> bool:

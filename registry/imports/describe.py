@@ -14,6 +14,7 @@ from itertools import combinations, islice
 
 from msgspec import Struct, field
 
+from registry.i18n import Label
 from registry.imports import values
 from registry.imports.column_meanings import (
     DESCRIPTION,
@@ -22,6 +23,7 @@ from registry.imports.column_meanings import (
     REPEATED,
     TITLE,
     meaning_of,
+    name_of_field,
     role_of,
     says_more,
     stage_of,
@@ -261,9 +263,10 @@ class _Drafter:
                 meaning = meaning or (
                     "deal.key" if (column in key and column is not title) or [column] == key else "deal.title"
                 )
-                self.guesses.append(ImportText("guessed", column=column.name, field=meaning))
+                self.guesses.append(ImportText("guessed", column=column.name, field=name_of_field(meaning)))
             elif column.filled:
-                self.guesses.append(ImportText("without-place", column=column.name, kind=column.kind))
+                kind = Label(f"column_kind/{column.kind}")
+                self.guesses.append(ImportText("without-place", column=column.name, kind=kind))
         return Draft(text, self.guesses)
 
     def _key(self) -> list[SheetColumn]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -74,6 +75,8 @@ MEASURES = {"power_mw": "MW", "gpus": "GPU"}
 _STATED_WITH_ANOTHER = frozenset(
     {"amount", "amount_basis", "additional_to", "power_qualifier", "gpus_qualifier", "precision"}
 )
+_OF_METRIC = frozenset({"value", "unit", "qualifier"})
+"""The fields of a metric that are shown as one quantity."""
 
 
 def _causes(change: Any) -> tuple[Any, ...]:
@@ -120,7 +123,7 @@ class ValueFormatter:
             case Disbursement():
                 return self.figures.money(value.amount)
             case ClaimState():
-                return f"{self.value(value.value, value.field.rsplit('/', 1)[1], names)}"
+                return self.change(value.field, value.value, names)
             case Party():
                 return (names or {}).get(value.organization) or self.words.localized(value.name, value.organization)
             case datetime():
@@ -153,7 +156,7 @@ class ValueFormatter:
         if field in REFERENCES:
             return self._name(value, REFERENCES[field], names)
         if field == "power_mw":
-            return f"{self.figures.number(value)} MW"
+            return self.figures.measure(value, None, "MW")
         return self.words.label(LABEL_KINDS[field][0], value) if field in LABEL_KINDS else value
 
     def _name(self, value: str, kind: str, names: Names) -> str:
@@ -196,8 +199,14 @@ class ValueFormatter:
             found.append(self.words.with_note(text, also))
             if basis == "additional":
                 found.append(self.addition(values.get("additional_to"), names))
+        metric = values.get("metric") if isinstance(values.get("value"), str) else None
         for name, value in values.items():
             if name in _STATED_WITH_ANOTHER or value is None or value is UNSET or value == ():
+                continue
+            if metric is not None and name in _OF_METRIC:
+                if name == "value":
+                    stated = (values.get("unit") or None, values.get("qualifier") or None)
+                    found.append(self.figures.quantity(metric, value, *stated))
                 continue
             if name in MEASURES:
                 qualifier = values.get(f"{name.removesuffix('_mw')}_qualifier")
@@ -267,6 +276,8 @@ class ValueFormatter:
 
     def change(self, path: str, value: Any, names: Names | None = None) -> str:
         """One side of a change of a field."""
+        if isinstance(value, str) and re.fullmatch("/metrics/[^/]+/value", path):
+            return self.figures.quantity(path.split("/")[2].split("-")[0], value)
         return self.value(value, path.rsplit("/", 1)[1], names)
 
     def lines(self, changes: Iterable[Any], names: Names | None = None, apart: bool = False) -> list[ChangeLine]:

@@ -38,6 +38,9 @@ _CACHE_SIZE = 10_000
 # A figure or a date longer than this may break, because it would not fit a line of a phone.
 _LONGEST_UNBROKEN = 20
 
+# The metrics that count things, whose names say which.
+_COUNTS = frozenset({"jobs", "construction_jobs", "gpus", "h100_equivalents"})
+
 _BASES = {"additional": N_("%(amount)s more"), "annual": N_("%(amount)s a year")}
 
 
@@ -77,7 +80,7 @@ class NumberFormatter:
             "symbol": f"{symbol} " if symbol[-1].isalpha() else symbol,
             "name": name,
         }
-        return unbroken(self._money % parts)
+        return unbroken(attached(self._money % parts))
 
     def _in_units(self, number: Decimal) -> str:
         return self._in_each_unit(number) if self._in_all_units else self._in_one_unit(number)
@@ -209,7 +212,9 @@ class NumberFormatter:
 
     @lru_cache(_CACHE_SIZE)  # noqa: B019 - one formatter per language, for the life of the process
     def currency(self, code: str) -> str:
-        """A currency's name."""
+        """A currency's name: that of CLDR, or of the catalogue where CLDR has none in some language."""
+        if self.words.has_label("currency_name", code):
+            return self.words.label("currency_name", code)
         return get_currency_name(code, locale=self.locale)
 
     # --- time ---------------------------------------------------------------------------------------------------------
@@ -299,10 +304,32 @@ class NumberFormatter:
         """A language's name, or its tag if it has none."""
         return self.locale.languages.get(code) or code
 
+    # --- quantities ---------------------------------------------------------------------------------------------------
+
     def measure(self, value: Any, qualifier: str | None, unit: str) -> str:
-        """A capacity with its unit and qualifier."""
-        text = unbroken(f"{self.number(value)} {self.words.label('unit', unit)}")
-        return self.qualified(text, qualifier)
+        """A capacity with its unit and qualifier: "about 103 MW", "about 60,000 GPUs", in Korean "GPU 약 6만 개"."""
+        if unit != "GPU":
+            return self.qualified(unbroken(f"{self.number(value)} {unit}"), qualifier)
+        pattern = self.words.ngettext("%(num)s GPU", "%(num)s GPUs", 1 if Decimal(value) == 1 else 2)
+        quantity = self.qualified(self._counted(value, pattern), qualifier)
+        return unbroken(self.words.format("gpus") % {"quantity": quantity})
+
+    def quantity(self, metric: str | None, value: Any, unit: str | None = None, qualifier: str | None = None) -> str:
+        """The value of a metric, beside the metric's name: "about 1,200", in Korean "약 1,200개"."""
+        if metric in _COUNTS:
+            text = self._counted(value, self.words.format("count"))
+        else:
+            text = " ".join(filter(None, (self.number(value), unit)))
+        return self.qualified(unbroken(text), qualifier)
+
+    def _counted(self, value: Any, pattern: str) -> str:
+        number = self._in_each_unit(Decimal(value)) if self._in_all_units else self.number(value)
+        return unbroken(attached(pattern % {"num": number}))
+
+
+def attached(text: str) -> str:
+    """A figure with its unit or counter as Korean spaces them: "1,200개" and "7원", but "6만 개" and "5억 원"."""
+    return re.sub(r"(?<=\d) (?=[가-힣]+$)", "", text)
 
 
 def unbroken(text: str) -> str:

@@ -16,8 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.errors import BadMapping
+from registry.i18n import LANGUAGES, Message, render
 from registry.imports import mapping as mappings
 from registry.imports import values, workbook
+from registry.imports.column_meanings import MEANINGS, name_of_field
 from registry.imports.describe import describe
 from registry.imports.mapping import Mapping
 from registry.imports.messages import ImportText
@@ -26,6 +28,7 @@ from registry.imports.tracker.plan import Plan, make_plan
 from registry.imports.tracker.registry import KnownDeal, SetBy
 from registry.imports.values import ValueProblem
 from registry.imports.workbook import Sheet
+from tests.i18n.codes import catalogue_texts
 from tests.imports.conftest import MAPPINGS
 
 HEAD = """
@@ -436,6 +439,16 @@ def test_draft_of_a_mapping_is_a_mapping(tmp_path: Path) -> None:
         "status_observed",
     }
     assert {guess.params["column"] for guess in draft.guesses if guess.code == "without-place"} == {"Colour"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("meaning", sorted(MEANINGS))
+def test_guessed_field_has_a_name_in_each_language(meaning: str, language: str) -> None:
+    guess = ImportText("guessed", column="Column", field=name_of_field(meaning))
+    texts = catalogue_texts(language, "label").keys() | catalogue_texts(language, "import").keys()
+    field = name_of_field(meaning)
+    assert {m.code for m in (field, *field.params.values()) if isinstance(m, Message)} <= texts
+    assert meaning not in render(guess, language)
 
 
 def test_draft_takes_no_title_from_a_column_of_few_names(tmp_path: Path) -> None:

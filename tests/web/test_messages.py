@@ -55,7 +55,7 @@ def test_figures_of_a_flag_are_formatted_like_all_figures() -> None:
     rates = {"stated": "about KRW 2400000000000", "also stated": "USD 1800000000", "implied rate": "0.00075"}
     assert figures("en", rates)[2] == ("Implied rate", "US$1 = ₩1,333.33")
     assert figures("ko", compared)[0] == ("금액", "약 50억 달러")
-    assert figures("ko", compared, {"deal/ulsan": "울산"})[1] == ("울산(total)", "1 원~2 원")
+    assert figures("ko", compared, {"deal/ulsan": "울산"})[1] == ("울산(total)", "1원~2원")
     assert figures("ko", {"source": "2025", "before": "2025-10-29"}) == [
         ("출처", "2025"),
         ("이전", "2025년 10월 29일"),

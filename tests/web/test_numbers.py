@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from registry.domain import money
 from registry.domain.rates import Rate
 from registry.events.currencies import Currency
-from registry.events.values import Amount, Horizon, StatedAmount
+from registry.events.values import Amount, ExternalIdentifier, Horizon, StatedAmount
 from registry.web.format import shown
 from registry.web.numbers import NumberFormatter, figures
 from tests.reference_rates import reference_rates
@@ -49,13 +51,43 @@ KO, EN = figures("ko"), figures("en")
             "“several trillion won”",
             "“several trillion won”",
         ),
-        (Amount(value="1234567890123", currency="USD"), None, "1조 2,345억 6,789만 123 달러", "US$1,234,567,890,123"),
+        (Amount(value="1234567890123", currency="USD"), None, "1조 2,345억 6,789만 123달러", "US$1,234,567,890,123"),
         (None, None, "미공개", "Not disclosed"),
     ],
 )
 def test_amount_is_written_as_stated(amount: Amount | None, basis: str | None, korean: str, english: str) -> None:
     assert plain(KO.money(amount, basis)) == korean
     assert plain(EN.money(amount, basis)) == english
+
+
+@pytest.mark.parametrize(
+    ("value", "qualifier", "korean", "english"),
+    [
+        ("60000", "about", "GPU 약 6만 개", "about 60,000 GPUs"),
+        ("12345", "at_least", "GPU 1만 2,345개 이상", "at least 12,345 GPUs"),
+        ("1", None, "GPU 1개", "1 GPU"),
+    ],
+)
+def test_gpus_are_counted_as_the_language_does(value: str, qualifier: str | None, korean: str, english: str) -> None:
+    assert plain(KO.measure(value, qualifier, "GPU")) == korean
+    assert plain(EN.measure(value, qualifier, "GPU")) == english
+
+
+def test_quantity_of_a_metric_is_one_figure_with_its_counter_or_unit() -> None:
+    metric = {"metric": "jobs", "basis": "planned", "value": "1200", "unit": None, "qualifier": "about"}
+    assert plain(shown("ko").item("metrics", metric)) == "일자리 · 계획 · 약 1,200개"
+    assert plain(shown("en").item("metrics", metric)) == "Jobs · planned · about 1,200"
+    capacity = {"metric": "capacity_per_year", "basis": "target", "value": "30000", "unit": "wafers"}
+    assert plain(shown("ko").item("metrics", capacity)) == "연간 생산능력 · 목표 · 30,000 wafers"
+    assert shown("ko").change("/metrics/jobs--planned/value", "60000") == plain("6만 개").replace(" ", "\u00a0")
+    # An identifier has a value, too.
+    assert shown("ko").value(ExternalIdentifier(scheme="gem", value="60000")) == "gem\u00a0· 60000"
+
+
+def test_every_currency_has_a_korean_name() -> None:
+    names = {code: KO.currency(code) for code in get_args(Currency)}
+    assert {code: name for code, name in names.items() if not re.search("[가-힣]", name)} == {}
+    assert [code for code in get_args(Currency) if EN.currency(code) == code] == []
 
 
 @pytest.mark.parametrize("formatter", [KO, EN], ids=["ko", "en"])
@@ -144,7 +176,7 @@ def test_rounded_bounds_differ_as_the_exact_ones_do(one: str, other: str) -> Non
 
 def test_rate_is_quoted_for_one_unit_of_the_currency_of_greater_value() -> None:
     assert plain(EN.rate(rate("USD", "KRW"))) == plain(EN.rate(rate("KRW", "USD"))) == "US$1 = ₩1,422.95"
-    assert plain(KO.rate(rate("KRW", "USD"))) == "1 달러 = 1,422.95 원"
+    assert plain(KO.rate(rate("KRW", "USD"))) == "1달러 = 1,422.95원"
     assert EN.exact_rate(rate("KRW", "USD")) == "1 KRW = 0.000702767342699 USD"
     assert plain(EN.rate(rate("USD", "EUR"))) == "€1 = US$1.1636"
 

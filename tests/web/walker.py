@@ -26,7 +26,7 @@ MONEY = {
     "en": re.compile(r"(?:US\$|[₩€¥£]|\b(?:USD|KRW|EUR|JPY|GBP|CNY) )\s?\d[\d.,]*\w*"),
     "ko": re.compile(r"\d[\d.,]*(?:조|억|만)?(?: [\d,]+(?:조|억|만)?)* ?(?:달러|원|유로|엔)(?![가-힣])"),
 }
-CAPACITY = re.compile(r"\d[\d.,]* (?:MW|GPUs?)\b")
+CAPACITY = re.compile(r"\d[\d.,]* (?:MW|GPUs?)\b|\bGPU [^|·]*?\d[\d.,]*만?(?: [\d,]+)? ?개")
 VOID = frozenset({"br", "hr", "img", "input", "link", "meta", "wbr"})
 CHART = "chart"
 """The class of drawings and their tables: tests/web/test_charts.py compares these with the totals of each day."""
@@ -148,7 +148,9 @@ def _capacities(formatter: NumberFormatter, answer: dict[str, Any]) -> Iterator[
     for name in ("power_mw", "gpus", "value", "before", "after"):
         if re.fullmatch(r"[0-9.]+", str(answer.get(name))):
             yield f"{formatter.number(answer[name])} MW"
-            yield formatter.measure(answer[name], None, "GPU")
+            gpus = formatter.measure(answer[name], None, "GPU")
+            # Where Korean puts the qualifier, the number with its counter stands alone.
+            yield from (gpus, gpus.replace("\u00a0", " ").removeprefix("GPU "))
 
 
 def _of_money(formatter: NumberFormatter, amount: dict[str, Any]) -> Iterator[str]:
