@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -276,8 +275,13 @@ class ValueFormatter:
 
     def change(self, path: str, value: Any, names: Names | None = None) -> str:
         """One side of a change of a field."""
-        if isinstance(value, str) and re.fullmatch("/metrics/[^/]+/value", path):
-            return self.figures.quantity(path.split("/")[2].split("-")[0], value)
+        if isinstance(value, str):
+            match path.strip("/").split("/"):
+                case "metrics", key, "value":
+                    return self.figures.quantity(key.split("-")[0], value)
+                case "relations", key, ("deal" | "pledge" | "other_pledge") as field:
+                    named = {"deal": "deal/", "pledge": "pledges/"}.get(field, f"deal/{key.split(':')[2]}/")
+                    return (names or {}).get(named + value, value)
         return self.value(value, path.rsplit("/", 1)[1], names)
 
     def lines(self, changes: Iterable[Any], names: Names | None = None, apart: bool = False) -> list[ChangeLine]:

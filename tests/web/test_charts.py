@@ -258,6 +258,14 @@ def test_rows_of_a_narrow_timeline_have_room_for_their_names(deal: str) -> None:
     assert all(0 <= mark.x <= lines.NARROW.width for row in line.rows for mark in row.marks)
 
 
+@pytest.mark.parametrize("deal", histories())
+def test_line_of_the_day_shown_crosses_no_name_of_a_narrow_timeline(deal: str) -> None:
+    line = timeline_of(deal, frame=lines.NARROW)
+    names = [(row.y - lines.NAME_TOP, row.y - lines.NAME_BOTTOM) for row in line.rows]
+    assert not [name for name in names for top, bottom in line.day_spans if top < name[1] and name[0] < bottom]
+    assert all(any(top < row.y < bottom for top, bottom in line.day_spans) for row in line.rows)
+
+
 def test_map_of_korea_has_every_province() -> None:
     outline = maps.korea()
     # ISO 3166-2:KR.

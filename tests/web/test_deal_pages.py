@@ -6,10 +6,12 @@ import re
 from datetime import UTC, date, datetime, timedelta
 
 import httpx
+import pytest
 
 from registry.demo import lines
 from registry.domain.deal import Deal
 from registry.domain.items import ListItem
+from registry.i18n import LANGUAGES
 from registry.web.deal_sections import other_lists
 from registry.web.i18n import DOT
 from tests.api.announcements import announced, registered
@@ -35,6 +37,20 @@ async def test_no_line_of_facts_begins_with_the_dot_between_them(reader: httpx.A
     for path in ("/deals/sk-aws-ulsan", "/", "/totals", "/search?q=Ulsan"):
         html = main_of((await reader.get(path)).text)
         assert re.findall(r"[^<>]*[ \n]·[^<>]*", html) == [], path
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_no_line_of_parties_sites_milestones_and_results_ends_with_a_dot(
+    reader: httpx.AsyncClient, language: str
+) -> None:
+    deal = (await reader.get("/deals/sk-aws-ulsan", params={"lang": language})).text
+    for id in ("h-parties", "h-sites", "h-milestones"):
+        section = re.search(rf'<section>\s*<h2 id="{id}".*?</section>', deal, re.DOTALL)
+        assert section is not None, id
+        assert "· " in text_of(section[0]), id
+        assert DOT not in re.sub("<[^>]*>", "", section[0]), id
+    found = (await reader.get("/search", params={"q": "Ulsan", "lang": language})).text
+    assert DOT not in re.sub("<[^>]*>", "", found[found.index('<section class="found"') :].partition("</main>")[0])
 
 
 async def test_organization_without_a_name_is_shown_as_an_identifier(

@@ -66,6 +66,9 @@ async def test_reviewer_rejects_a_proposal(service: Service, slug: str) -> None:
         shown = (await reviewer.get(f"/proposals/{id}")).text
         assert "No source." in shown
         assert '">Rejected' in shown
+        listed = (await reviewer.get("/proposals?status=rejected")).text
+        [row] = [one for one in re.findall("<tr>.*?</tr>", listed, re.DOTALL) if f"/proposals/{id}" in one]
+        assert ">Rejected<" in row
         assert "The proposed content was deleted with this decision." in shown
         assert (await reviewer.post(f"/proposals/{id}", data=decided)).status_code == 409
 
@@ -80,6 +83,9 @@ async def test_proposer_withdraws_a_proposal(service: Service, slug: str) -> Non
         assert ">Reject</button>" not in page
         await proposer.post(f"/proposals/{id}", data={**hidden(page), "decision": "reject"})
         assert '">Withdrawn' in (await proposer.get(f"/proposals/{id}")).text
+        listed = (await proposer.get("/proposals?status=rejected")).text
+        [row] = [one for one in re.findall("<tr>.*?</tr>", listed, re.DOTALL) if f"/proposals/{id}" in one]
+        assert ">Withdrawn<" in row
 
 
 async def test_page_that_shows_old_content_approves_nothing(service: Service, slug: str) -> None:

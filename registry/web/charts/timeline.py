@@ -19,6 +19,9 @@ from registry.web.charts.geometry import Frame, LinearScale, Tick, clamp_day
 WIDE = Frame(width=960, height=0, left=230, right=944, top=46, bottom=0)
 NARROW = Frame(width=360, height=0, left=8, right=352, top=64, bottom=0)
 _ROW_HEIGHT, _NARROW_ROW_HEIGHT, _FOOT = 34, 52, 22
+_DAY_TOP = 22.0
+# Where the two lines of a name above a narrow row begin and end, above the row.
+NAME_TOP, NAME_BOTTOM = 40.0, 10.0
 # The most investment periods that are shown.
 MAX_HORIZONS = 12
 # Announcements closer than this share one mark.
@@ -72,13 +75,17 @@ class TimelineRow(Struct, frozen=True):
 
 
 class TimelineChart(Struct, frozen=True):
-    """The timeline: its rows, the ticks of its axis, and the position of the day that the page shows."""
+    """The timeline: its rows, the ticks of its axis, and the position of the day that the page shows.
+
+    `day_spans` are the parts of that day's line, from top to bottom: it does not cross the names above narrow rows.
+    """
 
     frame: Frame
     rows: list[TimelineRow]
     ticks: list[Tick]
     day_x: float
     height: float
+    day_spans: list[tuple[float, float]]
 
 
 def timeline(deal: Deal, entries: Sequence[AuditEntry], day: date, frame: Frame = WIDE) -> TimelineChart | None:
@@ -117,7 +124,11 @@ def timeline(deal: Deal, entries: Sequence[AuditEntry], day: date, frame: Frame 
             label = _date_label(row.marks, latest, frame, scale.x(day), date_width(latest))
             row = replace(row, label=label)
         rows.append(row)
-    return TimelineChart(frame, rows, scale.ticks(), scale.x(day), rows[-1].y + _FOOT)
+    height = rows[-1].y + _FOOT
+    spans = [(_DAY_TOP, height - 8)]
+    if frame.is_narrow:
+        spans = [(_DAY_TOP, frame.top - NAME_TOP), *((row.y - NAME_BOTTOM, row.y + NAME_BOTTOM) for row in rows)]
+    return TimelineChart(frame, rows, scale.ticks(), scale.x(day), height, spans)
 
 
 def _period(pledge: PledgeState) -> tuple[date, date] | None:
