@@ -233,13 +233,13 @@ def recent_point(days: Sequence[date]) -> AsOf:
 def compared_columns(
     before: Sequence[TotalsColumn], after: Sequence[TotalsColumn]
 ) -> list[tuple[TotalsColumn | None, TotalsColumn | None]]:
-    """The sums at two points, each beside its counterpart; None where there is none."""
+    """The sums at two points, each beside its counterpart; None where there is none. Annual sums follow the others."""
 
     def keyed(columns: Sequence[TotalsColumn]) -> dict[tuple[str, str, str], TotalsColumn]:
         return {(column.nature, column.basis or "", column.currency or ""): column for column in columns}
 
     old, new = keyed(before), keyed(after)
-    return [(old.get(key), new.get(key)) for key in sorted({*old, *new})]
+    return [(old.get(key), new.get(key)) for key in sorted({*old, *new}, key=lambda key: (key[1] == "annual", *key))]
 
 
 def line_counts(changes: Sequence[DealChange]) -> Counter[str]:

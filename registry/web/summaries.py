@@ -23,6 +23,7 @@ _OMITTED = frozenset(
 )
 
 MAX_LISTED = 3
+_LONG_WORD = 24
 
 
 def summarize_event(
@@ -40,7 +41,13 @@ def summarize_event(
     if limit is None or len(text) <= limit:
         return text
     mark = here.language_mark(getattr(event, "reason", None) or "")
-    return f"{text[: limit - len(mark) - 1].rstrip()}…{mark}"
+    return f"{_cut(text, limit - len(mark) - 1)}…{mark}"
+
+
+def _cut(text: str, length: int) -> str:
+    """The beginning of a text, up to the end of a word; within a word that is long."""
+    end = text.rfind(" ", length - _LONG_WORD, length + 1)
+    return text[: end if end > 0 else length].rstrip(" ,\u00a0·")
 
 
 def _summary(here: ValueFormatter, event: Event | None, names: Names | None) -> str:

@@ -25,7 +25,7 @@ from registry.web.as_of import Axis
 from registry.web.charts import step_chart as steps
 from registry.web.charts import timeline as lines
 from registry.web.charts import two_axis
-from registry.web.charts.geometry import Frame
+from registry.web.charts.geometry import Frame, LinearScale
 from registry.web.charts.ladder import ladder_marks
 from registry.web.charts.step_chart import LABEL_DISTANCE, MARKER_DISTANCE, StepChart, step_chart
 from registry.web.charts.timeline import TimelineChart, timeline
@@ -216,6 +216,11 @@ def test_steps_that_changed_an_amount_are_numbered_and_close_ones_share_a_marker
     assert [int(step.change) for step in chart.steps] == [5, 5, 0, 2, -5]
     assert [(marker.first, marker.last) for marker in chart.markers] == [(1, 1), (2, 3), (4, 4)]
     assert all(b.x - a.x >= MARKER_DISTANCE for a, b in pairwise(chart.markers))
+    # Each stands on the line, at the first of its steps.
+    first_of = {step.number: index for index, step in enumerate(chart.steps)}
+    assert all(
+        (m.x, m.y) == (chart.steps[first_of[m.first]].x, step_y(chart, first_of[m.first])) for m in chart.markers
+    )
     assert chart.shown is series[2]
     before_the_first = step_chart(series, date(2027, 1, 1), date(2023, 1, 1))
     assert before_the_first is not None
@@ -296,6 +301,12 @@ def test_map_of_the_world_has_no_edge_across_the_antimeridian() -> None:
     for ring in "".join([world.land, *(p.path for p in world.provinces)]).split("M")[1:]:
         steps = [int(n) for n in re.findall(r"-?\d+", ring)][2:]
         assert all(abs(step) < world.width / 4 for step in steps[::2])
+
+
+def test_axis_of_several_years_has_two_ticks_or_more() -> None:
+    for years in range(1, 60):
+        ticks = LinearScale(date(2021, 2, 1), date(2021 + years, 2, 1), lines.NARROW.left, lines.NARROW.right).ticks()
+        assert len(ticks) >= 2, years
 
 
 @given(st.lists(st.dates(), min_size=1, max_size=5), st.dates(), st.dates())

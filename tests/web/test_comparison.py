@@ -99,6 +99,13 @@ async def test_compared_deals_are_in_the_order_of_the_change_of_their_amounts(pa
     assert list(dict.fromkeys(re.findall(r"/deals/(sized-[abc])", html))) == ["sized-b", "sized-c", "sized-a"]
 
 
+async def test_annual_sums_stand_after_the_others(demo_reader: httpx.AsyncClient) -> None:
+    html = (await demo_reader.get("/compare?from.effective_on=2025-06-16&to.effective_on=2025-11-19&lang=en")).text
+    sums = html[html.index(">Change in totals<") :].partition("</table>")[0]
+    names = [text_of(name) for name in re.findall(r'<th scope="row">(.*?)</th>', sums)]
+    assert [("annual" in name) for name in names] == [False] * (len(names) - 1) + [True]
+
+
 @pytest.mark.parametrize("since", ["from.recorded_at=2025-06-21T14:59:59Z", "from.effective_on=2025-06-16"])
 async def test_counts_of_a_comparison_are_those_of_its_lines(demo_reader: httpx.AsyncClient, since: str) -> None:
     html = (await demo_reader.get(f"/compare?{since}&to.effective_on=2025-11-19&lang=en")).text

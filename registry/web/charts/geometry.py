@@ -34,7 +34,7 @@ NARROW_BELOW = 640.0
 # The range of days that a linear scale covers; earlier and later days stand at its ends.
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2200, 12, 31)
 # Ticks stand this many months apart, at the smallest distance that fits.
-_TICK_MONTHS = (1, 3, 6, 12, 24, 60, 120, 1200, 2400)
+_TICK_MONTHS = (1, 3, 6, 12, 24, 36, 60, 120, 240, 360, 600, 1200, 2400)
 # Room for one tick's label.
 _TICK_WIDTH = 78.0
 

@@ -236,7 +236,7 @@ def _steps(series: Sequence[TierAmounts], xs: Sequence[float], ends: Sequence[fl
 
 
 def _markers(steps: Sequence[ChartStep], y: Callable[[Decimal], float], width: float) -> list[ChartMarker]:
-    """The numbered steps as markers on the line; markers that would overlap are one, at the height of the last."""
+    """The numbered steps as markers on the line; markers that would overlap are one, at the first of their steps."""
     markers: list[ChartMarker] = []
     for step in steps:
         if step.number is None:
@@ -245,6 +245,6 @@ def _markers(steps: Sequence[ChartStep], y: Callable[[Decimal], float], width: f
         # A marker that grew may overlap with the one before it.
         while markers and marker.x - markers[-1].x < max(MARKER_DISTANCE, marker.half_width + markers[-1].half_width):
             before = markers.pop()
-            marker = ChartMarker(before.x, marker.y, before.first, marker.last)
+            marker = ChartMarker(before.x, before.y, before.first, marker.last)
         markers.append(marker)
     return [replace(one, x=min(one.x, width - one.half_width - 1)) for one in markers]
