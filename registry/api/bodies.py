@@ -17,6 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 from litestar import Request as LitestarRequest
 
 from registry.errors import BodyTimeout, IncompleteBody, Overloaded, TooLarge, UnsupportedMediaType
+from registry.infra import freeing
 
 Request: TypeAlias = LitestarRequest[Any, Any, Any]
 
@@ -106,9 +107,11 @@ class BodyDecoder:
             raise Overloaded("bodies")
         self._waiting += len(body)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, decode, body)
+            decoded = await asyncio.get_running_loop().run_in_executor(self._thread, decode, body)
         finally:
             self._waiting -= len(body)
+        freeing.once_unused(*(decoded if isinstance(decoded, tuple) else (decoded,)))
+        return decoded
 
 
 decoder = BodyDecoder(TOTAL_LIMIT)

@@ -61,7 +61,7 @@ from registry.events.types import (
 from registry.events.write_batch import Head, WriteBatch
 from registry.infra import freeing
 from registry.infra.postgres import Connection, Pool
-from registry.infra.threads import is_long, offload
+from registry.infra.threads import LONG, is_long, offload
 from registry.infra.time_slice import TimeSlice
 from registry.projections import PROJECTIONS, AppliedChange
 from registry.projections.deal_identifiers import IdentifierKey, identifiers, may_identify, owners
@@ -162,8 +162,15 @@ class Batch:
 
     async def free(self) -> None:
         """Free what a large batch has thousands of. The batch cannot be used any more."""
-        dropped: list[Any] = [self.known_events, *self.streams.values()]
-        self.known_events, self.streams = {}, {}
+        for outcome in self.outcomes:
+            if isinstance(outcome, list) and (len(outcome) > 1 or len(outcome[0].events) > 1):
+                # The requests still have their results.
+                freeing.once_unused(outcome)
+                for result in outcome:
+                    await self._slice.give_way()
+                    freeing.once_unused(result.events)
+        dropped: list[Any] = [self.known_events, *self.streams.values(), *self._projectors, self._tiles]
+        self.known_events, self.streams, self._projectors, self._tiles = {}, {}, [], []
         await freeing.empty(self.outcomes, self.events, self._changes, dropped)
 
     def _log_writes(self) -> WriteBatch:
@@ -237,7 +244,7 @@ class Batch:
     async def _validate_request(self, connection: Connection | Pool, request: AppendRequest) -> AppendResult:
         """Validate one request and add its events to the batch."""
         if request.credential is not None:
-            self._check_rights(request, request.credential)
+            await self._check_rights(request, request.credential)
         key = (request.by, request.idempotency_key) if request.idempotency_key is not None else None
         if key is not None and key in self.stored_responses:
             digest, response = self.stored_responses[key]
@@ -245,7 +252,10 @@ class Batch:
                 raise IdempotencyConflict(key=key[1])
             return replay_result(response)
         before = self.streams[request.stream]
-        replayed = [self._find_replayed(request, announcement) for announcement in request.announcements]
+        replayed: list[Recorded | None] = []
+        for announcement in request.announcements:
+            await self._slice.give_way()
+            replayed.append(self._find_replayed(request, announcement))
         if None in replayed and not request.matches_version(before.version):
             raise VersionConflict(
                 kind=request.kind, slug=request.slug, actual=before.version, expected=request.expected_version
@@ -319,7 +329,7 @@ class Batch:
             return await offload(stream.version, admit, stream.copy_for_thread(), recorded)
         return admit(stream, recorded)
 
-    def _check_rights(self, request: AppendRequest, credential: Credential) -> None:
+    async def _check_rights(self, request: AppendRequest, credential: Credential) -> None:
         """Check the rights that the request needs, as the events before it in the log give them (property 48).
 
         Raises:
@@ -330,7 +340,10 @@ class Batch:
             raise Forbidden("own_proposal")
         stream: FoldedStream[Principal] = self.streams[stream_name("principal", credential.id)]
         principal = stream.state if stream.events else None
-        check_rights(principal, credential, self.recorded_at, request.kind, request.slug, request.announcements)
+        for start in range(0, len(request.announcements), LONG):
+            some = request.announcements[start : start + LONG]
+            check_rights(principal, credential, self.recorded_at, request.kind, request.slug, some)
+            await self._slice.give_way()
         if self._four_eyes and not request.has_second_principal and not request.dry_run:
             types = {tag_of(announcement.event) for announcement in request.announcements} & self._four_eyes
             if types:

@@ -55,9 +55,9 @@ def _reaches(events: Sequence[Recorded], head: tuple[int, bytes]) -> bool:
 
 
 async def _folded(streams: Mapping[str, Sequence[Recorded]]) -> dict[str, FoldedStream[Any]]:
-    """Fold streams, in a thread if they have many events together."""
-    events = sum(len(events) for events in streams.values())
-    return await offload(events, lambda: {name: fold_stream(name, of_one) for name, of_one in streams.items()})
+    """Fold streams, in a thread if they are many or have many events together: a new one takes as long as an event."""
+    size = sum(len(events) + 1 for events in streams.values())
+    return await offload(size, lambda: {name: fold_stream(name, of_one) for name, of_one in streams.items()})
 
 
 class HeadLookup:

@@ -58,3 +58,17 @@ async def test_what_others_refer_to_stays() -> None:
     assert Counted.freed == 1
     assert shared.items is kept
     assert len(kept) == 1_000
+
+
+async def test_what_is_still_used_is_freed_in_parts_once_it_is_not() -> None:
+    Counted.freed, seen = 0, []
+    items = [Counted() for _ in range(50_000)]
+    freeing.once_unused(items, "a text" * 100)
+    await asyncio.sleep(freeing.FIRST_LOOK_SECONDS * 5)
+    assert Counted.freed == 0
+    del items
+    async with asyncio.timeout(60):
+        while Counted.freed < 50_000:
+            seen.append(Counted.freed)
+            await asyncio.sleep(0)
+    assert any(0 < freed < 50_000 for freed in seen)
