@@ -36,7 +36,9 @@ NAMED = {
     "effective_on": "2025-06-16",
     "event": {
         "type": "parties_joined",
-        "parties": [{"organization": "acme", "role": "investor", "name": {"en": 'Acme, "the" firm', "ko": "아크메"}}],
+        "parties": [
+            {"organization": "acme", "role": "investor", "name": {"en": 'Acme\'s, "the" firm', "ko": "아크메"}}
+        ],
     },
 }
 SITE = {"effective_on": "2025-06-16", "event": {"type": "site_announced", "site": "a", "place": "KR-31"}}
@@ -113,7 +115,11 @@ async def assert_is_current(copy: ColumnarCopy, pool: Pool, position: int) -> No
         assert copied[name] == stored[name]
 
 
-async def test_copy_follows_every_change_of_the_fact_tables(recorder: Any, pool: Pool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("few", [following.FEW_EVENTS, 0], ids=["as JSON", "as CSV"])
+async def test_copy_follows_every_change_of_the_fact_tables(
+    recorder: Any, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(following, "FEW_EVENTS", few)
     async with ColumnarCopy(pool, tmp_path) as copy:
         await assert_is_current(copy, pool, 0)
         position = await record(recorder, "a", REGISTERED, pledged(value="5000000000.50"), NAMED, SITE)
@@ -127,6 +133,14 @@ async def test_copy_follows_every_change_of_the_fact_tables(recorder: Any, pool:
         position = await record(recorder, "a", {**pledged("early"), "effective_on": "2024-01-01"})
         await record(recorder, "b", REGISTERED, pledged())
         await assert_is_current(copy, pool, position + 2)
+        events = await copy.ask(
+            position + 2, lambda cursor, _: cursor.execute("FROM deal_events ORDER BY ALL").fetchall()
+        )
+    async with ColumnarCopy(pool, tmp_path / "other") as copy:
+        await assert_is_current(copy, pool, position + 2)
+        assert events == await copy.ask(
+            position + 2, lambda cursor, _: cursor.execute("FROM deal_events ORDER BY ALL").fetchall()
+        )
 
 
 async def test_copy_is_read_again_by_the_next_process_and_follows_from_there(
@@ -358,9 +372,11 @@ async def test_index_of_texts_goes_on_where_the_last_process_ended(
     assert done == in_two_processes > 2
 
 
+@pytest.mark.parametrize("few", [following.FEW_EVENTS, 0], ids=["as JSON", "as CSV"])
 async def test_copy_follows_many_events_in_slices(
-    recorder: Any, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recorder: Any, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
+    monkeypatch.setattr(following, "FEW_EVENTS", few)
     monkeypatch.setattr(following, "EVENTS_PER_SLICE", 3)
     async with ColumnarCopy(pool, tmp_path) as copy:
         position = await record(recorder, "a", REGISTERED)

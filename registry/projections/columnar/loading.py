@@ -11,16 +11,20 @@ from duckdb import DuckDBPyConnection
 
 from registry.infra.postgres import Connection
 from registry.projections.columnar.tables import CREATE_EVENTS, EVENTS, CopiedTable
+from registry.projections.point import END_OF_LOG
 
 T = TypeVar("T")
 
 COPY_TABLE = "SELECT {columns} FROM {table} AS t"
 
+# The events after a position, up to another one.
 COPY_EVENTS = """
 SELECT substr(stream, 6), position, effective_on, published_on, recorded_at,
        type = 'event_corrected'
   FROM events
  WHERE stream LIKE 'deal/%'
+   AND position > $1
+   AND position <= $2
  ORDER BY position
 """
 
@@ -58,19 +62,20 @@ async def load_tables(
     database.execute(CREATE_EVENTS)
     for table in tables:
         database.execute(table.create)
-    sources = [
-        (table.name, COPY_TABLE.format(table=table.name, columns=table.select), table.typed, table.sent)
+    sources: list[tuple[str, str, tuple[int, ...], str, tuple[str, ...]]] = [
+        (table.name, COPY_TABLE.format(table=table.name, columns=table.select), (), table.typed, table.sent)
         for table in tables
     ]
+    sources.append((EVENTS, COPY_EVENTS, (0, END_OF_LOG), TYPED_EVENTS, EVENT_COLUMNS))
     reading: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     reading.set_result(None)
     try:
-        for name, select, typed, sent in (*sources, (EVENTS, COPY_EVENTS, TYPED_EVENTS, EVENT_COLUMNS)):
+        for name, select, given, typed, sent in sources:
             # Postgres sends a table while DuckDB reads the one before.
             file = scratch(name)
             # Opened here, because asyncpg leaves a file that it opens open when it is cancelled.
             with file.open("wb") as output:
-                await connection.copy_from_query(select, output=output, format="csv", timeout=TABLE_SECONDS)
+                await connection.copy_from_query(select, *given, output=output, format="csv", timeout=TABLE_SECONDS)
             await asyncio.shield(reading)
             read = READ_CSV.format(columns=dict.fromkeys(sent, "VARCHAR"))
             insert = f"INSERT INTO {name} SELECT {typed} FROM {read}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
@@ -44,6 +45,11 @@ _SEARCHED = {
 }
 
 
+def written_columns(table: str) -> str:
+    """The values of a `WrittenRow` in a row of a table."""
+    return f"'{table}', deal, changed_at, {_SEARCHED.get(table, 'NULL, NULL, NULL, NULL')}"
+
+
 def _select_changed(searched: Mapping[str, str]) -> str:
     """The statement for the deals that changed in each table, with what a search looks at in the rows of some tables.
 
@@ -64,6 +70,8 @@ CREATE_TABLE = "CREATE OR REPLACE TABLE cache.memory.{table} AS SELECT * FROM {t
 DELETE_FACTS = "DELETE FROM cache.memory.{table} WHERE list_contains($deals, deal)"
 
 INSERT_FACTS = "INSERT INTO cache.memory.{table} SELECT * FROM main.{table} WHERE deal IN (SELECT unnest($deals))"
+# Most events are alone: this takes 2 ms of processor time for pledges, where the join takes 3.5.
+INSERT_FACTS_OF_ONE = "INSERT INTO cache.memory.{table} SELECT * FROM main.{table} WHERE deal = $deal"
 
 
 class WrittenRow(Struct, frozen=True):
@@ -91,6 +99,14 @@ class WrittenRow(Struct, frozen=True):
     def texts(self) -> Sequence[str]:
         """Its text, and the slugs of its organizations."""
         return [*(self.organizations or ()), *([self.text] if self.text is not None else [])]
+
+
+class Written(Struct, frozen=True):
+    """The rows that were written after a position, up to another one."""
+
+    since: int
+    until: int
+    rows: Sequence[tuple[Any, ...]]
 
 
 class MemoryState(Struct, frozen=True):
@@ -156,11 +172,16 @@ class MemoryTables:
         """What the tables have; None before the first question that reads them."""
         return self._state
 
-    def follow(self, connection: DuckDBPyConnection) -> None:
-        """Bring the tables to where the copy is, if questions use them, before questions ask for that position."""
+    def follow(self, connection: DuckDBPyConnection, written: Written | None) -> None:
+        """Bring the tables to where the copy is, if questions use them, before questions ask for that position.
+
+        Args:
+            connection: The copy.
+            written: What was written to it last, if it is known.
+        """
         with self._lock:
             if self._state is not None:
-                self._bring(connection, {})
+                self._bring(connection, {}, written)
 
     def prepare(self, cursor: DuckDBPyConnection, merged: Mapping[str, str] = {}) -> MemoryState:
         """Return what the tables have: they are at the position of the question, or beyond.
@@ -174,7 +195,9 @@ class MemoryTables:
         with self._lock:
             return self._bring(cursor, merged)
 
-    def _bring(self, connection: DuckDBPyConnection, merged: Mapping[str, str]) -> MemoryState:
+    def _bring(
+        self, connection: DuckDBPyConnection, merged: Mapping[str, str], last: Written | None = None
+    ) -> MemoryState:
         """Bring the tables to where the copy is."""
         with connection.cursor() as own:
             own.execute("BEGIN")
@@ -187,20 +210,24 @@ class MemoryTables:
                 run(own, "CREATE OR REPLACE TABLE cache.memory.deals (deal VARCHAR)", {})
                 for table in (*TABLES, TEXTS):
                     run(own, CREATE_TABLE.format(table=table), {})
-            state = self._followed(own, old, position, merged)
+            state = self._followed(own, old, position, merged, last)
             own.execute("COMMIT")
             self._state = state
             return state
 
     def _followed(
-        self, own: DuckDBPyConnection, old: MemoryState, position: int, merged: Mapping[str, str]
+        self,
+        own: DuckDBPyConnection,
+        old: MemoryState,
+        position: int,
+        merged: Mapping[str, str],
+        last: Written | None,
     ) -> MemoryState:
         changed_in: dict[str, set[str]] = {table: set() for table in (*TABLES, TEXTS)}
         changed: dict[str, int] = {}
         written: list[WrittenRow] = []
         is_known = position - old.position <= MAX_WRITTEN
-        statement = SELECT_WRITTEN if is_known else SELECT_CHANGED
-        for row in run(own, statement, {"position": old.position}) if position > old.position else ():
+        for row in _written_since(own, old.position, position, last):
             table, deal, at = row[:3]
             if deal is not None:
                 changed_in[table].add(deal)
@@ -246,6 +273,15 @@ class MemoryTables:
         )
 
 
+def _written_since(own: DuckDBPyConnection, since: int, until: int, last: Written | None) -> Sequence[tuple[Any, ...]]:
+    """The rows that were written after a position, up to that of the copy."""
+    if since == until:
+        return ()
+    if last is not None and (last.since, last.until) == (since, until):
+        return last.rows
+    return run(own, SELECT_WRITTEN if until - since <= MAX_WRITTEN else SELECT_CHANGED, {"position": since})
+
+
 def _related_since(own: DuckDBPyConnection, position: int, merged: Mapping[str, str]) -> set[str]:
     """The deals of the relations that were written after a position."""
     pairs = run(own, SELECT_RELATED, {"position": position})
@@ -261,7 +297,9 @@ def _forget(own: DuckDBPyConnection, tables: Sequence[str], deals: Collection[st
 def _read(own: DuckDBPyConnection, table: str, deals: Collection[str]) -> None:
     """Read the facts of some deals in a table."""
     if deals:
-        run(own, INSERT_FACTS.format(table=table), {"deals": sorted(deals)})
+        ordered = sorted(deals)
+        statement = INSERT_FACTS_OF_ONE if len(ordered) == 1 else INSERT_FACTS
+        run(own, statement.format(table=table), {"deals": ordered, "deal": ordered[0]})
 
 
 @contextmanager
