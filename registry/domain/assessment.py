@@ -80,7 +80,7 @@ def flags_by_event(
         flags[as_of.registration.recorded.id] = of_registration
     # Without neighbours, an event's flags depend on this stream alone, so they are cached with it. Computing them
     # again took half of the time of a past state.
-    cache = as_of.assessment_cache if as_of.assessment_cache is not None and not neighbours else {}
+    cache = as_of.cached_flags if as_of.cached_flags is not None and not neighbours else {}
     steps = as_of.steps if only is None else [step for id in only if (step := as_of.step(id)) is not None]
     for step in steps:
         raised = cache.get((rates.imports, step.applied.id))

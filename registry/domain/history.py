@@ -16,8 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from functools import cached_property
-from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 from uuid import UUID
 
 from msgspec import Struct
@@ -26,10 +25,10 @@ from msgspec.structs import replace
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.deal_facts import item_of_field
 from registry.domain.facts import FactKey
-from registry.domain.fold import FoldKey, OrderedEvent, Rules
-from registry.domain.plausibility import MAX_EARLIER_EVENTS
+from registry.domain.fold import OrderedEvent, Rules
 from registry.domain.record import RecordState, resolve_record
 from registry.domain.redaction import redact, with_redacted_effects
+from registry.domain.stream_caches import FlagCache, FlagsByEvent, StreamCaches
 from registry.domain.timeline import Timeline
 from registry.events.types import EventRedacted, Recorded
 from registry.i18n import Message
@@ -68,9 +67,6 @@ class AsOf(Struct, frozen=True, kw_only=True):
 
 UNBOUNDED = AsOf()
 
-# With more changes since the flags were cached, it is cheaper to make them again.
-_MAX_STALE = 32
-
 
 class StateAsOf(Struct, Generic[S], frozen=True, kw_only=True, dict=True):
     """A stream as of a point.
@@ -83,8 +79,7 @@ class StateAsOf(Struct, Generic[S], frozen=True, kw_only=True, dict=True):
         count: The number of visible events.
         is_known: Whether the stream was known by then.
         preferred: The preferred claims (`RecordState`).
-        assessment_cache: The flags of each step, by the number of imports of exchange rates and the event; kept with a
-            cached stream, None without one.
+        cached_flags: The flags that are cached with the stream; None for a past state.
     """
 
     version: int
@@ -95,7 +90,7 @@ class StateAsOf(Struct, Generic[S], frozen=True, kw_only=True, dict=True):
     count: int
     is_known: bool
     preferred: Mapping[str, UUID | None]
-    assessment_cache: dict[tuple[int, UUID], Any] | None = None
+    cached_flags: FlagsByEvent | None = None
 
     @cached_property
     def state(self) -> S | None:
@@ -187,28 +182,25 @@ def _state_after(count: int, timeline: Timeline[S], record: RecordState[S], as_o
 
 
 class FoldedStream(Generic[S]):
-    """A stream kept folded, so that the next event costs what it changes. The recorder caches unbounded ones.
+    """A stream that stays folded, so that the next event costs what it changes. The recorder caches unbounded ones.
 
     Args:
         as_of: Bounds on the effective and the publication date, for a caller that follows a past state while the
             record grows.
 
     Attributes:
+        record: The record: the events, with the corrections among them applied.
+        timeline: The fold of its events.
+        caches: What was computed from them.
         changed: The facts that the last event changed at any place, also by their sources; None where it may have
             changed all.
         moved: The events that the last event removed from the fold and those that it put in, the same event at another
             place or with other content among both; None where it may have moved all.
     """
 
-    # What the projection of the facts keeps with the stream, so that the next event costs it one step.
-    fact_sweeps: Any = None
-    assessment_cache: dict[tuple[int, UUID], Any] | None = None
     changed: frozenset[FactKey] | None = None
     moved: tuple[Sequence[OrderedEvent], Sequence[OrderedEvent]] | None = None
-    # The places from which on the events before an event, or the facts that it touches, have changed since the flags
-    # were cached.
-    _stale: tuple[FoldKey, ...] = ()
-    # What this is a copy of for another thread.
+    # The stream that this one was copied from for another thread.
     _origin: FoldedStream[S] | None = None
 
     def __init__(self, slug: str, rules: Rules[S], events: Sequence[Recorded] = (), as_of: AsOf = UNBOUNDED) -> None:
@@ -219,7 +211,7 @@ class FoldedStream(Generic[S]):
 
     def _fold_all(self, record: RecordState[S]) -> None:
         self.record, self.changed, self.moved = record, None, None
-        self.assessment_cache, self._stale = None, ()
+        self.caches = StreamCaches()
         visible = (event for event in record.foldable_events() if self.as_of.is_visible(event))
         self.timeline = Timeline(self.rules, record.base).extend(visible)
 
@@ -286,36 +278,35 @@ class FoldedStream(Generic[S]):
             or not (self.events and as_of.was_recorded(self.events[-1]))
         ):
             return state_as_of(self.slug, self.events, as_of, self.rules)
-        if self.assessment_cache is None:
-            self.assessment_cache = {}
-        elif self._stale:
-            self._drop_stale_flags(self.assessment_cache)
+        cached = self.caches.flags
+        self.caches.flags = FlagCache({}) if cached is None else cached.without_stale(self.timeline)
         count = self.timeline.count(as_of.effective_on)
-        return replace(_state_after(count, self.timeline, self.record, as_of), assessment_cache=self.assessment_cache)
+        return replace(_state_after(count, self.timeline, self.record, as_of), cached_flags=self.caches.flags.flags)
 
     def copy(self) -> FoldedStream[S]:
         """A copy that can grow independently."""
         copy: FoldedStream[S] = object.__new__(FoldedStream)
         copy.__dict__.update(self.__dict__)
-        copy.timeline, copy._origin = self.timeline.copy(), None
+        copy.timeline, copy.caches, copy._origin = self.timeline.copy(), replace(self.caches), None
         return copy
 
     def copy_for_thread(self) -> FoldedStream[S]:
         """A copy for another thread. It shares nothing that changes with this stream."""
         copy = self.copy()
         copy._origin = self
-        copy.assessment_cache = None if self.assessment_cache is None else self.assessment_cache.copy()
+        if (cached := self.caches.flags) is not None:
+            copy.caches.flags = FlagCache(cached.flags.copy(), cached.stale)
         return copy
 
     def return_caches(self) -> None:
         """Give what a thread computed on this copy to the stream itself. No thread may use the copy any more."""
         if self._origin is not None:
-            self._origin.assessment_cache, self._origin._stale = self.assessment_cache, self._stale
+            self._origin.caches.flags = self.caches.flags
             self._origin.timeline, self._origin = self.timeline, None
 
     def append(self, recorded: Recorded) -> None:
         """Add the stream's next event."""
-        self.fact_sweeps = None
+        self.caches.sweeps = None
         before = self.record
         if type(recorded.event) is EventRedacted:
             events = redact([*before.events, recorded], recorded.event)
@@ -340,17 +331,9 @@ class FoldedStream(Generic[S]):
                 item_of_field(field) for field in fields if before.preferred.get(field) != record.preferred.get(field)
             }
         self.changed = changed
-        stale = (*self._stale, *(step.key for step in (*removed, *added)), *self.timeline.applied)
-        if self.assessment_cache is None or len(stale) > _MAX_STALE or self.timeline.has_any("relations"):
-            self.assessment_cache, stale = None, ()
-        self._stale = stale
-
-    def _drop_stale_flags(self, cache: dict[tuple[int, UUID], Any]) -> None:
-        """Forget the flags of events whose facts, or whose earlier events, have changed since they were cached."""
-        window = MAX_EARLIER_EVENTS + 1
-        stale = {step.applied.id for key in self._stale for step in islice(self.timeline.steps_from(key), window)}
-        self.assessment_cache = {key: flags for key, flags in cache.items() if key[1] not in stale}
-        self._stale = ()
+        if self.caches.flags is not None:
+            places = (*(step.key for step in (*removed, *added)), *self.timeline.applied)
+            self.caches.flags = self.caches.flags.after(places, self.timeline)
 
     def _place(self, event: UUID, record: RecordState[S]) -> OrderedEvent | None:
         """An event at its place in the fold; None if it is not in the fold."""

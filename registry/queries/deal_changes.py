@@ -10,6 +10,7 @@ from msgspec.structs import asdict
 from registry.domain.audit.portfolio_changes import PortfolioChange, changes_of_deal
 from registry.domain.deal import Deal
 from registry.domain.history import AsOf, FoldedStream
+from registry.domain.stream_caches import StreamCaches
 from registry.events.values import Localized
 from registry.infra.threads import until_cancelled
 from registry.projections.columnar.lists import PagePlace
@@ -33,7 +34,7 @@ class PortfolioChanges(Struct, frozen=True):
 def for_thread(stream: FoldedStream[Deal]) -> FoldedStream[Deal]:
     """A copy of a cached stream without its cached flags, which a thread must not change."""
     copy = stream.copy()
-    copy.assessment_cache = None
+    copy.caches = StreamCaches()
     return copy
 
 

@@ -194,7 +194,7 @@ class DealQueries:
         self, stream: FoldedStream[Deal], snapshot: StateAsOf[Deal], state: Deal, as_of: AsOf, rates: Rates
     ) -> CachedState:
         """The response to a state, made once for all days on which the state is in effect."""
-        is_current = snapshot.assessment_cache is not None
+        is_current = snapshot.cached_flags is not None
         key = (stream.leaf_hash, snapshot.count, rates.imports) if is_current else None
         cached = self._states.get(stream.slug)
         if key is not None and cached is not None and cached.key == key:

@@ -74,8 +74,8 @@ def change_facts(before: FoldedStream[Deal], after: FoldedStream[Deal], recorded
     """What an event changes in the facts of its deal. The cache moves from the stream before to the one after it."""
     if not before.events:
         return _registered(after)
-    cache: SweepCache | None = before.fact_sweeps
-    before.fact_sweeps = None
+    cache: SweepCache | None = before.caches.sweeps
+    before.caches.sweeps = None
     if cache is not None and cache.version != before.version:
         cache = None
     moved = after.moved
@@ -88,7 +88,7 @@ def change_facts(before: FoldedStream[Deal], after: FoldedStream[Deal], recorded
             if cache is not None:
                 _signal_appended(cache, after, added[0])
                 cache.version = after.version
-            after.fact_sweeps = cache
+            after.caches.sweeps = cache
             return changes
     cache = cache or SweepCache(before)
     has_claims = any(isinstance(step.applied.event, CLAIM_TYPES) for step in (*removed, *added))
@@ -97,7 +97,7 @@ def change_facts(before: FoldedStream[Deal], after: FoldedStream[Deal], recorded
         return changes_between(all_rectangles(before), all_rectangles(after), recorded.published_on)
     rectangles = _preferred(cache, before, after) if is_preference else _swept(cache, before, after, removed, added)
     cache.version = after.version
-    after.fact_sweeps = cache
+    after.caches.sweeps = cache
     return changes_between(*rectangles, recorded.published_on)
 
 
