@@ -30,7 +30,7 @@ from registry.projections.columnar.lists import Order, PagePlace
 from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.search_at_point import resolve
 from registry.projections.columnar.selection import Selection
-from registry.projections.columnar.trend import amounts_over_time
+from registry.projections.columnar.trend import Trend, amounts_over_time
 from registry.projections.deal_items import deal_items
 from registry.projections.listed_items import listed_items
 from registry.projections.point import Point
@@ -150,7 +150,7 @@ class PortfolioQueries:
         rates: Rates | None = None,
     ) -> DealListPage:
         """Return a page of deals; with exchange rates, each with the annotations of its amounts."""
-        page = await self._questions.answer(point, lists.page, selection, order, after, limit)
+        page = await self._questions.answer(point, lists.page, selection, lists.PageQuery(order, after, limit))
         if rates is not None:
             return DealListPage(await self.items(point, page.deals, rates), page.next)
         deals = await deal_items(self._copy.pool, point, page.deals)
@@ -333,7 +333,8 @@ class PortfolioQueries:
         """Return the amounts of one-time pledges by tier on some days, as known at a point, in one currency."""
         merged = await self._streams.merged_deals(point)
         weight = lists.weight_of(self.weights(rates, point.day))
-        return await self._questions.answer(point, amounts_over_time, selection, currency, rates, merged, weight, days)
+        query = TotalsQuery(currency=currency, lines=0, merged=merged)
+        return await self._questions.answer(point, amounts_over_time, selection, Trend(query, rates, weight, days))
 
 
 def _annotated(deal: DealListItem, annotations: DealAnnotations) -> DealListItem:

@@ -53,6 +53,14 @@ class PagePlace(Struct, frozen=True, array_like=True):
     order: str = ""
 
 
+class PageQuery(Struct, frozen=True):
+    """Which page of a list: its order, where the page begins (None: at the start), and the most deals that it has."""
+
+    order: Order
+    after: PagePlace | None
+    limit: int
+
+
 class Page(Struct, frozen=True):
     """A page of slugs, and where the next one begins."""
 
@@ -102,34 +110,33 @@ def page(
     cache: QuestionCache,
     point: Point,
     selection: Selection,
-    order: Order,
-    after: PagePlace | None,
-    limit: int,
+    query: PageQuery,
 ) -> Page:
     """A page of the selected deals."""
+    order = query.order
     if order.key == "relevance":
         source = f"(SELECT id AS deal, score AS value FROM {point.found_deals})"
         if selection.is_search:
-            return _page(cursor, point, selection, order, after, limit, source)
+            return _page(cursor, point, selection, query, source)
         with _selected(cursor, cache, point, selection) as (selected, _):
             source = f"(SELECT * FROM {source} WHERE deal IN ({selected}))"
-            return _page(cursor, point, selection, order, after, limit, source)
+            return _page(cursor, point, selection, query, source)
     if selection.is_all and order.key != "deal":
         with _values(cursor, cache, point, order) as source:
-            return _page(cursor, point, selection, order, after, limit, source)
+            return _page(cursor, point, selection, query, source)
     with _selected(cursor, cache, point, selection) as (selected, tables):
         if order.key == "deal":
             source = f"(SELECT deal, deal AS value FROM ({selected}))"
-            return _page(cursor, point, selection, order, after, limit, source)
+            return _page(cursor, point, selection, query, source)
         with _values(cursor, cache, point, order) as source:
             counts = ", ".join(f"(SELECT count(*) FROM {table})" for table in (source, *tables))
             ((total, *most),) = run(cursor, f"SELECT {counts}", {})
-            if _FIRST * min(most) >= 2 * limit * total:
-                found = _page(cursor, point, selection, order, after, limit, source, selected)
+            if _FIRST * min(most) >= 2 * query.limit * total:
+                found = _page(cursor, point, selection, query, source, selected)
                 if found.next is not None:
                     return found
             source = f"(SELECT * FROM {source} WHERE deal IN ({selected}))"
-            return _page(cursor, point, selection, order, after, limit, source)
+            return _page(cursor, point, selection, query, source)
 
 
 def _values(
@@ -179,9 +186,7 @@ def _page(
     cursor: DuckDBPyConnection,
     point: Point,
     selection: Selection,
-    order: Order,
-    after: PagePlace | None,
-    limit: int,
+    query: PageQuery,
     source: str,
     selected: str | None = None,
 ) -> Page:
@@ -192,6 +197,7 @@ def _page(
     Raises:
         InvalidParameter: The page would begin at a place of another order.
     """
+    order, after, limit = query.order, query.after, query.limit
     if after is not None and after.order not in ("", order.name):
         raise InvalidParameter("cursor", parameter="cursor")
     by_slug = order.key == "deal"

@@ -6,7 +6,7 @@ day; the sums by set are few, and each is added to its days.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import date
 from decimal import Decimal
@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 from duckdb import DuckDBPyConnection
+from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.merges import survivor
@@ -21,7 +22,6 @@ from registry.domain.rates import Rates
 from registry.domain.stages import ENDED_STAGES
 from registry.domain.totals import DealRow, TotalsQuery, compute_totals
 from registry.domain.totals.tiers import TIERS, TierAmounts
-from registry.events.currencies import Currency
 from registry.projections.columnar.conversion import Conversion, prepare
 from registry.projections.columnar.deal_rows import deal_rows_on
 from registry.projections.columnar.memory_tables import asking_memory
@@ -129,38 +129,42 @@ QUALIFY row_number() OVER (PARTITION BY c.day ORDER BY c.worth DESC NULLS LAST, 
 """
 
 
+class Trend(Struct, frozen=True):
+    """Amounts over time.
+
+    Attributes:
+        query: The currency, and what each merged deal was merged into.
+        rates: The exchange rates.
+        weight: The SQL of the worth of a unit of a pledge's currency.
+        days: The days, in ascending order.
+    """
+
+    query: TotalsQuery
+    rates: Rates
+    weight: str
+    days: Sequence[date]
+
+
 def amounts_over_time(
-    cursor: DuckDBPyConnection,
-    cache: QuestionCache,
-    point: Point,
-    selection: Selection,
-    currency: Currency,
-    rates: Rates,
-    merged: Mapping[str, str],
-    weight: str,
-    days: Sequence[date],
+    cursor: DuckDBPyConnection, cache: QuestionCache, point: Point, selection: Selection, trend: Trend
 ) -> list[TierAmounts]:
     """The amounts of one-time pledges on some days, as known at the point, converted to a currency.
 
     Args:
         cursor: The copy.
         cache: What is cached of earlier questions.
-        point: The point; each of `days` stands for its effective date.
+        point: The point; each of the days stands for its effective date.
         selection: Which deals.
-        currency: The currency.
-        rates: The exchange rates.
-        merged: What each merged deal was merged into.
-        weight: The SQL of the worth of a unit of a pledge's currency.
-        days: The days, in ascending order.
+        trend: The days, and how amounts are converted.
     """
-    query = TotalsQuery(currency=currency, lines=0, merged=merged)
+    assert trend.query.currency is not None
     # Before the transaction reads the rates, which are in memory as well.
-    cache.memory.prepare(cursor, merged)
-    conversion = prepare(cursor, cache, currency, rates, None, point.day)
+    cache.memory.prepare(cursor, trend.query.merged)
+    conversion = prepare(cursor, cache, trend.query.currency, trend.rates, None, point.day)
     found: list[TierAmounts] = []
-    for first in range(0, len(days), DAYS_PER_PASS):
-        one = _Pass(cursor, cache, point, selection, query, rates, conversion, days[first : first + DAYS_PER_PASS])
-        found += one.amounts(weight)
+    for first in range(0, len(trend.days), DAYS_PER_PASS):
+        days = replace(trend, days=trend.days[first : first + DAYS_PER_PASS])
+        found += _Pass(cursor, cache, point, selection, days, conversion).amounts()
     return found
 
 
@@ -173,26 +177,25 @@ class _Pass:
         cache: QuestionCache,
         point: Point,
         selection: Selection,
-        query: TotalsQuery,
-        rates: Rates,
+        trend: Trend,
         conversion: Conversion,
-        days: Sequence[date],
     ) -> None:
-        self.cursor, self.cache, self.point, self.selection, self.days = cursor, cache, point, selection, days
-        self.query, self.rates, self.conversion = query, rates, conversion
+        self.cursor, self.cache, self.point, self.selection = cursor, cache, point, selection
+        self.query, self.rates, self.weight, self.days = trend.query, trend.rates, trend.weight, trend.days
+        self.conversion = conversion
 
-    def amounts(self, weight: str) -> list[TierAmounts]:
+    def amounts(self) -> list[TierAmounts]:
         """The amounts of each day."""
         with self._choosing():
-            return self._amounts(weight)
+            return self._amounts()
 
-    def _amounts(self, weight: str) -> list[TierAmounts]:
+    def _amounts(self) -> list[TierAmounts]:
         related, examined = self._examined()
         sums = [[0] * (len(TIERS) + 1) for _ in self.days]
         for days, *added in self._sums(examined):
             for number in _days_in(days):
                 sums[number] = [one + other for one, other in zip(sums[number], added, strict=True)]
-        changed = self._changed(weight)
+        changed = self._changed()
         more = self._amounts_of(related, examined) if examined else {}
         found = []
         for number, day in enumerate(self.days):
@@ -292,11 +295,11 @@ class _Pass:
         with self.cache.sums(self.cursor, self.point, asked, select, _ADDED, examined) as source:
             return run(self.cursor, f"SELECT * FROM {source}", {})
 
-    def _changed(self, weight: str) -> dict[date, list[str]]:
+    def _changed(self) -> dict[date, list[str]]:
         """The largest deals that changed on each day."""
 
         def select(at: Point, _: Sequence[str]) -> tuple[str, dict[str, Any]]:
-            changed = _CHANGED.format(p=at.is_known("p"), s=at.is_known("s"), weight=weight)
+            changed = _CHANGED.format(p=at.is_known("p"), s=at.is_known("s"), weight=self.weight)
             return changed, {"known": at.known, "dates": list(self.days)}
 
         chosen = ""
@@ -304,7 +307,7 @@ class _Pass:
             bits = f"1::BIGINT << {_number_of('c.day', self.days)}"
             chosen = f"JOIN chosen AS h ON h.deal = c.deal AND h.days & ({bits}) <> 0"
         found: dict[date, list[str]] = {}
-        with self.cache.values(self.cursor, self.point, ("changed", weight, self.days), select) as source:
+        with self.cache.values(self.cursor, self.point, ("changed", self.weight, self.days), select) as source:
             largest = _LARGEST.format(source=source, chosen=chosen)
             for day, deal in run(self.cursor, largest, {"deals": MAX_CHANGED}):
                 found.setdefault(day, []).append(deal)
