@@ -26,6 +26,7 @@ from registry.delivery.webhooks import WEBHOOK_PREFIX, Webhooks
 from registry.errors import FieldError, Invalid
 from registry.events import intake
 from registry.events.values import Slug, Url
+from registry.queries.event_filter import EventFilter
 from registry.schemas import encode
 from registry.schemas.deal_query import DealQuery
 
@@ -115,20 +116,21 @@ class WatchesController(Controller):
         """
         new: NewWatch = intake.decode(_new, await read_body(request))
         _check(new)
-        conditions = {name: getattr(new, name) for name in _FILTER}
+        event_filter = EventFilter(tuple(new.type or ()), new.deal, new.organization, new.source)
         if new.url is not None:
             owner = request.auth.id
             webhook, secret = await webhooks.create(
-                new.url, owner, format=new.format or "standard", owner=owner, **conditions
+                new.url, owner, event_filter, new.deals, format=new.format or "standard", owner=owner
             )
             made = CreatedWatch(**asdict(_of_webhook(webhook)), secret=secret)
         else:
             watch = await watches.create(
                 request.auth.id,
                 new.email or "",
+                event_filter,
+                new.deals,
                 language=new.language or language_of(request),
                 digest=new.digest or "at_once",
-                **conditions,
             )
             made = CreatedWatch(**asdict(_of_mail(watches, watch)), secret=None)
         return json_response(encode(made), {**NO_STORE, "Location": f"/v1/watches/{made.id}"}, 201)

@@ -19,6 +19,7 @@ from registry.delivery.webhooks import OVERLAP_HOURS, Webhooks
 from registry.events import intake
 from registry.events.types import EVENT_TYPES
 from registry.events.values import Slug, Url
+from registry.queries.event_filter import EventFilter
 from registry.schemas import encode
 from registry.schemas.deal_query import DealQuery
 
@@ -111,9 +112,9 @@ class WebhooksController(Controller):
         intervals until the receiver answers with success; `webhook-id` is the event's id.
         """
         new: NewWebhook = intake.decode(_new, await read_body(request))
-        filters = {name: getattr(new, name) for name in ("deal", "organization", "source")}
+        event_filter = EventFilter(tuple(_types(new.type) or ()), new.deal, new.organization, new.source)
         webhook, secret = await webhooks.create(
-            new.url, request.auth.id, new.after, _types(new.type), format=new.format, deals=new.deals, **filters
+            new.url, request.auth.id, event_filter, new.deals, after=new.after, format=new.format
         )
         created = CreatedWebhook(**msgspec.structs.asdict(webhook), secret=secret)
         return _json(created, 201, {"Location": f"/v1/webhooks/{webhook.id}"})

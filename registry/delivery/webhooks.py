@@ -34,6 +34,7 @@ from registry.events import store, write_batch
 from registry.events.write_batch import Head
 from registry.infra.postgres import Pool
 from registry.infra.secret_box import SecretBox
+from registry.queries.event_filter import EventFilter
 from registry.queries.matching_events import MatchingEvents
 from registry.queries.principals import Principals
 from registry.schemas.deal_query import DealQuery, check
@@ -98,25 +99,23 @@ class Webhooks:
         self,
         url: str,
         by: str,
-        after: int | None = None,
-        type: list[str] | None = None,
+        event_filter: EventFilter,
+        deals: DealQuery | None,
         *,
+        after: int | None = None,
         format: Format = "standard",
-        deals: DealQuery | None = None,
         owner: str | None = None,
-        **event_filter: str | None,
     ) -> tuple[Webhook, str]:
         """Register a webhook.
 
         Args:
             url: The receiver.
             by: The principal that makes it.
-            after: The position after which delivery begins. Default: the head of the log.
-            type: The types that an event may have. Default: any.
-            format: How messages are written.
+            event_filter: The events.
             deals: Conditions that the events' deals meet.
+            after: The position after which delivery begins. Default: the head of the log.
+            format: How messages are written.
             owner: The principal whose watch it is.
-            event_filter: `deal`, `organization` and `source` that an event must match.
 
         Returns:
             The webhook, and the secret that signs its messages.
@@ -136,10 +135,10 @@ class Webhooks:
             id=f"{WEBHOOK_PREFIX}{secrets.token_hex(8)}",
             url=url,
             format=format,
-            type=type,
-            deal=event_filter.get("deal"),
-            organization=event_filter.get("organization"),
-            source=event_filter.get("source"),
+            type=list(event_filter.type) or None,
+            deal=event_filter.deal,
+            organization=event_filter.organization,
+            source=event_filter.source,
             deals=deals,
             position=(await write_batch.head(self._pool)).position if after is None else after,
             failures=0,

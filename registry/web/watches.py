@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from litestar import Controller, Response, post, route
@@ -75,17 +75,18 @@ class WatchPages(Controller):
         """Save a watch: ask the owner of the e-mail address to confirm it, or show the secret of the receiver."""
         sent, key = await read_signed_form(page)
         given = {name: sent[name].strip()[:2000] for name in FILTERS if sent.get(name, "").strip()}
-        types = [type for type in given.get("type", "").split(",") if type in EVENT_TYPES]
+        types = tuple(type for type in given.get("type", "").split(",") if type in EVENT_TYPES)
+        event_filter = EventFilter(types, given.get("deal"), given.get("organization"), given.get("source"))
         deals = _decode_deals({name: sent[f"deals.{name}"] for name in DEAL_FILTERS if sent.get(f"deals.{name}")})
-        conditions: dict[str, Any] = {name: given.get(name) for name in FILTERS}
-        conditions |= {"type": types or None, "deals": deals if deals.given() else None}
+        conditions = deals if deals.given() else None
         try:
             if "url" in sent:
-                made, secret = await webhooks.create(sent["url"].strip()[:2000], key.id, owner=key.id, **conditions)
+                url = sent["url"].strip()[:2000]
+                made, secret = await webhooks.create(url, key.id, event_filter, conditions, owner=key.id)
                 return await _list(page, watches, webhooks, made=made, secret=secret)
             digest: Digest = "daily" if sent.get("digest") == "daily" else "at_once"
             email = sent.get("email", "").strip()
-            await watches.create(key.id, email, language=page.language, digest=digest, **conditions)
+            await watches.create(key.id, email, event_filter, conditions, language=page.language, digest=digest)
         except NotFound:
             raise
         except RegistryError as error:
