@@ -82,6 +82,14 @@ class CitePanel(Struct, frozen=True):
         return _data_url("application/vnd.citationstyles.csl+json", self.csl)
 
 
+class _CitedPoint(Struct, frozen=True):
+    """What a page shows: its log position, the point in words, and the points that its address states, by prefix."""
+
+    position: int
+    text: Message
+    parameters: Mapping[str, AsOf]
+
+
 def cite(
     page: PageRequest,
     title: str,
@@ -109,8 +117,8 @@ def cite(
     """
     shown = position if page.as_of.recorded_at is not None else _position(page, page.as_of)
     fixed = _fixed(page, page.as_of, shown, is_list=is_list)
-    point = point_of(page.as_of, page.times.effective_on)
-    panel = _panel(page, title, shown, point, {"": fixed}, proofs, feed, charts, filters or {})
+    point = _CitedPoint(shown, point_of(page.as_of, page.times.effective_on), {"": fixed})
+    panel = _panel(page, title, point, proofs, feed, charts, filters or {})
     if path is None:
         return panel
     url = panel.citation.url.replace(page.path, path, 1)
@@ -133,7 +141,7 @@ def cite_comparison(
     dated = ((prefix, msgspec.structs.replace(one, effective_on=one.effective_on or today)) for prefix, one in points)
     fixed = {prefix: _fixed(page, one, _position(page, one), is_list=is_list) for prefix, one in dated}
     proofs = _comparison_certificate(certified, fixed) if certified is not None else []
-    return _panel(page, title, position, points_of(start, end, today), fixed, proofs, feed, (), {})
+    return _panel(page, title, _CitedPoint(position, points_of(start, end, today), fixed), proofs, feed, (), {})
 
 
 def _comparison_certificate(filters: Mapping[str, str | None], fixed: Mapping[str, AsOf]) -> list[CitedProof]:
@@ -209,22 +217,21 @@ def _fixed(page: PageRequest, as_of: AsOf, position: int, *, is_list: bool) -> A
 def _panel(
     page: PageRequest,
     title: str,
-    position: int,
-    point: Message,
-    points: Mapping[str, AsOf],
+    point: _CitedPoint,
     proofs: Sequence[CitedProof],
     feed: Mapping[str, str] | None,
     charts: Sequence[ChartLinks],
     filters: Mapping[str, str],
 ) -> CitePanel:
+    points = point.parameters
     fixed = {name: value for prefix, one in points.items() for name, value in as_parameters(one, prefix).items()}
     kept = {name: value for name, value in page.query.items() if name not in (*NOT_CITED, *fixed)}
     is_past = page.as_of.position not in (None, page.position) or page.as_of.recorded_at is not None
     citation = Citation(
         title=title,
         origin=page.origin,
-        point=point,
-        position=position,
+        point=point.text,
+        position=point.position,
         on=None if is_past or page.recorded_at is None else page.recorded_at.date(),
         url=f"{base_url(page.request)}{page.path}?{urlencode({**filters, **kept, **fixed})}",
         licence=page.licence,
