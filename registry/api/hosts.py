@@ -1,7 +1,8 @@
-"""Under which names the service answers.
+"""The host names under which the service answers.
 
 A page of another site can make a browser resolve the site's name to the service's address (DNS rebinding), and then
-reads its answers as those of the site. The request names the site in Host, so such names are refused.
+read the answers as if they were the site's. Such a request has the site's name in Host, so the service refuses names
+that are not its own.
 """
 
 from __future__ import annotations

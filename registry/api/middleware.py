@@ -1,7 +1,7 @@
 """Middleware: request ids, security headers, the access log and metrics.
 
-The access log and the metrics have no keys, no bodies and no query strings. All that happens around every
-request stands in this file in its order; hence its length.
+The access log and the metrics have no keys, no bodies and no query strings. The file is long because it has all that
+happens around every request, in its order.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Wait for a check for a bounded time, whatever hangs in it."""
+"""Wait for a check for a bounded time, even if the check hangs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plan asks the registry, over HTTP."""
+"""The questions that an import's plan asks the registry, over HTTP."""
 
 from __future__ import annotations
 

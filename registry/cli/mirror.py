@@ -1,4 +1,4 @@
-"""`registry follow`: run a verifying mirror of another registry. `registry mirror`: decide about what contradicted."""
+"""`registry follow`: run a verifying mirror of another registry. `registry mirror`: go on after a contradiction."""
 
 from __future__ import annotations
 

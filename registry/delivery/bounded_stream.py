@@ -1,4 +1,4 @@
-"""A connection of which little is read: receivers of webhooks are strangers, and only the head of an answer matters."""
+"""A connection that reads little more than the head of an answer: the receiver of a webhook may send any amount."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the addresses of watches have in common, by e-mail or of a receiver: they confirm before events are sent."""
+"""Confirmation of watches: an e-mail address or a receiver must confirm before the service sends events to it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Watches: a principal saves a filter, and an e-mail tells of the new events that match it.
 
 Nothing is sent to an address before its owner has confirmed (double opt-in), and every message has a link that ends the
-watch. A confirmed watch is sent by whichever process claims it first, for `LEASE`: after a crash another one goes on,
-so a message may come twice and none is lost.
+watch. The process that claims a confirmed watch first sends it, for `LEASE`. After a crash another process continues,
+so a message may come twice, and none is lost.
 """
 
 from __future__ import annotations

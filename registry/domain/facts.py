@@ -1,9 +1,9 @@
 """Facts: the parts of a state that events read and change, each with a key of its own.
 
 A pledge, a site, a milestone, a condition, a relation, and all memberships of one organization are facts; the key names
-the list and the id, `("pledges", "total")`. The stage is a fact, and so are, together, the fields that are no list. A
-slice is a state that holds some facts only. If an event touches only these facts, it changes the slice as it changes
-the whole state.
+the list and the id, `("pledges", "total")`. The stage is a fact, and the fields that are no lists are one fact together
+(HEADER). A slice is a state that holds some facts only. If an event touches only these facts, it changes the slice as
+it changes the whole state.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""The fold, kept by fact: the events that touch each fact, and the value of the fact after each of them.
+"""The fold of a stream by fact: the events that touch each fact, and the value of the fact after each of them.
 
-An event that is inserted, in whatever order events arrive, changes its own facts. Of the later events, only those are
-applied again that touch a fact whose value before them is now another one, in the order of the fold, until the values
-are what they were before. So the cost of an event does not depend on what else the stream holds. Whole states are
-assembled where one is asked for. Insertion, removal and their convergence are one algorithm in one file; hence its
-length.
+In whatever order events arrive, an inserted event changes the facts that it touches. A later event is applied again
+only if it touches a fact whose value before it has changed. This ends where the values are what they were before. So
+the cost of an event does not depend on what else the stream holds. A whole state is assembled only when it is asked
+for. Insertion, removal and their convergence are one algorithm in one file; hence its length.
 """
 
 from __future__ import annotations

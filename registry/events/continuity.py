@@ -1,11 +1,12 @@
 """Notice a log that lacks events which this service has acknowledged or read: a rewound log.
 
 An asynchronous standby that is promoted, a former primary that is read again, or a restored copy can end earlier than
-the log that was acknowledged. Each service therefore remembers its mark: the last event that it knows to be in the log,
-in memory and in a file of its data directory. Every look at the log's head compares the two. A log without the mark is
-an incident: it is written into the database, where a trigger refuses every further append by any service until an
-operator decides (`registry log accept`). Until then this service neither records, signs nor answers from the log, and
-it is not ready. If the mark is in the log again, because the service is connected to the right server, it goes on.
+the log that was acknowledged. Each service therefore remembers a high-water mark, the last event that it knows to be in
+the log, in memory and in a file of its data directory, and compares the mark with the log's head whenever it reads the
+head. A log without the mark is an incident: the service writes it into the database, where a trigger refuses every
+further append by any service until an operator decides (`registry log accept`). Until then this service neither
+records, signs nor answers from the log, and it is not ready. If the mark is in the log again, because the service is
+connected to the right server, the service goes on.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads TOML of someone else in bounded time."""
+"""Reads TOML from an untrusted file in bounded time."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Give memory that is free again back to the operating system.
+"""Give memory that is no longer used back to the operating system.
 
 The C library keeps what a large request used: blocks of some hundred bytes are freed one by one, and a few of them that
-stay keep the heap from shrinking. Objects that refer to each other are kept as well, until all objects are looked
-through; Python does that rarely here (`cli/server.py`). The templates of pages leave such objects: 300 requests for the
-page of a deal of 200 pledges left 45 MB.
+stay keep the heap from shrinking. Objects in reference cycles also stay until a full garbage collection, which Python
+runs rarely here (`cli/server.py`). The templates of pages leave such objects: 300 requests for the page of a deal of
+200 pledges left 45 MB.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The setting of a pooler. Without asyncpg, which takes longer to import than all settings."""
+"""The setting for a connection pooler. It does not import asyncpg, which takes longer than all settings together."""
 
 from __future__ import annotations
 

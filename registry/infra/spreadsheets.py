@@ -1,4 +1,4 @@
-"""What spreadsheets make of the texts of a file."""
+"""Texts that spreadsheet programs read as formulas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Projections with one row for each stream of a kind: what the stream says after its last event."""
+"""Projections with one row for each stream of a kind: its state after its last event."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The filters of deals as conditions on folded deals: what a certificate states, and its verification repeats.
+"""The filters of deals as conditions on folded deals: certificates use them, and so does their verification.
 
-Lists and totals ask the columnar copy for the same (`projections/columnar/selection.py`);
-`tests/properties` compare the two. A filter without a condition here is refused by certificates, and
+Lists and totals ask the columnar copy for the same (`projections/columnar/selection.py`); `tests/properties` compare
+the two. A filter without a condition here is refused by certificates, and
 `tests/transparency/test_filtered_certificates.py` fails.
 """
 

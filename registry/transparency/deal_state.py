@@ -1,4 +1,4 @@
-"""A deal's state as certificates contain it: what one states, and its verification repeats."""
+"""A deal's state as certificates contain it: a certificate states it, and verification computes it again."""
 
 from __future__ import annotations
 

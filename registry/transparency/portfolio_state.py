@@ -1,4 +1,4 @@
-"""A list and a comparison recomputed from the events of deals: what certificates state, and verification repeats."""
+"""A list and a comparison computed from the events of deals: certificates state them, verification repeats it."""
 
 from __future__ import annotations
 

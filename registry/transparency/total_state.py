@@ -1,4 +1,4 @@
-"""A total recomputed from the events of deals: what a certificate of a total states, and its verification repeats."""
+"""A total computed from the events of deals: a certificate states it, and verification computes it again."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Events about principals: the people and systems that may write to the registry.
 
-Principals are the record's own: only their position hides them from an as-of query, and they are neither corrected nor
-voided. A redaction erases a name, never a right (`domain/principal.py`), so the events that change rights hold no free
-text that would have to be erased.
+These events have no effective and no publication date: only their position hides them from an as-of query. They are
+neither corrected nor voided. A redaction erases a name, never a right (`domain/principal.py`), so the events that
+change rights hold no free text that would have to be erased.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The line of each key of a TOML file, for messages: the standard library's parser keeps none."""
+"""The line of each key of a TOML file, for messages: the standard library's parser does not report lines."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""What is cached of questions, from one position of the log to the next.
+"""The cache of answers about all deals, carried from one position of the log to the next.
 
 Most questions about all deals are sums over deals, or a value for each deal. After an event, only those of the changed
 deals differ: their contribution at the earlier position is subtracted, and the one at the new position is added. The
 tables know every earlier position, so one statement computes both, on the few deals that are in memory
 (`memory_tables.py`). A write then costs a question some milliseconds, where a scan of 100,000 deals takes a hundred.
-What a search finds is cached as well: of the deals that changed, only those are searched again of which a row was
-written that the search looks at.
+What a search finds is cached as well: a changed deal is searched again only if a row was written that the search looks
+at.
 
 Only questions at the latest position are cached here: no later event changes an answer about the past (`copy.py`).
 """

@@ -1,8 +1,8 @@
 """The sums of a question about totals, which follow the log: only the deals that changed are added up again.
 
-DuckDB adds up all deals once. After an event, what the changed deals added is taken away and what they add now is
-added, in Python: an event changes few deals, and a statement takes DuckDB some milliseconds before it begins. Only the
-order of groups is DuckDB's, as of when it added them up; the groups of changed deals are put where they belong now.
+DuckDB adds up all deals once. After an event, Python subtracts what the changed deals added and adds what they add now:
+an event changes few deals, and a statement takes DuckDB some milliseconds before it begins. DuckDB orders the groups
+when it adds them up; afterwards Python moves the groups of changed deals to their new places.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 A thing that has such a text at the point is a hit; for each token, its best matching text gives the score.
 
 A question writes the texts of each token, and the hits of the tokens so far, to temporary tables of its cursor. DuckDB
-then knows how many there are, and the token with the fewest texts comes first: 100,000 deals that match one word are
-not looked at for two words that few have together.
+then knows how many there are, and the token with the fewest texts comes first: if 100,000 deals match one word and few
+match both, the search does not look at all 100,000.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What has a text that a token of a search matches, as queries of the columnar copy.
+"""Deals, organizations and sources with a text that a token of a search matches, as queries of the columnar copy.
 
 A token matches texts by their terms, places by their names, and a source by its address. A deal has the texts of its
 title and identifiers, of its parties with all names of their records, of its sites and their places, and of the sources

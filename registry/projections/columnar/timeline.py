@@ -1,4 +1,4 @@
-"""When something changed in any deal, and which deals may differ between two points."""
+"""The days and times at which any deal changed, and the deals that may differ between two points."""
 
 from __future__ import annotations
 

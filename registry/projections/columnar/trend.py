@@ -1,4 +1,4 @@
-"""Amounts over time by tier: what totals are on each of some days.
+"""Amounts over time by tier: the totals on each of some days.
 
 All days are computed in one pass. A version of a pledge counts on a set of days, which is a number with a bit for each
 day; the sums by set are few, and each is added to its days.
