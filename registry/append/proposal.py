@@ -76,7 +76,7 @@ class Proposal(Struct, frozen=True, kw_only=True):
         return decoded
 
     async def read(self) -> list[Announcement | OrganizationAnnouncement]:
-        """The same, from a thread if they are many."""
+        """The announcements, decoded in a thread if they are many."""
         return await offload(self.size, self.decoded)
 
     def is_visible_to(self, credential: Credential) -> bool:

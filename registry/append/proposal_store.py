@@ -98,7 +98,7 @@ async def insert(connection: Connection, proposals: Iterable[Proposal]) -> None:
 
 
 async def is_own(pool: Pool, submission: UUID, principal: str) -> bool:
-    """Whether there is a submission, all of which a principal has proposed."""
+    """Whether the submission exists and a principal has proposed all of it."""
     return bool(await pool.fetchval(SELECT_IS_OWN, submission, principal))
 
 

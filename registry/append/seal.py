@@ -38,7 +38,7 @@ class LogPlace(Struct, frozen=True):
 
 
 class Recording(Struct, frozen=True):
-    """When an event is recorded (UTC), by which principal, and the one that approved it, if any."""
+    """When an event is recorded (UTC), the principal that records it, and the one that approved it, if any."""
 
     at: datetime
     by: str

@@ -297,7 +297,7 @@ class Rates:
         return _NO_SERIES
 
     def _base_per_eur(self, source: str, base: str) -> tuple[Mapping[date, Decimal], str]:
-        """What a euro is worth in a source's base, by the source itself or else by the first that has it."""
+        """The value of a euro in a source's base, by the source itself or else by the first that has it."""
         if euro := self.recorded(source, base, "EUR"):
             return {day: _EXACT.divide(Decimal(1), value) for day, value in euro.items()}, source
         for other in self.sources:

@@ -26,7 +26,7 @@ class CsvWriter:
         yield self.write(())
 
     def discard(self) -> None:
-        """Nothing is held."""
+        """There is nothing to discard."""
 
 
 def csv_text(rows: Iterable[Sequence[Cell]]) -> str:

@@ -48,7 +48,7 @@ _TYPES: dict[ColumnType, dict[str, Any]] = {
 
 
 class ExportedPoint(Struct, frozen=True, kw_only=True):
-    """Of what an export is.
+    """The data that an export contains.
 
     Attributes:
         query: The query that fixes its point in time and has its filters.

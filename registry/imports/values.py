@@ -248,7 +248,7 @@ def slugify(name: str) -> str:
 
 
 def digest(text: str) -> str:
-    """Eight characters that stand for a text."""
+    """A digest of a text, eight characters long."""
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 

@@ -15,7 +15,7 @@ CANCEL_AGAIN_SECONDS = 2.0
 
 
 async def wait_for(event: asyncio.Event, seconds: float) -> None:
-    """Wait until an event is set, at most so many seconds."""
+    """Wait until an event is set, for at most some seconds."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()

@@ -33,7 +33,7 @@ class WorkTime:
         self._seconds = 0.0
 
     def change(self, parts: int) -> None:
-        """Note that so many parts begin, or, if the number is negative, end."""
+        """Note that a number of parts begin, or end if the number is negative."""
         with self._lock:
             now = monotonic()
             if self._running:

@@ -146,7 +146,7 @@ class Follower:
             log.exception("following failed")
 
     async def _refresh_completeness(self) -> None:
-        """Without the origin, too: a copy that ends at a checkpoint is whole."""
+        """Find out whether the copy is complete, without the origin: it is if it ends at a checkpoint."""
         if not self.status.is_complete:
             newest = next(iter(await checkpoint_store.load_checkpoints(self._pool, 2**62, 1)), None)
             self.status.position = (await write_batch.head(self._pool)).position

@@ -60,7 +60,7 @@ async def ever_related_to(pool: Pool, deal: str) -> list[str]:
 
 
 async def deals_of(pool: Pool, point: Point, organizations: Collection[str], limit: int) -> list[PartyDeal]:
-    """The deals of which one of these organizations is a party at a point, in the order of slugs."""
+    """The deals that have one of these organizations as a party at a point, in the order of slugs."""
     statement = _statement(_SELECT_DEALS_OF, point.axis)
     rows = await pool.fetch(statement, point.day, point.known, list(organizations), limit)
     return [PartyDeal(row["deal"], localized(row["title"]), tuple(row["roles"] or ())) for row in rows]

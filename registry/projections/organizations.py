@@ -113,7 +113,7 @@ async def slugs(connection: Any, after: str, limit: int) -> list[str]:
 
 
 async def all_names(connection: Any) -> dict[str, tuple[str, ...]]:
-    """The names of all records by slug; those of a merged record under the one that it was merged into."""
+    """The names of all records by slug. A merged record has its names under the one that it was merged into."""
     names: dict[str, tuple[str, ...]] = {}
     for row in await connection.fetch(SELECT_NAMES):
         names[row["organization"]] = (*names.get(row["organization"], ()), *row["names"])

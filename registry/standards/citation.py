@@ -72,7 +72,7 @@ class Citation(Struct, frozen=True, kw_only=True):
 
     @property
     def source(self) -> str:
-        """Who made it, at which point in time: what stands under a chart."""
+        """The text under a chart: who made it, and at which point in time."""
         return self._render("source", origin=self.origin, point=self.point, n=self.position)
 
     @property

@@ -252,7 +252,7 @@ def _named(event: Recorded, stream: FoldedStream[Deal]) -> Iterator[UUID]:
 
 
 def _stated(value: Any) -> Any:
-    """Without what is None or empty, in depth."""
+    """The value without fields that are None or empty, at any depth."""
     if isinstance(value, dict):
         shown = {name: _stated(each) for name, each in value.items()}
         return {name: each for name, each in shown.items() if each not in (None, [], {})}

@@ -132,7 +132,7 @@ class Quorum(Struct, frozen=True):
 
 
 def cosigners(note: str, keys: Iterable[WitnessKey]) -> list[WitnessKey]:
-    """Those of the witnesses that have cosigned a checkpoint. Raises CheckpointError where a cosignature is wrong."""
+    """The witnesses that have cosigned a checkpoint. Raises CheckpointError where a cosignature is wrong."""
     parsed = parse_note(note)
     known = {(key.name, key.key_id): key for key in keys}
     found = []

@@ -173,5 +173,5 @@ def _roll_up(organizations: Streams, as_of: AsOf, query: CertifiedQuery) -> Mapp
 
 
 def _without_reasons(group: Group) -> Group:
-    """Without the reasons for missing rates: they are not certified, because the rates are not."""
+    """The group without the reasons for missing rates. These are not certified, because the rates are not."""
     return replace(group, lines=tuple(replace(line, reason=None) for line in group.lines))

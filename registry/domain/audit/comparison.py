@@ -127,7 +127,7 @@ def compare_states(
     rules: Rules[S],
     interruptible: Interruptible = iter,
 ) -> Comparison[S]:
-    """The same for a caller that has the stream as of the two points."""
+    """Like `compare`, for a caller that has the stream as of the two points."""
     (_, a), (_, b) = start, end
     if a.version > b.version:
         return _reverse(compare_states(events, end, start, rules, interruptible))

@@ -316,7 +316,7 @@ class LastStatements:
 
 
 def _statement_keys(statement: Statement) -> set[Hashable]:
-    """Keys of which two statements share one if the one states the other again."""
+    """Keys of a statement. Two statements have a key in common if one of them repeats the other."""
     event = statement.event
     item = next(((name, getattr(event, name)) for name in _ITEM_FIELDS if getattr(event, name, None)), None)
     kind = type(event).__name__

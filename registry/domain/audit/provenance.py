@@ -86,7 +86,7 @@ def provenance(snapshot: StateAsOf[S]) -> list[FieldProvenance]:
 def provenance_page(
     snapshot: StateAsOf[S], start: FieldPlace, limit: int
 ) -> tuple[list[FieldProvenance], FieldPlace | None]:
-    """The provenance of so many fields from a place on, and the place of the next field, None after the last."""
+    """The provenance of at most `limit` fields from a place on, and the place of the next field, if there is one."""
     if snapshot.state is None:
         return [], None
     fields = list(islice(shown_fields(snapshot.state, start), limit + 1))

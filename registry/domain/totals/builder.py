@@ -249,7 +249,7 @@ class TotalsBuilder:
         self.not_below |= {member for member, _ in members_not_below_aggregates(compared, self.relations, self.rates)}
 
     def _redirect(self, deals: dict[str, DealRow], relation: Relation | None, key: Key) -> Key | None:
-        """What a relation to `key` counts for: the same, or what stands for it if its deal was merged."""
+        """The pledge or deal that a relation to `key` counts for: `key`, or its counterpart if the deal was merged."""
         deal, pledge = key
         into = survivor(deal, self.query.merged)
         if into == deal:

@@ -49,7 +49,7 @@ def excluded_line(
     flags: tuple[str, ...] = (),
     reason: str | None = None,
 ) -> TotalsLine:
-    """The line of a pledge that counts in neither bound, whatever other pledges there are."""
+    """The line of a pledge that counts in neither bound, independently of other pledges."""
     nature, basis = nature_and_basis(pledge)
     return TotalsLine(
         deal=row.deal,

@@ -85,7 +85,7 @@ def measured_row(row: DealRow, measure: str, sites: Sequence[SiteRow], metrics: 
 
 
 def measured(deal: Deal, row: DealRow, measure: str) -> DealRow:
-    """The same from a deal's state."""
+    """Like `measured_row`, from a deal's state."""
     sites = [
         SiteRow(
             s.site,

@@ -90,7 +90,7 @@ class Relations:
         return cached
 
     def _stand_for(self, wholes: Iterable[Key]) -> set[Key]:
-        """The pledges that these pledges and deals stand for: of a deal, those that are not part of it themselves."""
+        """These pledges, and the pledges of these deals, without those that are declared part of their own deal."""
         pledges: set[Key] = set()
         for whole in wholes:
             if whole[1] is not None:

@@ -73,7 +73,7 @@ def deal_annotations(
 
 
 def _reached(pairs: Sequence[tuple[str, str]], deals: Collection[str]) -> set[str]:
-    """Those of the deals that have relations, and the deals that these lead to."""
+    """The deals with relations among these, and the deals that their relations lead to."""
     neighbours: dict[str, set[str]] = {}
     for one, other in pairs:
         neighbours.setdefault(one, set()).add(other)

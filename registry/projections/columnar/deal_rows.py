@@ -124,7 +124,7 @@ def deal_rows_on(
     days: Sequence[date],
     rates: Rates | None = None,
 ) -> dict[date, list[DealRow]]:
-    """The same on each of some days, as known at the point."""
+    """Like `deal_rows`, on each of some days, as known at the point."""
     parameters = {"known": point.known, "deals": list(deals), "dates": list(days), "day": days[0]}
     select = _SELECT if len(days) == 1 else _SELECT_ON_DAYS
     among = "list_contains($deals, t.deal)" if len(deals) <= FEW_DEALS else "t.deal IN (SELECT unnest($deals))"

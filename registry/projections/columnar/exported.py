@@ -141,7 +141,7 @@ CREATE OR REPLACE TEMP TABLE annotated
     (deal VARCHAR, pledge VARCHAR, flags VARCHAR[], part_of VARCHAR[], superseded_by VARCHAR[])
 """
 
-_INSERT_MARKED = """
+_INSERT_ANNOTATED = """
 INSERT INTO annotated
 SELECT unnest($deals::VARCHAR[]), unnest($pledges::VARCHAR[]), unnest($flags::VARCHAR[][]),
        unnest($part_of::VARCHAR[][]), unnest($superseded_by::VARCHAR[][])
@@ -266,7 +266,7 @@ def materialize_annotations(cursor: DuckDBPyConnection, cache: QuestionCache, ex
             "part_of": [list(one.part_of) for _, one in rows],
             "superseded_by": [list(one.superseded_by) for _, one in rows],
         }
-        cursor.execute(_INSERT_MARKED, given)
+        cursor.execute(_INSERT_ANNOTATED, given)
 
 
 def exported_rows(cursor: DuckDBPyConnection, export: PortfolioExport) -> Iterator[Sequence[tuple[Any, ...]]]:
@@ -275,13 +275,13 @@ def exported_rows(cursor: DuckDBPyConnection, export: PortfolioExport) -> Iterat
 
 
 def exported_objects(cursor: DuckDBPyConnection, export: PortfolioExport) -> Iterator[str]:
-    """The same rows as lines of JSON."""
+    """The rows of an export as lines of JSON, some at a time."""
     for rows in _read(cursor, f"SELECT to_json(listed)::VARCHAR FROM listed ORDER BY {export.order}", export):
         yield "".join(f"{line}\n" for (line,) in rows)
 
 
 def write_csv(cursor: DuckDBPyConnection, export: PortfolioExport, file: IO[bytes], part: Path) -> None:
-    """Write the same rows as CSV (RFC 4180) after what a file has; `part` is the path of a temporary file."""
+    """Write the rows as CSV (RFC 4180) after what a file has; `part` is the path of a temporary file."""
     texts = ", ".join(f'{column.text} AS "{column.name}"' for column in export.columns)
     cells = ", ".join(
         f'"{column.name}"' if column.type in _PLAIN else _CELL.format(f'"{column.name}"') for column in export.columns

@@ -162,7 +162,7 @@ def _values(
 def _selected(
     cursor: DuckDBPyConnection, cache: QuestionCache, point: Point, selection: Selection
 ) -> Iterator[tuple[str, list[str]]]:
-    """The query of the selected deals, and the tables of which each has at least these.
+    """The query of the selected deals, and tables each of which contains all of them.
 
     Those that meet the conditions beside a search are cached.
     """

@@ -75,7 +75,7 @@ class _Table:
 
     @property
     def is_long(self) -> bool:
-        """Whether it has so many added rows that it is better made again."""
+        """Whether so many rows were added that it is cheaper to make the table again."""
         return self.added > self.rows + MAX_CARRIED
 
 

@@ -254,7 +254,7 @@ def related_pairs(cursor: DuckDBPyConnection, point: Point, merged: Mapping[str,
 
 
 def selected_among(cursor: DuckDBPyConnection, point: Point, selection: Selection, deals: Collection[str]) -> set[str]:
-    """Those of some deals that are selected."""
+    """The selected deals among some deals."""
     statement = _SELECTED.format(conditions=selection.conditions(point))
     parameters = {**point.parameters, **selection.parameters, "deals": list(deals)}
     return {deal for (deal,) in run(cursor, statement, parameters)}

@@ -199,7 +199,7 @@ def _with_facts(deal: Deal, facts: Mapping[FactKey, FactValue]) -> Deal:
 
 
 def registration(stream: FoldedStream[Deal]) -> Registration | None:
-    """From when on a deal is known by its registration alone; None if that is void."""
+    """The day since which a deal is known by its registration alone, on both axes; None if the registration is void."""
     registered = stream.record.registration
     return None if registered is None else (registered.registered_on or date.min, registered.published_on)
 

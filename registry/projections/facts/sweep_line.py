@@ -33,7 +33,7 @@ EffectivePeriod: TypeAlias = tuple[date, date, Values]
 
 
 class Entry(Struct, frozen=True, gc=False):
-    """A place in the fold, and what is done there on which publication days, the first of which is `published_from`."""
+    """The actions at a place in the fold, with their publication days, the first of which is `published_from`."""
 
     key: FoldKey
     actions: tuple[TimedAction, ...]
@@ -51,7 +51,7 @@ Rectangles: TypeAlias = dict[RowKey, dict[EffectivePeriod, list[PublishedInterva
 """The periods of facts, each with the intervals of publication days on which it is known."""
 
 Effects: TypeAlias = dict[FoldKey, list[TimedAction]]
-"""What entries do to the stage, on which publication days."""
+"""What entries do to the stage, with the publication days."""
 
 
 class Folding(Struct, frozen=True, kw_only=True):

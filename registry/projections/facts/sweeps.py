@@ -186,7 +186,7 @@ def _difference(  # noqa: C901 - the two lines are followed in one loop
     *,
     drops_equal: bool,
 ) -> HistoryDifference:
-    """The same. With `drops_equal`, the sweep drops the last publication days, on which both lines are equal."""
+    """As `difference`. With `drops_equal`, the sweep drops the last publication days, on which both lines are equal."""
     folding = now.folding
     # With the day before, so that a period that now goes on from there is found.
     first = known - ONE_DAY if known > date.min else known
