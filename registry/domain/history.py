@@ -287,7 +287,8 @@ class FoldedStream(Generic[S]):
         """A copy that can grow independently."""
         copy: FoldedStream[S] = object.__new__(FoldedStream)
         copy.__dict__.update(self.__dict__)
-        copy.timeline, copy.caches, copy._origin = self.timeline.copy(), replace(self.caches), None
+        copy.timeline, copy._origin = self.timeline.copy(), None
+        copy.caches = StreamCaches(self.caches.flags, self.caches.sweeps)
         return copy
 
     def copy_for_thread(self) -> FoldedStream[S]:

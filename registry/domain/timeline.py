@@ -8,7 +8,6 @@ for. Insertion, removal and their convergence are one algorithm in one file; hen
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from heapq import heapify, heappop, heappush
@@ -23,11 +22,11 @@ from registry.domain.deal_facts import item_of_field
 from registry.domain.fact_history import FactHistory
 from registry.domain.facts import HEADER, STAGE, FactKey, FactValue, Touched, gather, in_order, split
 from registry.domain.fold import END_OF_DAY, FoldKey, OrderedEvent, Rules
-from registry.domain.items import order_key
 from registry.domain.refusal import Refusal
 from registry.domain.sorted_map import SortedMap
 from registry.domain.stage_history import StageHistory
 from registry.domain.stages import StageSignal, StageState
+from registry.domain.state_assembly import CachedStates, assemble, assemble_latest
 from registry.errors import RuleBroken
 from registry.events.types import ClaimReported, ClaimRetracted
 from registry.i18n import Message
@@ -36,9 +35,6 @@ S = TypeVar("S", bound=Struct)
 
 
 _NEW = FactHistory()
-
-# With more changed facts than this, a whole state is assembled from all facts.
-_MAX_OUTDATED = 64
 
 # Events of an update whose facts are kept.
 _MAX_SLICES = 8
@@ -74,11 +70,9 @@ class Timeline(Generic[S]):
         }
         # The claims and retractions that have a claim's id.
         self._claims: SortedMap[str, tuple[OrderedEvent, ...]] = SortedMap()
-        self._assembled: tuple[FoldKey | None, S] = (None, base)
-        # The last state that was assembled after all events, and the values that facts had then which changed since.
-        self._latest: S | None = None
-        self._outdated: Mapping[FactKey, FactValue] = {}
         self.applied: tuple[FoldKey, ...] = ()
+        # Caches. The states that were assembled:
+        self._cached: CachedStates[S] = CachedStates()
         # What `touched` has last returned: an event's facts are asked for several times while it is recorded.
         self._touched: tuple[OrderedEvent | None, Touched] = (None, Touched(()))
         # The facts before and after each event that the last update applied.
@@ -149,7 +143,6 @@ class Timeline(Generic[S]):
 
     def update(self, removed: Iterable[OrderedEvent], added: Iterable[OrderedEvent]) -> frozenset[FactKey]:
         """Remove and insert events. Returns the facts whose value is another one at any place."""
-        self._assembled = (None, self.base)
         return _Update(self).run(list(removed), list(added))
 
     # --- facts --------------------------------------------------------------------------------------------------------
@@ -243,54 +236,21 @@ class Timeline(Generic[S]):
 
     def state_after(self, key: FoldKey) -> S:
         """The state after the event at a place, assembled from its facts."""
-        cached, state = self._assembled
-        if cached != key:
-            state = self._assemble(key)
-            self._assembled = (key, state)
+        cached = self._cached.last
+        if cached is not None and cached[0] == key:
+            return cached[1]
+        state = self._assemble(key)
+        self._cached = CachedStates((key, state), self._cached.latest, self._cached.outdated)
         return state
 
     def _assemble(self, key: FoldKey) -> S:
         last = self._steps.last()
-        is_last = last is not None and last[0] == key
-        if is_last and self._latest is not None:
-            self._latest, self._outdated = self._updated(self._latest), {}
-            return self._latest
-        fields: dict[str, Any] = {}
-        for name, of_list in self._facts.items():
-            histories = list(of_list.first_values())
-            if name == HEADER[0]:
-                continue
-            if name == "partnerships":  # They have no order but that of their events.
-                histories = sorted(histories, key=lambda history: history.values.last() or ())
-            values = [history.last() if is_last else history.after(key) for history in histories]
-            fields[name] = in_order(item for items in values for item in items)
-        if self.stages.changes:
-            fields["stage"] = self.stages.at(key)
-        header: S = self.fact(HEADER).after(key)
-        state = replace(header, **fields)
-        if is_last:
-            self._latest, self._outdated = state, {}
+        if last is None or last[0] != key:
+            earlier: S = assemble(self._facts, self.stages, key)
+            return earlier
+        state = assemble_latest(self._facts, self.stages, self._cached)
+        self._cached = CachedStates(self._cached.last, state)
         return state
-
-    def _updated(self, state: S) -> S:
-        """The state after all events, from an earlier one: only the items of changed facts are looked up and placed."""
-        lists = {name: list(getattr(state, name)) for name in self._facts if name != HEADER[0]}
-        for fact, old in self._outdated.items():
-            if fact == HEADER:
-                continue
-            items, now = lists[fact[0]], self.fact(fact).last()
-            if fact[0] == "partnerships":
-                items[:] = now
-                continue
-            for item in old:
-                del items[bisect_left(items, order_key(item), key=order_key)]
-            for item in now:
-                insort(items, item, key=order_key)
-        fields: dict[str, Any] = {name: tuple(items) for name, items in lists.items()}
-        if self.stages.changes:
-            fields["stage"] = self.stages.last()
-        header: S = self.fact(HEADER).last()
-        return replace(header, **fields)
 
     def states_around(self, step: OrderedEvent) -> tuple[S, S]:
         """The state before and after an event of the fold."""
@@ -320,7 +280,7 @@ class _Update:
         self._signals: dict[FoldKey, StageSignal | None] = {}
         self._slices: dict[FoldKey, tuple[Any, Any]] = {}
         self._changed: set[FactKey] = set()
-        self._outdated = dict(timeline._outdated)
+        self._outdated = dict(timeline._cached.outdated)
 
     def run(self, removed: list[OrderedEvent], added: list[OrderedEvent]) -> frozenset[FactKey]:
         """Remove and insert events. Returns the facts that this changes."""
@@ -346,11 +306,9 @@ class _Update:
             self._attach(step)
         self._apply_pending()
         timeline.refusals, timeline.applied = self._refusals, tuple(self._signals)
-        timeline._outdated = self._outdated
+        timeline._cached = timeline._cached.after_update(self._outdated)
         # Not those of a whole stream, which would double its memory.
         timeline._slices = self._slices if len(self._slices) <= _MAX_SLICES else {}
-        if len(self._outdated) > _MAX_OUTDATED:
-            timeline._latest, timeline._outdated = None, {}
         stages = timeline.stages.updated(self._signals)
         if stages.changes is not timeline.stages.changes:
             self._changed.add(STAGE)
@@ -365,7 +323,7 @@ class _Update:
                 timeline._claims = timeline._claims.set(claim, (*others, *kept))
 
     def _put(self, fact: FactKey, history: FactHistory) -> None:
-        if self._timeline._latest is not None and fact not in self._outdated:
+        if self._timeline._cached.latest is not None and fact not in self._outdated:
             self._outdated[fact] = self._timeline.fact(fact).last()
         facts, name = self._timeline._facts, fact[0]
         of_list = facts.get(name, _NO_FACTS)
