@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import QueryParameter, SkipValidation
+from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from registry import exports
@@ -56,9 +57,8 @@ def portfolio_metadata(kind: str) -> HTTPRouteHandler:
         known = {"published_on": str(published)} if published is not None else {"position": str(point.position)}
         as_of = replace(portfolio_as_of, effective_on=point.day)
         fixed = {**query_without(request, *CLOCKS), "effective_on": str(point.day), **known}
-        return await _metadata(
-            request, kind, as_of, point.position, fixed, log_queries, evidence, settings, SOURCES if sources else ()
-        )
+        exported = _Exported(kind, as_of, point.position, fixed, SOURCES if sources else ())
+        return await _metadata(request, exported, log_queries, evidence, settings)
 
     return _metadata_handler(metadata, kind, "Portfolio")
 
@@ -78,22 +78,25 @@ def log_metadata() -> HTTPRouteHandler:
         del event_filter, after  # Checked, and passed on as the request has them.
         last = await log_queries.last_position(as_of)
         fixed = {**query_without(request, "recorded_at", "position"), "position": str(last)}
-        return await _metadata(request, "events", as_of, last, fixed, log_queries, evidence, settings)
+        return await _metadata(request, _Exported("events", as_of, last, fixed), log_queries, evidence, settings)
 
     return _metadata_handler(metadata, "events", "Log")
 
 
+class _Exported(Struct, frozen=True):
+    """An export: its rows, the point in time, the query that fixes it, and the columns that the request adds."""
+
+    kind: exports.Kind
+    as_of: AsOf
+    position: int
+    query: dict[str, str]
+    more: tuple[ExportedColumn, ...] = ()
+
+
 async def _metadata(
-    request: Request,
-    kind: exports.Kind,
-    as_of: AsOf,
-    position: int,
-    query: dict[str, str],
-    log_queries: LogQueries,
-    evidence: Evidence,
-    settings: Settings,
-    more: tuple[ExportedColumn, ...] = (),
+    request: Request, exported: _Exported, log_queries: LogQueries, evidence: Evidence, settings: Settings
 ) -> RawResponse[dict[str, Any]]:
+    kind, as_of, position, query = exported.kind, exported.as_of, exported.position, exported.query
     recorded = await log_queries.recorded_at(position)
     calendar: Calendar = request.app.state.services.calendar
     base = base_url(request)
@@ -119,9 +122,8 @@ async def _metadata(
         checkpoint=checkpoint,
     )
     formats = {name: format.media_type for name, format in exports.FORMATS.items()}
-    package = datapackage(
-        kind, (*exports.COLUMNS[kind], *more), point, formats, base, citation, recorded, settings.data_licence
-    )
+    columns = (*exports.COLUMNS[kind], *exported.more)
+    package = datapackage(kind, columns, point, formats, base, citation, recorded)
     return json_response(encode(package))
 
 

@@ -12,7 +12,6 @@ from msgspec import Struct
 from registry.domain.deal import Deal
 from registry.domain.items import item_types
 from registry.exports.rows import COLUMNS, Kind
-from registry.infra.data_licence_setting import DataLicence
 from registry.projections.columnar.exported_columns import ColumnType, ExportedColumn
 from registry.standards.citation import Citation
 
@@ -71,7 +70,6 @@ def datapackage(
     base: str,
     citation: Citation,
     created: datetime | None,
-    licence: DataLicence | None,
 ) -> dict[str, Any]:
     """The metadata of an export.
 
@@ -81,9 +79,8 @@ def datapackage(
         point: Of what it is.
         formats: The media types of its files, by the end of the name.
         base: The address of the registry.
-        citation: How to cite it.
+        citation: How to cite it, with the licence of the data.
         created: When the event at its position was recorded.
-        licence: The licence of the data.
     """
     package: dict[str, Any] = {
         "$schema": PROFILE,
@@ -102,7 +99,7 @@ def datapackage(
     }
     if created is not None:
         package["created"] = f"{created:%Y-%m-%dT%H:%M:%SZ}"
-    if licence is not None:
+    if (licence := citation.licence) is not None:
         package["licenses"] = [{"name": licence.name.replace(" ", "-"), "title": licence.name, "path": licence.url}]
     return package
 
