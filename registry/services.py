@@ -55,6 +55,7 @@ from registry.queries.replicas import ReadServers
 from registry.queries.search import SearchQueries
 from registry.queries.sources import SourceQueries
 from registry.queries.streams import StreamReader
+from registry.transparency.certificates import Certificates
 from registry.transparency.checkpoint import BadKey
 from registry.transparency.cosigning import WitnessAddress, Witnesses, parse_addresses
 from registry.transparency.evidence import Evidence
@@ -98,6 +99,7 @@ class Services(Struct):
     watches: Watches
     import_jobs: ImportJobs
     evidence: Evidence
+    certificates: Certificates
     metrics: Metrics
     preparation: Preparation
     readiness: Probe[dict[str, Any]]
@@ -162,6 +164,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             watches=watches,
             import_jobs=import_jobs,
             evidence=log.evidence,
+            certificates=Certificates(pools.evidence, log.evidence),
             metrics=metrics,
             preparation=await stack.enter_async_context(Preparation(queries.copy, queries.portfolio)),
             readiness=await stack.enter_async_context(Probe()),

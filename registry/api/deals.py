@@ -69,7 +69,7 @@ from registry.infra.threads import offload_answer
 from registry.queries.deals import DealQueries
 from registry.schemas import deal_link, encode_long
 from registry.standards import prov
-from registry.transparency.evidence import Evidence
+from registry.transparency.certificates import Certificates
 
 NOW = AsOf()
 
@@ -201,9 +201,9 @@ class DealsController(Controller):
         cache_control = _PUBLIC if state.final and is_public(request) else _PRIVATE
         headers = (*_memento_headers(deal, state.memento, negotiated), *cache_control)
         if certificate:
-            evidence: Evidence = request.app.state.services.evidence
+            certificates: Certificates = request.app.state.services.certificates
             resolved = await deal_queries.resolve(as_of)
-            return RawResponse(await evidence.certificate(deal, resolved.as_of), 200, headers, CERTIFICATE.encode())
+            return RawResponse(await certificates.of_deal(deal, resolved.as_of), 200, headers, CERTIFICATE.encode())
         if wants_linked_data(request):
             return RawResponse(
                 await _linked_data(request, deal_queries, deal, as_of, state.body), 200, headers, LD_JSON

@@ -41,7 +41,7 @@ from registry.queries.deal_conditions import CONDITIONS, similar_of
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import DealPage, RateSource, RatesResponse, TotalsResponse, encode, encode_long
 from registry.schemas.deal_query import DealListQuery
-from registry.transparency.evidence import Evidence
+from registry.transparency.certificates import Certificates
 from registry.transparency.proofs import CertifiedStreams
 from registry.transparency.total_state import CertifiedQuery, needs_organizations
 
@@ -234,10 +234,10 @@ class PortfolioController(Controller):
         if certificate:
             _check_certified(deal_filters, cursor)
             wanted = await _certified_streams(portfolio_queries, deal_filters, (point, selection))
-            evidence: Evidence = request.app.state.services.evidence
+            certificates: Certificates = request.app.state.services.certificates
             resolved = await _resolved(portfolio_queries, as_of, point)
             similar = similar_of(selection.search)
-            return _bundle(await evidence.list_certificate(deal_filters, resolved, wanted, similar))
+            return _bundle(await certificates.of_list(deal_filters, resolved, wanted, similar))
         rates = await portfolio_queries.rates(as_of)
         weights = portfolio_queries.weights(rates, point.day)
         order = read_order(sort, deal_filters.q, weights)
@@ -308,10 +308,10 @@ class PortfolioController(Controller):
             wanted = await _certified_streams(
                 portfolio_queries, totals_filters, (point, selection), grouped="organization" in query.group_by
             )
-            evidence: Evidence = request.app.state.services.evidence
+            certificates: Certificates = request.app.state.services.certificates
             resolved = await _resolved(portfolio_queries, as_of, point)
             return _bundle(
-                await evidence.total_certificate(certified, resolved, wanted, rates, similar_of(selection.search))
+                await certificates.of_total(certified, resolved, wanted, rates, similar_of(selection.search))
             )
         totals = await portfolio_queries.totals(point, selection, query, rates, roll_up is not None)
         rules: dict[str, str] = {
@@ -388,14 +388,14 @@ class PortfolioController(Controller):
             # The sums at the start are of its own list; what is compared was selected with the words of the end.
             selected = (start_point, at_start), (start_point, at_end), (end_point, at_end)
             wanted = await _certified_streams(portfolio_queries, deal_filters, *selected)
-            evidence: Evidence = request.app.state.services.evidence
+            certificates: Certificates = request.app.state.services.certificates
             rates = await portfolio_queries.rates(last)
             resolved = (
                 await _resolved(portfolio_queries, first, start_point),
                 await _resolved(portfolio_queries, last, end_point),
             )
             similar = similar_of(at_start.search), similar_of(at_end.search)
-            return _bundle(await evidence.comparison_certificate(deal_filters, resolved, wanted, rates, similar))
+            return _bundle(await certificates.of_comparison(deal_filters, resolved, wanted, rates, similar))
         start = decode_cursor(cursor, deal_filters)
         last = start.fix(last)
         body, place = await comparison_queries.compare(

@@ -1,25 +1,22 @@
-"""The evidence that the service provides: signed checkpoints, proofs, tiles and certificates.
+"""The evidence that the service provides: signed checkpoints, proofs and tiles. `certificates.py` makes certificates.
 
 Signs on demand and soon after commits, never inside an append. One process at a time signs: it holds an advisory lock
 in Postgres and has read the newest checkpoint of the database and of the exported copies. Tiles are served only up to
-the newest checkpoint. Everything but the signatures can be recomputed from the log. Proofs and certificates are made
-beside the checkpoints that they need, which may be signed for them; hence the length.
+the newest checkpoint. Everything but the signatures can be recomputed from the log. The file is long because a proof
+needs a checkpoint, which may have to be signed for it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 from msgspec import Struct
-from msgspec.structs import replace
 
-from registry.domain.history import AsOf
-from registry.domain.rates import Rates
 from registry.errors import EvidenceUnavailable, HealthWarning, InvalidParameter, NotFound, RegistryError
 from registry.events import mirror_state, store, write_batch
 from registry.events.continuity import ContinuityGuard
@@ -27,10 +24,6 @@ from registry.events.mirror_state import Mirror
 from registry.events.write_batch import Head
 from registry.infra import postgres, tasks
 from registry.infra.postgres import Connection, Pool
-from registry.infra.work_time import in_thread
-from registry.queries.deal_conditions import SimilarWords
-from registry.schemas import encode_long
-from registry.schemas.deal_query import DealListQuery
 from registry.transparency import checkpoint_store, signing_keys
 from registry.transparency.bundles import Inclusion
 from registry.transparency.checkpoint import Checkpoint, CheckpointError, Proof, VerifierKey, parse_note
@@ -45,15 +38,8 @@ from registry.transparency.merkle import (
     root_from_tiles,
     root_tiles,
 )
-from registry.transparency.portfolio_bundles import PortfolioBundle
 from registry.transparency.proofs import (
-    CertifiedLog,
-    CertifiedStreams,
     Consistency,
-    build_certificate,
-    build_comparison_certificate,
-    build_list_certificate,
-    build_total_certificate,
     hex_path,
     prove_event,
 )
@@ -69,7 +55,6 @@ from registry.transparency.tiles import (
     parse_tile_path,
     tile_path,
 )
-from registry.transparency.total_state import CertifiedQuery
 from registry.transparency.tree import load_entries, load_leaf_hashes, load_stream_heads, load_tiles
 from registry.transparency.verify import LogVerification
 from registry.transparency.witness_request import WitnessRequest
@@ -334,6 +319,21 @@ class Evidence:
             raise EvidenceUnavailable
         return newest
 
+    @asynccontextmanager
+    async def signed_heads(self) -> AsyncIterator[tuple[SignedCheckpoint, StreamHeadTree]]:
+        """The newest checkpoint, which covers the log up to now, and the heads of all streams in it.
+
+        No other checkpoint is signed in the block, so the tree stays as it is.
+
+        Raises:
+            EvidenceUnavailable: No checkpoint can be signed now.
+        """
+        await self.checkpoint()
+        async with self._signing:
+            newest = await self._newest()
+            last = await load_leaf_hashes(self._pool, newest.size - 1, newest.size)
+            yield newest, await self._heads_of(self._pool, newest.size, last[0] if last else None)
+
     def _newest_exported(self) -> str | None:
         return next(read_exported(self._export_to), None) if self._export_to is not None else None
 
@@ -434,87 +434,11 @@ class Evidence:
             return (await load_tiles(self._pool, [ref]))(ref)
         return entry_bundle(await load_entries(self._pool, first, first + ref.width))
 
-    # --- certificates -------------------------------------------------------------------------------------------------
-
-    async def certificate(self, deal: str, as_of: AsOf) -> bytes:
-        """A deal's state with everything it follows from, as JSON; the point has an effective date.
-
-        Raises:
-            NotFound: The deal was not known at that point.
-            EvidenceUnavailable: No checkpoint can be signed now.
-        """
-        await self.checkpoint()
-        async with self._signing:
-            newest, heads = await self._newest_heads()
-            head = heads.prove(f"deal/{deal}")
-        bounded = _until(as_of, newest.size)
-        certificate = await build_certificate(self._pool, deal, bounded, newest, head)
-        return await in_thread(encode_long, certificate)
-
-    async def total_certificate(
-        self, query: CertifiedQuery, as_of: AsOf, wanted: CertifiedStreams, rates: Rates, similar: SimilarWords
-    ) -> bytes:
-        """A total with everything it follows from, as JSON; the point has an effective date.
-
-        `similar` is what misspelt words of the query were taken for.
-
-        Raises:
-            EvidenceUnavailable: No checkpoint can be signed now.
-        """
-
-        async def build(log: CertifiedLog) -> PortfolioBundle:
-            bounded = _until(as_of, log.signed.size)
-            return await build_total_certificate(self._pool, log, query, bounded, rates, similar)
-
-        return await self._certify(build, wanted)
-
-    async def list_certificate(
-        self, query: DealListQuery, as_of: AsOf, wanted: CertifiedStreams, similar: SimilarWords
-    ) -> bytes:
-        """A list of deals with everything it follows from, as JSON; otherwise as `total_certificate`."""
-
-        async def build(log: CertifiedLog) -> PortfolioBundle:
-            return await build_list_certificate(self._pool, log, query, _until(as_of, log.signed.size), similar)
-
-        return await self._certify(build, wanted)
-
-    async def comparison_certificate(
-        self,
-        query: DealListQuery,
-        points: tuple[AsOf, AsOf],
-        wanted: CertifiedStreams,
-        rates: Rates,
-        similar: tuple[SimilarWords, SimilarWords],
-    ) -> bytes:
-        """What changed between two points with everything it follows from; otherwise as `total_certificate`."""
-
-        async def build(log: CertifiedLog) -> PortfolioBundle:
-            bounded = _until(points[0], log.signed.size), _until(points[1], log.signed.size)
-            return await build_comparison_certificate(self._pool, log, query, bounded, rates, similar)
-
-        return await self._certify(build, wanted)
-
-    async def _certify(
-        self, build: Callable[[CertifiedLog], Awaitable[PortfolioBundle]], wanted: CertifiedStreams
-    ) -> bytes:
-        await self.checkpoint()
-        async with self._signing:
-            newest, heads = await self._newest_heads()
-            # While no other checkpoint is signed, the tree of heads stays as it is.
-            certificate = await build(CertifiedLog(signed=newest, heads=heads, wanted=wanted))
-        return await in_thread(encode_long, certificate)
-
-    async def _newest_heads(self) -> tuple[SignedCheckpoint, StreamHeadTree]:
-        """The newest checkpoint and the heads of all streams in it. The caller holds `_signing`."""
-        newest = await self._newest()
-        last = await load_leaf_hashes(self._pool, newest.size - 1, newest.size)
-        return newest, await self._heads_of(self._pool, newest.size, last[0] if last else None)
-
     # --- verifications ------------------------------------------------------------------------------------------------
 
     async def record_verification(self, verification: LogVerification, seconds: float) -> None:
         """Store that the whole log was verified. Does nothing where the role may not write it."""
-        with contextlib.suppress(*postgres.ERRORS):
+        with suppress(*postgres.ERRORS):
             await checkpoint_store.insert_verification(
                 self._pool, self._clock(), verification.size, bytes.fromhex(verification.root), seconds
             )
@@ -529,11 +453,6 @@ def _updated(heads: StreamHeadTree | None, updates: Sequence[str]) -> StreamHead
     heads = heads or StreamHeadTree()
     heads.update(parse_heads(updates))
     return heads
-
-
-def _until(as_of: AsOf, size: int) -> AsOf:
-    """The point with a position in the log of this size."""
-    return replace(as_of, position=size if as_of.position is None else min(size, as_of.position))
 
 
 def _require_checkpoint(note: str | None, size: int, parameter: str) -> str:
