@@ -45,7 +45,7 @@ class ListCursor(Struct, frozen=True, array_like=True):
     filters: str = ""
 
     def fix(self, as_of: AsOf) -> AsOf:
-        """The point of the first page, whatever was recorded since."""
+        """The point of the first page, also if events were recorded since."""
         if self is FIRST_PAGE:
             return as_of
         fixed = as_of if as_of.effective_on is not None else replace(as_of, effective_on=self.day)

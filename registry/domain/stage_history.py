@@ -20,7 +20,7 @@ from registry.domain.stages import SignalKind, StageSignal, StageState, may_chan
 Key: TypeAlias = Any
 """The place of an event in the fold; its first element is the effective date."""
 
-# Up to so many signals, they are searched one by one.
+# Up to this number of signals, they are searched one by one.
 _FEW = 48
 
 _NO_KEYS: SortedMap[Key, None] = SortedMap()

@@ -242,7 +242,7 @@ def inactivity(stage: StageState | None, last_published: date | None, on: date) 
 
 
 def _add_months(day: date, months: int) -> date:
-    """The same day so many months later, or the last day of that month where it is shorter."""
+    """The same day some months later, or the last day of that month if it is shorter."""
     year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
     if year > date.max.year:
         return date.max

@@ -62,7 +62,7 @@ async def publish(copy: ColumnarCopy, directory: Path) -> Manifest:
 
 
 async def publications(copy: ColumnarCopy, directory: Path, seconds: float) -> AsyncIterator[Manifest]:
-    """Publish again whenever so many seconds have passed and the log has grown."""
+    """Publish again whenever `seconds` have passed and the log has grown."""
     position = -1
     while True:
         manifest = await publish(copy, directory)

@@ -19,7 +19,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LONG = 200
-"""Work on so many items, such as events, is offloaded: it takes 5 ms and more, far longer than a change of thread."""
+"""Work on this number of items, such as events, is offloaded: it takes 5 ms, far longer than a change of thread."""
 
 HEAVY_ITEM = 10
 """What an event counts as in work that is heavy for each: a comparison of two points, or a page that shows it whole."""
@@ -36,7 +36,7 @@ class Cancelled(Exception):
 
 
 def is_long(size: int) -> bool:
-    """Whether work on so many items is offloaded."""
+    """Whether work on this number of items is offloaded."""
     return size >= LONG
 
 

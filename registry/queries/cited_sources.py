@@ -23,7 +23,7 @@ from registry.events.values import Source
 from registry.infra.postgres import Pool
 
 DEALS_PER_READ = 100
-"""Decoding the events of so many deals holds the event loop for some milliseconds."""
+"""Decoding the events of this number of deals holds the event loop for some milliseconds."""
 
 
 class CitedSources(Struct, frozen=True):

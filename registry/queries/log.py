@@ -36,7 +36,7 @@ INDEX_PAGE = 1000
 MAX_ENTRIES_BYTES = 8 * 2**20
 
 Positions: TypeAlias = Callable[[int, int], Awaitable[list[int]]]
-"""Finds the positions of the next events, at most so many, after a position or, for the newest, before it."""
+"""Finds the positions of the next events, up to a limit, after a position or, for the newest, before it."""
 
 
 class LogQueries:

@@ -291,7 +291,7 @@ class PortfolioQueries:
         return await self._questions.answer(point, timeline.publication_days, limit)
 
     async def recording_times(self, shown: datetime, distance: timedelta, steps: int) -> list[datetime]:
-        """Return when events of deals were recorded: all times, or so many in equal steps and those next to `shown`.
+        """Return when events of deals were recorded: all times, or `steps` in equal steps and those next to `shown`.
 
         Times closer to each other than `distance` are one, the last of them.
         """

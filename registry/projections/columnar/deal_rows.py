@@ -32,7 +32,7 @@ SELECT $day::DATE, t.deal, {columns}
 """
 
 FEW_DEALS = 20
-"""A row is compared with so many deals at most; more of them are joined."""
+"""With at most this number of deals a row is compared with each; with more, DuckDB joins them."""
 
 # The fields of `PledgeColumns`, in their order.
 PLEDGE_COLUMNS = """

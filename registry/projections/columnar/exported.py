@@ -32,7 +32,7 @@ from registry.projections.facts import TABLE_OF, FactTable
 from registry.projections.point import Point
 
 DEALS_PER_QUERY = 50_000
-"""A query holds the rows of about so many deals in memory, because it sorts them."""
+"""About the number of deals whose rows a query holds in memory, because it sorts them."""
 
 ROWS_PER_READ = 2_000
 
@@ -147,7 +147,7 @@ SELECT unnest($deals::VARCHAR[]), unnest($pledges::VARCHAR[]), unnest($flags::VA
        unnest($part_of::VARCHAR[][]), unnest($superseded_by::VARCHAR[][])
 """
 
-# DuckDB takes 10 ms to read so many from the parameters of a statement, and 200 ms for 40,000.
+# DuckDB takes 10 ms to read this number from the parameters of a statement, and 200 ms for 40,000.
 ROWS_PER_INSERT = 1_000
 
 _CREATE_CITED = """
@@ -226,7 +226,7 @@ class PortfolioExport(Struct, frozen=True):
         return f"WITH chosen AS {chosen} SELECT {cells} {rows} {cited}"
 
     def batches(self, cursor: DuckDBPyConnection) -> list[dict[str, str]]:
-        """The bounds of each so many deals."""
+        """The bounds of each query: DEALS_PER_QUERY deals."""
         if self.cited is not None:
             cursor.execute(_CREATE_CITED, {"file": self.cited})
         limits = _LIMITS.format(conditions=self.selection.conditions(self.point), size=DEALS_PER_QUERY // 2)

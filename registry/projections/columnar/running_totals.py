@@ -85,7 +85,7 @@ class _Groups(Struct):
     sizes: dict[GroupKey, int]
 
     def has(self, wanted: int, groups: Collection[GroupKey]) -> bool:
-        """Whether it has so many groups before others, and these ones."""
+        """Whether it has the first `wanted` groups, and these ones."""
         if len(self.first) == self.number:
             return True
         unchanged = sum(1 for key in self.first if key not in groups)
@@ -185,7 +185,7 @@ class RunningTotals:
         return now
 
     def _read(self, cursor: DuckDBPyConnection, scan: Scan, wanted: int, changed: Collection[GroupKey]) -> _Groups:
-        """The groups that DuckDB has added up: so many, and the changed ones."""
+        """The groups that DuckDB has added up: the first `wanted` ones, and the changed ones."""
         weights = scan.query.weights
         if self._groups is None or self._weights != weights or not self._groups.has(wanted, changed):
             self._groups, self._weights = self._read_now(cursor, scan, wanted, changed), weights

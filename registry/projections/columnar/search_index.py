@@ -60,8 +60,8 @@ SELECT text_id, kind, text
 _KNOWN_TEXTS = "SELECT text, kind FROM search_texts WHERE list_contains($texts, text)"
 
 FEW_TEXTS = 100
-"""Of so many written texts, those that are known are looked up: in 200,000, this takes 4 ms of processor time, and a
-join 10."""
+"""Of at most this number of written texts, the known ones are looked up: in 200,000, this takes 4 ms of processor time,
+and a join 10."""
 
 _INSERT_TERMS = """
 INSERT INTO search_terms

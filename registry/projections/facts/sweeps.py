@@ -35,7 +35,8 @@ from registry.projections.facts.sweep_line import (
     splice,
 )
 
-# A sweep stores its line after so many entries, with so many segments: the next sweep begins near the first difference.
+# A sweep stores its line after this number of entries, with this number of segments, so that the next sweep begins near
+# the first difference.
 ENTRIES_PER_SNAPSHOT = 2
 SEGMENTS_PER_SNAPSHOT = 16
 
