@@ -30,7 +30,7 @@ test: .venv/dev ## run the tests (ARGS="-k ulsan" selects some, ARGS="-n 0" runs
 drills: .venv/dev ## run the tests that take long: benchmarks, failures of databases, more walks in the browser, more examples
 	REGISTRY_TEST_EXAMPLES=10 $(PYTEST) -o faulthandler_timeout=900 -m "drill or hypothesis" $(ARGS)
 
-walk: .venv/dev ## compare every page of the demo and of a registry of 10,000 deals with the API (DEALS=1000 for fewer)
+walk: .venv/dev ## compare every page of the demo and of 10,000 deals with the API and independent models (DEALS=1000 for fewer)
 	REGISTRY_WALK_DEALS=$(or $(DEALS),10000) .venv/bin/python -m pytest -q -o faulthandler_timeout=3600 tests/web/test_walk.py $(ARGS)
 
 shots: .venv/dev ## take pictures of every page in both languages, two widths, light and dark (FOLDER=.data/shots DEALS=2000)

@@ -54,8 +54,7 @@ def _summary(here: ValueFormatter, event: Event | None, names: Names | None) -> 
     if event is None:
         return here.words.gettext(N_("Its content was redacted."))
     if isinstance(event, ClaimReported):
-        field = event.field.rsplit("/", 1)[1]
-        return f"{here.field(event.field, names)}: {here.value(event.value, field, names)}"
+        return f"{here.field(event.field, names)}: {here.change(event.field, event.value, names)}"
     if isinstance(event, ClaimPreferred):
         reason = here.noted(event.reason) if event.reason else ""
         return DOT.join(part for part in (here.field(event.field, names), reason) if part)

@@ -116,18 +116,26 @@ def fold_key(contents: list[Content], content: Content) -> tuple[date, date, tup
     return day, published, (*place, content["position"])
 
 
-def fold_states(  # noqa: C901 - the rule in one piece
+def fold_states(slug: str, events: Sequence[Recorded], **as_of: Any) -> tuple[list[State], list[UUID]] | None:
+    """The shown state after each step of the fold, the registration first, and the ids of the unapplied events.
+
+    None if the deal was not known by then.
+    """
+    folded = fold(slug, events, **as_of)
+    return None if folded is None else folded[1:]
+
+
+def fold(  # noqa: C901 - the rule in one piece
     slug: str,
     events: Sequence[Recorded],
     effective: date | None = None,
     published: date | None = None,
     position: int | None = None,
     preferences: bool = True,
-) -> tuple[list[State], list[UUID]] | None:
-    """The shown state after each step of the fold, the registration first, and the ids of the unapplied events.
+) -> tuple[list[Content], list[State], list[UUID]] | None:
+    """The visible events in the order of the fold, and what `fold_states` returns.
 
     Without `preferences` every field shows the value that the deal's own events set.
-    None if the deal was not known by then.
     """
     recorded = [e for e in events if position is None or e.position <= position]
     contents = [effective_content(recorded, e) for e in recorded]
@@ -172,7 +180,7 @@ def fold_states(  # noqa: C901 - the rule in one piece
         except NotApplicable:
             unapplied.append(content["id"])
         states.append(shown_state(state, preferred, visible))
-    return states, unapplied
+    return visible, states, unapplied
 
 
 def sets_field(content: Content, path: str) -> bool:

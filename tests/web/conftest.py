@@ -18,6 +18,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from bench import workload
 from tests.api.conftest import ADMIN_KEY, NO_TLS, Service, cloned, numbers, running
 from tests.conftest import NO_CHROMIUM, PATIENCE, Server
+from tests.web import stories
 
 DEALS = int(os.environ.get("REGISTRY_WALK_DEALS", "60"))
 """How many deals are generated."""
@@ -173,9 +174,9 @@ async def service(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> 
 
 @pytest_asyncio.fixture(scope="session")
 async def generated(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
-    """A service that holds generated deals."""
+    """A service that holds generated deals, some with a story."""
     async with cloned(server, admin, "walk") as settings, running(settings) as service:
-        lines = list(workload.lines(DEALS))
+        lines = [*workload.lines(DEALS), *stories.lines(DEALS)]
         for start in range(0, len(lines), 5000):
             answer = await service.client.post(
                 "/v1/import",

@@ -28,6 +28,19 @@ async def test_event_page_shows_the_verified_inclusion_proof(reader: httpx.Async
     assert f"position={revised['position']}" in html
 
 
+async def test_original_of_a_corrected_event_is_no_quotation(
+    reader: httpx.AsyncClient, pages: Service, slug: str
+) -> None:
+    path = f"/v1/deals/{slug}/events"
+    title = {"type": "deal_registered", "title": {"en": "Misspelt"}}
+    id = (await pages.client.post(path, json={"event": title})).json()["events"][0]["id"]
+    replacement = {"event": {**title, "title": {"en": "Spelt"}}}
+    correction = {"type": "event_corrected", "corrects": id, "replacement": replacement, "reason": "A slip."}
+    assert (await pages.client.post(path, json={"event": correction})).status_code == 201
+    html = (await reader.get(f"/events/{id}")).text
+    assert re.search(r"Original: Misspelt\s*</p>", html)
+
+
 async def test_log_pages_through_events_of_one_type_like_its_json(
     reader: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from registry.domain import money
 from registry.domain.rates import Rate
 from registry.events.currencies import Currency
+from registry.events.types import ClaimReported
 from registry.events.values import Amount, ExternalIdentifier, Horizon, StatedAmount
 from registry.web.format import shown
 from registry.web.numbers import NumberFormatter, figures
+from registry.web.summaries import summarize_event
 from tests.reference_rates import reference_rates
 from tests.web.html import plain
 
@@ -80,6 +82,8 @@ def test_quantity_of_a_metric_is_one_figure_with_its_counter_or_unit() -> None:
     capacity = {"metric": "capacity_per_year", "basis": "target", "value": "30000", "unit": "wafers"}
     assert plain(shown("ko").item("metrics", capacity)) == "연간 생산능력 · 목표 · 30,000 wafers"
     assert shown("ko").change("/metrics/jobs--planned/value", "60000") == plain("6만 개").replace(" ", "\u00a0")
+    claim = ClaimReported(claim="c", field="/metrics/jobs--planned/value", value="60000")
+    assert plain(summarize_event(shown("ko"), claim)).endswith(": 6만 개")
     # An identifier has a value, too.
     assert shown("ko").value(ExternalIdentifier(scheme="gem", value="60000")) == "gem\u00a0· 60000"
 

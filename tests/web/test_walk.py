@@ -2,7 +2,12 @@
 
 `REGISTRY_WALK_DEALS` sets the number of generated deals (`make walk`: 10,000). Of these, the whole list is read in one
 order and one language at each point, its beginning in the other orders and in the other language, and `PAGES_OF_DEALS`
-deals have their pages opened. An answer of the API is fetched once for all languages.
+deals and one of each story (`stories.py`) have their pages opened. An answer of the API is fetched once for all
+languages.
+
+The API's answers are compared with independent models at each point: the stage, the status, the amount and the flags of
+every deal, and what a comparison with an earlier day says of every deal; of the deals whose pages are opened, also the
+label of each event in the history, and whether the deal is quiet.
 """
 
 from __future__ import annotations
@@ -16,7 +21,6 @@ from html import unescape
 from typing import Any
 
 import asyncpg
-import httpx
 import pytest
 import pytest_asyncio
 
@@ -25,11 +29,14 @@ from registry.demo import lines as demo_lines
 from registry.i18n import DEFAULT_LANGUAGE as LANGUAGE_OF_WHOLE_LISTS
 from registry.i18n import LANGUAGES, Label, render
 from registry.web.totals import MAX_LINES
-from tests.api.conftest import NO_TLS, Service, cloned, running
+from tests.api.conftest import Service, cloned, running
 from tests.conftest import Server, drill
 from tests.properties import oracle
+from tests.web import stories
 from tests.web.conftest import DEALS
-from tests.web.walker import expected_amount, figures_of, parsed, unexplained
+from tests.web.model_checks import check_deal, check_doubts, check_every_change, check_every_deal
+from tests.web.walker import expected_amount, parsed, unexplained
+from tests.web.walks import Answers, Walk, compared, history_of, model_point
 
 PAGES_OF_DEALS = 12
 """Of how many generated deals the pages are opened."""
@@ -51,7 +58,7 @@ GENERATED_WALKS: tuple[Any, ...] = (
     drill({}, LANGUAGES),
     drill({"effective_on": "2021-06-01"}, LANGUAGES),
     drill({"published_on": "2021-11-15"}, LANGUAGES),
-    drill({"position": str(DEALS * 4)}, LANGUAGES),
+    drill({"position": str(DEALS * workload.ROUNDS + DEALS // 5)}, LANGUAGES),
     drill(PAST_AND_POSITION, LANGUAGES),
 )
 SORTS = ("-amount", "-updated", "announced_on", "-since", "deal")
@@ -62,85 +69,6 @@ async def demo(demo_server: Server, admin: asyncpg.Connection[asyncpg.Record]) -
     """A service that holds the demo deals and nothing else."""
     async with cloned(demo_server, admin, "walked") as settings, running(settings) as service:
         yield service
-
-
-class Answers:
-    """What the API answered at one point: the deals, their order by each sort, and other answers by question."""
-
-    def __init__(self) -> None:
-        self.deals: dict[str, Any] = {}
-        self.orders: dict[tuple[tuple[str, str], ...], list[str]] = {}
-        self.others: dict[tuple[str, tuple[tuple[str, str], ...]], Any] = {}
-        self.figures: dict[str, frozenset[str]] = {}
-        """The amounts of all deals as pages write them, by language."""
-
-
-class Walk:
-    """Pages and answers of a service at a point in time, in one language."""
-
-    def __init__(
-        self, service: Service, point: dict[str, str], language: str, known: dict[str, Answers] | None = None
-    ) -> None:
-        # Not the service's own client, which checks every response against the OpenAPI document: pages are not in it.
-        self.client = httpx.AsyncClient(base_url=service.url, timeout=120, verify=NO_TLS)
-        self.service = service
-        self.point = point
-        self.language = language
-        self.known_points = {} if known is None else known
-        self.known = self.known_points.setdefault(str(sorted(point.items())), Answers())
-
-    async def __aenter__(self) -> Walk:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.client.aclose()
-
-    async def page(self, path: str, **query: str) -> str | None:
-        """A page; None where it does not exist at the point."""
-        answer = await self.client.get(path, params={**self.point, **query, "lang": self.language})
-        assert answer.status_code in (200, 404), answer.text
-        return answer.text if answer.status_code == 200 else None
-
-    async def answer(self, path: str, **query: str) -> Any:
-        """The API's answer to the same question."""
-        asked = path, tuple(sorted(query.items()))
-        if asked not in self.known.others:
-            answer = await self.client.get(path, params={**self.point, **query})
-            assert answer.status_code == 200, answer.text
-            self.known.others[asked] = answer.json()
-        return self.known.others[asked]
-
-    async def latest_events(self) -> Any:
-        """The events that the overview lists as the latest: recorded by the point, and by a past day that it asks."""
-        positions = [(await self.answer("/v1/totals", lines="0"))["position"]]
-        for day in (self.point[name] for name in ("effective_on", "published_on") if name in self.point):
-            query = {"lines": "0", "recorded_at": f"{day}T23:59:59.999999Z"}
-            positions.append((await self.client.get("/v1/totals", params=query)).json()["position"])
-        position = min(positions)
-        query = {"after": str(max(0, position - 40)), "limit": "40"}
-        events = (await self.client.get("/v1/events", params=query)).json()["events"]
-        return [event for event in events if event["position"] <= position]
-
-    async def list(self, sort: str, **query: str) -> list[Any]:
-        asked = tuple(sorted({"sort": sort, **query}.items()))
-        order: list[str] = []
-        cursor: dict[str, str] = {}
-        while asked not in self.known.orders:
-            params = {**self.point, "sort": sort, "limit": "1000", **query, **cursor}
-            answer = (await self.client.get("/v1/deals", params=params)).raise_for_status().json()
-            for deal in answer["deals"]:
-                assert self.known.deals.setdefault(deal["deal"], deal) == deal
-                order.append(deal["deal"])
-            if answer["next"] is None:
-                self.known.orders[asked] = order
-            cursor = {"cursor": answer["next"]}
-        return [self.known.deals[slug] for slug in self.known.orders[asked]]
-
-    async def figures(self) -> frozenset[str]:
-        """The amounts of all deals as the pages write them."""
-        if self.language not in self.known.figures:
-            self.known.figures[self.language] = frozenset(figures_of(self.language, await self.list("deal")))
-        return self.known.figures[self.language]
 
 
 def check_rows(html: str, deals: dict[str, Any], language: str) -> list[str]:
@@ -292,52 +220,6 @@ async def check_organization(walk: Walk, slug: str) -> None:
     assert unexplained(html, walk.language, listed, explained) == []
 
 
-async def check_deal(walk: Walk, service: Service, slug: str) -> None:
-    html = await walk.page(f"/deals/{slug}")
-    stream, _ = await service.app.state.services.streams.load(f"deal/{slug}")
-    model = oracle.state_of(slug, stream.events, **await model_point(walk, service))
-    if html is None:
-        assert model is None
-        return
-    state = await walk.answer(f"/v1/deals/{slug}", expand="organizations,incoming")
-    assert model is not None
-    assert amounts_of(state) == amounts_of(model)
-    assert stage_of(state) == stage_of(model)
-    history = (await walk.answer(f"/v1/deals/{slug}/events"))["events"]
-    parser = parsed(html)
-    shown = [one.attributes["data-label"] for one in parser.marked if one.attributes.get("data-label")]
-    labels = [entry["label"] for entry in reversed(history)][:40]
-    assert shown[len(shown) - len(labels) :] == labels
-    for one in parser.marked:
-        if "data-label" in one.attributes:
-            assert one.text == render(Label(f"what/{one.attributes['data-label']}"), walk.language)
-    assert unexplained(html, walk.language, state, history) == []
-
-
-def amounts_of(state: Any) -> list[tuple[Any, ...]]:
-    return [
-        (p["pledge"], p["status"], p["amount"] and (p["amount"]["currency"], p["amount"]["value"]))
-        for p in state["pledges"]
-    ]
-
-
-def stage_of(state: Any) -> tuple[str, str] | None:
-    return (state["stage"]["value"], state["stage"]["basis"]) if state["stage"] else None
-
-
-async def model_point(walk: Walk, service: Service) -> dict[str, Any]:
-    """The point as the independent model takes it: a log that is fixed gives its position and its day."""
-    point: dict[str, Any] = {"effective": service.app.state.services.calendar.today()}
-    if "published_on" in walk.point:
-        point["published"] = date.fromisoformat(walk.point["published_on"])
-    else:
-        answer = await walk.answer("/v1/totals", lines="0")
-        point = {"effective": date.fromisoformat(answer["effective_on"]), "position": answer["position"]}
-    if "effective_on" in walk.point:
-        point["effective"] = date.fromisoformat(walk.point["effective_on"])
-    return point
-
-
 @pytest.mark.parametrize(("point", "languages"), DEMO_WALKS, ids=str)
 async def test_every_page_of_the_demo_shows_what_the_api_answers(
     demo: Service, point: dict[str, str], languages: Iterable[str]
@@ -364,10 +246,36 @@ async def test_pages_of_a_generated_registry_show_what_the_api_answers(
             await check_overview(walk)
             await check_totals(walk)
             await check_comparison(walk, "2021-03-01")
-            for number in range(0, DEALS, max(1, DEALS // PAGES_OF_DEALS)):
+            if language == LANGUAGE_OF_WHOLE_LISTS:
+                await check_every_deal(walk, generated)
+                await check_every_change(walk, generated, "2021-03-01")
+            of_stories = [n for n in range(min(DEALS, stories.EVERY)) if stories.story_of(n) is not None]
+            for number in sorted({*range(0, DEALS, max(1, DEALS // PAGES_OF_DEALS)), *of_stories}):
                 await check_deal(walk, generated, workload.slug(number))
+                await check_doubts(walk, generated, workload.slug(number))
             for slug in ("organization-large", "organization-001"):
                 await check_organization(walk, slug)
+
+
+@pytest.mark.parametrize("language", [drill(language) for language in LANGUAGES])
+async def test_stories_have_their_labels_in_histories_and_in_a_comparison_of_the_records(
+    generated: Service, language: str
+) -> None:
+    last = (await history_of(generated, workload.slug(DEALS - 1)))[workload.ROUNDS - 1]
+    start = {"from.position": str(last.position)}
+    async with Walk(generated, {}, language) as walk:
+        found, listed = await compared(walk, start), {deal["deal"]: deal for deal in await walk.list("deal")}
+        told = {n: story for n in range(DEALS) if (story := stories.story_of(n)) is not None}
+        expected = {workload.slug(n): set(story.compared) for n, story in told.items() if story.compared}
+        assert {slug: (found.get(slug), says) for slug, says in expected.items() if found.get(slug) != says} == {}
+        assert found.keys() == expected.keys()
+        for number, story in list(told.items())[: len(stories.STORIES)]:
+            slug = workload.slug(number)
+            history = (await walk.answer(f"/v1/deals/{slug}/events"))["events"]
+            assert tuple(entry["label"] for entry in history[-len(story.labels) :]) == story.labels
+            assert tuple(rule for pledge in listed[slug]["pledges"] for rule in pledge["flags"]) == story.flags
+            page = (await walk.client.get("/compare", params={**start, "lang": language, "q": slug})).text
+            assert slug in page or not story.compared
 
 
 async def test_slider_leads_from_before_all_changes_to_the_first(generated: Service) -> None:
@@ -389,12 +297,12 @@ async def test_totals_of_a_generated_registry_are_the_sums_of_the_model(
         at = await model_point(walk, generated)
         columns = (await walk.answer("/v1/totals", lines="0"))["totals"]["overall"]["columns"]
     expected: Counter[tuple[str, str, str]] = Counter()
-    for number in range(DEALS):
-        stream, _ = await generated.app.state.services.streams.load(f"deal/{workload.slug(number)}")
-        state = oracle.state_of(stream.slug, stream.events, **at)
+    for slug in map(workload.slug, range(DEALS)):
+        state = oracle.state_of(slug, await history_of(generated, slug), **at)
         for pledge in state["pledges"] if state is not None else ():
             nature = "intention" if pledge["commitment"] == "intention" else "commitment"
-            expected[pledge["amount"]["currency"], nature, "once"] += int(pledge["amount"]["value"])
+            if pledge["status"] != "withdrawn":
+                expected[pledge["amount"]["currency"], nature, "once"] += int(pledge["amount"]["value"])
     assert {(c["currency"], c["nature"], c["basis"]): int(c["high"]) for c in columns} == dict(expected)
     for column in columns:
         assert Decimal(column["low"]) <= Decimal(column["high"])
