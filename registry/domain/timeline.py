@@ -36,7 +36,7 @@ S = TypeVar("S", bound=Struct)
 
 _NEW = FactHistory()
 
-# Events of an update whose facts are kept.
+# The slices of an update of at most this number of events are cached.
 _MAX_SLICES = 8
 
 

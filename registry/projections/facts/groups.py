@@ -168,8 +168,8 @@ class _ItemGroup:
         checks = checks_after(state.checks, before, step.applied)
         if isinstance(event, CLAIM_TYPES):
             return FactState(after, checks, state.target), None
-        kept = self._own(after) if read or writes_others else after
-        return FactState(kept, checks, (step.applied.id, event, state.deal)), stage_signal(before, after, step.applied)
+        own = self._own(after) if read or writes_others else after
+        return FactState(own, checks, (step.applied.id, event, state.deal)), stage_signal(before, after, step.applied)
 
     def _own(self, deal: Deal) -> Deal:
         """The deal with this group's facts only."""

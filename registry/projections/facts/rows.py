@@ -213,13 +213,13 @@ def _known_delta(
     begins = sorted(now - was, key=_order)
     moved: list[Moved] = []
     for period, days in sorted(was - now, key=_order):
-        kept = next((b for b in begins if b[0] == period and _touches(b[1], days)), None)
-        if kept is None:
+        same = next((b for b in begins if b[0] == period and _touches(b[1], days)), None)
+        if same is None:
             moved.append((period[0], days.published_from, None, days.published_from))
         else:
-            begins.remove(kept)
-            first = None if kept[1].published_from == days.published_from else kept[1].published_from
-            last = None if kept[1].published_to == days.published_to else kept[1].published_to
+            begins.remove(same)
+            first = None if same[1].published_from == days.published_from else same[1].published_from
+            last = None if same[1].published_to == days.published_to else same[1].published_to
             moved.append((period[0], days.published_from, first, last))
     return moved, begins
 

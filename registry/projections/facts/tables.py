@@ -99,13 +99,13 @@ _AMOUNT_HINTS = get_type_hints(Amount, include_extras=True)
 _AMOUNT = tuple(_numeric(name, _AMOUNT_HINTS[name]) for name in AMOUNT_COLUMNS)
 """The columns of an amount: its fields."""
 
-_cells = attrgetter(*AMOUNT_COLUMNS)
+_parts_of = attrgetter(*AMOUNT_COLUMNS)
 
 
 def _amount(amount: Amount | None) -> Values:
     if amount is None:
         return (None,) * len(_AMOUNT)
-    return tuple([_text(cell) if isinstance(cell, tuple) else cell for cell in _cells(amount)])
+    return tuple([_text(part) if isinstance(part, tuple) else part for part in _parts_of(amount)])
 
 
 def _pledge(pledge: PledgeState, checks: Checks) -> Values:
@@ -296,7 +296,7 @@ def _item_table(of: str, item: type[ListItem]) -> FactTable:
     fields = [(name, *_shown(name, hints[name])) for name in item.__struct_fields__ if name not in (id, "claims")]
 
     def row(one: Any, _: Checks) -> tuple[Ids, Values]:
-        return (getattr(one, id),), tuple([cell for name, _, cells in fields for cell in cells(getattr(one, name))])
+        return (getattr(one, id),), tuple([value for name, _, values in fields for value in values(getattr(one, name))])
 
     names = [name for _, columns, _ in fields for name in columns]
     return FactTable(f"{id}_facts", of, _columns(id), _columns(*names), row, _ROW_TYPES.get(of))
