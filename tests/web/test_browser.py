@@ -1,6 +1,8 @@
 """Pages in Chromium: both languages, desktop and phone widths, with and without scripts, and by keyboard.
 
 Every window also checks that no page logs an error or contacts another host; axe finds no violation (WCAG AA).
+
+A journey of an editor is one test, with the mouse and by keyboard; hence the length of the file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""All pages over HTTP: languages, sizes, headers, errors, escaping, and the controls that each page has."""
+"""All pages over HTTP: languages, sizes, headers, errors, escaping, and the controls that each page has.
+
+Most tests go through the same list of pages; hence the length of the file.
+"""
 
 from __future__ import annotations
 

@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import re
-from datetime import date
-from decimal import Decimal
 
 import asyncpg
 import httpx
 import pytest
-from msgspec.structs import replace
 
 from registry.demo import lines
-from registry.domain.history import AsOf
-from registry.domain.totals import TotalsQuery
-from registry.schemas.deal_query import DealQuery
 from registry.web import deal_list
 from tests.api.conftest import Service, cloned, running
 from tests.conftest import Server
 from tests.web.html import main_of, text_of
 
 ULSAN = "/deals/sk-aws-ulsan"
-
-
-async def test_headline_total_links_to_its_calculation(demo_reader: httpx.AsyncClient) -> None:
-    html = (await demo_reader.get("/?unit=USD")).text
-    link = re.search(r'href="(/totals[^"]*)"', html)
-    assert link is not None
-    derivation = text_of((await demo_reader.get(link[1].replace("&amp;", "&"))).text)
-    assert "Included in both bounds." in derivation
-    assert "Excluded: part of an amount already included." in derivation
-    assert "the reference rate of" in derivation
 
 
 @pytest.mark.parametrize(
@@ -66,30 +50,6 @@ async def test_table_of_deals_sorts_and_filters_by_query_parameters(demo_reader:
     assert re.findall(r'<th scope="row"><a href="/deals/([a-z0-9-]+)', largest_first)[0] == "aws-apec-2028"
     ulsan = (await demo_reader.get("/?region=KR-31")).text
     assert 'value="KR-31" selected' in ulsan
-
-
-async def test_chart_over_time_names_the_deals_that_changed_amounts(
-    demo_server: Server, admin: asyncpg.Connection[asyncpg.Record]
-) -> None:
-    # The demo alone: deals of other tests may have more days of change than the chart has steps.
-    async with cloned(demo_server, admin, "chart") as settings, running(settings) as service:
-        html = (await service.visitor.get("/?effective_on=2025-06-18", headers={"Accept-Language": "en"})).text
-        later = text_of(
-            (await service.visitor.get("/?effective_on=2025-11-20", headers={"Accept-Language": "en"})).text
-        )
-    assert "US$0 – US$14.3bn Lower bound of zero: each of these amounts may overlap another or is in doubt." in later
-    assert "Lower bound of zero" not in html
-    legend = text_of(html[html.index('class="legend levels"') : html.index('class="chart both"')])
-    assert "As of 18 Jun 2025:" in legend
-    assert "Intention or above US$12.73bn" in legend
-    # A level that has no line has no amount either: nothing says that no construction is under way.
-    assert "US$0" not in legend
-    moves = html[html.index('class="moves"') :]
-    moves = moves[: moves.index("</ol>")]
-    assert "16 Jun 2025 +US$5.1bn SK and AWS: AI data centre in Ulsan" in text_of(moves)
-    assert 'href="/?effective_on=2025-06-16"' in moves
-    # The chart is drawn twice, for wide and for narrow windows.
-    assert html.count('class="flag"') <= 2 * moves.count("<li>")
 
 
 async def test_filters_of_the_table_apply_to_its_json_and_forms(demo_reader: httpx.AsyncClient) -> None:
@@ -206,13 +166,6 @@ async def test_comparison_starts_at_a_past_day_whatever_takes_effect_later(
     assert start[1] == "2026-01-02"
 
 
-async def test_map_counts_the_deals_of_each_province(demo_reader: httpx.AsyncClient) -> None:
-    html = (await demo_reader.get("/")).text
-    assert 'aria-label="Ulsan: 2"' in html
-    assert 'aria-label="North Gyeongsang: 1"' in html
-    assert 'aria-label="Jeju' not in html
-
-
 async def test_comparison_separates_real_world_changes_from_corrections(demo_reader: httpx.AsyncClient) -> None:
     html = text_of(
         (await demo_reader.get(f"{ULSAN}/compare?from.effective_on=2025-06-17&to.effective_on=2025-06-21")).text
@@ -231,34 +184,6 @@ async def test_search_finds_names_in_either_language_and_event_ids(demo_reader: 
     event = lines()[0].announcement["id"]
     redirect = await demo_reader.get("/search", params={"q": event})
     assert redirect.headers["location"] == f"/events/{event}"
-
-
-@pytest.mark.parametrize("filters", [DealQuery(), DealQuery(region="KR-31"), DealQuery(stage="construction")])
-async def test_chart_equals_the_totals_of_each_day_and_ends_at_the_day_asked_for(
-    unchanged: Service, demo_reader: httpx.AsyncClient, filters: DealQuery
-) -> None:
-    portfolio = unchanged.app.state.services.portfolio_queries
-    point = await portfolio.point(AsOf(effective_on=date(2025, 11, 1)))
-    selection = await portfolio.select(point, filters)
-    days = [day for day in await portfolio.effective_change_days(point, 400) if day <= point.day]
-    assert len(days) > 10
-    if filters.given():
-        # Every day for all deals; for a selection every fourth, and the last.
-        days = [*days[:-1:4], days[-1]]
-    rates = await portfolio.rates(AsOf())
-    for currency in ("KRW", "USD"):
-        for amounts in await portfolio.trend(point, selection, currency, rates, days):
-            query = TotalsQuery(currency=currency, effective_on=amounts.day, lines=0)
-            total = await portfolio.totals(replace(point, day=amounts.day), selection, query, rates=rates)
-            once = [column for column in total.overall.columns if column.basis == "once"]
-            assert amounts.tiers["intended"] == sum(Decimal(column.low) for column in once), amounts.day
-            assert amounts.upper == sum(Decimal(column.high) for column in once), amounts.day
-    html = (await demo_reader.get("/?effective_on=2025-11-01&unit=KRW")).text
-    assert 'class="stepped"' in html
-    steps = [
-        date.fromisoformat(day) for day in re.findall(r'effective_on=([0-9-]+)[^"]*"[^>]*><rect class="step"', html)
-    ]
-    assert max(steps) == max(days)
 
 
 async def test_table_of_deals_is_paged_completely_in_any_order(
@@ -312,71 +237,6 @@ async def test_list_of_the_api_has_the_marks_that_totals_decide(demo_reader: htt
     assert {f"{line['deal']}/{line['pledge']}": (line["flags"], line["part_of"]) for line in totals} == marks
 
 
-def figures_of(html: str, name: str) -> set[tuple[str, str, str]]:
-    """The figures of a name: currency, lower and upper bound."""
-    found = re.findall(rf'data-figure="{name}" data-currency="(\w+)" data-low="([\d.]+)" data-high="([\d.]+)"', html)
-    return set(found)
-
-
-async def test_headline_names_its_scope_and_counts_deals_beyond_it_apart(
-    pages: Service, reader: httpx.AsyncClient
-) -> None:
-    abroad = [
-        {"effective_on": "2025-06-16", "event": {"type": "deal_registered", "title": {"en": "Beyond"}}},
-        *(
-            {"effective_on": "2025-06-16", "event": {"type": "site_announced", "site": place.lower(), "place": place}}
-            for place in ("KR-28", "JP")
-        ),
-        {
-            "effective_on": "2025-06-16",
-            "event": {"type": "pledge_announced", "pledge": "p", "amount": {"value": "77000000", "currency": "USD"}},
-        },
-    ]
-    answer = await pages.client.post("/v1/deals/beyond-korea/events", json=abroad)
-    assert answer.status_code == 201
-    html = (await reader.get("/?region=KR&unit=USD&lang=en")).text
-    assert "Pledged for South Korea" in text_of(html)
-    assert "also" in text_of(html[html.index('class="apart"') :][:400])
-    for name, extent in (("committed", "within"), ("beyond", "beyond")):
-        query = {"region": "KR", "extent": extent, "currency": "USD"}
-        columns = (await reader.get("/v1/totals", params=query)).json()["totals"]["overall"]["columns"]
-        sums = {
-            (c["currency"], c["low"], c["high"]) for c in columns if (c["nature"], c["basis"]) == ("commitment", "once")
-        }
-        assert figures_of(html, name) == sums
-    assert ("USD", "77000000", "77000000") in {
-        (c, low.removesuffix(".00"), high.removesuffix(".00")) for c, low, high in figures_of(html, "beyond")
-    }
-    missing = await reader.get("/v1/totals?extent=within")
-    assert missing.status_code == 400
-
-
-async def test_scope_states_beside_it_what_has_no_stated_place(demo_reader: httpx.AsyncClient) -> None:
-    query = {"region": "KR", "extent": "unstated", "currency": "USD"}
-    columns = (await demo_reader.get("/v1/totals", params=query)).json()["totals"]["overall"]["columns"]
-    deals = (await demo_reader.get("/v1/deals?region=KR&extent=unstated")).json()["deals"]
-    assert [deal["deal"] for deal in deals] == ["aws-apec-2028"]
-    for path in ("/?region=KR", "/totals?region=KR", "/totals?region=KR&extent=within"):
-        html = (await demo_reader.get(f"{path}&unit=USD&lang=en")).text
-        assert "one deal without a stated place" in text_of(html)
-        assert figures_of(html, "unstated") == {(c["currency"], c["low"], c["high"]) for c in columns}
-    for path in ("/", "/totals"):
-        assert not figures_of((await demo_reader.get(path, params={"unit": "USD"})).text, "unstated")
-
-
-async def test_scope_is_named_where_it_can_be_chosen(
-    demo_server: Server, admin: asyncpg.Connection[asyncpg.Record]
-) -> None:
-    async with cloned(demo_server, admin, "scoped") as settings:
-        korea = replace(settings, scope=(("region", "KR"),))
-        async with running(korea) as service, httpx.AsyncClient(base_url=service.url, timeout=30) as client:
-            everything = (await client.get("/?scope=all&lang=en")).text
-            scoped = (await client.get("/?lang=en")).text
-    assert '<a href="/?lang=en">South Korea</a>' in everything
-    chosen = re.findall(r'<option value="" selected>([^<]*)', scoped)
-    assert [name.partition(" (")[0] for name in chosen] == ["South Korea"]
-
-
 async def test_list_is_sorted_by_amount_long_after_the_newest_exchange_rate(demo_reader: httpx.AsyncClient) -> None:
     for day in ("2026-10-30", "2031-01-01"):
         deals = (await demo_reader.get(f"/v1/deals?sort=-amount&effective_on={day}")).json()["deals"]
@@ -410,44 +270,6 @@ async def test_flag_on_a_conversion_does_not_doubt_the_amount(demo_reader: httpx
     assert ("member-not-below-aggregate", "Warning") in re.findall(r'data-flag="([a-z-]+)"[^>]*>([^<]*)', amkor)
 
 
-async def test_figure_to_which_no_deal_belongs_has_no_undisclosed_amounts(demo_reader: httpx.AsyncClient) -> None:
-    html = (await demo_reader.get("/?effective_on=2025-06-21&lang=en")).text
-    figures = dict(re.findall(r'<h2>([^<]*)</h2>\s*<p class="sum none">([^<]*)', html))
-    assert figures["Of which under construction or operating"] == figures["Intentions"] == "No deals"
-    assert figures["Annual"] == "No annual amounts"
-
-
-async def test_no_deals_are_not_deals_without_amounts(pages: Service, reader: httpx.AsyncClient) -> None:
-    for path in ("/?region=KR-50", "/totals?region=KR-50"):
-        text = text_of((await reader.get(f"{path}&lang=en")).text)
-        assert "No deals" in text
-        assert "No amounts disclosed" not in text
-
-
-async def test_deals_beyond_the_scope_without_amounts_say_so(demo_reader: httpx.AsyncClient) -> None:
-    html = (await demo_reader.get("/?region=KR-31&unit=USD&lang=en")).text
-    apart = text_of(html[html.index('class="apart"') :].partition("</p>")[0])
-    assert "one deal that also covers other places. No amounts disclosed" in apart
-    unstated = text_of(html[html.rindex('class="apart"') :].partition("</p>")[0])
-    assert "one deal without a stated place. Pledged or committed: at least US$40bn" in unstated
-
-
-async def test_map_of_locations_has_a_legend_of_the_shades_in_use(demo_reader: httpx.AsyncClient) -> None:
-    html = (await demo_reader.get("/?lang=en")).text
-    legend = text_of(html[html.index('id="h-map"') :].partition("</p>")[0])
-    # Nine deals without a location in Korea shade no province.
-    assert "One deal 2 deals" in legend
-    assert "3 deals" not in legend
-
-
-async def test_chart_says_that_it_converts_amounts_that_the_page_shows_as_announced(
-    demo_reader: httpx.AsyncClient,
-) -> None:
-    said = "Amounts in other currencies are converted to US Dollar at reference rates."
-    assert said in text_of((await demo_reader.get("/?unit=stated&lang=en")).text)
-    assert said not in text_of((await demo_reader.get("/?unit=USD&lang=en")).text)
-
-
 async def test_group_names_what_it_adds_to_the_total_of_all_deals(demo_reader: httpx.AsyncClient) -> None:
     """The overview's figure for deals under construction is part of the total; by itself it may be more."""
     html = (await demo_reader.get("/?unit=USD&lang=en")).text
@@ -456,39 +278,6 @@ async def test_group_names_what_it_adds_to_the_total_of_all_deals(demo_reader: h
     construction = text_of(page[page.index("<h2>Under construction</h2>") :].partition("</section>")[0])
     assert f"In the total of all deals: {built} · Pledged or committed" in construction
     assert "groups can add up to more than all deals" in text_of(page)
-
-
-async def test_of_it_figure_is_a_subset_of_the_figure_it_stands_under(demo_reader: httpx.AsyncClient) -> None:
-    for query in (
-        "",
-        "?unit=KRW",
-        "?unit=stated",
-        "?region=KR",
-        "?effective_on=2025-11-01",
-        "?organization=amkor-technology",
-    ):
-        html = (await demo_reader.get(f"/{query}")).text
-        whole = {currency: (Decimal(low), Decimal(high)) for currency, low, high in figures_of(html, "committed")}
-        for currency, low, high in figures_of(html, "built"):
-            assert Decimal(low) <= whole[currency][0], query
-            assert Decimal(high) <= whole[currency][1], query
-
-
-async def test_tiers_of_the_chart_are_parts_of_each_other_and_without_doubted_amounts(
-    unchanged: Service, demo_reader: httpx.AsyncClient
-) -> None:
-    portfolio = unchanged.app.state.services.portfolio_queries
-    point = await portfolio.point(AsOf(effective_on=date(2025, 11, 20)))
-    amkor = await portfolio.select(point, DealQuery(organization="amkor-technology", region="KR-28"))
-    everything = await portfolio.select(point, DealQuery())
-    rates = await portfolio.rates(AsOf())
-    for selection in (amkor, everything):
-        (amounts,) = await portfolio.trend(point, selection, "USD", rates, [point.day])
-        tiers = list(amounts.tiers.values())
-        assert tiers == sorted(tiers, reverse=True)
-        assert tiers[0] <= amounts.upper
-    (amounts,) = await portfolio.trend(point, amkor, "USD", rates, [point.day])
-    assert amounts.tiers["construction"] < Decimal(9_000_000_000) <= amounts.upper
 
 
 async def test_latest_records_say_which_of_them_were_corrected_or_voided(
