@@ -1,4 +1,4 @@
-"""Lists: deals at any point in time with filters, facets and pages; the log; organizations; totals."""
+"""Lists of deals at any point in time, with filters, facets and pages, and their totals."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.announcements import SOURCE, announced, corrected, pledged, registered, revised, voided
-from tests.api.conftest import Service
+from tests.api.announcements import announced, corrected, pledged, registered, revised, voided
 
 
 async def record(client: httpx.AsyncClient, slug: str, *announcements: Any) -> dict[str, Any]:
@@ -263,176 +262,6 @@ async def test_portfolio_comparison_lists_the_changes_of_deals(
     grown = next(c for c in changes if c["what"] == "grew")
     assert (grown["before"]["value"], grown["after"]["value"]) == ("5000000000", "9000000000")
     assert (await client.get("/v1/compare")).json()["changes"] == []
-
-
-# --- the log ----------------------------------------------------------------------------------------------------------
-
-
-async def test_log_is_read_in_order_from_any_position(service: Service, slug: str) -> None:
-    start = await service.size()
-    posted = await record(
-        service.client, slug, registered(), pledged(), *(revised(f"2025-07-{d:02}", "7") for d in range(1, 6))
-    )
-    met: list[int] = []
-    async for page in pages(service.client, f"/v1/events?after={start}&limit=3"):
-        met += [event["position"] for event in page["events"]]
-    assert met == [event["position"] for event in posted["events"]]
-
-
-async def test_log_is_filtered_by_type_deal_organization_and_source(
-    client: httpx.AsyncClient, new_slug: Callable[[], str]
-) -> None:
-    slug, firm = new_slug(), new_slug()
-    start = (await client.get("/v1/deals")).json()["position"]
-    url = f"https://www.news.example/{slug}/"
-    named = {**party(firm, "investor"), "sources": [{**SOURCE, "url": url}]}
-    posted = await record(client, slug, registered(), named, pledged(by=[firm]))
-    await client.post(
-        f"/v1/organizations/{firm}/events", json={"event": {"type": "organization_registered", "name": {"en": "Firm"}}}
-    )
-    ids = [event["id"] for event in posted["events"]]
-
-    async def found(**asked: Any) -> list[str]:
-        answer = await client.get("/v1/events", params={"after": start, **asked})
-        return [event["id"] for event in answer.json()["events"]]
-
-    assert await found(deal=slug) == ids
-    assert await found(type="pledge_announced") == ids[2:]
-    assert (await found(organization=firm))[:2] == ids[1:]
-    assert len(await found(organization=firm)) == 3
-    assert await found(source=f"http://news.example/{slug}") == [ids[1]]
-    assert await found(organization=firm, deal=slug, type="pledge_announced") == [ids[2]]
-    assert await found(organization=new_slug()) == []
-
-
-async def test_event_is_shown_as_recorded_and_as_corrected(client: httpx.AsyncClient, slug: str) -> None:
-    posted = await record(client, slug, registered(), {**pledged(), "note": "why"})
-    id = posted["events"][1]["id"]
-    event = {"type": "pledge_announced", "pledge": "total", "amount": {"value": "6", "currency": "USD"}}
-    correction = await record(client, slug, corrected(id, event=event))
-    shown = (await client.get(f"/v1/events/{id}")).json()
-    assert (shown["deal"], shown["version"], shown["position"]) == (slug, 2, posted["events"][1]["position"])
-    assert (shown["note"], shown["recorded_by"], shown["published_on"]) == ("why", "admin", "2025-06-16")
-    assert shown["event"]["amount"]["value"] == "5000000000"
-    assert shown["reads"]["event"]["amount"]["value"] == "6"
-    assert shown["corrected_by"] == [correction["events"][0]["id"]]
-    assert (await client.get(shown["proof"])).status_code == 200
-
-
-async def test_any_text_is_accepted_as_a_source_filter(client: httpx.AsyncClient) -> None:
-    for text in ("[", "https://[", "//℀.example", "가" * 2000, "?", "https://"):
-        answer = await client.get("/v1/events", params={"source": text})
-        assert (answer.status_code, answer.json()) == (200, {"events": []}), text
-
-
-async def test_sources_of_maximum_length_are_found(client: httpx.AsyncClient, slug: str) -> None:
-    """Every identifier of a source fits into the index, also in scripts with three bytes for a letter."""
-    letters = "".join(chr(0xAC00 + n * 7919 % 11172) for n in range(1970))
-    long = {**SOURCE, "url": f"https://news.example/{letters}"}
-    unnamed = {"publisher": letters[:300], "title": letters[300:600], "locator": letters[600:900]}
-    posted = await record(client, slug, {**registered(), "sources": [long]}, {**pledged(), "sources": [unnamed]})
-    found = (await client.get("/v1/events", params={"source": long["url"]})).json()["events"]
-    assert [event["id"] for event in found] == [posted["events"][0]["id"]]
-
-
-@pytest.mark.parametrize("id", ["x", "00000000-0000-7000-8000-000000000000", "%00"])
-async def test_unknown_event_is_not_found(client: httpx.AsyncClient, id: str) -> None:
-    answer = await client.get(f"/v1/events/{id}")
-    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
-
-
-# --- organizations ----------------------------------------------------------------------------------------------------
-
-
-async def test_organizations_are_listed_and_found_by_name(
-    client: httpx.AsyncClient, new_slug: Callable[[], str]
-) -> None:
-    firm, parent = new_slug(), new_slug()
-    url = f"/v1/organizations/{firm}/events"
-    answer = await client.post(
-        url,
-        json=[
-            {
-                "event": {
-                    "type": "organization_registered",
-                    "name": {"en": f"Firm {firm}", "ko": "회사"},
-                    "country": "KR",
-                }
-            },
-            announced("2020-01-01", "organization_named", name="Old Firm", language="en", kind="former"),
-            announced("2024-01-01", "parent_set", parent=parent, control="owns", share="51"),
-        ],
-    )
-    assert answer.status_code == 201, answer.text
-    assert answer.headers["etag"] == '"3"'
-    now = await client.get(f"/v1/organizations/{firm}")
-    assert now.json()["names"][0]["name"] == "Old Firm"
-    assert now.json()["parents"][0]["parent"] == parent
-    assert now.headers["etag"].startswith('"3')
-    known = {"If-None-Match": now.headers["etag"]}
-    assert (await client.get(f"/v1/organizations/{firm}", headers=known)).status_code == 304
-    then = await client.get(f"/v1/organizations/{firm}", params={"effective_on": "2022-01-01"})
-    assert then.json()["parents"] == []
-    listed = (await client.get("/v1/organizations", params={"q": f"firm {firm}"})).json()["organizations"]
-    assert [o["organization"] for o in listed] == [firm]
-    assert (await client.get("/v1/organizations/no-such-firm")).status_code == 404
-    wrong = announced("2020-01-01", "organization_identified", scheme="lei", identifier="5493001KJTIIGC8Y1R13")
-    refused = await client.post(url, json=wrong)
-    assert refused.json()["errors"][0]["pointer"] == "/event/identifier"
-
-
-async def test_merged_organization_redirects_to_the_other(
-    client: httpx.AsyncClient, new_slug: Callable[[], str]
-) -> None:
-    firm, other = new_slug(), new_slug()
-    for slug in (firm, other):
-        event = {"type": "organization_registered", "name": {"en": f"Firm {firm}"}}
-        await client.post(f"/v1/organizations/{slug}/events", json={"event": event})
-    merged = await client.post(
-        f"/v1/organizations/{firm}/events", json={"event": {"type": "organization_merged", "into": other}}
-    )
-    assert merged.status_code == 201, merged.text
-    answer = await client.get(f"/v1/organizations/{firm}?effective_on=2025-01-01")
-    assert (answer.status_code, answer.headers["location"]) == (
-        308,
-        f"/v1/organizations/{other}?effective_on=2025-01-01",
-    )
-    listed = (await client.get("/v1/organizations", params={"q": f"firm {firm}"})).json()["organizations"]
-    assert [o["organization"] for o in listed] == [other]
-
-
-async def test_organizations_are_paged(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
-    prefix = new_slug()
-    for n in range(5):
-        event = {"type": "organization_registered", "name": {"en": f"Paged {prefix}"}}
-        await client.post(f"/v1/organizations/{prefix}-{n}/events", json={"event": event})
-    met: list[str] = []
-    async for page in pages(client, f"/v1/organizations?q=Paged+{prefix}&limit=2"):
-        met += [o["organization"] for o in page["organizations"]]
-    assert met == [f"{prefix}-{n}" for n in range(5)]
-
-
-@pytest.mark.parametrize(
-    "q", ["테스트 전력", "테스트전력", "전력 {name}", "Testing Powr {name}", "power centre {name}", "{name}"]
-)
-async def test_organizations_are_searched_as_everything_else_is(
-    client: httpx.AsyncClient, new_slug: Callable[[], str], q: str
-) -> None:
-    """Words in any order and script, spelling variants and mistakes; not the substrings of a name."""
-    slug = new_slug()
-    name = slug.replace("-", "")
-    event = {"type": "organization_registered", "name": {"en": f"Testing Power Center {name}", "ko": "테스트 전력"}}
-    await client.post(f"/v1/organizations/{slug}/events", json={"event": event})
-
-    async def found(q: str) -> set[str]:
-        listed = (await client.get("/v1/organizations", params={"q": q, "limit": 1000})).json()["organizations"]
-        return {one["organization"] for one in listed}
-
-    asked = q.format(name=name)
-    assert slug in await found(asked)
-    searched = (await client.get("/v1/search", params={"q": asked, "kind": "organization", "limit": 100})).json()
-    assert await found(asked) == {hit["id"] for hit in searched["hits"]}
-    assert slug not in await found(f"ting {name}")
 
 
 # --- totals -----------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from registry.delivery.webhooks import MAX_OWNED
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service, bearer
 from tests.conftest import PATIENCE, Server
-from tests.delivery.test_webhooks import Admin, post, serving, signed_by
+from tests.delivery.webhooks import Admin, post, serving, signed_by
 from tests.preloaded import COMMAND, preloaded
 from tests.web.forms import FormParser
 from tests.web.test_sessions import visit

@@ -6,20 +6,14 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import ipaddress
 import json
-import stat
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import datetime
-from typing import Any, TypeAlias
 
-import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
-import structlog
-from cryptography.fernet import Fernet, InvalidToken
 from msgspec.structs import replace
 
 from registry.delivery import webhook_delivery as module
@@ -27,95 +21,8 @@ from registry.delivery import webhook_sender
 from registry.delivery.webhook_sender import sign
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service, cloned, running
-from tests.conftest import PATIENCE, Server
-
-Admin: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-
-LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
-
-
-class Receiver:
-    """An HTTP server on loopback that answers with the given statuses."""
-
-    def __init__(self) -> None:
-        self.url = ""
-        self.got: list[tuple[dict[str, str], bytes]] = []
-        self.answers: list[int] = []
-        self.news = asyncio.Event()
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
-        body = await reader.readexactly(int(headers["content-length"]))
-        self.got.append((headers, body))
-        status = self.answers.pop(0) if self.answers else 200
-        if status:
-            moved = "Location: http://127.0.0.1:9/\r\n" if status == 302 else ""
-            writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n{moved}Connection: close\r\n\r\n".encode())
-        self.news.set()
-        writer.close()
-
-    async def has(self, count: int) -> list[Any]:
-        """Wait for the first `count` messages."""
-        async with asyncio.timeout(PATIENCE):
-            while len(self.got) < count:
-                self.news.clear()
-                await self.news.wait()
-        return [json.loads(body) for _, body in self.got[:count]]
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    made = Receiver()
-    async with await asyncio.start_server(made.serve, "127.0.0.1", 0) as server:
-        made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
-        yield made
-
-
-@pytest.fixture
-async def service(server: Server, admin: Admin, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
-    """A service that may send to loopback, with short delays."""
-    monkeypatch.setattr(module, "RETRY_DELAYS", (0, 0, 0))
-    monkeypatch.setattr(module, "POLL_SECONDS", 0.02)
-    async with serving(server, admin) as service:
-        yield service
-
-
-@asynccontextmanager
-async def serving(server: Server, admin: Admin, **more: Any) -> AsyncIterator[Service]:
-    async with (
-        cloned(server, admin, "webhooks") as settings,
-        running(replace(settings, **{"webhook_networks": LOOPBACK, **more})) as service,
-    ):
-        yield service
-
-
-async def post(service: Service, slug: str, *announcements: dict[str, Any]) -> None:
-    for announcement in announcements:
-        answer = await service.client.post(f"/v1/deals/{slug}/events", json=announcement)
-        assert answer.status_code == 201, answer.text
-
-
-async def hook(service: Service, receiver: Receiver, **fields: Any) -> dict[str, Any]:
-    answer = await service.client.post("/v1/webhooks", json={"url": receiver.url, **fields})
-    assert answer.status_code == 201, answer.text
-    webhook: dict[str, Any] = answer.json()
-    return webhook
-
-
-async def deliveries(service: Service, webhook: dict[str, Any]) -> list[dict[str, Any]]:
-    answer = await service.client.get(f"/v1/webhooks/{webhook['id']}/deliveries")
-    return list(answer.json()["deliveries"])
-
-
-async def listed(service: Service, until: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """Wait until the only webhook satisfies a condition."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            [webhook] = (await service.client.get("/v1/webhooks")).json()["webhooks"]
-            if until(webhook):
-                return dict(webhook)
-            await asyncio.sleep(0.02)
+from tests.conftest import Server
+from tests.delivery.webhooks import LOOPBACK, Admin, Receiver, deliveries, hook, listed, post
 
 
 async def test_new_events_are_sent_signed_and_in_order(service: Service, receiver: Receiver) -> None:
@@ -297,97 +204,6 @@ async def test_webhook_is_stopped_and_resumed(service: Service, receiver: Receiv
     assert receiver.got == []
     assert (await service.client.patch(path, json={"enabled": True})).json()["disabled_at"] is None
     assert len(await receiver.has(1)) == 1
-
-
-def signed_by(webhook: dict[str, Any], headers: dict[str, str], body: bytes) -> bool:
-    """Whether one of a message's signatures is by the webhook's secret."""
-    secret = base64.b64decode(webhook["secret"].removeprefix("whsec_"))
-    expected = sign(secret, headers["webhook-id"], int(headers["webhook-timestamp"]), body)
-    return expected in headers["webhook-signature"].split(" ")
-
-
-async def test_rotated_secret_signs_beside_the_old_one_until_the_overlap_ends(
-    service: Service, receiver: Receiver
-) -> None:
-    first = await hook(service, receiver)
-    path = f"/v1/webhooks/{first['id']}"
-    second = (await service.client.post(f"{path}/rotate", json={})).json()
-    assert second["secret"] != first["secret"]
-    assert second["rotation_ends_at"] is not None
-    await post(service, "plant", registered())
-    await receiver.has(1)
-    headers, body = receiver.got[0]
-    assert signed_by(first, headers, body)
-    assert signed_by(second, headers, body)
-    third = (await service.client.post(f"{path}/rotate", json={"overlap_hours": 0})).json()
-    await post(service, "plant", pledged())
-    await receiver.has(2)
-    headers, body = receiver.got[1]
-    assert signed_by(third, headers, body)
-    assert not signed_by(second, headers, body)
-    assert not signed_by(first, headers, body)
-
-
-async def test_secrets_are_encrypted_with_a_key_outside_the_database(service: Service, receiver: Receiver) -> None:
-    webhook = await hook(service, receiver)
-    await service.client.post(f"/v1/webhooks/{webhook['id']}/rotate", json={})
-    file = service.settings.data_dir / "secrets.key"
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    secret = base64.b64decode(webhook["secret"].removeprefix("whsec_"))
-    [row] = await service.pool.fetch("SELECT secret, old_secret, webhooks::text AS text FROM webhooks")
-    assert secret not in row["old_secret"]
-    assert secret.hex() not in row["text"]
-    assert Fernet(file.read_text().strip()).decrypt(row["old_secret"]) == secret
-
-
-async def test_newer_key_encrypts_the_secrets_again(server: Server, admin: Admin, receiver: Receiver) -> None:
-    async with cloned(server, admin, "webhooks") as settings:
-        settings = replace(settings, webhook_networks=LOOPBACK)
-        file = settings.data_dir / "secrets.key"
-        async with running(settings) as service:
-            webhook = await hook(service, receiver)
-        newer = Fernet.generate_key().decode()
-        file.write_text(f"{newer}\n{file.read_text()}")
-        async with running(settings) as service, asyncio.timeout(PATIENCE):
-            stored = b""
-            while True:
-                stored = await service.pool.fetchval("SELECT secret FROM webhooks")
-                with suppress(InvalidToken):
-                    assert base64.b64encode(Fernet(newer).decrypt(stored)).decode() in webhook["secret"]
-                    break
-                await asyncio.sleep(0.05)
-        # Only the newer key is needed now.
-        file.write_text(newer)
-        async with running(settings) as service:
-            await post(service, "plant", registered())
-            await receiver.has(1)
-        assert signed_by(webhook, *receiver.got[0])
-
-
-async def test_webhook_whose_secret_cannot_be_decrypted_fails_with_the_reason(
-    server: Server, admin: Admin, receiver: Receiver
-) -> None:
-    async with cloned(server, admin, "webhooks") as settings:
-        settings = replace(settings, webhook_networks=LOOPBACK)
-        async with running(settings) as service:
-            webhook = await hook(service, receiver)
-        file = settings.data_dir / "secrets.key"
-        file.write_bytes(Fernet.generate_key())
-        async with running(settings) as service:
-            path = f"/v1/webhooks/{webhook['id']}"
-            with structlog.testing.capture_logs() as lines:
-                tested = await service.client.post(f"{path}/test")
-            assert (tested.status_code, tested.json()["code"]) == (503, "secret_unreadable")
-            await post(service, "plant", registered())
-            failing = await listed(service, lambda webhook: webhook["failures"] > 0)
-            recorded = (await deliveries(service, failing))[0]["error"]
-            assert recorded
-            # Only the operator reads where the file is.
-            assert str(file) in {line.get("file") for line in lines}
-            assert file.name not in tested.text + recorded
-            rotated = (await service.client.post(f"{path}/rotate", json={"overlap_hours": 0})).json()
-            await receiver.has(1)
-            assert signed_by(rotated, *receiver.got[0])
 
 
 async def test_receivers_that_fail_or_hang_do_not_hold_back_others(service: Service, receiver: Receiver) -> None:

@@ -1,4 +1,7 @@
-"""How each event changes a deal, and which events a deal refuses. Every rule of `deal.py` has a test here."""
+"""How each event changes a deal, and which events a deal refuses.
+
+Every rule of `registry/domain/deal` has a test here; hence the length of the file.
+"""
 
 from __future__ import annotations
 

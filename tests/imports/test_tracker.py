@@ -1,4 +1,7 @@
-"""A tracker's sheets: changes are recorded, ambiguous changes become questions, a missing row withdraws nothing."""
+"""A tracker's sheets: changes are recorded, ambiguous changes become questions, a missing row withdraws nothing.
+
+Each test imports editions of one sheet of plants; hence the length of the file.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Backup and restore: nothing is lost, the file is verified, and a restore is whole or changes nothing."""
+"""Backup and restore: nothing is lost, the file is verified, and a restore is whole or changes nothing.
+
+All tests use one log and its backup, which take long to make; hence the length of the file.
+"""
 
 from __future__ import annotations
 

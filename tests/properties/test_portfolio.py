@@ -1,4 +1,7 @@
-"""Property 52: lists, facets, places and comparisons of all deals equal the brute-force answer at any point in time."""
+"""Property 52: lists, facets, places and comparisons of all deals equal the brute-force answer at any point in time.
+
+The brute force and its comparison are one subject; hence the length of the file.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 The brute force folds all events of each deal and organization at the point and compares every text with every word, by
 rules written anew: it has no terms, no index and no SQL.
+
+Together with the texts that it draws, it is one subject; hence the length of the file.
 """
 
 from __future__ import annotations

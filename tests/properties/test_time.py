@@ -1,4 +1,7 @@
-"""Properties of the time axes over random logs. A number in a test's name is that of the documented property."""
+"""Properties of the time axes over random logs. A number in a test's name is that of the documented property.
+
+All properties are about the order of events on the same axes; hence the length of the file.
+"""
 
 from __future__ import annotations
 

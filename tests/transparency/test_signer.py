@@ -1,4 +1,7 @@
-"""Property 17: the signer never signs a smaller or a different tree, after a crash, a restore, or with two writers."""
+"""Property 17: the signer never signs a smaller or a different tree, after a crash, a restore, or with two writers.
+
+Every way in which the signer loses its state or meets another tree is in this file; hence its length.
+"""
 
 from __future__ import annotations
 
