@@ -1,4 +1,4 @@
-"""A list and a comparison computed from the events of deals: certificates state them, verification repeats it."""
+"""A list and a comparison computed from the events of deals, for certificates and their verification."""
 
 from __future__ import annotations
 

@@ -11,11 +11,12 @@ from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Struct
+from msgspec.structs import asdict
 
 from registry.domain.audit.diff import Change
 from registry.domain.audit.entries import AuditEntry
 from registry.domain.claims import ClaimState
-from registry.domain.deal import Deal, Disbursement
+from registry.domain.deal import Deal, Disbursement, MetricState
 from registry.domain.items import item_types
 from registry.domain.stages import StageState
 from registry.events.types import Event, tag_of
@@ -135,6 +136,9 @@ class ValueFormatter:
                 return self.figures.measure(value, None, "GPU") if field == "gpus" else self.figures.number(value)
             case UUID():
                 return str(value)
+            case MetricState():
+                stated = {n: v for n, v in asdict(value).items() if n not in ("metric_id", "claims")}
+                return DOT.join(self.parts(stated, names))
             case Struct():
                 fields = zip(value.__struct_encode_fields__, msgspec.structs.astuple(value), strict=True)
                 parts = [self.value(v, n, names) for n, v in fields if v is not None and v != () and v is not UNSET]
@@ -278,7 +282,8 @@ class ValueFormatter:
         if isinstance(value, str):
             match path.strip("/").split("/"):
                 case "metrics", key, "value":
-                    return self.figures.quantity(key.split("-")[0], value)
+                    # `metric_id` writes `h100_equivalents` as `h100-equivalents--planned`.
+                    return self.figures.quantity(key.partition("--")[0].replace("-", "_"), value)
                 case "relations", key, ("deal" | "pledge" | "other_pledge") as field:
                     named = {"deal": "deal/", "pledge": "pledges/"}.get(field, f"deal/{key.split(':')[2]}/")
                     return (names or {}).get(named + value, value)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.domain import money
+from registry.domain.deal import MetricState
 from registry.domain.rates import Rate
 from registry.events.currencies import Currency
 from registry.events.types import ClaimReported
@@ -82,10 +83,29 @@ def test_quantity_of_a_metric_is_one_figure_with_its_counter_or_unit() -> None:
     capacity = {"metric": "capacity_per_year", "basis": "target", "value": "30000", "unit": "wafers"}
     assert plain(shown("ko").item("metrics", capacity)) == "연간 생산능력 · 목표 · 30,000 wafers"
     assert shown("ko").change("/metrics/jobs--planned/value", "60000") == plain("6만 개").replace(" ", "\u00a0")
+    for id in ("h100-equivalents--planned--2027", "construction-jobs--actual--at-a-b"):
+        assert plain(shown("ko").change(f"/metrics/{id}/value", "1200")) == "1,200개", id
     claim = ClaimReported(claim="c", field="/metrics/jobs--planned/value", value="60000")
     assert plain(summarize_event(shown("ko"), claim)).endswith(": 6만 개")
     # An identifier has a value, too.
     assert shown("ko").value(ExternalIdentifier(scheme="gem", value="60000")) == "gem\u00a0· 60000"
+
+
+def test_metric_of_a_deal_is_shown_as_one_quantity_without_its_id() -> None:
+    metric = MetricState(
+        metric_id="jobs--planned",
+        metric="jobs",
+        site=None,
+        basis="planned",
+        date=None,
+        horizon=None,
+        value="12345",
+        unit=None,
+        qualifier="about",
+        stated_on=date(2025, 1, 2),
+    )
+    assert plain(shown("ko").value(metric, "metrics")) == "일자리 · 계획 · 약 1만 2,345개 · 2025년 1월 2일"
+    assert plain(shown("en").value(metric, "metrics")) == "Jobs · planned · about 12,345 · 2 Jan 2025"
 
 
 def test_every_currency_has_a_korean_name() -> None:

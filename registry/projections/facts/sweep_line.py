@@ -183,7 +183,7 @@ def segments_from(segments: list[Segment], first: date) -> list[Segment]:
 
 
 def splice(segments: list[Segment], line: SweepLine, first: date) -> list[Segment]:
-    """Cells with those of a line on its publication days from `first` on."""
+    """The segments with those of a line on its publication days from `first` on."""
     start = max(first, line.segments[0].published_from)
     below = segments[: bisect_left(segments, start, key=_published_from)]
     above = segments_from(segments, line.end) if line.end < END_OF_TIME else []
