@@ -155,12 +155,8 @@ def run(
     # Few requests leave reference cycles, and the caches hold a hundred thousand long-lived objects. With the default
     # thresholds, garbage collection took a third of the recorder's time.
     gc.freeze()
-    # A collection lets no thread run, and goes through the references of young objects, of which those of a long deal
-    # have thousands. While 10,000 lines of a deal are imported, collections of 5,000 objects take up to 15 ms, and of
-    # four such together up to 38, of 1,000 up to 4 and 10. They take 1.3 of 14 s of processor time with either
-    # (bench.holds, load 10 on 2 cores). A full one is left to `infra/memory.py`,
-    # where that can see how much memory is used.
-    gc.set_threshold(1_000, 4, 2_500_000 if memory.find_trim() is not None else 10)
+    # A full collection is left to `infra/memory.py`, where that can see how much memory is used.
+    memory.CollectorPace(2_500_000 if memory.find_trim() is not None else 10).start()
     # Questions about all deals run in threads. One that computes keeps the interpreter for so long when the event loop
     # wants it: with four of them and Python's 5 ms, the loop waited for 32 ms (median), with 1 ms for 6.5 ms.
     sys.setswitchinterval(SWITCH_SECONDS)

@@ -78,3 +78,22 @@ async def test_memory_of_objects_that_refer_to_each_other_is_given_back(monkeypa
 def test_threads_share_heaps() -> None:
     shown = subprocess.run([sys.executable, "-c", HEAPS_OF_THREADS], capture_output=True, text=True, check=True).stdout
     assert 1 <= len(re.findall("<heap nr=", shown)) <= memory.ARENAS
+
+
+def test_the_collector_looks_through_more_objects_while_that_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 0.001, 0.0, 0.001, 0.0, 0.1, 0.0, 0.001])
+    before, callbacks = gc.get_threshold(), list(gc.callbacks)
+    gc.disable()
+    try:
+        memory.CollectorPace(10).start()
+        monkeypatch.setattr("time.thread_time", lambda: next(clock))
+        seen = [gc.get_threshold()[0]]
+        for _ in range(4):
+            gc.collect(0)
+            seen.append(gc.get_threshold()[0])
+    finally:
+        gc.callbacks[:] = callbacks
+        gc.set_threshold(*before)
+        gc.enable()
+    fewest = memory.FEWEST_OBJECTS
+    assert seen == [fewest, 2 * fewest, 4 * fewest, fewest, 2 * fewest]
