@@ -1,6 +1,6 @@
 """Facts of incentives and setbacks; more columns of sites, milestones and metrics; which tables a rebuild has to fill.
 
-The index of event types becomes narrower, and exchange rates are stored as the text that services read.
+The index of event types becomes narrower.
 
 Revision ID: 0002
 Revises: 0001
@@ -189,17 +189,6 @@ DROP_EVENTS_TYPE_INDEX = "DROP INDEX events_type"
 
 CREATE_EVENTS_TYPE_INDEX = "CREATE INDEX events_type ON events (substr(sha256(type::bytea), 1, 7), position)"
 
-# A service reads the literals of the arrays when it starts: Postgres takes 27 ms of processor time to write them from
-# arrays, 7 ms to send stored ones (200,000 rates). Services of the release before read and write these columns too.
-STORE_RATES_AS_TEXT = """
-ALTER TABLE exchange_rates
-    DROP CONSTRAINT exchange_rates_check,
-    ALTER COLUMN days TYPE text COLLATE "C" USING days::text,
-    ALTER COLUMN quotes TYPE text COLLATE "C" USING quotes::text,
-    ADD CONSTRAINT exchange_rates_check
-        CHECK (cardinality(days::date[]) = cardinality(quotes::numeric[]) AND cardinality(days::date[]) > 0)
-"""
-
 STATEMENTS = (
     CREATE_INCENTIVE_FACTS,
     CREATE_SETBACK_FACTS,
@@ -216,11 +205,10 @@ STATEMENTS = (
     ADD_FOR_DAY,
     DROP_EVENTS_TYPE_INDEX,
     CREATE_EVENTS_TYPE_INDEX,
-    STORE_RATES_AS_TEXT,
 )
 
 
 def upgrade() -> None:
-    """Create the tables and the types, then add and change columns, and replace the index."""
+    """Create the tables and the types, then add the columns and replace the index."""
     for statement in STATEMENTS:
         op.execute(text(statement))

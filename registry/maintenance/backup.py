@@ -77,10 +77,6 @@ COUNT = "SELECT count(*) FROM {table}"
 READ = "SELECT to_jsonb(t)::text FROM {table} AS t"
 WRITE = "INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, $1::jsonb)"
 
-# Statements for the tables whose columns are not those of the rows in a backup.
-OWN_READ = {"exchange_rates": exchange_rates.SELECT_JSON}
-OWN_WRITE = {"exchange_rates": exchange_rates.INSERT_JSON}
-
 Progress = Callable[[int, int], None]
 
 
@@ -198,7 +194,7 @@ async def backup(
             counts = [await connection.fetchval(COUNT.format(table=table)) for table in others]
             write(TableHeader(sum(counts)))
             for table in others:
-                async for (row,) in connection.cursor(OWN_READ.get(table) or READ.format(table=table)):
+                async for (row,) in connection.cursor(READ.format(table=table)):
                     write(TableRow(table, msgspec.Raw(row.encode())))
             if key is not None:
                 write(SignatureLine(key.sign(_signed_text(header, digest.digest()))))
@@ -402,7 +398,7 @@ def _is_before_principals(row: TableRow) -> bool:
 
 async def _write(connection: Connection, table: str, rows: list[bytes]) -> None:
     if rows:
-        await connection.execute(OWN_WRITE.get(table) or WRITE.format(table=table), f"[{b','.join(rows).decode()}]")
+        await connection.execute(WRITE.format(table=table), f"[{b','.join(rows).decode()}]")
         rows.clear()
 
 

@@ -21,7 +21,6 @@ from registry.domain.rates import Rate
 from registry.domain.totals import Totals, TotalsQuery
 from registry.errors import ClockUnsafe, UnreadableRates
 from registry.imports.rates import packaged_history
-from registry.projections import exchange_rates
 from registry.projections.columnar import ColumnarCopy
 from registry.projections.columnar.selection import Selection
 from registry.queries.organizations import OrganizationQueries
@@ -116,36 +115,6 @@ async def test_reader_sees_imports_of_another_process_at_every_fixed_position(po
     assert (await streams.rates(AsOf(position=1))).imports == 1
     await recorder.record(request("other", REGISTERED))
     assert (await streams.rates(AsOf(position=2))).imports == 3
-
-
-# How the first release records and reads rates, also after the migration to this one.
-INSERT_OF_0_1 = """
-INSERT INTO exchange_rates (number, position, recorded_at, source, base, currency, days, quotes)
-VALUES ($1, $2, $3, $4, $5, $6, string_to_array($7, ',')::date[], string_to_array($8, ',')::numeric[])
-"""
-SELECT_OF_0_1 = (
-    "SELECT days::text AS days, quotes::text AS quotes FROM exchange_rates WHERE number >= 1 ORDER BY number"
-)
-
-
-async def test_release_before_records_and_reads_the_same_rates(pool: Pool) -> None:
-    days, values = "2025-06-16,2025-06-17", "32.50,33"
-    await pool.execute(INSERT_OF_0_1, 1, 0, datetime.now(UTC), "CBC", "USD", "TWD", days, values)
-    [quotes] = await exchange_rates.load(pool, 1)
-    assert (quotes.days, quotes.values) == (days, values)
-    await import_rates(pool, [taiwan("31")], ClockGuard())
-    for row, quotes in zip(
-        await pool.fetch(SELECT_OF_0_1),
-        await exchange_rates.load(pool, 1),
-        strict=True,
-    ):
-        assert (row["days"][1:-1], row["quotes"][1:-1]) == (quotes.days, quotes.values)
-
-
-async def test_rates_that_are_no_numbers_or_have_no_day_are_not_recorded(pool: Pool) -> None:
-    for days, values in (("2025-06-16", "many"), ("16 June", "32"), ("2025-06-16", "32,33"), ("", "")):
-        with pytest.raises((asyncpg.CheckViolationError, asyncpg.DataError)):
-            await pool.execute(exchange_rates.INSERT, 1, 0, datetime.now(UTC), "CBC", "USD", "TWD", days, values)
 
 
 @pytest.mark.parametrize("statement", ["UPDATE exchange_rates SET position = 9", "TRUNCATE exchange_rates"])

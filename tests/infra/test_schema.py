@@ -67,11 +67,6 @@ ALTER TABLE milestone_facts DROP COLUMN name;
 ALTER TABLE metric_facts DROP COLUMN for_day;
 DROP INDEX events_type;
 CREATE INDEX events_type ON events (type, position);
-ALTER TABLE exchange_rates
-    DROP CONSTRAINT exchange_rates_check,
-    ALTER COLUMN days TYPE date[] USING days::date[],
-    ALTER COLUMN quotes TYPE numeric[] USING quotes::numeric[],
-    ADD CONSTRAINT exchange_rates_check CHECK (cardinality(days) = cardinality(quotes) AND cardinality(days) > 0);
 UPDATE alembic_version SET version_num = '0001';
 """
 
