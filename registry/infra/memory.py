@@ -35,7 +35,7 @@ after the commit, and need not be looked through if they are fewer than this."""
 
 COLLECTIONS = 1
 """After one more collection than this, what is left of their objects is looked through again, with the next new ones.
-With 4 and 8,000 objects, that took up to 20 ms while deals were posted, with 1 up to 17 (load 9 and 12)."""
+With 4 and 8,000 objects, that took up to 20 ms while deals were posted, with 1 and 6,000 up to 13 (load 9)."""
 
 SLOW_SECONDS = 1e-6
 """Processor time of a collection for each object. Those of posts take 0.4 to 0.6 µs, those of a long deal up to 12
