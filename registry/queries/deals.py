@@ -314,7 +314,8 @@ class DealQueries:
 
         def answer() -> bytes:
             points = [(one.as_of, stream.state_as_of(one.as_of)) for one in (a, b)]
-            comparison = compare_states(stream.events, points[0], points[1], DEALS, until_cancelled)
+            spent: list[Any] = []
+            comparison = compare_states(stream.events, points[0], points[1], DEALS, until_cancelled, spent)
             response = deal_comparison(
                 slug,
                 requested_point(start, a.effective_on),
@@ -326,7 +327,7 @@ class DealQueries:
             body = encode_long(response)
             dropped: list[Any] = [comparison, response]
             del comparison, response
-            empty_in_thread(dropped, points)
+            empty_in_thread(dropped, spent, points)
             return body
 
         return await offload_answer(HEAVY_ITEM * stream.version, answer)

@@ -18,6 +18,7 @@ from registry.domain.audit.labels import Kind, Label, claim_changes
 from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream
+from registry.infra.freeing import empty_in_thread
 from registry.infra.threads import HEAVY_ITEM, offload_answer, until_cancelled
 from registry.queries.deals import DealQueries
 from registry.queries.streams import StreamReader
@@ -57,9 +58,10 @@ class ComparisonPages(Controller):
                 stream = view.stream
                 points = (given_start, shown_point(page), first_point(stream))
                 start = next((point for point in points if point != AsOf()), AsOf())
-                comparison = compare_points(stream, start, end, page.times.today)
+                spent: list[Any] = []
+                comparison = compare_points(stream, start, end, page.times.today, spent)
                 formatter = shown(page.language)
-                return render.render(
+                rendered = render.render(
                     page,
                     "compare.html",
                     slug=deal,
@@ -87,6 +89,10 @@ class ComparisonPages(Controller):
                         feed={"deal": deal},
                     ),
                 )
+                spent.append(comparison)
+                del comparison
+                empty_in_thread(spent)
+                return rendered
 
             return await offload_answer(HEAVY_ITEM * view.stream.version, compared)
 
@@ -107,13 +113,21 @@ class ComparisonPages(Controller):
         start, end = await pinned_point(streams, from_as_of), await pinned_point(streams, to_as_of)
 
         def table() -> Response[bytes]:
-            comparison = compare_points(view.stream, start, end, page.times.today)
+            spent: list[Any] = []
+            comparison = compare_points(view.stream, start, end, page.times.today, spent)
             rows = [
                 [c.kind, c.path, json_text(c.before), json_text(c.after), " ".join(map(str, c.causes)), c.label]
                 for changes in changes_by_kind(comparison).values()
                 for c in changes
             ]
-            return csv_response(f"{deal}-compare.csv", ("kind", "field", "before", "after", "causes", "label"), rows)
+            spent += [comparison, rows]
+            del comparison
+            response = csv_response(
+                f"{deal}-compare.csv", ("kind", "field", "before", "after", "causes", "label"), rows
+            )
+            del rows
+            empty_in_thread(spent)
+            return response
 
         return await offload_answer(HEAVY_ITEM * view.stream.version, table)
 
@@ -134,10 +148,12 @@ def point_parameters(start: AsOf, end: AsOf) -> dict[str, str]:
     return {**as_of.as_parameters(start, "from."), **as_of.as_parameters(end, "to.")}
 
 
-def compare_points(stream: FoldedStream[Deal], start: AsOf, end: AsOf, today: date) -> Comparison[Deal]:
-    """A deal compared at two points; a point without an effective date is at today's."""
+def compare_points(
+    stream: FoldedStream[Deal], start: AsOf, end: AsOf, today: date, spent: list[Any] | None = None
+) -> Comparison[Deal]:
+    """A deal compared at two points; a point without an effective date is at today's. `spent`: see `compare`."""
     first, second = (replace(point, effective_on=point.effective_on or today) for point in (start, end))
-    return compare(stream.events, first, second, DEALS, until_cancelled)
+    return compare(stream.events, first, second, DEALS, until_cancelled, spent)
 
 
 def first_point(stream: FoldedStream[Deal]) -> AsOf:

@@ -101,7 +101,12 @@ Interruptible: TypeAlias = Callable[[Iterable[Any]], Iterable[Any]]
 
 
 def compare(
-    events: Sequence[Recorded], start: AsOf, end: AsOf, rules: Rules[S], interruptible: Interruptible = iter
+    events: Sequence[Recorded],
+    start: AsOf,
+    end: AsOf,
+    rules: Rules[S],
+    interruptible: Interruptible = iter,
+    spent: list[Any] | None = None,
 ) -> Comparison[S]:
     """What changed in a stream from one point to another.
 
@@ -113,11 +118,14 @@ def compare(
     - `source`: a claim was reported or retracted, another claim is preferred, or a source observed the stage for the
       first time. A later observation of another stage is a change of the world.
 
-    `interruptible` passes the steps on, and may end the comparison.
+    `interruptible` passes the steps on, and may end the comparison. `spent` gets what is not needed any more, for a
+    caller that frees it in parts (`infra/freeing.py`).
     """
     slug = events[0].slug if events else ""
     a, b = state_as_of(slug, events, start, rules), state_as_of(slug, events, end, rules)
-    return compare_states(events, (start, a), (end, b), rules, interruptible)
+    if spent is not None:
+        spent += [a, b]
+    return compare_states(events, (start, a), (end, b), rules, interruptible, spent)
 
 
 def compare_states(
@@ -126,14 +134,23 @@ def compare_states(
     end: tuple[AsOf, StateAsOf[S]],
     rules: Rules[S],
     interruptible: Interruptible = iter,
+    spent: list[Any] | None = None,
 ) -> Comparison[S]:
     """Like `compare`, for a caller that has the stream as of the two points."""
     (_, a), (_, b) = start, end
     if a.version > b.version:
-        return _reverse(compare_states(events, end, start, rules, interruptible))
-    builder = _DiffBuilder(a, b, rules)
-    for step in interruptible(_StepSequence(events, start, end).in_order()):
+        reverse = compare_states(events, end, start, rules, interruptible, spent)
+        if spent is not None:
+            spent.append(reverse)
+        return _reverse(reverse)
+    builder, sequence = _DiffBuilder(a, b, rules), _StepSequence(events, start, end)
+    steps: list[_Step] = []
+    if spent is not None:
+        spent += [builder, sequence, steps]
+    for step in interruptible(sequence.in_order()):
         builder.take(step)
+        if spent is not None:
+            steps.append(step)
     return Comparison(
         before=a.state,
         after=b.state,
