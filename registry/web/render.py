@@ -16,7 +16,7 @@ from typing import Any
 import jinja2
 from jinja2.bccache import Bucket
 from litestar import Response
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from msgspec import Struct
 
 from registry.api.compression import accepts_gzip
@@ -35,6 +35,8 @@ from registry.web.numbers import figures
 from registry.web.request import PageRequest, Request
 from registry.web.summaries import summarize_event
 from registry.web.word_diff import word_diff
+
+_SHORT = 24
 
 EMBEDDED = "/embed/"
 """Other sites may show pages below this path in a frame, and no other pages."""
@@ -84,6 +86,7 @@ def environment(language: str) -> jinja2.Environment:
     spoken = words(language)
     templates.install_gettext_translations(spoken.catalogue, newstyle=True)  # type: ignore[attr-defined]
     templates.filters["base64"] = lambda content: base64.b64encode(content).decode()
+    templates.filters["joined"] = _joined
     templates.globals.update(
         ngettext=partial(_plural, language),
         language=language,
@@ -104,6 +107,18 @@ def _plural(language: str, singular: str, plural: str, num: int, **values: objec
     """A page string in the plural form for a number, which it has as `num` with its digits grouped."""
     text = words(language).ngettext(singular, plural, num)
     return Markup(text) % {**values, "num": figures(language).number(num)}  # noqa: S704 - a text of the catalogue
+
+
+def _joined(text: str) -> Markup:
+    """A text in parts, no line of which ends with the dot between two of them: `.joined` in the style sheet.
+
+    A short one stays in one line.
+    """
+    first, *rest = text.split(DOT)
+    if not rest or len(text) <= _SHORT:
+        return escape(text.replace(" ", "\u00a0") if rest else text)
+    parts = [Markup("<span>{}</span>").format(first), *map(Markup("<span><i>·</i> {}</span>").format, rest)]
+    return Markup('<span class="joined">{}</span>').format(Markup(" ").join(parts))
 
 
 def _related(language: str, relation: str, one: str, other: str) -> Markup:

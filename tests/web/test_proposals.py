@@ -65,7 +65,7 @@ async def test_reviewer_rejects_a_proposal(service: Service, slug: str) -> None:
         assert (await reviewer.post(f"/proposals/{id}", data=decided)).status_code == 303
         shown = (await reviewer.get(f"/proposals/{id}")).text
         assert "No source." in shown
-        assert '">Rejected' in shown
+        assert re.search(r'class="quiet">(<span[^>]*>)*Rejected', shown)
         listed = (await reviewer.get("/proposals?status=rejected")).text
         [row] = [one for one in re.findall("<tr>.*?</tr>", listed, re.DOTALL) if f"/proposals/{id}" in one]
         assert ">Rejected<" in row
@@ -82,7 +82,8 @@ async def test_proposer_withdraws_a_proposal(service: Service, slug: str) -> Non
         assert ">Withdraw</button>" in page
         assert ">Reject</button>" not in page
         await proposer.post(f"/proposals/{id}", data={**hidden(page), "decision": "reject"})
-        assert '">Withdrawn' in (await proposer.get(f"/proposals/{id}")).text
+        shown = (await proposer.get(f"/proposals/{id}")).text
+        assert re.search(r'class="quiet">(<span[^>]*>)*Withdrawn', shown)
         listed = (await proposer.get("/proposals?status=rejected")).text
         [row] = [one for one in re.findall("<tr>.*?</tr>", listed, re.DOTALL) if f"/proposals/{id}" in one]
         assert ">Withdrawn<" in row
