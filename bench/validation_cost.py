@@ -15,8 +15,8 @@ from msgspec import Struct
 
 from bench import workload
 from registry.append.batch import Batch
-from registry.append.recorder import MAX_IMPORT_BATCH_EVENTS
 from registry.append.requests import AppendRequest, Submission
+from registry.append.submission_queue import MAX_IMPORT_BATCH_EVENTS
 from registry.domain.calendar import Calendar
 from registry.domain.history import FoldedStream
 from registry.domain.quotes import group_rows

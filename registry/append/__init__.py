@@ -1,9 +1,10 @@
 """The write path. A request passes these modules, in this order:
 
-    requests.py     what a client asks to append, and what it gets back
-    recorder.py     the queue, the batches, and the commit to the log
-    batch.py        the validation of each request against the streams, and the rows that the commit writes
-    seal.py         the bytes of an event, their digest and leaf hash
+    requests.py          what a client asks to append, and what it gets back
+    submission_queue.py  the queue: bounded, requests before imports
+    recorder.py          the batches, and the commit to the log
+    batch.py             the validation of each request against the streams, and the rows that the commit writes
+    seal.py              the bytes of an event, their digest and leaf hash
 
 `proposals.py` keeps what waits for a second principal; the other modules record particular events through the recorder.
 """

@@ -1,9 +1,9 @@
 """Append announcements to the log: assign positions and commit in batches.
 
-One task takes a batch of the queued submissions, validates them and commits them in one transaction; what arrives in
-the meantime is the next batch. Under load one commit serves hundreds of requests; a lone request does not wait. A
-request that is refused fails alone. A request is acknowledged after the commit of its events and of the projections
-that show them.
+One task takes a batch of the queued submissions (`submission_queue.py`), validates them and commits them in one
+transaction; what arrives in the meantime is the next batch. Under load one commit serves hundreds of requests; a lone
+request does not wait. A request that is refused fails alone. A request is acknowledged after the commit of its events
+and of the projections that show them.
 
 Appends are ordered by a lock in the database, so several processes can run a recorder each. A process that wrote last
 has the log's head cached: it validates before it takes the lock, and one statement takes the lock, asserts the head and
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context, copy_context
@@ -29,6 +28,7 @@ from registry.append import idempotency
 from registry.append.batch import Batch
 from registry.append.clock import DEFAULT_TOLERANCE, ClockGuard, Reading, utc_now
 from registry.append.requests import AppendRequest, AppendResult, Submission
+from registry.append.submission_queue import QueuedSubmission, SubmissionQueue, reject_futures, resolve_futures
 from registry.domain.calendar import Calendar
 from registry.domain.rates import Rates
 from registry.errors import (
@@ -57,20 +57,6 @@ from registry.transparency.tree import load_frontier, load_leaf_hashes
 
 log = structlog.get_logger(__name__)
 
-# The queue is bounded: beyond these limits the recorder sheds load (503) before memory grows.
-MAX_QUEUED_REQUESTS = 5_000
-MAX_QUEUED_BYTES = 64 * 2**20
-
-# Events of one transaction. Fewer where lines of an import are among them, because requests that arrive wait for the
-# commit. Of a batch that other requests fill, an import still gets MIN_IMPORT_EVENTS.
-MAX_BATCH_EVENTS = 1_000
-MAX_IMPORT_BATCH_EVENTS = 400
-MIN_IMPORT_EVENTS = 20
-
-# A submission of more events is large. Large ones are committed one by one, each between two batches of others, so that
-# a request waits for one of them at most.
-MAX_SMALL_EVENTS = 400
-
 # Seconds between two NOTIFYs: each takes a lock of the whole server and makes every listener read.
 NOTIFY_INTERVAL_SECONDS = 0.05
 
@@ -88,13 +74,6 @@ STORAGE_FAILURE_SECONDS = 10.0
 
 # A NOTIFY may be lost in a crash, so it need not wait for the disk.
 NOTIFY = f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{NOTIFY_CHANNEL}', $1)"
-
-
-class _QueuedSubmission(Submission, kw_only=True):
-    """A submission, the future of its outcome, and the context of the request that waits for it."""
-
-    done: asyncio.Future[list[AppendResult]]
-    context: Context
 
 
 class Recorder:
@@ -134,15 +113,7 @@ class Recorder:
         self.calendar = calendar or Calendar()
         self.clock_guard = ClockGuard(clock_tolerance, clock=clock)
         self.continuity = continuity or ContinuityGuard()
-        self._queue: deque[_QueuedSubmission] = deque()
-        self._import_queue: deque[_QueuedSubmission] = deque()
-        self._large_queue: deque[_QueuedSubmission] = deque()
-        self._is_large_next = False
-        self._dry_runs: deque[_QueuedSubmission] = deque()
-        self._queued_bytes = 0
-        self._work_available = asyncio.Event()
-        self._dry_run_available = asyncio.Event()
-        self._closing = False
+        self._queue = SubmissionQueue()
         self._cache = StreamCache()
         self._rates = rates or RateCache()
         self.four_eyes = four_eyes
@@ -179,9 +150,7 @@ class Recorder:
 
     async def __aexit__(self, *exc: object) -> None:
         """Commit what is queued, then stop."""
-        self._closing = True
-        self._work_available.set()
-        self._dry_run_available.set()
+        self._queue.close()
         for task in filter(None, (self._task, self._dry_run_task)):
             await task
         await tasks.end(self._notify_task)
@@ -189,7 +158,7 @@ class Recorder:
     @property
     def queue_length(self) -> int:
         """Number of submissions that wait."""
-        return sum(map(len, (self._queue, self._import_queue, self._large_queue, self._dry_runs)))
+        return len(self._queue)
 
     @property
     def is_running(self) -> bool:
@@ -225,51 +194,37 @@ class Recorder:
         Raises:
             Overloaded: The queue is full, or the recorder is not running.
         """
-        if self._task is None or self._closing or not self.is_running:
+        if self._task is None or not self.is_running:
             raise Overloaded
         future = self._task.get_loop().create_future()
-        submission = _QueuedSubmission(requests, dry_run, done=future, context=copy_context())
-        queued_bytes = self._queued_bytes + submission.size
-        if self.queue_length >= MAX_QUEUED_REQUESTS or (self._queued_bytes > 0 and queued_bytes > MAX_QUEUED_BYTES):
-            raise Overloaded
-        self._queued_bytes = queued_bytes
-        if submission.writes_nothing:
-            self._dry_runs.append(submission)
-            self._dry_run_available.set()
-        else:
-            if submission.events > MAX_SMALL_EVENTS:
-                self._large_queue.append(submission)
-            else:
-                (self._import_queue if submission.low_priority else self._queue).append(submission)
-            self._work_available.set()
+        submission = QueuedSubmission(requests, dry_run, done=future, context=copy_context())
+        self._queue.put(submission)
         return submission.done
 
     async def _commit_loop(self) -> None:
-        while await self._wait_for(self._work_available, self._queue, self._import_queue, self._large_queue):
-            if batch := self._dequeue():
+        while (batch := await self._queue.next_batch()) is not None:
+            if batch:
                 await self._process(batch)
                 if is_long(self._batch_events):
                     await freeing.empty(batch)
 
     async def _dry_run_loop(self) -> None:
         """Validate dry runs one after another, while requests that write are recorded."""
-        while await self._wait_for(self._dry_run_available, self._dry_runs):
-            submission = self._dry_runs.popleft()
+        while (submission := await self._queue.next_dry_run()) is not None:
             dropped = [submission]
-            self._queued_bytes -= submission.size
             if submission.done.done():
                 continue
             try:
                 batch = await self._dry_run(submission)
             except RegistryError as error:
-                _reject_futures([submission], error)
+                reject_futures([submission], error)
             except Exception as error:
                 is_transient = _is_transient(error)
                 if not is_transient:
                     log.error("dry run failed", exc_info=error)
-                _reject_futures([submission], DatabaseUnavailable() if is_transient else error)
+                reject_futures([submission], DatabaseUnavailable() if is_transient else error)
             else:
-                _resolve_futures([submission], batch.outcomes)
+                resolve_futures([submission], batch.outcomes)
                 await batch.free()
             del submission
             await freeing.empty(dropped)
@@ -294,7 +249,7 @@ class Recorder:
             await batch.validate(connection, [submission], reading.now)
             return batch
 
-    async def _process(self, submissions: Sequence[_QueuedSubmission]) -> None:
+    async def _process(self, submissions: Sequence[QueuedSubmission]) -> None:
         self._batch_began = time.perf_counter()
         self._batch_events = sum(submission.events for submission in submissions)
         self._is_committing = True
@@ -304,44 +259,11 @@ class Recorder:
         except Exception as error:
             log.exception("recording failed", submissions=len(submissions))
             self._invalidate_cache()
-            _reject_futures(submissions, error)
+            reject_futures(submissions, error)
         finally:
             self._is_committing = False
 
-    async def _wait_for(self, available: asyncio.Event, *queues: deque[_QueuedSubmission]) -> bool:
-        """Wait for a queued submission; False once the recorder closes and the queues are empty."""
-        while not any(queues):
-            if self._closing:
-                return False
-            available.clear()
-            await available.wait()
-        return True
-
-    def _dequeue(self) -> list[_QueuedSubmission]:
-        """The submissions of the next batch: a large one alone, or interactive requests and then imports."""
-        others_wait = bool(self._queue or self._import_queue)
-        if self._large_queue and (self._is_large_next or not others_wait):
-            self._is_large_next = False
-            return self._take(self._large_queue, 1)
-        self._is_large_next = True
-        submissions = self._take(self._queue, MAX_BATCH_EVENTS)
-        events = sum(submission.events for submission in submissions)
-        limit = max(MAX_IMPORT_BATCH_EVENTS, events + MIN_IMPORT_EVENTS)
-        return submissions + self._take(self._import_queue, limit - events)
-
-    def _take(self, queue: deque[_QueuedSubmission], events: int) -> list[_QueuedSubmission]:
-        """Take submissions from a queue until they have so many events."""
-        taken: list[_QueuedSubmission] = []
-        while queue and events > 0:
-            submission = queue.popleft()
-            self._queued_bytes -= submission.size
-            # A future that is already done was cancelled, because its client has disconnected.
-            if not submission.done.done():
-                taken.append(submission)
-                events -= submission.events
-        return taken
-
-    async def _commit_and_reply(self, submissions: Sequence[_QueuedSubmission], *, retry: bool = True) -> None:
+    async def _commit_and_reply(self, submissions: Sequence[QueuedSubmission], *, retry: bool = True) -> None:
         """Commit a batch of the submissions and resolve their futures.
 
         An error rolls the batch back. Its submissions are then tried one by one, so that the error reaches only the
@@ -353,7 +275,7 @@ class Recorder:
             return
         pool = self._owner if has_redaction else self._pool
         if pool is None:
-            _reject_futures(submissions, RedactionUnavailable())
+            reject_futures(submissions, RedactionUnavailable())
             return
         batch: Batch | None = None
         try:
@@ -372,7 +294,7 @@ class Recorder:
                         await connection.execute(log_lock.AWAIT_REPLICATION)
         except (ClockUnsafe, LogRewound) as error:
             log.warning("append refused", error=str(error), submissions=len(submissions))
-            _reject_futures(submissions, error)
+            reject_futures(submissions, error)
             return
         except Exception as error:
             self._invalidate_cache()
@@ -381,21 +303,21 @@ class Recorder:
         assert batch is not None
         # Resolved before the caches are updated, so that the event loop answers the requests before it runs what the
         # commit wakes: NOTIFY, the feed and the webhooks. No other request runs in between.
-        _resolve_futures(submissions, batch.outcomes)
+        resolve_futures(submissions, batch.outcomes)
         if batch.events:
             self._apply_committed(batch)
         await self._free(batch, submissions)
 
-    async def _free(self, batch: Batch, submissions: Sequence[_QueuedSubmission]) -> None:
+    async def _free(self, batch: Batch, submissions: Sequence[QueuedSubmission]) -> None:
         """Free a large batch in parts. Of a small one this takes more time than it saves others: 5 % of a post."""
         if is_long(sum(submission.events for submission in submissions)):
             await batch.free()
 
-    async def _commit_individually(self, submissions: Sequence[_QueuedSubmission]) -> None:
+    async def _commit_individually(self, submissions: Sequence[QueuedSubmission]) -> None:
         for submission in submissions:
             await self._commit_and_reply([submission])
 
-    async def _validate_without_lock(self, submissions: Sequence[_QueuedSubmission], reading: Reading) -> Batch | None:
+    async def _validate_without_lock(self, submissions: Sequence[QueuedSubmission], reading: Reading) -> Batch | None:
         """Validate the submissions on the cached head; return None if they must be validated under the lock.
 
         The commit proves that the cached head was the log's, so it proves refusals too, with one exception: a refused
@@ -431,7 +353,7 @@ class Recorder:
         return True
 
     async def _begin_under_lock(
-        self, connection: Connection, submissions: Sequence[_QueuedSubmission]
+        self, connection: Connection, submissions: Sequence[QueuedSubmission]
     ) -> tuple[Batch, Reading]:
         """An empty batch on the log's head, with the log's records of the submissions' keys and ids; and the time.
 
@@ -500,20 +422,20 @@ class Recorder:
         self._cache.clear()
 
     async def _recover_after_failure(
-        self, submissions: Sequence[_QueuedSubmission], batch: Batch | None, error: Exception, *, retry: bool
+        self, submissions: Sequence[QueuedSubmission], batch: Batch | None, error: Exception, *, retry: bool
     ) -> bool:
         """Handle a failed commit: return True if the batch is in the log, else reply to its submissions."""
         if continuity.is_refused_append(error):
-            _reject_futures(submissions, LogRewound("refused"))
+            reject_futures(submissions, LogRewound("refused"))
             return False
         if mirror_state.is_refused_append(error):
-            _reject_futures(submissions, ReadOnlyMirror("database"))
+            reject_futures(submissions, ReadOnlyMirror("database"))
             return False
         if postgres.is_storage_failure(error):
             # Postgres has ended the transaction: nothing of the batch is in the log.
             log.error("storage failure", error=str(error) or type(error).__name__)
             self._storage_failure = str(error) or type(error).__name__, time.monotonic()
-            _reject_futures(submissions, StorageUnavailable())
+            reject_futures(submissions, StorageUnavailable())
             return False
         if _is_transient(error):
             log.warning("database unavailable", error=str(error) or type(error).__name__)
@@ -526,14 +448,14 @@ class Recorder:
             if committed is False and retry and not isinstance(error, TimeoutError):
                 await self._commit_and_reply(submissions, retry=False)
             elif not committed:
-                _reject_futures(submissions, DatabaseUnavailable())
+                reject_futures(submissions, DatabaseUnavailable())
             return bool(committed)
         if len(submissions) > 1:
             await self._commit_individually(submissions)
         else:
             # Report an internal error to the client that sent the request; the recorder goes on.
             log.error("append failed", exc_info=error)
-            _reject_futures(submissions, error)
+            reject_futures(submissions, error)
         return False
 
     async def _was_committed(self, batch: Batch | None) -> bool | None:
@@ -628,28 +550,10 @@ async def _load_known(
 
 
 def _has_replay(
-    submissions: Sequence[_QueuedSubmission], outcomes: Sequence[list[AppendResult] | RegistryError]
+    submissions: Sequence[QueuedSubmission], outcomes: Sequence[list[AppendResult] | RegistryError]
 ) -> bool:
     """Whether a batch without events repeats the answer of a recorded request."""
     return any(
         isinstance(outcome, list) and not submission.dry_run
         for submission, outcome in zip(submissions, outcomes, strict=True)
     )
-
-
-def _resolve_futures(
-    submissions: Sequence[_QueuedSubmission], outcomes: Sequence[list[AppendResult] | RegistryError]
-) -> None:
-    for submission, outcome in zip(submissions, outcomes, strict=True):
-        if submission.done.done():
-            continue
-        if isinstance(outcome, list):
-            submission.done.set_result(outcome)
-        else:
-            submission.done.set_exception(outcome)
-
-
-def _reject_futures(submissions: Sequence[_QueuedSubmission], error: Exception) -> None:
-    for submission in submissions:
-        if not submission.done.done():
-            submission.done.set_exception(error)

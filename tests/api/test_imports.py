@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from registry.api import bodies, import_session
-from registry.append.recorder import MAX_IMPORT_BATCH_EVENTS
+from registry.append.submission_queue import MAX_IMPORT_BATCH_EVENTS
 from registry.events.log_lock import LOG_LOCK_KEY
 from tests.api.announcements import corrected, pledged, registered
 from tests.api.conftest import Service
@@ -225,7 +225,7 @@ async def test_import_yields_to_single_posts(
     client: httpx.AsyncClient, new_slug: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It waits while the recorder's queue is full, and records every line in the end."""
-    monkeypatch.setattr("registry.append.recorder.MAX_QUEUED_BYTES", 5_000)
+    monkeypatch.setattr("registry.append.submission_queue.MAX_QUEUED_BYTES", 5_000)
     name = new_slug()
     lines = [{"deal": f"{name}-{n}", **registered()} for n in range(300)]
     results = await send(client, *lines)

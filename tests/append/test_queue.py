@@ -15,7 +15,7 @@ from tests.conftest import ScratchDatabase
 async def test_interactive_requests_are_recorded_before_queued_imports(
     database: ScratchDatabase, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("registry.append.recorder.MAX_IMPORT_BATCH_EVENTS", 2)
+    monkeypatch.setattr("registry.append.submission_queue.MAX_IMPORT_BATCH_EVENTS", 2)
     await hold_appends(owner)
     async with running_recorder(database.app_url, name="held") as held:
         first = asyncio.create_task(held.record(request("first", REGISTERED)))
@@ -34,7 +34,7 @@ async def test_import_proceeds_under_any_number_of_interactive_requests(
     database: ScratchDatabase, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for limit, events in (("MAX_BATCH_EVENTS", 4), ("MAX_IMPORT_BATCH_EVENTS", 2), ("MIN_IMPORT_EVENTS", 1)):
-        monkeypatch.setattr(f"registry.append.recorder.{limit}", events)
+        monkeypatch.setattr(f"registry.append.submission_queue.{limit}", events)
     await hold_appends(owner)
     async with running_recorder(database.app_url, name="held") as held:
         first = asyncio.create_task(held.record(request("first", REGISTERED)))
@@ -50,7 +50,7 @@ async def test_import_proceeds_under_any_number_of_interactive_requests(
 async def test_small_request_waits_for_one_large_submission_at_most(
     database: ScratchDatabase, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("registry.append.recorder.MAX_SMALL_EVENTS", 1)
+    monkeypatch.setattr("registry.append.submission_queue.MAX_SMALL_EVENTS", 1)
     await hold_appends(owner)
     async with running_recorder(database.app_url, name="held") as held:
         first = asyncio.create_task(held.record(request("first", REGISTERED)))
@@ -71,7 +71,7 @@ async def test_small_request_waits_for_one_large_submission_at_most(
 async def test_full_queue_refuses_requests_at_once(
     database: ScratchDatabase, owner: Owner, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("registry.append.recorder.MAX_QUEUED_REQUESTS", 10)
+    monkeypatch.setattr("registry.append.submission_queue.MAX_QUEUED_REQUESTS", 10)
     await hold_appends(owner)
     async with running_recorder(database.app_url, name="held") as held:
         first = asyncio.create_task(held.record(request("first", REGISTERED)))
@@ -90,7 +90,7 @@ async def test_full_queue_refuses_requests_at_once(
 async def test_queue_is_bounded_by_bytes_too(
     database: ScratchDatabase, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("registry.append.recorder.MAX_QUEUED_BYTES", 1000)
+    monkeypatch.setattr("registry.append.submission_queue.MAX_QUEUED_BYTES", 1000)
     await hold_appends(owner)
     async with running_recorder(database.app_url, name="held") as held:
         first = asyncio.create_task(held.record(request("first", REGISTERED)))
