@@ -319,11 +319,13 @@ class _Drafter:
 
     def _lines(self, key: list[SheetColumn], title: SheetColumn) -> Iterator[str]:
         name = values.slugify(self.table.name)[:15].strip("-")
-        yield f"# A draft for the sheet '{self.table.name}'. Check each line; docs/import.md explains them."
+        draft = f"A draft for the sheet '{self.table.name}'. Check each line; docs/import.md explains them."
+        yield f"# {_in_one_line(draft)}"
         yield "#"
         for column in self.columns:
             examples = ", ".join(column.examples)
-            yield f"#   {column.letter:>3}  {column.name}: {column.kind}, {column.distinct} values, such as {examples}"
+            found = f"{column.name}: {column.kind}, {column.distinct} values, such as {examples}"
+            yield f"#   {column.letter:>3}  {_in_one_line(found)}"
         yield ""
         yield f"scheme = {_string(name)}"
         if self.encoding is not None:
@@ -453,6 +455,11 @@ def _of_site(meaning: str, column: SheetColumn) -> str:
 
 def _from(column: SheetColumn) -> str:
     return f"{{ column = {_string(column.name)} }}"
+
+
+def _in_one_line(text: str) -> str:
+    """A text for a comment, which ends with its line and has no control characters."""
+    return re.sub(r"[\s\x00-\x1f\x7f]+", " ", text)
 
 
 def _string(text: str) -> str:

@@ -46,6 +46,16 @@ def test_draft_of_a_mapping_is_a_mapping(tmp_path: Path) -> None:
     assert {guess.params["column"] for guess in draft.guesses if guess.code == "without-place"} == {"Colour"}
 
 
+def test_draft_of_cells_with_line_breaks_is_a_mapping(tmp_path: Path) -> None:
+    rows = [f'P{i},Plant {i},"first\nkey = ""x""\x0b"' for i in range(1, 9)]
+    (tmp_path / "plants.csv").write_text("\n".join(['Plant ID,Project,"Notes\nof 2025"', *rows]), "utf-8")
+    with workbook.open_sheets([tmp_path / "plants.csv"]) as sheets:
+        draft = describe(sheets)
+        made = planned(sheets, mappings.parse(draft.mapping))
+    assert made.errors == []
+    assert len({msgspec.json.decode(line.line)["deal"] for line in made.lines()}) == 8
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("meaning", sorted(MEANINGS))
 def test_guessed_field_has_a_name_in_each_language(meaning: str, language: str) -> None:
