@@ -43,6 +43,7 @@ class CitingEvent(Struct, frozen=True, kw_only=True):
     Attributes:
         choices: The treatments that are possible.
         problem: Why a treatment is not possible, such as a void where later events need the event.
+        needed_by: The ids of these later events.
     """
 
     kind: Literal["deal", "organization"]
@@ -51,6 +52,7 @@ class CitingEvent(Struct, frozen=True, kw_only=True):
     treatment: Treatment
     choices: tuple[Treatment, ...]
     problem: Message | None = None
+    needed_by: tuple[str, ...] = ()
 
     @property
     def event(self) -> UUID:
@@ -92,13 +94,15 @@ def plan_retraction(
         if wanted not in choices:
             wanted = "uncite" if choices[0] == "void" and len(effective.sources) > 1 else choices[0]
         problem: Message | None = None
+        needed_by: tuple[str, ...] = ()
         while wanted != "keep":
             event = fill_defaults(stream, _treatment_event(effective, source, wanted, None))
             try:
                 stream = admit(stream, _as_recorded(stream, event))
                 break
             except RuleBroken as error:
-                problem = problem or error.refusal
+                if problem is None:
+                    problem, needed_by = error.refusal, error.events
                 choices.remove(wanted)
                 wanted = "uncite" if "uncite" in choices else "keep"
         plan.append(
@@ -109,6 +113,7 @@ def plan_retraction(
                 treatment=wanted,
                 choices=tuple(choices),
                 problem=problem,
+                needed_by=needed_by,
             )
         )
     return plan

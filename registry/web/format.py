@@ -354,7 +354,9 @@ class ValueFormatter:
 
 
 def capitalized(text: str) -> str:
-    """A text with its first letter as at the beginning of a sentence."""
+    """A text with its first letter as at the beginning of a sentence; "kW" stays as it is."""
+    if text[1:2].isupper():
+        return text
     return text[:1].upper() + text[1:]
 
 

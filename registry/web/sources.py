@@ -156,6 +156,7 @@ async def _form(
         source=use.source,
         title=use.source.title or use.source.publisher or use.source.url or source,
         plans=[(plan[0].kind, stream.slug, plan[::-1]) for stream, plan in plans],
+        types={str(event.id): event.type for stream, _ in plans for event in stream.events},
         names=names.names,
         names_of=names.of,
         reason=reason or "",

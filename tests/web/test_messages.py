@@ -6,6 +6,7 @@ from datetime import date
 
 from registry import errors
 from registry.domain.plausibility import Flag
+from registry.web.format import capitalized
 from registry.web.messages import messages
 from tests.web.html import plain
 
@@ -42,6 +43,11 @@ def test_flag_text_formats_dates_and_numbers_in_the_readers_language() -> None:
 def figures(language: str, *compared: dict[str, str]) -> list[tuple[str, str]]:
     """The figures of a warning, whatever spaces they have."""
     return [(plain(name), plain(text)) for name, text in messages(language).figures(*compared)]
+
+
+def test_name_of_a_figure_begins_with_a_capital_letter_unless_it_begins_with_a_unit() -> None:
+    names = [name for name, _ in figures("en", {"kw_per_gpu": "1500", "power_mw": "1.5"})]
+    assert [capitalized(name) for name in names] == ["kW per GPU", "Power (MW)"]
 
 
 def test_figures_of_a_flag_are_formatted_like_all_figures() -> None:

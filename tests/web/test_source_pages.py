@@ -65,6 +65,19 @@ async def test_editor_retracts_a_source_after_a_preview_of_the_listed_events(
     assert (await pages.client.get("/v1/deals/rests-on-one")).json()["pledges"] == []
 
 
+async def test_form_leads_to_the_later_events_for_which_one_cannot_be_voided(
+    pages: Service, editor: httpx.AsyncClient
+) -> None:
+    article = {"publisher": "Gazette", "url": "https://gazette.test/needed", "published_on": "2025-06-16"}
+    revised = {"effective_on": "2025-07-01", "event": {"type": "pledge_withdrawn", "pledge": "total"}}
+    events = [registered(), {**pledged(), "sources": [article]}, revised]
+    recorded = (await pages.client.post("/v1/deals/rests-on-needed/events", json=events)).json()
+    form = main_of((await editor.get(f"/sources/{source_id(article['url'])}/retraction")).text)
+    later = recorded["events"][2]["id"]
+    assert re.search(rf'<a href="/events/{later}[^"]*">Pledge withdrawn</a>', form)
+    assert later not in text_of(form)
+
+
 async def test_readers_are_asked_to_sign_in_before_they_retract_a_source(reader: httpx.AsyncClient) -> None:
     answer = await reader.get(f"/sources/{HERALD}/retraction")
     assert answer.status_code in (303, 401)
