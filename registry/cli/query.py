@@ -44,7 +44,7 @@ def show(question: Question, deal: Deal, certificate: Certificate = False) -> No
     state = question.get(f"/v1/deals/{deal}", certificate=certificate or None)
     if question.print_json(state, always=certificate):
         return
-    warning = rendered(Text("row_warning"))
+    heading = rendered(Text("row_warning"))
     titles = question.titles(summaries.related_deals([*state["relations"], *state["pledges"]], state["deal"]))
     rows = [
         (summaries.label("field", "deal"), f"{summaries.localized(state['title'])} ({state['deal']})"),
@@ -56,8 +56,8 @@ def show(question: Question, deal: Deal, certificate: Certificate = False) -> No
         (summaries.label("field", "stage"), summaries.stage(state["stage"])),
         *summaries.fields(state, (*CODE_FILTERS.values(), "classifications", "summary", "partnerships")),
         *summaries.items(state, titles),
-        *((warning, f["detail"]) for f in state["remarks"]["flags"]),
-        *([(warning, rendered(Text("deal_undated")))] if state["remarks"]["undated"] else []),
+        *((heading, summaries.warning(flag, titles)) for flag in state["remarks"]["flags"]),
+        *([(heading, rendered(Text("deal_undated")))] if state["remarks"]["undated"] else []),
     ]
     print_table(None, [{"field": field, "value": value} for field, value in rows if value is not None])
 

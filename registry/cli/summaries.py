@@ -19,6 +19,7 @@ from registry.events.values import Amount, Classifications, Horizon, Localized, 
 from registry.schemas.values import response_hook
 from registry.web.format import MEASURES, Names, ValueFormatter, names_in, shown
 from registry.web.i18n import DOT
+from registry.web.messages import messages
 
 # The changes of an event that a line of its history shows.
 _MAX_CHANGES = 4
@@ -137,6 +138,14 @@ def fields(state: dict[str, Any], names: Sequence[str]) -> Iterator[tuple[str | 
     """Some fields of a deal that have a value."""
     organizations = names_in(_converted(state, Deal), language.get())
     return ((label("field", name), value(name, state[name], organizations)) for name in names if state[name])
+
+
+def warning(flag: dict[str, Any], names: Names) -> str:
+    """A warning of a deal: the service's explanation, which is in English; else its name with its figures."""
+    if language.get() == "en":
+        return str(flag["detail"])
+    figures = messages(language.get()).figures(flag["figures"], names)
+    return DOT.join([str(label("flag", flag["rule"])), *(f"{name}: {text}" for name, text in figures)])
 
 
 def source(sources: list[dict[str, Any]]) -> str | None:

@@ -20,7 +20,7 @@ from registry.cli import texts
 from registry.cli.headings import HEADINGS, cell
 from registry.cli.texts import Text
 from registry.errors import BadSetting, NotFound
-from registry.i18n import LANGUAGES, render, translations
+from registry.i18n import LANGUAGES, Label, render, translations
 from registry.infra.problems import SettingProblem
 from registry.infra.rate_limit_setting import RateLimit
 from tests.api.announcements import registered
@@ -250,6 +250,10 @@ async def test_tables_contain_the_labels_and_amounts_of_the_pages_in_the_languag
         },
         {"effective_on": "2025-01-03", "event": {"type": "site_announced", "site": "a", "place": "KR-31"}},
         {"event": {"type": "claim_reported", "claim": "c", "field": "/pledges/total/amount", "value": amount}},
+        {
+            "effective_on": "2025-01-03",
+            "event": {"type": "site_announced", "site": "b", "place": "KR-31", "power_mw": "1.5", "gpus": 1},
+        },
     ]
     posted = (await service.client.post(f"{deal}/events", json=announced)).json()
     void = {"type": "event_voided", "voids": posted["events"][4]["id"], "reason": "잘못 등록"}
@@ -274,6 +278,7 @@ async def test_tables_contain_the_labels_and_amounts_of_the_pages_in_the_languag
     for name in ("show", "list", "history", "provenance", "compare", "totals"):
         assert "2조 4,000억 원" in printed[name], printed[name]
     assert "애크미(투자자)" in printed["show"]
+    assert render(Label("flag/power-per-gpu"), "ko") in printed["show"]
     assert "무효 처리되어 반영되지 않음" in printed["history"]
     assert "등록 관리" in printed["history"]
     # Identifiers, which a reader types, and codes that Korean writes alike.
@@ -290,6 +295,9 @@ async def test_tables_contain_the_labels_and_amounts_of_the_pages_in_the_languag
         "utc",
         "c",
         "a",
+        "b",
+        "kw",
+        "gpu",
     }
     for name, text in printed.items():
         words = set(re.findall(r"[a-z][a-z0-9_-]+", re.sub(r"/\S+", "", text).lower()))
