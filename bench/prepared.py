@@ -28,7 +28,7 @@ class PreparedLog(Struct):
 
 
 async def prepared_log(bench: Bench, deals: int) -> PreparedLog:
-    """The log with the histories of so many deals, of this run or of an earlier one with the same data folder.
+    """The log with the histories of this number of deals, of this run or of an earlier one with the same data folder.
 
     One that is larger than the large log is a multiple of it (`multiplied.py`).
     """

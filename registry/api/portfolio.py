@@ -1,4 +1,7 @@
-"""The portfolio: lists, totals and comparisons of all deals at a point in time."""
+"""The portfolio: lists, totals and comparisons of all deals at a point in time.
+
+The three share how they resolve points and filters and how they are certified; hence the length.
+"""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ async def log_transaction(pool: Pool, events: int = 0) -> AsyncIterator[Connecti
 
 
 def write_seconds(events: int) -> float:
-    """Seconds that the statement may take which writes a number of events."""
+    """Seconds that a statement may take to write this number of events."""
     return LOCK_TIMEOUT_SECONDS + events * SECONDS_PER_EVENT
 
 

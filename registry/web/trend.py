@@ -58,7 +58,7 @@ async def amount_trend(
 
 
 def sampled(days: Sequence[date], most: int) -> list[date]:
-    """At most so many of some ascending days, evenly spread, with the first and the last one."""
+    """Some ascending days, up to a limit: evenly spread, with the first and the last one."""
     if len(days) <= most:
         return list(days)
     return [days[round(number * (len(days) - 1) / (most - 1))] for number in range(most)]

@@ -90,7 +90,7 @@ def test_rows_of_a_long_history_equal_those_of_one_look_at_all_events(log: LogBu
     assert_rows_equal_rectangles(FoldedStream(log.slug, DEALS, log.events))
 
 
-def test_rows_of_a_run_that_an_earlier_event_divides_say_until_when_each_is_known() -> None:
+def test_rows_of_a_period_that_an_earlier_event_divides_say_until_when_each_is_known() -> None:
     log = LogBuilder()
     january = [date(2025, 1, day) for day in range(1, 31)]
     log.record(PledgeAnnounced(pledge="p", amount=usd("5"), commitment="pledge"), january[0], published=january[1])

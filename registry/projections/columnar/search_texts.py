@@ -43,7 +43,7 @@ class Texts(Struct, frozen=True):
         source: The source whose address it is.
         has_records: Whether the temporary table `records_NUMBER` has the organizations with such a name of a record.
         has_names: Whether `names_NUMBER` has those with any such name, or slug.
-        most: At most so many of each kind are looked at.
+        most: The most of each kind that are looked at.
     """
 
     number: int
