@@ -48,9 +48,18 @@ def once_unused(*values: Any) -> None:
     of it when the handler returns.
     """
     if long := [value for value in values if _is_long(value)]:
-        task = asyncio.get_running_loop().create_task(_free_unused(long))
-        _tasks.add(task)
-        task.add_done_callback(_tasks.discard)
+        _start(long)
+
+
+def large_once_unused(value: Any) -> None:
+    """Free an object that refers to many others, part by part, once nothing else refers to it."""
+    _start([value])
+
+
+def _start(values: list[Any]) -> None:
+    task = asyncio.get_running_loop().create_task(_free_unused(values))
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
 
 
 async def _free_unused(values: list[Any]) -> None:

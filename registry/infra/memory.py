@@ -25,7 +25,8 @@ LOOK_SECONDS = 60.0
 
 GROWTH = 512 * 2**20
 """Bytes that the memory may grow by before what is free is given back. That stops the event loop for some 0.2 ms per MB
-of it (1.4 GB in a script took 230 ms), and for some 0.2 ms per thousand objects, so it is done rarely."""
+of it (1.4 GB in a script took 230 ms), and looking for garbage for some 0.2 ms per thousand objects, so it is done
+rarely."""
 
 FEWEST_OBJECTS, MOST_OBJECTS = 1_000, 6_000
 """New objects after which garbage is collected. A collection lets no thread run, and goes through all references of its
@@ -91,9 +92,15 @@ def find_trim() -> Callable[[int], int] | None:
     return getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
-def _give_back(trim: Callable[[int], int]) -> None:
-    gc.collect()
+def _give_back(trim: Callable[[int], int], most: int) -> None:
+    """Give back what is free. If the process then has more than `most` bytes, look for garbage among all objects.
+
+    That lets no other thread run for the time that it takes.
+    """
     trim(0)
+    if resident_bytes() > most:
+        gc.collect()
+        trim(0)
 
 
 class FreedMemory:
@@ -108,7 +115,7 @@ class FreedMemory:
         if self._trim is None:
             return
         if resident_bytes() > self._least + GROWTH:
-            await asyncio.to_thread(_give_back, self._trim)
+            await asyncio.to_thread(_give_back, self._trim, self._least + GROWTH)
             self._least = resident_bytes()
         else:
             self._least = min(self._least, resident_bytes())

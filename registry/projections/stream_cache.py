@@ -18,8 +18,8 @@ from registry.events import store, stream_heads, write_batch
 from registry.events.continuity import ContinuityGuard
 from registry.events.stream_heads import StreamHeadRow
 from registry.events.types import Recorded
-from registry.infra import postgres
-from registry.infra.threads import offload
+from registry.infra import freeing, postgres
+from registry.infra.threads import is_long, offload
 
 # Stream heads that are cached, and new events that are read one by one to update them. With more new events it is
 # cheaper to clear the heads and read them again.
@@ -173,6 +173,8 @@ class StreamCache:
         while self._events > self._limit and len(self._streams) > 1:
             _, evicted = self._streams.popitem(last=False)
             self._events -= len(evicted.events) + 1
+            if is_long(len(evicted.events)):
+                freeing.large_once_unused(evicted)
 
     def evict(self, names: Iterable[str]) -> None:
         """Drop streams."""

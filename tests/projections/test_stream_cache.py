@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from typing import TypeAlias
 
 import asyncpg
@@ -10,6 +12,8 @@ from msgspec.structs import replace
 
 from registry.domain.history import AsOf
 from registry.events import stream_heads, write_batch
+from registry.infra import freeing
+from registry.infra.threads import LONG
 from registry.projections import stream_cache
 from registry.projections.stream_cache import HeadLookup, StreamCache, fold_stream
 from tests.append_helpers import REGISTERED, pledged, request, running_recorder
@@ -99,6 +103,23 @@ async def test_cached_stream_grows_by_the_events_since(database: ScratchDatabase
             assert grown.state == loaded.state
             assert grown.state_as_of(AsOf()).states == loaded.state_as_of(AsOf()).states
             assert before is None or before.version < grown.version, "the former stream stays what it was"
+
+
+async def test_evicted_stream_of_many_events_is_freed_later(database: ScratchDatabase, pool: Pool) -> None:
+    cache = StreamCache(limit=10)
+    async with running_recorder(database.app_url) as recorder:
+        await recorder.record(request("one", REGISTERED, *(pledged(f"p{number}") for number in range(LONG))))
+        await recorder.record(request("two", REGISTERED))
+        stream, _ = await cache.load_current(pool, "deal/one")
+        assert stream is not None
+        event = stream.events[-1]
+        del stream
+        await cache.load_current(pool, "deal/two")
+        assert cache.get("deal/one") is None
+        assert sys.getrefcount(event) > freeing.ONLY_OWN
+        async with asyncio.timeout(60):
+            while sys.getrefcount(event) > freeing.ONLY_OWN:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
 
 
 async def test_cached_stream_of_another_log_is_read_again(database: ScratchDatabase, pool: Pool) -> None:
