@@ -96,4 +96,4 @@ def test_the_collector_looks_through_more_objects_while_that_is_fast(monkeypatch
         gc.set_threshold(*before)
         gc.enable()
     fewest = memory.FEWEST_OBJECTS
-    assert seen == [fewest, 2 * fewest, 4 * fewest, fewest, 2 * fewest]
+    assert seen == [fewest, 2 * fewest, memory.MOST_OBJECTS, fewest, 2 * fewest]
