@@ -48,6 +48,7 @@ COMMANDS = {
     "totals": "query",
     "record": "record",
     "import": "imports",
+    "proposals": "proposals",
     "organizations": "organizations",
     "export": "export",
     "tail": "tail",

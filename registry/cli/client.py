@@ -9,11 +9,13 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 import httpx
+import msgspec
 import typer
 
 from registry.cli.options import stderr
 from registry.cli.texts import Text, language, rendered
 from registry.client import ApiError, Client, Retries
+from registry.client.calls import JSON, Call
 
 Url = Annotated[str, typer.Option("--url", help="URL of the service. [REGISTRY_URL]", show_default=False)]
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -81,3 +83,24 @@ def get(url: str, path: str, **parameters: Any) -> Any:
     """Send a GET request and return the response's JSON. Parameters that are None are left out."""
     with client(url) as service:
         return service.json(path, **parameters)
+
+
+def send(
+    url: str, method: str, path: str, body: dict[str, Any] | None = None, headers: dict[str, str] | None = None
+) -> Any:
+    """Send a request that changes something, and return the response's JSON; None if it is empty."""
+    call = Call(
+        path=path,
+        method=method,
+        headers={**(JSON if body is not None else {}), **(headers or {})},
+        body=msgspec.json.encode(body) if body is not None else None,
+        read=lambda answer: msgspec.json.decode(answer) if answer else None,
+        repeatable=False,
+    )
+    with client(url) as service:
+        return service.send(call)
+
+
+def given(**fields: Any) -> dict[str, Any]:
+    """The fields of a request's body whose options are given."""
+    return {name: value for name, value in fields.items() if value not in (None, [])}
