@@ -53,6 +53,7 @@ COMMANDS = {
     "export": "export",
     "tail": "tail",
     "watches": "watches",
+    "webhooks": "webhooks",
     "mcp": "mcp",
     "migrate": "migrate",
     "keys": "keys",
