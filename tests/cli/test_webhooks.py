@@ -21,7 +21,7 @@ from tests.api.conftest import ADMIN_KEY, Service
 from tests.cli.test_files import Ended, Run
 from tests.cli.test_service import ENVIRONMENT
 from tests.conftest import Server
-from tests.delivery.webhooks import Admin, Receiver, post, serving, signed_by
+from tests.delivery.webhooks import Admin, Receiver, post, receiving, serving, signed_by
 from tests.preloaded import COMMAND, preloaded
 
 
@@ -33,10 +33,8 @@ async def service(server: Server, admin: Admin) -> AsyncIterator[Service]:
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    made = Receiver()
-    async with await asyncio.start_server(made.serve, "127.0.0.1", 0) as server:
-        made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
-        yield made
+    async with receiving() as receiver:
+        yield receiver
 
 
 @pytest.fixture

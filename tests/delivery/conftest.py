@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,15 +9,13 @@ import pytest
 from registry.delivery import webhook_delivery as module
 from tests.api.conftest import Service
 from tests.conftest import Server
-from tests.delivery.webhooks import Admin, Receiver, serving
+from tests.delivery.webhooks import Admin, Receiver, receiving, serving
 
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    made = Receiver()
-    async with await asyncio.start_server(made.serve, "127.0.0.1", 0) as server:
-        made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
-        yield made
+    async with receiving() as receiver:
+        yield receiver
 
 
 @pytest.fixture

@@ -18,12 +18,11 @@ import pytest
 
 from registry.append.principals import IssuedKey
 from registry.delivery import confirmation
-from registry.delivery import webhook_delivery as module
 from registry.delivery.webhooks import MAX_OWNED
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service, bearer
-from tests.conftest import PATIENCE, Server
-from tests.delivery.webhooks import Admin, post, serving, signed_by
+from tests.conftest import PATIENCE
+from tests.delivery.webhooks import post, signed_by
 from tests.preloaded import COMMAND, preloaded
 from tests.web.forms import FormParser
 from tests.web.test_sessions import visit
@@ -70,14 +69,6 @@ async def program() -> AsyncIterator[Program]:
         made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/watch"
         yield made
         server.close()
-
-
-@pytest.fixture
-async def service(server: Server, admin: Admin, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
-    monkeypatch.setattr(module, "RETRY_DELAYS", (0, 0, 0))
-    monkeypatch.setattr(module, "POLL_SECONDS", 0.02)
-    async with serving(server, admin) as service:
-        yield service
 
 
 async def watch(service: Service, key: IssuedKey, program: Program, **fields: Any) -> dict[str, Any]:

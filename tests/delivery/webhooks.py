@@ -22,6 +22,15 @@ Admin: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 
 
+@asynccontextmanager
+async def receiving() -> AsyncIterator[Receiver]:
+    """A receiver that is running."""
+    made = Receiver()
+    async with await asyncio.start_server(made.serve, "127.0.0.1", 0) as server:
+        made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
+        yield made
+
+
 class Receiver:
     """An HTTP server on loopback that answers with the given statuses."""
 

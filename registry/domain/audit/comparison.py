@@ -118,8 +118,8 @@ def compare(
     - `source`: a claim was reported or retracted, another claim is preferred, or a source observed the stage for the
       first time. A later observation of another stage is a change of the world.
 
-    `interruptible` passes the steps on, and may end the comparison. `spent` gets what is not needed any more, for a
-    caller that frees it in parts (`infra/freeing.py`).
+    `interruptible` passes the steps on, and may end the comparison. `spent` collects what the comparison has made for
+    itself, so that its caller can free it in parts (`infra/freeing.py`).
     """
     slug = events[0].slug if events else ""
     a, b = state_as_of(slug, events, start, rules), state_as_of(slug, events, end, rules)

@@ -43,7 +43,7 @@ FOLLOW_SECONDS = 0.2
 RESTS = 9
 """The copy rests this many times as long as it took to follow and to index the texts, unless there is a question. Most
 of that work is the same for one event and for a thousand: one takes 27 ms of processor time, 1,000 take 200, 10,000
-take 500 (10,000 deals, load 8 on two processors)."""
+take 420 to 500 (10,000 deals, load 8 to 10 on two processors)."""
 MAX_REST_SECONDS = 2.0
 """How long it rests at most: the next question has to follow what came meanwhile."""
 QUIET_SECONDS = 60.0
