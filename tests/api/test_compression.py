@@ -112,7 +112,8 @@ async def picture() -> bytes:
 
 @pytest.fixture
 async def small_app() -> Any:
-    app = Litestar([large, parts, picture])
+    # Litestar's default configures the logging of the whole process, and so of later tests.
+    app = Litestar([large, parts, picture], logging_config=None)
 
     async def compressing(scope: Any, receive: Any, send: Any) -> None:
         await app(scope, receive, AnswerSender(send, scope))
