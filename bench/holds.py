@@ -33,7 +33,7 @@ from bench.prepared import prepared_log
 from bench.service import BenchDatabase, Hold, Process
 from bench.sizes import QUICK
 from registry.app import create_app
-from registry.domain.sources import source_id
+from registry.domain.sources.identity import source_id
 from registry.infra.embedded.server import Embedded
 from registry.infra.settings import Settings
 

@@ -20,8 +20,8 @@ from registry.api.openapi import reading
 from registry.api.parameters import After
 from registry.api.responses import RawResponse, raw_headers, stream
 from registry.domain.deal import Deal
+from registry.domain.fold.items import item_types
 from registry.domain.history import AsOf
-from registry.domain.items import item_types
 from registry.infra.threads import offload
 from registry.projections.columnar.exported_columns import TABLES
 from registry.projections.columnar.lists import Order, PagePlace

@@ -16,7 +16,7 @@ from registry.api.parameters import DryRun, Limit, integer
 from registry.api.problems import code_of, language_of
 from registry.api.responses import RawResponse, json_response
 from registry.append.organization_merges import Merge, MergeResult, OrganizationMerges
-from registry.domain.organization_clusters import Cluster
+from registry.domain.organizations.clusters import Cluster
 from registry.events import intake
 from registry.i18n import render
 from registry.queries.named_organizations import NamedOrganizations

@@ -22,8 +22,8 @@ from registry.api.bodies import Request, read_body
 from registry.api.openapi import reading, writing
 from registry.api.parameters import text
 from registry.api.responses import RawResponse, base_url, raw_headers
-from registry.domain.deduplication import normalize_name
 from registry.domain.history import AsOf
+from registry.domain.organizations.deduplication import normalize_name
 from registry.errors import InvalidParameter, NotFound
 from registry.projections.columnar.lists import Order
 from registry.queries.organizations import OrganizationQueries

@@ -23,7 +23,7 @@ from registry.append.requests import AppendRequest, AppendResult, SubmissionErro
 from registry.domain.audit.diff import Change
 from registry.domain.history import FoldedStream
 from registry.domain.principal import AuthorNames, Credential, required_scope
-from registry.domain.source_retraction import CitingEvent, Treatment, announcements
+from registry.domain.sources.retraction import CitingEvent, Treatment, announcements
 from registry.errors import Invalid
 from registry.events import intake
 from registry.events.types import AnyAnnouncement

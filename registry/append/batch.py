@@ -29,12 +29,12 @@ from registry.append.seal import LogPlace, Recording, seal, uuid7
 from registry.domain.admission import admit, check_claim_date, fill_defaults
 from registry.domain.assessment import flags_raised
 from registry.domain.calendar import Calendar
+from registry.domain.checks.plausibility import Flag
 from registry.domain.deal import Deal
-from registry.domain.fold import DEALS, PRINCIPALS, fold_order_of
+from registry.domain.fold.order import DEALS, PRINCIPALS, fold_order_of
 from registry.domain.history import FoldedStream
-from registry.domain.plausibility import Flag
+from registry.domain.money.rates import Rates
 from registry.domain.principal import Credential, Principal, check_rights
-from registry.domain.rates import Rates
 from registry.domain.refusal import Refusal
 from registry.errors import (
     ApprovalRequired,

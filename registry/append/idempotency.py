@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from registry.append.requests import AppendResult
-from registry.domain.plausibility import Flag
+from registry.domain.checks.plausibility import Flag
 from registry.events import write_batch
 from registry.events.write_batch import Head
 from registry.infra.postgres import Connection, Pool

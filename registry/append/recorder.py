@@ -30,7 +30,7 @@ from registry.append.clock import DEFAULT_TOLERANCE, ClockGuard, Reading, utc_no
 from registry.append.requests import AppendRequest, AppendResult, Submission
 from registry.append.submission_queue import QueuedSubmission, SubmissionQueue, reject_futures, resolve_futures
 from registry.domain.calendar import Calendar
-from registry.domain.rates import Rates
+from registry.domain.money.rates import Rates
 from registry.errors import (
     ClockUnsafe,
     DatabaseUnavailable,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from registry.domain.plausibility import Flag
+from registry.domain.checks.plausibility import Flag
 from registry.domain.principal import Credential
 from registry.errors import RegistryError
 from registry.events.codec import stream_name

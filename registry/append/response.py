@@ -10,8 +10,8 @@ from msgspec import UNSET
 
 from registry.append.requests import AppendRequest
 from registry.domain.audit.diff import Change, diff
+from registry.domain.checks.plausibility import Flag
 from registry.domain.history import FoldedStream
-from registry.domain.plausibility import Flag
 from registry.events.store import SealedEvent
 from registry.events.types import EventRedacted
 from registry.schemas import AppendResponse, Receipt, changes_response, encode, encode_long, flags_response

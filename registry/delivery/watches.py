@@ -24,7 +24,7 @@ from registry.delivery.watch_store import Digest, Watch
 from registry.delivery.webhook_store import Webhook
 from registry.domain.calendar import Calendar
 from registry.domain.deal import Deal
-from registry.domain.organization import Organization
+from registry.domain.organizations.organization import Organization
 from registry.errors import FieldError, Invalid, NotFound, RegistryError
 from registry.events import write_batch
 from registry.events.types import Recorded

@@ -12,12 +12,12 @@ from uuid import UUID
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
-from registry.domain.claims import sets_field
-from registry.domain.corrections import EffectiveEvent
-from registry.domain.deal_facts import item_of_field
+from registry.domain.fold.claims import sets_field
+from registry.domain.fold.corrections import EffectiveEvent
+from registry.domain.fold.deal_facts import item_of_field
+from registry.domain.fold.record import BOOKKEEPING
+from registry.domain.fold.redaction import redacted_effect
 from registry.domain.history import FoldedStream
-from registry.domain.record import BOOKKEEPING
-from registry.domain.redaction import redacted_effect
 from registry.domain.refusal import Refusal
 from registry.errors import FieldError, Invalid, RuleBroken
 from registry.events.codec import earliest_publication

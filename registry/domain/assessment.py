@@ -14,14 +14,21 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from registry.domain.corrections import EffectiveEvent
+from registry.domain.checks.plausibility import (
+    MAX_EARLIER_EVENTS,
+    Flag,
+    FlagContext,
+    event_flags,
+    source_flags,
+    state_flags,
+)
 from registry.domain.deal import Deal
-from registry.domain.fold import OrderedEvent
+from registry.domain.fold.corrections import EffectiveEvent
+from registry.domain.fold.order import OrderedEvent
+from registry.domain.fold.timeline import Timeline
 from registry.domain.history import FoldedStream, StateAsOf
-from registry.domain.plausibility import MAX_EARLIER_EVENTS, Flag, FlagContext, event_flags, source_flags, state_flags
-from registry.domain.rates import Rates
-from registry.domain.stages import GEM, IATI, Crosswalk, Inactivity, LadderStep, StageChange, ladder
-from registry.domain.timeline import Timeline
+from registry.domain.money.rates import Rates
+from registry.domain.stages.ladder import GEM, IATI, Crosswalk, Inactivity, LadderStep, StageChange, ladder
 
 
 class ExternalStageCodes(Struct, frozen=True):

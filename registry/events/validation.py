@@ -116,7 +116,7 @@ def _replacement(event: EventCorrected, at: str) -> Iterator[FieldError]:
 
 
 def _claim(event: ClaimReported, at: str) -> Iterator[FieldError]:
-    # `domain/claims.py` checks whether the field accepts claims and values of this type.
+    # `domain/fold/claims.py` checks whether the field accepts claims and values of this type.
     check = _CHECKS.get(event.field.rsplit("/", 1)[1])
     error = check(event.value) if check is not None and isinstance(event.value, str) else None
     if error:

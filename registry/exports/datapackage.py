@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from msgspec import Struct
 
 from registry.domain.deal import Deal
-from registry.domain.items import item_types
+from registry.domain.fold.items import item_types
 from registry.exports.rows import COLUMNS, Kind
 from registry.projections.columnar.exported_columns import ColumnType, ExportedColumn
 from registry.standards.citation import Citation

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from registry.domain.deal import Deal
-from registry.domain.fold import DEALS
+from registry.domain.fold.order import DEALS
 from registry.domain.history import FoldedStream
 from registry.events.types import BOOKKEEPING_TYPES, DealIdentified, Recorded
 from registry.events.write_batch import WriteBatch

@@ -8,8 +8,8 @@ from typing import Any
 from msgspec import UNSET
 
 from registry.domain.history import FoldedStream
-from registry.domain.mentions import mentioned_organizations
-from registry.domain.sources import source_id
+from registry.domain.organizations.mentions import mentioned_organizations
+from registry.domain.sources.identity import source_id
 from registry.events.types import EventCorrected, Recorded
 from registry.events.values import Source
 from registry.events.write_batch import WriteBatch

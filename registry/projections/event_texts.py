@@ -13,9 +13,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from registry.domain.corrections import EffectiveEvent, apply_corrections, effective_event
-from registry.domain.event_texts import CHANGING, EventText, texts_of
+from registry.domain.fold.corrections import EffectiveEvent, apply_corrections, effective_event
 from registry.domain.history import FoldedStream
+from registry.domain.search.event_texts import CHANGING, EventText, texts_of
 from registry.events.codec import stream_name
 from registry.events.types import Recorded
 from registry.events.write_batch import WriteBatch

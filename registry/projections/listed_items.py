@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from registry.domain.deal import Deal
-from registry.domain.items import ListItem, item_types
+from registry.domain.fold.items import ListItem, item_types
 from registry.events.values import Amount, Horizon, Localized
 from registry.infra.postgres import Connection, Pool
 from registry.infra.work_time import in_thread

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from registry.domain.fold import PRINCIPALS
+from registry.domain.fold.order import PRINCIPALS
 from registry.domain.history import FoldedStream
 from registry.events.write_batch import WriteBatch
 from registry.projections.stream_rows import StreamRowsProjection

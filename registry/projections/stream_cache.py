@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from registry.domain.fold import RULES, Rules
+from registry.domain.fold.order import RULES, Rules
 from registry.domain.history import FoldedStream
 from registry.errors import DatabaseUnavailable
 from registry.events import store, stream_heads, write_batch

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from registry.domain.fold import Rules
+from registry.domain.fold.order import Rules
 from registry.domain.history import FoldedStream
 from registry.events.write_batch import WriteBatch
 from registry.projections.projection import AppliedChange, BatchProjector

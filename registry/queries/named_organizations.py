@@ -14,8 +14,8 @@ from duckdb import DuckDBPyConnection
 from msgspec import Struct
 
 from registry.domain.history import UNBOUNDED, AsOf
-from registry.domain.organization import Organization
-from registry.domain.organization_clusters import Cluster, NamedOrganization, find_clusters
+from registry.domain.organizations.clusters import Cluster, NamedOrganization, find_clusters
+from registry.domain.organizations.organization import Organization
 from registry.errors import NotFound
 from registry.events.values import Localized
 from registry.projections.columnar import ColumnarCopy, named_organizations

@@ -12,9 +12,9 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from registry.domain.history import AsOf
-from registry.domain.organization import ultimate_parents
-from registry.domain.rates import Rates
-from registry.domain.search_text import Search, tokens
+from registry.domain.money.rates import Rates
+from registry.domain.organizations.organization import ultimate_parents
+from registry.domain.search.texts import Search, tokens
 from registry.domain.totals import Totals, TotalsQuery
 from registry.domain.totals.tiers import TierAmounts
 from registry.events.currencies import Currency

@@ -18,7 +18,7 @@ from typing import get_args
 
 import msgspec
 
-from registry.domain.fold import PRINCIPALS
+from registry.domain.fold.order import PRINCIPALS
 from registry.domain.history import FoldedStream
 from registry.domain.principal import Credential, Principal
 from registry.errors import NotFound

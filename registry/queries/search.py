@@ -7,11 +7,11 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
-from registry.domain.event_texts import EventText
 from registry.domain.history import AsOf
-from registry.domain.organization import Organization
-from registry.domain.search_text import Token, display_form, marks
-from registry.domain.sources import source_id
+from registry.domain.organizations.organization import Organization
+from registry.domain.search.event_texts import EventText
+from registry.domain.search.texts import Token, display_form, marks
+from registry.domain.sources.identity import source_id
 from registry.i18n import LANGUAGES
 from registry.i18n.places import place_name, place_names
 from registry.infra.postgres import Pool

@@ -10,12 +10,12 @@ from msgspec import Struct
 
 from registry.domain.audit.entries import AuditEntry, audit_trail
 from registry.domain.audit.provenance import FieldProvenance, provenance
-from registry.domain.corrections import EffectiveEvent
 from registry.domain.deal import Deal
+from registry.domain.fold.corrections import EffectiveEvent
 from registry.domain.history import AsOf, FoldedStream
 from registry.domain.principal import AuthorNames
-from registry.domain.source_retraction import CitingEvent, Treatment, citations, plan_retraction
-from registry.domain.sources import source_id
+from registry.domain.sources.identity import source_id
+from registry.domain.sources.retraction import CitingEvent, Treatment, citations, plan_retraction
 from registry.errors import NotFound
 from registry.events import store
 from registry.events.codec import stream_name

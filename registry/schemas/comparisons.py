@@ -13,7 +13,7 @@ from registry.domain.audit.comparison import AttributedChange, Comparison
 from registry.domain.audit.diff import Change
 from registry.domain.audit.labels import Kind, Label
 from registry.domain.audit.portfolio_changes import PortfolioChange, What, portfolio_changes
-from registry.domain.corrections import EffectiveEvent
+from registry.domain.fold.corrections import EffectiveEvent
 from registry.domain.history import AsOf
 from registry.domain.principal import AuthorNames
 from registry.domain.totals import TotalsColumn

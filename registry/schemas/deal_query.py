@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from registry.domain.deal import Deal
-from registry.domain.items import item_types
+from registry.domain.fold.items import item_types
 from registry.domain.totals.measures import Quantity
 from registry.errors import FieldError, Invalid
 from registry.events.currencies import Currency

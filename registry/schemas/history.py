@@ -12,9 +12,9 @@ from registry.domain.audit.diff import Change
 from registry.domain.audit.entries import AuditEntry
 from registry.domain.audit.labels import Kind, Label
 from registry.domain.audit.provenance import FieldProvenance
-from registry.domain.corrections import EffectiveEvent
+from registry.domain.checks.plausibility import Flag
+from registry.domain.fold.corrections import EffectiveEvent
 from registry.domain.history import AsOf, StateAsOf
-from registry.domain.plausibility import Flag
 from registry.domain.principal import AuthorNames
 from registry.events.edtf import Precision, precision
 from registry.events.types import AnyEvent, Day

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from registry.domain.audit.diff import Change
-from registry.domain.corrections import EffectiveEvent
+from registry.domain.fold.corrections import EffectiveEvent
 from registry.events.codec import decode_entry
 from registry.events.edtf import Precision
 from registry.events.store import StoredEvent, decoded

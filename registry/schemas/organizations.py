@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta
 
-from registry.domain.deduplication import Suggestion
 from registry.domain.history import AsOf, StateAsOf
-from registry.domain.organization import Organization
-from registry.domain.organization_clusters import Method
+from registry.domain.organizations.clusters import Method
+from registry.domain.organizations.deduplication import Suggestion
+from registry.domain.organizations.organization import Organization
 from registry.events.values import Control, Slug, Text
 from registry.schemas.base import RequestedAsOf, ResponseModel
 from registry.schemas.derive import response_to
@@ -26,7 +26,7 @@ else:
 
 @response_to(Organization)
 class OrganizationFields(_OrganizationFields, frozen=True, kw_only=True):
-    """The fields of an organization: each that `domain/organization.py` has."""
+    """The fields of an organization: each that `domain/organizations/organization.py` has."""
 
     organization: str
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from registry.domain.audit.diff import Change
 from registry.domain.audit.labels import Label
-from registry.domain.source_retraction import Treatment
+from registry.domain.sources.retraction import Treatment
 from registry.events.types import AnyEvent
 from registry.schemas.base import ResponseModel
 from registry.schemas.deals import RefusalResponse

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from registry.domain.history import StateAsOf
-from registry.domain.sources import source_id
+from registry.domain.sources.identity import source_id
 from registry.events.values import Source
 from registry.schemas.values import SourceResponse
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from registry.domain.corrections import EffectiveEvent
+from registry.domain.fold.corrections import EffectiveEvent
 from registry.events.store import StoredEvent
 from registry.events.types import EventCorrected
 from registry.events.values import Localized, Source

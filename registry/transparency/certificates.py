@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from msgspec.structs import replace
 
 from registry.domain.history import AsOf
-from registry.domain.rates import Rates
+from registry.domain.money.rates import Rates
 from registry.infra.postgres import Pool
 from registry.infra.work_time import in_thread
 from registry.queries.deal_conditions import SimilarWords

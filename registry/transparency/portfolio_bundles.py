@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
 from registry.domain.history import AsOf
-from registry.domain.rates import Rate
+from registry.domain.money.rates import Rate
 from registry.errors import LogCorrupt
 from registry.events.types import Recorded
 from registry.queries.deal_conditions import WrongWords

@@ -7,10 +7,10 @@ from typing import Any
 
 from msgspec import UNSET, Struct, field
 
+from registry.domain.fold.redaction import with_redacted_effects
 from registry.domain.history import AsOf
-from registry.domain.mentions import mentioned_organizations
-from registry.domain.rates import Rates
-from registry.domain.redaction import with_redacted_effects
+from registry.domain.money.rates import Rates
+from registry.domain.organizations.mentions import mentioned_organizations
 from registry.errors import InvalidParameter, NotFound
 from registry.events import store
 from registry.events.store import StoredEvent

@@ -12,11 +12,11 @@ from msgspec.structs import replace
 
 from registry.domain.audit.entries import AuditEntry
 from registry.domain.audit.labels import Label
-from registry.domain.claims import ClaimState
+from registry.domain.checks.plausibility import Flag
 from registry.domain.deal import Deal, Item, PledgeState
+from registry.domain.fold.claims import ClaimState
+from registry.domain.fold.items import ListItem, item_id, item_types
 from registry.domain.history import StateAsOf
-from registry.domain.items import ListItem, item_id, item_types
-from registry.domain.plausibility import Flag
 from registry.events.values import Source
 from registry.schemas import cited_sources
 from registry.schemas.deal_query import CODE_FILTERS

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from registry.domain.audit.entries import AuditEntry, audit_trail
 from registry.domain.deal import Deal
-from registry.domain.organization import Organization
+from registry.domain.organizations.organization import Organization
 from registry.domain.principal import Principal
 from registry.errors import NotFound, RegistryError
 from registry.events.intake import as_uuid

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import UNSET
 
-from registry.domain.mentions import ORGANIZATION_FIELDS
+from registry.domain.organizations.mentions import ORGANIZATION_FIELDS
 from registry.events.types import Event
 from registry.schemas.deal_query import CODE_FILTERS, ITEM_FILTERS
 

@@ -11,7 +11,7 @@ from msgspec import UNSET, Struct
 
 from registry.api.guards import check_scope
 from registry.domain.admission import fill_defaults
-from registry.domain.corrections import EffectiveEvent
+from registry.domain.fold.corrections import EffectiveEvent
 from registry.domain.history import FoldedStream
 from registry.domain.principal import Credential
 from registry.errors import FieldError, Invalid, NotFound

@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from registry.domain.plausibility import Flag, FlagText
+from registry.domain.checks.plausibility import Flag, FlagText
 from registry.events.values import Amount
 from registry.i18n import Message, render
 from registry.web.format import Names, ValueFormatter, shown

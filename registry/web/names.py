@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from registry.append.principals import ADMIN_NAME
 from registry.domain.deal import Deal, PledgeState, SiteState
 from registry.domain.history import UNBOUNDED, FoldedStream
-from registry.domain.mentions import mentioned_organizations
+from registry.domain.organizations.mentions import mentioned_organizations
 from registry.domain.principal import REGISTRY, AuthorNames
 from registry.events.codec import stream_name
 from registry.events.types import Event, MilestoneScheduled, PledgeAnnounced, SiteAnnounced

@@ -18,7 +18,7 @@ from babel.dates import format_date, format_skeleton
 from babel.lists import format_list
 from babel.numbers import format_decimal, format_percent, get_currency_name, get_currency_symbol
 
-from registry.domain.rates import Rate
+from registry.domain.money.rates import Rate
 from registry.events.values import AMOUNT_NOTES, Amount, Horizon, StatedAmount
 from registry.i18n.places import place_name
 from registry.web.i18n import DOT, N_, Translations, words

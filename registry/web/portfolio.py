@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from registry.domain.history import AsOf
 from registry.domain.money import format_decimal
-from registry.domain.rates import Rates
+from registry.domain.money.rates import Rates
 from registry.domain.totals import Totals, TotalsColumn, TotalsQuery
 from registry.events.store import StoredEvent
 from registry.events.types import EventCorrected, EventVoided

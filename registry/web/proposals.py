@@ -17,7 +17,7 @@ from registry.api.parameters import text
 from registry.append.proposal import Proposal, digest_of_all, may_review
 from registry.append.proposals import Proposals
 from registry.append.requests import SubmissionError
-from registry.domain.plausibility import Flag
+from registry.domain.checks.plausibility import Flag
 from registry.domain.principal import AuthorNames, required_scope
 from registry.errors import NotFound, RegistryError, RuleBroken
 from registry.events.intake import as_uuid

@@ -22,9 +22,9 @@ from registry.domain.audit.provenance import (
     provenance_page,
     shown_fields,
 )
-from registry.domain.corrections import EffectiveEvent
 from registry.domain.deal import Deal
-from registry.domain.items import item_types
+from registry.domain.fold.corrections import EffectiveEvent
+from registry.domain.fold.items import item_types
 from registry.domain.principal import AuthorNames
 from registry.infra.threads import offload_answer
 from registry.queries.deals import DealQueries

@@ -22,7 +22,7 @@ from msgspec import Struct
 from registry.api.compression import accepts_gzip
 from registry.api.conditional import matches
 from registry.domain.audit.labels import kind_of
-from registry.domain.sources import source_id
+from registry.domain.sources.identity import source_id
 from registry.domain.totals.doubts import DOUBTING_FLAGS
 from registry.i18n import LANGUAGES
 from registry.web.assets import static_url

@@ -15,7 +15,7 @@ from registry.api.parameters import After
 from registry.api.sources import NewRetraction, SourceId, retract
 from registry.append.recorder import Recorder
 from registry.domain.history import FoldedStream
-from registry.domain.source_retraction import CitingEvent, Treatment
+from registry.domain.sources.retraction import CitingEvent, Treatment
 from registry.errors import RuleBroken, VersionConflict
 from registry.events.intake import as_uuid
 from registry.i18n import Message

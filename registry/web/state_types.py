@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Struct
 
 from registry.domain.deal import Deal
-from registry.domain.items import item_types
-from registry.domain.organization import Organization
+from registry.domain.fold.items import item_types
+from registry.domain.organizations.organization import Organization
 from registry.events.values import decode_hook
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from registry.domain.checks.plausibility import Flag
 from registry.domain.deal import Deal, PledgeState
-from registry.domain.plausibility import Flag
 from registry.domain.totals.doubts import DOUBTING_FLAGS
 from registry.events.types import ClaimPreferred, ClaimReported, DealsRelated, DealsUnrelated, Event
 from registry.events.values import Horizon

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from registry.domain.rates import Rates
+from registry.domain.money.rates import Rates
 from registry.projections.columnar.selection import Selection
 from registry.projections.point import Point
 from registry.queries.portfolio import PortfolioQueries

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest_asyncio
 
-from registry.domain.sources import source_id
+from registry.domain.sources.identity import source_id
 from tests.api.announcements import announced, pledged, registered
 from tests.api.conftest import NO_TLS, Service
 

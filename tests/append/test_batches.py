@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest, AppendResult, SubmissionError
 from registry.domain.history import FoldedStream
-from registry.domain.rates import Rates
+from registry.domain.money.rates import Rates
 from registry.errors import RuleBroken, VersionConflict
 from registry.events import store
 from registry.events.types import PledgeAnnounced

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from registry.domain.claims import ClaimState
 from registry.domain.deal import Deal, MilestoneState, PledgeState, SiteState
+from registry.domain.fold.claims import ClaimState
 from registry.events.values import Amount, Horizon, Qualifier, StatedAmount
 from tests.demo.loader import deal, deal_as_of, histories
 from tests.demo.test_announcements import MAIN_DEALS, RELATED_DEALS

@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from registry.domain.organization import Organization
+from registry.domain.organizations.organization import Organization
 from tests.demo.loader import organization_histories, organizations
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.domain.plausibility import FlagContext, state_flags
+from registry.domain.checks.plausibility import FlagContext, state_flags
 from registry.domain.totals import DealRow, Group, Rule, TotalsLine, TotalsQuery, compute_totals, row_of
 from registry.domain.totals.overlap import Relations
 from registry.events.currencies import Currency

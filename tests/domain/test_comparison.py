@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from registry.domain.audit.comparison import compare
 from registry.domain.audit.diff import Change
-from registry.domain.fold import DEALS
+from registry.domain.fold.order import DEALS
 from registry.domain.history import UNBOUNDED, AsOf
 from registry.events.types import (
     ClaimPreferred,

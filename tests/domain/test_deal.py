@@ -13,8 +13,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from registry.domain.applied_event import AppliedEvent
 from registry.domain.deal import Deal, evolve, register
+from registry.domain.fold.applied_event import AppliedEvent
 from registry.errors import RuleBroken
 from registry.events.sample import sample_event
 from registry.events.types import (

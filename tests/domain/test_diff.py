@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from registry.domain.audit.diff import Change, apply, diff
-from registry.domain.organization import register
+from registry.domain.organizations.organization import register
 from registry.events.types import (
     DealRevised,
     DealsRelated,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from registry.domain.fold import DEALS
+from registry.domain.fold.order import DEALS
 from registry.domain.history import AsOf, state_as_of
 from registry.events.types import ClaimReported, DealRegistered, PledgeAnnounced, PledgeRevised, StageChanged
 from registry.events.values import Localized

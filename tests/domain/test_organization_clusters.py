@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from registry.domain.organization import IdentifierState
-from registry.domain.organization_clusters import (
+from registry.domain.organizations.clusters import (
     NamedOrganization,
     find_clusters,
     fingerprint,
     ngram_fingerprint,
 )
+from registry.domain.organizations.organization import IdentifierState
 
 
 def named(*names: str, **known: object) -> NamedOrganization:

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from registry.domain.assessment import flags_by_event, flags_raised
+from registry.domain.checks.plausibility import Flag, FlagContext, event_flags, state_flags
 from registry.domain.deal import Deal
-from registry.domain.plausibility import Flag, FlagContext, event_flags, state_flags
 from registry.events.types import (
     ClaimReported,
     DealRegistered,

@@ -10,7 +10,7 @@ import pytest
 from registry.domain.audit.entries import audit_trail
 from registry.domain.audit.portfolio_changes import portfolio_changes
 from registry.domain.audit.provenance import provenance
-from registry.domain.fold import DEALS
+from registry.domain.fold.order import DEALS
 from registry.domain.history import UNBOUNDED, state_as_of
 from registry.events.types import (
     DealsRelated,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry.domain.fold import DEALS
+from registry.domain.fold.order import DEALS
 from registry.domain.history import UNBOUNDED, AsOf, state_as_of
 from registry.events.types import (
     ClaimPreferred,

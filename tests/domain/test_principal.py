@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from registry.domain.admission import admit
-from registry.domain.fold import PRINCIPALS
+from registry.domain.fold.order import PRINCIPALS
 from registry.domain.history import FoldedStream
 from registry.domain.principal import AuthorNames, Credential, Principal, Rights, check_rights, given_name
 from registry.errors import Forbidden, RegistryError, RuleBroken, Unauthorized

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.domain.quotes import RateRow, group_rows
-from registry.domain.rates import (
+from registry.domain.money.quotes import RateRow, group_rows
+from registry.domain.money.rates import (
     ECB,
     MAX_AGE_DAYS,
     Rate,

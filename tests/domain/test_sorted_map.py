@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from registry.domain.sorted_map import _CHUNK_LIMIT, SortedMap
+from registry.domain.fold.sorted_map import _CHUNK_LIMIT, SortedMap
 
 
 def test_each_map_of_a_batch_examines_only_its_new_chunk() -> None:

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.domain.stages import GEM, IATI, INACTIVITY_RULE, LADDER, StageChange, StageState, inactivity, ladder
+from registry.domain.stages.ladder import (
+    GEM,
+    IATI,
+    INACTIVITY_RULE,
+    LADDER,
+    StageChange,
+    StageState,
+    inactivity,
+    ladder,
+)
 from registry.events.types import (
     MilestoneReached,
     MilestoneScheduled,

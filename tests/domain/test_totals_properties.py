@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from registry.domain.rates import convert
+from registry.domain.money.rates import convert
 from registry.domain.totals import (
     GROUPINGS,
     DealRow,

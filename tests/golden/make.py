@@ -18,7 +18,7 @@ import msgspec
 
 from registry.append.seal import LogPlace, Recording, seal
 from registry.domain.admission import admit, fill_defaults
-from registry.domain.fold import RULES
+from registry.domain.fold.order import RULES
 from registry.domain.history import FoldedStream
 from registry.events.codec import canonical, content_digest
 from registry.events.sample import sample_event

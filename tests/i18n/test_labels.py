@@ -9,9 +9,9 @@ from typing import Any, get_args
 import pytest
 from msgspec import Struct
 
-from registry.domain import plausibility
+from registry.domain.checks import plausibility
 from registry.domain.deal import Deal
-from registry.domain.items import item_types
+from registry.domain.fold.items import item_types
 from registry.events import types, values
 from registry.i18n import DEFAULT_LANGUAGE, LANGUAGES
 from registry.web import maps

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from registry.domain.sorted_map import SortedMap
+from registry.domain.fold.sorted_map import SortedMap
 from registry.infra import freeing
 
 

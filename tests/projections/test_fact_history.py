@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from registry.domain.deal import Deal
-from registry.domain.fold import DEALS
+from registry.domain.fold.order import DEALS
 from registry.domain.history import FoldedStream
 from registry.events.types import (
     AnyEvent,

@@ -11,9 +11,9 @@ import asyncpg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from registry.domain.checks.doubted_amounts import checks_of
 from registry.domain.deal import Deal
-from registry.domain.doubted_amounts import checks_of
-from registry.domain.fold import DEALS
+from registry.domain.fold.order import DEALS
 from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
 from registry.events.types import EventRedacted
 from registry.events.write_batch import WriteBatch

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from registry.domain.audit.comparison import compare
 from registry.domain.audit.entries import audit_trail
 from registry.domain.audit.portfolio_changes import portfolio_changes
-from registry.domain.claims import agrees
-from registry.domain.fold import DEALS, ORGANIZATIONS
+from registry.domain.fold.claims import agrees
+from registry.domain.fold.order import DEALS, ORGANIZATIONS
 from registry.domain.history import UNBOUNDED, AsOf, state_as_of
 from registry.errors import RuleBroken
 from registry.events.types import (

@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from rapidfuzz.distance import OSA
 
-from registry.domain.corrections import apply_corrections
 from registry.domain.deal import Deal
-from registry.domain.fold import DEALS, ORGANIZATIONS
+from registry.domain.fold.corrections import apply_corrections
+from registry.domain.fold.order import DEALS, ORGANIZATIONS
 from registry.domain.history import AsOf, FoldedStream, state_as_of
-from registry.domain.sources import source_id
+from registry.domain.sources.identity import source_id
 from registry.events.types import (
     OrganizationIdentified,
     OrganizationNamed,

@@ -16,18 +16,18 @@ from hypothesis import strategies as st
 from registry.domain.assessment import flags_by_event
 from registry.domain.audit.diff import diff
 from registry.domain.audit.entries import audit_trail
-from registry.domain.claims import sets_field
 from registry.domain.deal import Deal
-from registry.domain.facts import HEADER, STAGE, FactKey
-from registry.domain.fold import CLAIM_TYPES, DEALS, OrderedEvent
+from registry.domain.fold.claims import sets_field
+from registry.domain.fold.facts import HEADER, STAGE, FactKey
+from registry.domain.fold.order import CLAIM_TYPES, DEALS, OrderedEvent
+from registry.domain.fold.record import resolve_record
+from registry.domain.fold.sorted_map import SharedList, SortedMap
+from registry.domain.fold.timeline import Timeline
 from registry.domain.history import UNBOUNDED, AsOf, FoldedStream
-from registry.domain.rates import Rates
-from registry.domain.record import resolve_record
+from registry.domain.money.rates import Rates
 from registry.domain.refusal import Refusal
-from registry.domain.sorted_map import SharedList, SortedMap
-from registry.domain.stage_history import StageHistory
-from registry.domain.stages import BY_COMMITMENT, BY_MILESTONE, StageSignal, StageState, next_stage
-from registry.domain.timeline import Timeline
+from registry.domain.stages.ladder import BY_COMMITMENT, BY_MILESTONE, StageSignal, StageState, next_stage
+from registry.domain.stages.stage_history import StageHistory
 from registry.errors import RuleBroken
 from registry.i18n import Message
 from tests.conftest import examples

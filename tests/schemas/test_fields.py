@@ -21,6 +21,7 @@ from registry.api.filters import totals_parameters
 from registry.cli.asking import FILTERS, FILTERS_OF_TOTALS
 from registry.client.parameters import SearchFilters
 from registry.domain.assessment import Assessment
+from registry.domain.checks.plausibility import Flag
 from registry.domain.deal import (
     Deal,
     IncentiveState,
@@ -31,9 +32,8 @@ from registry.domain.deal import (
     SetbackState,
     SiteState,
 )
-from registry.domain.items import item_types
-from registry.domain.organization import Organization
-from registry.domain.plausibility import Flag
+from registry.domain.fold.items import item_types
+from registry.domain.organizations.organization import Organization
 from registry.events.values import Amount, EventPart, StatedAmount
 from registry.exports import COLUMNS, Kind
 from registry.i18n import DEFAULT_LANGUAGE

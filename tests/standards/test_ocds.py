@@ -13,7 +13,7 @@ import ocdsmerge
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from registry.domain.fold import DEALS
+from registry.domain.fold.order import DEALS
 from registry.domain.history import FoldedStream
 from registry.standards import ocds
 from tests.api.conftest import Service

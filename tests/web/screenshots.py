@@ -14,7 +14,7 @@ from msgspec import Struct
 from playwright.async_api import Page
 
 from registry.delivery import watch_store
-from registry.domain.sources import source_id
+from registry.domain.sources.identity import source_id
 from tests.api.announcements import announced, pledged, registered
 from tests.api.conftest import ADMIN_KEY, Service, bearer
 from tests.api.test_named_organizations import announce

@@ -10,7 +10,7 @@ import pytest
 
 from registry.demo import lines
 from registry.domain.deal import Deal
-from registry.domain.items import ListItem
+from registry.domain.fold.items import ListItem
 from registry.i18n import LANGUAGES
 from registry.web.deal_sections import other_lists
 from registry.web.i18n import DOT

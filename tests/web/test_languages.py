@@ -16,7 +16,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 
 from registry import i18n
-from registry.domain.rates import ECB
+from registry.domain.money.rates import ECB
 from registry.events.types import EVENT_TYPES
 from registry.i18n import DEFAULT_LANGUAGE, LANGUAGES, negotiate_language
 from registry.web.forms.event_types import form_event_type

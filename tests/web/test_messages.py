@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from registry import errors
-from registry.domain.plausibility import Flag
+from registry.domain.checks.plausibility import Flag
 from registry.web.format import capitalized
 from registry.web.messages import messages
 from tests.web.html import plain

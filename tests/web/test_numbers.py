@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from registry.domain import money
 from registry.domain.deal import MetricState
-from registry.domain.rates import Rate
+from registry.domain.money.rates import Rate
 from registry.events.currencies import Currency
 from registry.events.types import ClaimReported
 from registry.events.values import Amount, ExternalIdentifier, Horizon, StatedAmount

@@ -8,7 +8,7 @@ from html import escape
 import httpx
 import pytest
 
-from registry.domain.sources import source_id
+from registry.domain.sources.identity import source_id
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service
 from tests.web.html import main_of, text_of

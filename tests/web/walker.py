@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from registry.domain.rates import Rate
+from registry.domain.money.rates import Rate
 from registry.events.values import Amount, StatedAmount
 from registry.web.numbers import NumberFormatter, figures
 from tests.web.html import plain

@@ -19,7 +19,6 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.applied_event import AppliedEvent
 from registry.domain.audit.diff import Change, diff
 from registry.domain.audit.entries import BOOKKEEPING_TAGS, target_events
 from registry.domain.audit.labels import (
@@ -32,12 +31,13 @@ from registry.domain.audit.labels import (
     renames_of,
     with_lateness,
 )
-from registry.domain.corrections import EffectiveEvent
-from registry.domain.deal_facts import item_of_field
-from registry.domain.facts import FactKey
-from registry.domain.fold import CLAIM_TYPES, FoldKey, OrderedEvent, Rules
+from registry.domain.fold.applied_event import AppliedEvent
+from registry.domain.fold.corrections import EffectiveEvent
+from registry.domain.fold.deal_facts import item_of_field
+from registry.domain.fold.facts import FactKey
+from registry.domain.fold.order import CLAIM_TYPES, FoldKey, OrderedEvent, Rules
+from registry.domain.fold.timeline import Timeline
 from registry.domain.history import AsOf, StateAsOf, state_as_of
-from registry.domain.timeline import Timeline
 from registry.events.types import ClaimPreferred, ClaimReported, Recorded
 
 S = TypeVar("S", bound=Struct)

@@ -14,8 +14,8 @@ from msgspec.structs import astuple, replace
 from msgspec.structs import fields as struct_fields
 
 from registry.domain.deal import Deal
-from registry.domain.items import ListItem, item_id, item_types, order_key, tuple_fields
-from registry.domain.organization import Organization
+from registry.domain.fold.items import ListItem, item_id, item_types, order_key, tuple_fields
+from registry.domain.organizations.organization import Organization
 
 STATES: dict[str, type[Struct]] = {"/deal": Deal, "/organization": Organization}
 """The path of a state's own slug. A change of it means that the whole state appeared or vanished."""

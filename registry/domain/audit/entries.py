@@ -23,10 +23,10 @@ from registry.domain.audit.labels import (
     renames_of,
 )
 from registry.domain.audit.steps import changes_of, registration_changes
-from registry.domain.corrections import EffectiveEvent
-from registry.domain.fold import Rules, fold_order_of
+from registry.domain.fold.corrections import EffectiveEvent
+from registry.domain.fold.order import Rules, fold_order_of
+from registry.domain.fold.sorted_map import SortedMap
 from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
-from registry.domain.sorted_map import SortedMap
 from registry.events.types import (
     BOOKKEEPING_TYPES,
     ClaimPreferred,

@@ -17,11 +17,11 @@ from uuid import UUID
 from msgspec import Struct
 
 from registry.domain.audit.diff import Change
-from registry.domain.claims import ClaimState
-from registry.domain.corrections import EffectiveEvent
 from registry.domain.deal import Deal
-from registry.domain.fold import OrderedEvent
-from registry.domain.items import item_types
+from registry.domain.fold.claims import ClaimState
+from registry.domain.fold.corrections import EffectiveEvent
+from registry.domain.fold.items import item_types
+from registry.domain.fold.order import OrderedEvent
 from registry.events.types import (
     BOOKKEEPING_TYPES,
     EVENT_TYPES,

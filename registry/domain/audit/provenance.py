@@ -15,11 +15,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.audit.diff import diff
-from registry.domain.claims import LISTS
-from registry.domain.facts import HEADER, STAGE, FactKey, FactValue, key_of
-from registry.domain.fold import END_OF_DAY, OrderedEvent
+from registry.domain.fold.claims import LISTS
+from registry.domain.fold.facts import HEADER, STAGE, FactKey, FactValue, key_of
+from registry.domain.fold.items import item_id, item_types
+from registry.domain.fold.order import END_OF_DAY, OrderedEvent
 from registry.domain.history import StateAsOf
-from registry.domain.items import item_id, item_types
 from registry.events.types import ClaimPreferred
 
 S = TypeVar("S", bound=Struct)

@@ -7,7 +7,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from registry.domain.audit.diff import Change, diff
-from registry.domain.fold import OrderedEvent
+from registry.domain.fold.order import OrderedEvent
 from registry.domain.history import StateAsOf
 
 S = TypeVar("S", bound=Struct)

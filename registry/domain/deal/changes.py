@@ -10,7 +10,6 @@ from uuid import UUID
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
-from registry.domain.claims import supersede_claims
 from registry.domain.deal.state import (
     Deal,
     IncentiveState,
@@ -21,7 +20,8 @@ from registry.domain.deal.state import (
     RelationState,
     SiteState,
 )
-from registry.domain.items import find_item, insert_item, replace_item, tuple_fields
+from registry.domain.fold.claims import supersede_claims
+from registry.domain.fold.items import find_item, insert_item, replace_item, tuple_fields
 from registry.domain.refusal import Refusal
 from registry.errors import RuleBroken
 from registry.events.types import DealsRelated, DealsUnrelated, Event, PartyLeft

@@ -14,8 +14,6 @@ from typing import Any, TypeAlias, assert_never, get_args
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from registry.domain.applied_event import AppliedEvent
-from registry.domain.claims import report_claim, retract_claim
 from registry.domain.deal.changes import (
     change_item,
     given_fields,
@@ -44,9 +42,11 @@ from registry.domain.deal.state import (
     SetbackState,
     SiteState,
 )
-from registry.domain.items import find_item, insert_item, replace_item
+from registry.domain.fold.applied_event import AppliedEvent
+from registry.domain.fold.claims import report_claim, retract_claim
+from registry.domain.fold.items import find_item, insert_item, replace_item
 from registry.domain.refusal import Refusal
-from registry.domain.stages import BY_COMMITMENT, BY_MILESTONE, INSTRUMENT_SIGNED, StageSignal, next_stage
+from registry.domain.stages.ladder import BY_COMMITMENT, BY_MILESTONE, INSTRUMENT_SIGNED, StageSignal, next_stage
 from registry.errors import RuleBroken
 from registry.events.types.announcements import BookkeepingEvent
 from registry.events.types.base import Event

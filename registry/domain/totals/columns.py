@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from registry.domain.money import format_decimal
-from registry.domain.rates import Rate
+from registry.domain.money.rates import Rate
 from registry.domain.totals.overlap import Column as ColumnKey
 from registry.domain.totals.overlap import OverlapCandidate
 from registry.domain.totals.results import TotalsColumn

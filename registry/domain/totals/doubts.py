@@ -7,8 +7,8 @@ from datetime import date
 
 from msgspec import Struct
 
-from registry.domain.amount_checks import Figure, ratio
-from registry.domain.rates import Rates
+from registry.domain.checks.amount_checks import Figure, ratio
+from registry.domain.money.rates import Rates
 from registry.domain.totals.overlap import Key, Relations, name_of
 
 DOUBTING_FLAGS = frozenset({"tenfold-slip", "member-not-below-aggregate"})

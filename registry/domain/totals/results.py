@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from registry.domain.rates import Rate
+from registry.domain.money.rates import Rate
 from registry.domain.totals.rules import Rule
 from registry.domain.totals.sums import GroupKey
 from registry.events.currencies import Currency

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from registry.domain.deal import Deal, MetricState, MilestoneState
-from registry.domain.items import ListItem, item_types
+from registry.domain.fold.items import ListItem, item_types
 from registry.events.types import (
     DealRegistered,
     DealRevised,

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct, field
 from rapidfuzz import fuzz
 
-from registry.domain.deduplication import SIMILARITY_THRESHOLD, normalize_name
+from registry.domain.organizations.deduplication import SIMILARITY_THRESHOLD, normalize_name
 from registry.imports.messages import ImportText
 from registry.imports.tracker.questions import Answers, OpenQuestion
 from registry.imports.tracker.registry import KnownDeal

@@ -9,7 +9,7 @@ import msgspec
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
 
-from registry.domain.rates import Rates
+from registry.domain.money.rates import Rates
 from registry.domain.totals import DealRow, Rule, TotalsBuilder, TotalsQuery
 from registry.projections.columnar.deal_rows import deal_rows
 from registry.projections.columnar.memory_tables import asking_memory

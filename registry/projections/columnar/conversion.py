@@ -1,4 +1,4 @@
-"""Exchange rates as integers in the copy, so that DuckDB converts amounts to the last unit as `domain/rates.py` does.
+"""Exchange rates as integers in the copy, so that DuckDB converts amounts to the last unit as `money/rates.py` does.
 
 A rate is a fraction of two integers, and an amount a number of millionths. Their product fits into 128 bits; where it
 might not, which needs a rate with more digits than any bank publishes, the deal is added up by `domain/totals`.
@@ -13,7 +13,7 @@ from duckdb import DuckDBPyConnection
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.rates import Rate, Rates, has_minor_unit
+from registry.domain.money.rates import Rate, Rates, has_minor_unit
 from registry.events.currencies import Currency
 from registry.infra.work_time import WaitingLock
 from registry.projections.columnar.doubts import Doubts, prepare_doubts

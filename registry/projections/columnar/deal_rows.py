@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from duckdb import DuckDBPyConnection
 
-from registry.domain.rates import Rates
+from registry.domain.money.rates import Rates
 from registry.domain.totals import DealRow, MetricRow, PledgeRow, RelationRow, SiteRow, measured_row
 from registry.projections.columnar.doubts import ComparedAmount, flags_of
 from registry.projections.columnar.selection import run

@@ -1,4 +1,4 @@
-"""Which versions of pledges have an amount that is wrong by a power of ten, as `domain/amount_checks.py` decides.
+"""Which versions of pledges have an amount that is wrong by a power of ten (`checks/amount_checks.py`).
 
 The verdict depends on exchange rates, so the copy's file does not have it: a table in memory has the versions with such
 an amount, for each state of the rates. It follows the copy: each version is examined once. DuckDB finds the versions
@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import msgspec
 from duckdb import DuckDBPyConnection
 
-from registry.domain.amount_checks import AmountCheck, Figure, doubts
-from registry.domain.rates import Rates
+from registry.domain.checks.amount_checks import AmountCheck, Figure, doubts
+from registry.domain.money.rates import Rates
 from registry.events.values import Amount, StatedAmount
 from registry.infra.work_time import WaitingLock
 from registry.projections.columnar.memory_tables import SELECT_STATE

@@ -11,8 +11,8 @@ from duckdb import DuckDBPyConnection
 from msgspec import Struct
 
 from registry.domain.deal import Deal
-from registry.domain.items import item_types
-from registry.domain.rates import Rates
+from registry.domain.fold.items import item_types
+from registry.domain.money.rates import Rates
 from registry.infra.spreadsheets import FORMULA_STARTS
 from registry.projections.columnar.annotations import PledgeAnnotations, deal_annotations
 from registry.projections.columnar.doubts import flags_at, prepare_doubts

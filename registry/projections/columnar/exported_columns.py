@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from msgspec import Struct
 
 from registry.domain.deal import Deal
-from registry.domain.items import ListItem, item_types
+from registry.domain.fold.items import ListItem, item_types
 from registry.events.values import AMOUNT_NOTES, Amount, Decimal, Localized
 from registry.i18n import Label, render
 from registry.projections.facts import TABLE_OF

@@ -9,7 +9,7 @@ from typing import Any
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
 
-from registry.domain.search_text import Search, Token
+from registry.domain.search.texts import Search, Token
 from registry.projections.columnar.memory_tables import WrittenRow
 from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.search_at_point import SearchAtPoint, materialize_hits, resolve

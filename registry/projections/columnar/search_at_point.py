@@ -18,9 +18,9 @@ import msgspec
 from duckdb import DuckDBPyConnection
 from msgspec.structs import replace
 
-from registry.domain.search_text import Search, Token, indexed, similar_words
-from registry.domain.sources import source_id
-from registry.domain.word_search import indexed_place
+from registry.domain.search.texts import Search, Token, indexed, similar_words
+from registry.domain.search.words import indexed_place
+from registry.domain.sources.identity import source_id
 from registry.infra.work_time import WaitingLock
 from registry.projections.columnar.memory_tables import WrittenRow, asking_memory
 from registry.projections.columnar.question_cache import QuestionCache

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 from duckdb import DuckDBPyConnection
 
-from registry.domain.search_text import indexed
+from registry.domain.search.texts import indexed
 from registry.projections.columnar.selection import run
 from registry.projections.columnar.tables import TEXTS
 

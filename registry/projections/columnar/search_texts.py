@@ -15,8 +15,8 @@ from duckdb import DuckDBPyConnection
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.search_text import Search, Token
-from registry.domain.sources import source_id
+from registry.domain.search.texts import Search, Token
+from registry.domain.sources.identity import source_id
 from registry.projections.columnar.selection import run
 from registry.projections.point import Point
 

@@ -10,7 +10,7 @@ from duckdb import DuckDBPyConnection
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from registry.domain.search_text import Search
+from registry.domain.search.texts import Search
 from registry.projections.columnar.measures import figures, quantities
 from registry.projections.facts import TABLE_OF
 from registry.projections.point import Point

@@ -100,7 +100,7 @@ NOT_COPIED = {TEXTS: ("stream", "publisher", "title", "url", "name")}
 """By table: the columns that only others are computed from."""
 
 VERSION = 8
-"""Part of the fingerprint: raise it when `TYPES`, `DERIVED` or the terms of a text (`domain/search_text.py`) change."""
+"""Part of the fingerprint: raise it when `TYPES`, `DERIVED` or the terms of a text (`search/texts.py`) change."""
 
 EVENTS = "deal_events"
 

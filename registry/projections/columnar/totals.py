@@ -13,7 +13,7 @@ from duckdb import DuckDBPyConnection
 from msgspec.structs import replace
 
 from registry.domain.merges import survivor
-from registry.domain.rates import Rates
+from registry.domain.money.rates import Rates
 from registry.domain.totals import (
     AmountSum,
     DealRow,

@@ -1,6 +1,6 @@
-"""The groups of facts of a deal, read from the histories in its timeline (`domain/timeline.py`).
+"""The groups of facts of a deal, read from the histories in its timeline (`fold/timeline.py`).
 
-A group has facts that must be folded together. `touches` (`domain/deal_facts.py`) alone decides which facts an event
+A group has facts that must be folded together. `touches` (`fold/deal_facts.py`) alone decides which facts an event
 touches. A fact that has rows is a group of its own, folded by `evolve_facts` on a slice with that fact. The title is
 known from the first day on which anything about the deal is known, so all events are entries of the header. The stage
 follows from what the other groups signal about it.
@@ -16,15 +16,15 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.claims import apply_preferred_claims, sets_field
+from registry.domain.checks.doubted_amounts import Checks, checks_after
 from registry.domain.deal import Deal, evolve_facts, stage_signal
-from registry.domain.doubted_amounts import Checks, checks_after
-from registry.domain.fact_history import FactHistory
-from registry.domain.facts import HEADER, FactKey, FactValue, in_order, key_of
-from registry.domain.fold import CLAIM_TYPES, FoldKey, OrderedEvent
+from registry.domain.fold.claims import apply_preferred_claims, sets_field
+from registry.domain.fold.fact_history import FactHistory
+from registry.domain.fold.facts import HEADER, FactKey, FactValue, in_order, key_of
+from registry.domain.fold.order import CLAIM_TYPES, FoldKey, OrderedEvent
+from registry.domain.fold.timeline import Timeline
 from registry.domain.history import FoldedStream
-from registry.domain.stages import StageSignal, StageState, next_stage
-from registry.domain.timeline import Timeline
+from registry.domain.stages.ladder import StageSignal, StageState, next_stage
 from registry.errors import RuleBroken
 from registry.events.types import ClaimReported
 from registry.projections.facts.signals import StageSignals, published_from

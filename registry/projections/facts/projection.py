@@ -7,7 +7,7 @@ from functools import cache, partial
 from typing import Any
 
 from registry.domain.deal import Deal
-from registry.domain.fold import DEALS
+from registry.domain.fold.order import DEALS
 from registry.domain.history import FoldedStream
 from registry.events.write_batch import WriteBatch
 from registry.projections.facts.changes import change_facts

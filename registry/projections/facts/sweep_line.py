@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct
 
-from registry.domain.fold import FoldKey
+from registry.domain.fold.order import FoldKey
 from registry.projections.facts.tables import RowKey, Values
 
 # "Unbounded": after every day.

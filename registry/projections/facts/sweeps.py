@@ -17,7 +17,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from registry.domain.fold import FoldKey
+from registry.domain.fold.order import FoldKey
 from registry.projections.facts.sweep_line import (
     END_OF_TIME,
     ONE_DAY,

@@ -13,12 +13,12 @@ from typing import Any, TypeAlias, get_args, get_type_hints
 import msgspec
 from msgspec import Struct
 
+from registry.domain.checks.doubted_amounts import Checks, check_of
 from registry.domain.deal import Deal, MetricState, PledgeState, SiteState
 from registry.domain.deal.codes import codes_of
-from registry.domain.doubted_amounts import Checks, check_of
-from registry.domain.facts import HEADER, STAGE
-from registry.domain.items import ListItem, item_types
-from registry.domain.stages import StageState
+from registry.domain.fold.facts import HEADER, STAGE
+from registry.domain.fold.items import ListItem, item_types
+from registry.domain.stages.ladder import StageState
 from registry.domain.totals.measures import metric_day
 from registry.events.values import AMOUNT_COLUMNS, Amount, Decimal, Localized
 from registry.schemas.deal_query import FIELD_FILTERS
@@ -40,7 +40,7 @@ class FactTable(Struct, frozen=True, eq=False):
 
     Attributes:
         name: The table.
-        of: The facts that it holds (`domain/facts.py`): a list of the state, the header or the stage.
+        of: The facts that it holds (`domain/fold/facts.py`): a list of the state, the header or the stage.
         ids: The columns that tell a deal's facts of this kind apart; none where a deal has only one. An id that is not
             stated is empty.
         values: The columns with the fact's value.

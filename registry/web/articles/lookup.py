@@ -12,7 +12,7 @@ from litestar.params import SkipValidation
 from msgspec import Struct
 
 from registry.domain.history import UNBOUNDED
-from registry.domain.mentions import ORGANIZATION_FIELDS
+from registry.domain.organizations.mentions import ORGANIZATION_FIELDS
 from registry.errors import FieldError, Invalid
 from registry.extraction.names import romanized, slug_of
 from registry.projections.columnar.lists import Order

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest, AppendResult, SubmissionError
-from registry.domain.plausibility import Flag
+from registry.domain.checks.plausibility import Flag
 from registry.domain.principal import Credential, required_scope
 from registry.errors import Invalid, RegistryError, RuleBroken
 from registry.web.articles.announcements import AnnouncementPart

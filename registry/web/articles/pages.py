@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.deal import Deal
-from registry.domain.mentions import mentioned_organizations
+from registry.domain.organizations.mentions import mentioned_organizations
 from registry.errors import FieldError
 from registry.events.types import Announcement
 from registry.i18n import LANGUAGES, Message

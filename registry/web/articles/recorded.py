@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest
-from registry.domain.corrections import EffectiveEvent
+from registry.domain.fold.corrections import EffectiveEvent
 from registry.domain.principal import Credential
 from registry.errors import NotFound
 from registry.events.types import AnnouncedKind, Announcement, BookkeepingEvent, EventVoided, OrganizationAnnouncement

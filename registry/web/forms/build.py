@@ -10,10 +10,10 @@ from typing import Any, Literal, get_args, get_origin
 
 from msgspec import Struct, structs
 
-from registry.domain.claims import CLAIMABLE, LISTS, ClaimState
 from registry.domain.deal import Deal
-from registry.domain.items import item_id, item_types
-from registry.domain.mentions import ORGANIZATION_FIELDS
+from registry.domain.fold.claims import CLAIMABLE, LISTS, ClaimState
+from registry.domain.fold.items import item_id, item_types
+from registry.domain.organizations.mentions import ORGANIZATION_FIELDS
 from registry.errors import FieldError
 from registry.events.types import EVENT_TYPES, Event
 from registry.events.values import Amount, Localized

@@ -12,7 +12,7 @@ from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from registry.domain import money
-from registry.domain.claims import CLAIMABLE
+from registry.domain.fold.claims import CLAIMABLE
 from registry.errors import FieldError
 from registry.events.edtf import quarter_as_edtf
 from registry.events.types import Announcement, ClaimReported, Event

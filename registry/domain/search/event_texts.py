@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from registry.domain.corrections import EffectiveEvent
-from registry.domain.mentions import mentioned_organizations
-from registry.domain.sources import source_id
+from registry.domain.fold.corrections import EffectiveEvent
+from registry.domain.organizations.mentions import mentioned_organizations
+from registry.domain.sources.identity import source_id
 from registry.events.types import (
     ConditionSet,
     EventCorrected,

@@ -7,9 +7,9 @@ from datetime import date
 
 from msgspec import Struct
 
-from registry.domain.facts import FactValue
-from registry.domain.fold import END_OF_DAY, FoldKey, OrderedEvent
-from registry.domain.sorted_map import SortedMap
+from registry.domain.fold.facts import FactValue
+from registry.domain.fold.order import END_OF_DAY, FoldKey, OrderedEvent
+from registry.domain.fold.sorted_map import SortedMap
 
 
 class FactHistory(Struct, frozen=True, gc=False):

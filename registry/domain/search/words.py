@@ -12,9 +12,9 @@ from functools import lru_cache
 from msgspec import Struct
 
 from registry.domain.deal import Deal
-from registry.domain.event_texts import EventText
-from registry.domain.search_text import Token, indexed
-from registry.domain.sources import source_id
+from registry.domain.search.event_texts import EventText
+from registry.domain.search.texts import Token, indexed
+from registry.domain.sources.identity import source_id
 from registry.i18n.places import place_names
 
 Terms = frozenset[str]

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from registry.domain.fold import FoldKey
-from registry.domain.plausibility import MAX_EARLIER_EVENTS, Flag
-from registry.domain.timeline import Timeline
+from registry.domain.checks.plausibility import MAX_EARLIER_EVENTS, Flag
+from registry.domain.fold.order import FoldKey
+from registry.domain.fold.timeline import Timeline
 
 # With changes at more places since the flags were cached, it is cheaper to compute them again.
 _MAX_STALE = 32

@@ -15,8 +15,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from registry.domain.deduplication import normalize_name
-from registry.domain.organization import IdentifierState
+from registry.domain.organizations.deduplication import normalize_name
+from registry.domain.organizations.organization import IdentifierState
 
 Method = Literal["fingerprint", "ngram", "name"]
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 from msgspec import Struct
 from rapidfuzz import fuzz
 
-from registry.domain.organization import Organization
+from registry.domain.organizations.organization import Organization
 
 SIMILARITY_THRESHOLD = 88.0
 """Two names at least this similar (0 to 100, Indel similarity of the sorted words) are suggested as duplicates."""

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.items import ListItem, order_key
+from registry.domain.fold.items import ListItem, order_key
 
 S = TypeVar("S", bound=Struct)
 

@@ -13,7 +13,7 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.applied_event import AppliedEvent
+from registry.domain.fold.applied_event import AppliedEvent
 from registry.domain.merges import survivor
 from registry.domain.refusal import Refusal
 from registry.errors import RuleBroken

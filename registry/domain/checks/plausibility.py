@@ -14,12 +14,12 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct
 
-from registry.domain.amount_checks import RATE_TOLERANCE, RATIO, figure_of, power_of_ten, ratio
-from registry.domain.applied_event import AppliedEvent
+from registry.domain.checks.amount_checks import RATE_TOLERANCE, RATIO, figure_of, power_of_ten, ratio
+from registry.domain.checks.doubted_amounts import reported_amounts
 from registry.domain.deal import Deal, PledgeState
-from registry.domain.doubted_amounts import reported_amounts
+from registry.domain.fold.applied_event import AppliedEvent
 from registry.domain.money import format_decimal
-from registry.domain.rates import Rate, Rates, RateUnavailable, implied_rates
+from registry.domain.money.rates import Rate, Rates, RateUnavailable, implied_rates
 from registry.domain.totals.doubts import CheckedFigure, members_not_below_aggregates
 from registry.domain.totals.overlap import Key, Relations, name_of
 from registry.events.edtf import last_day

@@ -17,9 +17,9 @@ import msgspec
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
-from registry.domain.applied_event import AppliedEvent
-from registry.domain.corrections import EffectiveEvent
-from registry.domain.items import find_item, replace_item
+from registry.domain.fold.applied_event import AppliedEvent
+from registry.domain.fold.corrections import EffectiveEvent
+from registry.domain.fold.items import find_item, replace_item
 from registry.domain.refusal import Refusal
 from registry.errors import RuleBroken
 from registry.events.edtf import first_day, last_day

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from uuid import UUID
 
-from registry.domain.amount_checks import AmountCheck, Figure, doubts, figure_of
-from registry.domain.applied_event import AppliedEvent
+from registry.domain.checks.amount_checks import AmountCheck, Figure, doubts, figure_of
 from registry.domain.deal import Deal, PledgeState
-from registry.domain.items import find_item
-from registry.domain.rates import Rates
+from registry.domain.fold.applied_event import AppliedEvent
+from registry.domain.fold.items import find_item
+from registry.domain.money.rates import Rates
 from registry.events.types import ClaimReported, PledgeAnnounced, PledgeRevised
 from registry.events.values import Amount
 

@@ -14,9 +14,9 @@ from uuid import UUID, uuid4
 from msgspec import Struct
 
 from registry.domain.admission import admit, fill_defaults
-from registry.domain.corrections import EffectiveEvent
+from registry.domain.fold.corrections import EffectiveEvent
 from registry.domain.history import FoldedStream
-from registry.domain.sources import source_id
+from registry.domain.sources.identity import source_id
 from registry.errors import RuleBroken
 from registry.events.types import (
     Announcement,

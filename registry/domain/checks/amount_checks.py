@@ -13,7 +13,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 from msgspec import Struct
 
-from registry.domain.rates import Rates, RateUnavailable, convert, implied_rates
+from registry.domain.money.rates import Rates, RateUnavailable, convert, implied_rates
 from registry.events.currencies import Currency
 from registry.events.values import Amount
 

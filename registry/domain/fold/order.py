@@ -15,17 +15,18 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from registry.domain import deal, organization, principal
-from registry.domain.applied_event import AppliedEvent
-from registry.domain.claims import apply_preferred_claims
-from registry.domain.corrections import EffectiveEvent
+from registry.domain import deal, principal
 from registry.domain.deal import Deal
-from registry.domain.deal_facts import touches
-from registry.domain.facts import HEADER, Touched
-from registry.domain.organization import Organization
+from registry.domain.fold.applied_event import AppliedEvent
+from registry.domain.fold.claims import apply_preferred_claims
+from registry.domain.fold.corrections import EffectiveEvent
+from registry.domain.fold.deal_facts import touches
+from registry.domain.fold.facts import HEADER, Touched
+from registry.domain.fold.sorted_map import SortedMap
+from registry.domain.organizations import organization
+from registry.domain.organizations.organization import Organization
 from registry.domain.principal import Principal
-from registry.domain.sorted_map import SortedMap
-from registry.domain.stages import StageSignal
+from registry.domain.stages.ladder import StageSignal
 from registry.events.types import (
     AnyEvent,
     ClaimReported,

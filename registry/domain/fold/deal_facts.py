@@ -1,16 +1,16 @@
 """The facts of a deal that each event reads and changes.
 
 `evolve_facts` (`deal/evolve.py`) on a slice with these facts gives the same as on the whole deal. The stage follows
-from what all events signal (`stages.py`). tests/properties/test_timeline.py compares the two, and the golden test does
+from what all events signal (`ladder.py`). tests/properties/test_timeline.py compares the two, and the golden test does
 for every event type.
 """
 
 from __future__ import annotations
 
-from registry.domain.applied_event import AppliedEvent
 from registry.domain.deal import Deal
-from registry.domain.facts import HEADER, FactKey, Touched
-from registry.domain.items import item_types
+from registry.domain.fold.applied_event import AppliedEvent
+from registry.domain.fold.facts import HEADER, FactKey, Touched
+from registry.domain.fold.items import item_types
 from registry.events.types import (
     ClaimPreferred,
     ClaimReported,

@@ -13,12 +13,12 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.fact_history import FactHistory
-from registry.domain.facts import HEADER, FactKey, FactValue, in_order
-from registry.domain.fold import FoldKey
-from registry.domain.items import order_key
-from registry.domain.sorted_map import SortedMap
-from registry.domain.stage_history import StageHistory
+from registry.domain.fold.fact_history import FactHistory
+from registry.domain.fold.facts import HEADER, FactKey, FactValue, in_order
+from registry.domain.fold.items import order_key
+from registry.domain.fold.order import FoldKey
+from registry.domain.fold.sorted_map import SortedMap
+from registry.domain.stages.stage_history import StageHistory
 
 S = TypeVar("S", bound=Struct)
 

@@ -14,9 +14,9 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.corrections import EffectiveEvent, apply_corrections, effective_event
-from registry.domain.fold import CLAIM_TYPES, OrderedEvent, Rules, fold_order_of
-from registry.domain.sorted_map import EventMap, SharedList, SortedMap
+from registry.domain.fold.corrections import EffectiveEvent, apply_corrections, effective_event
+from registry.domain.fold.order import CLAIM_TYPES, OrderedEvent, Rules, fold_order_of
+from registry.domain.fold.sorted_map import EventMap, SharedList, SortedMap
 from registry.events.types import (
     BOOKKEEPING_TYPES,
     AnyEvent,

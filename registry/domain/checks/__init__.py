@@ -1,0 +1,1 @@
+"""Checks that warn: amounts and announcements that are hardly right."""

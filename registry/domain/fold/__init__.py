@@ -1,0 +1,1 @@
+"""The fold: from the events of a stream to its states, fact by fact."""

@@ -1,0 +1,1 @@
+"""Organizations: their states, their mentions, and which of them may be duplicates."""

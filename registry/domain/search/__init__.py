@@ -1,0 +1,1 @@
+"""Search: the texts of events, and how they are compared with a query."""

@@ -1,0 +1,1 @@
+"""Sources: their identity, and what becomes of events when one is retracted."""

@@ -1,0 +1,1 @@
+"""Stages of deals: the ladder, and the stage through time."""
