@@ -19,8 +19,8 @@ from registry.append.requests import AppendRequest, Submission
 from registry.append.submission_queue import MAX_IMPORT_BATCH_EVENTS
 from registry.domain.calendar import Calendar
 from registry.domain.history import FoldedStream
-from registry.domain.money.quotes import group_rows
 from registry.domain.money.rates import Rates
+from registry.domain.quotes import group_rows
 from registry.events import intake
 from registry.events.write_batch import Head
 from registry.imports.rates import packaged_history

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from registry.domain.money.quotes import group_rows
 from registry.domain.money.rates import Rates, RateTable
+from registry.domain.quotes import group_rows
 from registry.imports.rates import packaged_history
 
 

@@ -8,8 +8,8 @@ from datetime import timedelta
 from msgspec import Struct
 
 from registry.append.clock import ClockGuard
-from registry.domain.money.quotes import RateRow, group_rows
 from registry.domain.money.rates import RateTable
+from registry.domain.quotes import RateRow, group_rows
 from registry.errors import UnreadableRates
 from registry.events import write_batch
 from registry.events.log_lock import log_transaction

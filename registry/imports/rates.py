@@ -20,8 +20,8 @@ from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 
-from registry.domain.money.quotes import RateRow
 from registry.domain.money.rates import ECB
+from registry.domain.quotes import RateRow
 from registry.errors import UnreadableRates
 
 MISSING = frozenset({"", "-", "..", "n/a", "na", "nan", "null"})

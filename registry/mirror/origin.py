@@ -12,7 +12,7 @@ from registry import schemas
 from registry.client import ApiError, AsyncClient, calls
 from registry.client.calls import Call
 from registry.client.retries import Retries
-from registry.domain.money.quotes import Quotes
+from registry.domain.quotes import Quotes
 from registry.events.mirror_state import PrincipalName
 from registry.mirror.contradiction import OriginUnreadable
 from registry.transparency.merkle import ProofError

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from registry.domain.money.quotes import Quotes
+from registry.domain.quotes import Quotes
 from registry.errors import RegistryError
 from registry.events import mirror_state, write_batch
 from registry.events.mirror_state import Mirror

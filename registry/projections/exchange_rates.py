@@ -12,8 +12,8 @@ from datetime import date, datetime
 from time import monotonic
 
 from registry.domain.history import AsOf
-from registry.domain.money.quotes import Quotes
 from registry.domain.money.rates import DEFAULT_ORDER, OLD_DAYS, Rates, RateTable
+from registry.domain.quotes import Quotes
 from registry.errors import HealthWarning
 from registry.infra.postgres import Connection, Pool
 

@@ -15,8 +15,8 @@ from registry.domain.fold.corrections import EffectiveEvent
 from registry.domain.fold.order import fold_order_of
 from registry.domain.fold.record import resolve_record
 from registry.domain.history import AsOf
-from registry.domain.money.quotes import Quotes
 from registry.domain.principal import REGISTRY, REPLAYER, given_name
+from registry.domain.quotes import Quotes
 from registry.errors import NotFound
 from registry.events import mirror_state, store
 from registry.events.codec import stream_name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from registry.domain.money.quotes import Quotes
+from registry.domain.quotes import Quotes
 from registry.events.mirror_state import PrincipalName
 from registry.schemas.base import Hex, ResponseModel
 

@@ -11,7 +11,7 @@ import httpx
 
 from registry.append.clock import ClockGuard
 from registry.append.rates import import_rates
-from registry.domain.money.quotes import RateRow
+from registry.domain.quotes import RateRow
 from registry.projections.exchange_rates import REFRESH_SECONDS
 from tests.api.conftest import Service
 

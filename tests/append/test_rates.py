@@ -16,8 +16,8 @@ from registry.append.clock import ClockGuard
 from registry.append.rates import RatesImport, import_rates
 from registry.append.recorder import Recorder
 from registry.domain.history import AsOf
-from registry.domain.money.quotes import RateRow
 from registry.domain.money.rates import Rate
+from registry.domain.quotes import RateRow
 from registry.domain.totals import Totals, TotalsQuery
 from registry.errors import ClockUnsafe, UnreadableRates
 from registry.imports.rates import packaged_history

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.domain.money.quotes import RateRow, group_rows
 from registry.domain.money.rates import (
     ECB,
     MAX_AGE_DAYS,
@@ -22,6 +21,7 @@ from registry.domain.money.rates import (
     convert,
     implied_rates,
 )
+from registry.domain.quotes import RateRow, group_rows
 from registry.events.currencies import Currency
 from registry.events.values import Amount, StatedAmount
 from tests.domain.builders import day

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.domain.money.quotes import RateRow
+from registry.domain.quotes import RateRow
 from registry.errors import UnreadableRates
 from registry.imports.rates import packaged_history, read_rates
 

@@ -29,8 +29,8 @@ from msgspec import Struct
 from registry.append.clock import ClockGuard
 from registry.append.principals import issue_key
 from registry.append.rates import import_rates
-from registry.domain.money.quotes import RateRow
 from registry.domain.principal import Rights
+from registry.domain.quotes import RateRow
 from registry.errors import LogCorrupt
 from registry.infra import postgres
 from registry.maintenance import backup as module

@@ -16,7 +16,7 @@ from operator import itemgetter
 
 from msgspec import Struct, field
 
-from registry.domain.money.quotes import ISO_DAY, Quote, Quotes
+from registry.domain.quotes import ISO_DAY, Quote, Quotes
 from registry.events.currencies import Currency
 from registry.events.values import Amount
 from registry.i18n import Message

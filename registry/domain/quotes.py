@@ -1,4 +1,7 @@
-"""Recorded exchange rates as rows: what a file states, and what one import recorded."""
+"""Recorded exchange rates as rows: what a file states, and what one import recorded.
+
+The released migration 0001 imports this module by its name.
+"""
 
 from __future__ import annotations
 
