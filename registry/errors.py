@@ -114,6 +114,16 @@ class InvalidParameter(RegistryError):
         return type(self)(self.case, **{**self.params, "parameter": parameter})
 
 
+class InvalidPath(InvalidParameter):
+    """A name or an id in the path of a request that writes is malformed."""
+
+    code = "invalid"
+
+    def __init__(self, wrong: InvalidParameter) -> None:
+        super().__init__(wrong.case, **wrong.params)
+        self.message = wrong.message
+
+
 class Unauthorized(RegistryError):
     """There is no API key or access token, or one that is not valid; or signing in failed."""
 

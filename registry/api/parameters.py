@@ -62,9 +62,11 @@ def text(description: str) -> QueryParameter:
 
 # --- path -------------------------------------------------------------------------------------------------------------
 
-DealSlug: TypeAlias = Annotated[str, PathParameter(description="A deal's slug.", pattern=SLUG, max_length=80)]
+DealSlug: TypeAlias = Annotated[
+    str, PathParameter(description="A deal's slug.", pattern=SLUG, max_length=80, title="slug")
+]
 OrganizationSlug: TypeAlias = Annotated[
-    str, PathParameter(description="An organization's slug.", pattern=SLUG, max_length=80)
+    str, PathParameter(description="An organization's slug.", pattern=SLUG, max_length=80, title="slug")
 ]
 
 # --- the three time axes ----------------------------------------------------------------------------------------------

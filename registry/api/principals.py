@@ -47,6 +47,7 @@ PrincipalId = Annotated[
         description="A principal's id. It is public and is never erased, so it should not be a person's name.",
         pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$",
         max_length=80,
+        title="slug",
     ),
 ]
 

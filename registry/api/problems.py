@@ -234,15 +234,16 @@ def on_validation_error(request: Request, error: ValidationException) -> Respons
 def registry_error(request: Request, error: ValidationException) -> errors.RegistryError:
     """Return the registry's error for a parameter that Litestar rejects.
 
-    A path whose slug is malformed names nothing that could be read, and nothing that could be written.
+    A path with a malformed name or id names nothing that could be read, and nothing that could be written.
     """
     name, field, in_path = guards.rejected_parameter(request, error)
     if not in_path:
         return guards.invalid_value(name, field, request.query_params.get(name, ""))
-    slug = str(request.path_params[name])[:80]
+    value = str(request.path_params[name])[:80]
+    wrong = guards.invalid_value(name, field, value)
     if request.method in ("GET", "HEAD"):
-        return errors.NotFound("slug", kind=name, slug=slug)
-    return errors.Invalid([errors.FieldError("", "slug", value=slug)])
+        return errors.NotFound("slug", kind=name, slug=value, problem=wrong.message)
+    return errors.InvalidPath(wrong)
 
 
 def on_http_exception(request: Request, error: HTTPException) -> Response[bytes]:

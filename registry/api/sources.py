@@ -36,7 +36,9 @@ from registry.schemas.deals import refusal_response
 from registry.schemas.history import event_metadata
 from registry.schemas.values import LocalizedResponse, convert, convert_any
 
-SourceId: TypeAlias = Annotated[str, PathParameter(description="A source's id.", pattern=r"^[0-9a-f]{32}$(?!\n)")]
+SourceId: TypeAlias = Annotated[
+    str, PathParameter(description="A source's id.", pattern=r"^[0-9a-f]{32}$(?!\n)", title="source_id")
+]
 
 
 class ChosenTreatment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -199,6 +199,7 @@ _PATTERN = re.compile(r"Expected `str` matching regex (.*)")
 
 # Other messages, by pattern: the code, and the parameters that the groups are.
 _CODES: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"Expected `str` of length >= 1"), "text_empty"),
     (re.compile(r"Expected `str` of length >= (?P<limit>\d+)"), "text_too_short"),
     (re.compile(r"Expected `str` of length <= (?P<limit>\d+)"), "text_too_long"),
     (re.compile(r"Expected `array` of length >= (?P<limit>\d+)"), "list_too_short"),

@@ -32,8 +32,8 @@ Slug = Annotated[
         examples=["aws-korea-2031"],
     ),
 ]
-Line = Annotated[str, Meta(pattern=_LINE, max_length=300, description="One line of text.")]
-Text = Annotated[str, Meta(pattern=_TEXT, max_length=4000, description="Text; line breaks are allowed.")]
+Line = Annotated[str, Meta(pattern=_LINE, min_length=1, max_length=300, description="One line of text.")]
+Text = Annotated[str, Meta(pattern=_TEXT, min_length=1, max_length=4000, description="Text; line breaks are allowed.")]
 Url = Annotated[
     str,
     Meta(
@@ -144,10 +144,12 @@ DistrictCode = Annotated[
         examples=["31140"],
     ),
 ]
-Quotation = Annotated[str, Meta(pattern=_TEXT, max_length=500, description="A short quotation of the source.")]
+Quotation = Annotated[
+    str, Meta(pattern=_TEXT, min_length=1, max_length=500, description="A short quotation of the source.")
+]
 Code = Annotated[
     str,
-    Meta(pattern=_LINE, max_length=100, description="A code of the axis.", examples=["solar"]),
+    Meta(pattern=_LINE, min_length=1, max_length=100, description="A code of the axis.", examples=["solar"]),
 ]
 Instant = Annotated[datetime, Meta(tz=True, description="An instant with its offset from UTC (RFC 3339).")]
 

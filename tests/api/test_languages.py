@@ -77,6 +77,7 @@ async def test_a_language_without_a_text_counts_as_left_out(client: httpx.AsyncC
         ({"english": "A plant"}, "/event/title", "format_languagetag"),
         ({"en_US": "A plant"}, "/event/title", "format_languagetag"),
         ({"ja": " "}, "/event/title/ja", "format_text"),
+        ({"ja": ""}, "/event/title/ja", "text_empty"),
         ({"ja": 4}, "/event/title/ja", "type"),
         ({"ja": "x" * 4001}, "/event/title/ja", "text_too_long"),
         ({}, "/event/title", "localized_empty"),

@@ -15,7 +15,18 @@ async def test_malformed_slug_in_the_path_of_a_post_is_refused(service: Service,
     for kind in ("deals", "organizations"):
         answer = await service.client.post(f"/v1/{kind}/{name}/events", json=registered())
         assert answer.status_code == 422, answer.text
+        assert answer.json()["parameter"] == kind.removesuffix("s")
     assert await service.size() == size
+
+
+@pytest.mark.parametrize("id", ["A", "0" * 31, "0" * 31 + "g", "a" * 32 + "%0A"])
+async def test_malformed_id_of_a_source_is_refused_with_the_name_of_the_parameter(
+    client: httpx.AsyncClient, id: str
+) -> None:
+    refused = await client.post(f"/v1/sources/{id}/retraction", json={})
+    assert (refused.status_code, refused.json()["parameter"]) == (422, "source")
+    unknown = await client.get(f"/v1/sources/{id}")
+    assert (unknown.status_code, unknown.json()["params"]["problem"]["code"]) == (404, "bad_query/source_id")
 
 
 QUERIES = [

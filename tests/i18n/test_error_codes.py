@@ -97,6 +97,7 @@ FIELDS = [errors.FieldError("/event/site", "required"), errors.FieldError("/id",
 BUILT: list[errors.RegistryError] = [
     errors.Invalid(FIELDS[:1]),
     errors.Invalid(FIELDS),
+    errors.InvalidPath(errors.InvalidParameter("source_id", parameter="source")),
     errors.NotJson(errors.FieldError("", "json_not_utf8", byte=3)),
     errors.NotJson(errors.FieldError("", "json_nesting"), line=4),
     errors.VersionConflict("deal", "ulsan", 3, 2),
