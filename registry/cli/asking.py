@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from registry.cli.client import Url, find_each, get
+from registry.cli.client import Url, find_each, get, segment
 from registry.cli.headings import heading
 from registry.cli.options import AsJson, show_options
 from registry.cli.texts import language, plain_spaces
@@ -99,7 +99,7 @@ class Question(Struct, frozen=True):
     def titles(self, deals: Iterable[str]) -> dict[str, str]:
         """The present titles of deals by `deal/SLUG`, as far as the service tells them: a table shows slugs instead."""
         asked = sorted(deals)[:MAX_TITLES]
-        states = find_each(self.url, (f"/v1/deals/{deal}" for deal in asked)) if asked else ()
+        states = find_each(self.url, (f"/v1/deals/{segment(deal)}" for deal in asked)) if asked else ()
         return {
             f"deal/{deal}": text_in(state["title"], language.get()) or deal
             for deal, state in zip(asked, states, strict=False)

@@ -14,7 +14,7 @@ import typer
 
 from registry.cli.options import stderr
 from registry.cli.texts import Text, language, rendered
-from registry.client import ApiError, Client, Retries
+from registry.client import ApiError, Client, Retries, calls
 from registry.client.calls import JSON, Call
 
 Url = Annotated[str, typer.Option("--url", help="URL of the service. [REGISTRY_URL]", show_default=False)]
@@ -52,6 +52,14 @@ def client(url: str = "") -> Iterator[Client]:
         reason = rendered(Text("no_service", url=base.rstrip("/"), error=type(error).__name__))
         stderr.print(f"registry: {reason}", soft_wrap=True, markup=False)
         raise typer.Exit(1) from None
+
+
+def segment(name: str) -> str:
+    """An argument, which is a name or an id, as a segment of a path. Ends the command if it is empty."""
+    try:
+        return calls.segment(name)
+    except ValueError:
+        raise typer.BadParameter(rendered(Text("argument_empty"))) from None
 
 
 def find(url: str, path: str) -> Any:

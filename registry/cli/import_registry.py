@@ -48,7 +48,8 @@ class HttpRegistry:
         found: dict[str, SetBy] = {}
         cursor: str | None = None
         while True:
-            page = self._service.json(f"/v1/deals/{slug}/blame", effective_on=on, published_on=on, cursor=cursor)
+            path = f"/v1/deals/{calls.segment(slug)}/blame"
+            page = self._service.json(path, effective_on=on, published_on=on, cursor=cursor)
             found |= SetBy.of_fields(page)
             cursor = page["next"]
             if cursor is None:

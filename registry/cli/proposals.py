@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 from urllib.parse import quote
 
-import msgspec
 import typer
 
 from registry.cli import summaries
 from registry.cli.asking import Question, asking, print_table
-from registry.cli.client import find_each, given, send
+from registry.cli.client import find_each, given, segment, send
 from registry.cli.texts import Text, rendered
 from registry.client.settings import PAGE
+from registry.web.i18n import DOT
 
 group = typer.Typer(no_args_is_help=True, help="List proposals, show them, and approve or reject them.")
 
@@ -55,7 +55,7 @@ def list_proposals(
 @asking()
 def show(question: Question, id: ProposalId) -> None:
     """Show a proposal: its announcements, and what recording them now would change."""
-    found = question.get(f"/v1/proposals/{id}")
+    found = question.get(f"/v1/proposals/{segment(id)}")
     if question.print_json(found):
         return
     rows = [{"field": field, "value": value} for field, value in _fields(question, found) if value is not None]
@@ -66,7 +66,7 @@ def show(question: Question, id: ProposalId) -> None:
 @asking()
 def approve(question: Question, id: ProposalId, digest: Digest) -> None:
     """Approve a proposal: its announcements are recorded. Refused if it has other content than that of the digest."""
-    _print(question, [send(question.url, "POST", f"/v1/proposals/{id}/approve", headers=_if_match(digest))])
+    _print(question, [send(question.url, "POST", f"/v1/proposals/{segment(id)}/approve", headers=_if_match(digest))])
 
 
 @group.command()
@@ -78,7 +78,7 @@ def reject(
     reason: Annotated[str | None, typer.Option(help="Why it is rejected.", show_default=False)] = None,
 ) -> None:
     """Reject a proposal, or withdraw your own; its announcements are deleted."""
-    path = f"/v1/proposals/{id}/reject"
+    path = f"/v1/proposals/{segment(id)}/reject"
     _print(question, [send(question.url, "POST", path, given(reason=reason), _if_match(digest))])
 
 
@@ -121,9 +121,27 @@ def _fields(question: Question, found: dict[str, Any]) -> Iterator[tuple[str | N
         yield rendered(Text("heading_position")), found["position"]
     yield rendered(Text("row_digest")), found["digest"]
     for type, announcement in zip(_types(found), found["announcements"], strict=True):
-        yield type, msgspec.json.encode(announcement).decode()
+        yield type, "–"
+        for part, named in ((announcement["event"], "type"), (announcement, "event")):
+            rest = {name: value for name, value in part.items() if name != named}
+            yield from ((f"  {field}", value) for field, value in _stated(rest))
     if "preview" in found:
         yield from _preview(question, found["preview"], found.get("deal", ""))
+
+
+def _stated(value: Any, *labels: str) -> Iterator[tuple[str, str]]:
+    """Each value of an announcement, in the words that were proposed, with the labels of its fields."""
+    match value:
+        case dict():
+            for name, below in value.items():
+                yield from _stated(below, *labels, str(summaries.label("field", name)))
+        case [dict(), *_]:
+            for number, below in enumerate(value, 1):
+                yield from _stated(below, *labels, *((str(number),) if len(value) > 1 else ()))
+        case list():
+            yield DOT.join(labels), ", ".join(map(str, value))
+        case _:
+            yield DOT.join(labels), "–" if value is None else str(value)
 
 
 def _preview(question: Question, preview: dict[str, Any], deal: str) -> Iterator[tuple[str | None, str | None]]:

@@ -17,7 +17,7 @@ from registry.cli.asking import (
     print_table,
     with_filters,
 )
-from registry.cli.client import find
+from registry.cli.client import find, segment
 from registry.cli.texts import Text, rendered
 from registry.schemas.deal_query import CODE_FILTERS
 
@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
 @asking(*POINT)
 def show(question: Question, deal: Deal, certificate: Certificate = False) -> None:
     """Show a deal's state, now or at a point in time."""
-    state = question.get(f"/v1/deals/{deal}", certificate=certificate or None)
+    state = question.get(f"/v1/deals/{segment(deal)}", certificate=certificate or None)
     if question.print_json(state, always=certificate):
         return
     heading = rendered(Text("row_warning"))
@@ -92,7 +92,7 @@ def list_deals(
 @asking("published_on", "recorded_at", "position")
 def history(question: Question, deal: Deal) -> None:
     """List a deal's events: what each changed, who recorded it, when, why, and from which source."""
-    path = f"/v1/deals/{deal}/events"
+    path = f"/v1/deals/{segment(deal)}/events"
     found = question.get(path)
     while (last := found["events"][-1])["version"] < found["version"]:
         found["events"] += question.get(path, position=found["position"], after=last["position"])["events"]
@@ -124,7 +124,7 @@ def provenance(
     ] = None,
 ) -> None:
     """Show which event and source set each field."""
-    path = f"/v1/deals/{deal}/blame"
+    path = f"/v1/deals/{segment(deal)}/blame"
     found = page = question.get(path)
     while page["next"] is not None:
         page = question.get(path, cursor=page["next"])
@@ -167,13 +167,13 @@ def compare(
         return
     if certificate or filters:
         raise typer.BadParameter(rendered(Text("compare_all_only")))
-    found = question.get(f"/v1/deals/{deal}/compare")
+    found = question.get(f"/v1/deals/{segment(deal)}/compare")
     if question.print_json(found):
         return
     kinds = ("world", "record", "source", "learned_late")
     changes = [change for kind in kinds for change in found[kind]]
     titles = question.titles(summaries.related_deals(changes, deal))
-    state = find(question.url, f"/v1/deals/{deal}")
+    state = find(question.url, f"/v1/deals/{segment(deal)}")
     names = summaries.names_in_changes(changes, deal) | titles
     names |= {} if state is None else summaries.names_of(state, titles)
     rows = [

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from registry.cli.client import Url, get, given, send
+from registry.cli.client import Url, get, given, segment, send
 from registry.cli.options import AsJson, show, stderr
 from registry.cli.texts import Text, rendered
 
@@ -60,10 +60,10 @@ def add(
 @group.command()
 def confirm(id: WatchId, url: Url = "", as_json: AsJson = False) -> None:
     """Ask the receiver of a watch to confirm it: the receiver must answer with the challenge that it gets."""
-    _show([send(url, "POST", f"/v1/watches/{id}/confirm")], as_json=as_json)
+    _show([send(url, "POST", f"/v1/watches/{segment(id)}/confirm")], as_json=as_json)
 
 
 @group.command()
 def end(id: WatchId, url: Url = "") -> None:
     """End a watch, and delete its address."""
-    send(url, "DELETE", f"/v1/watches/{id}")
+    send(url, "DELETE", f"/v1/watches/{segment(id)}")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from registry.cli.client import Url, get, given, send
+from registry.cli.client import Url, get, given, segment, send
 from registry.cli.options import AsJson, show, stderr
 from registry.cli.texts import Text, rendered
 from registry.cli.watches import Deal, Organization, Source, Types
@@ -75,7 +75,7 @@ def update(
         url=to, deal=deal, organization=organization, source=source, type=type, format=format, enabled=enabled
     )
     changes = {name: None if value in ("", [""]) else value for name, value in changes.items()}
-    _show([send(url, "PATCH", f"/v1/webhooks/{id}", changes)], as_json=as_json)
+    _show([send(url, "PATCH", f"/v1/webhooks/{segment(id)}", changes)], as_json=as_json)
 
 
 @group.command()
@@ -93,13 +93,13 @@ def rotate(
     as_json: AsJson = False,
 ) -> None:
     """Make a new secret, which is shown once."""
-    _show_secret(send(url, "POST", f"/v1/webhooks/{id}/rotate", given(overlap_hours=hours)), as_json=as_json)
+    _show_secret(send(url, "POST", f"/v1/webhooks/{segment(id)}/rotate", given(overlap_hours=hours)), as_json=as_json)
 
 
 @group.command()
 def delete(id: WebhookId, url: Url = "") -> None:
     """Delete a webhook, or the receiver of a watch."""
-    send(url, "DELETE", f"/v1/webhooks/{id}")
+    send(url, "DELETE", f"/v1/webhooks/{segment(id)}")
 
 
 @group.command()
@@ -110,7 +110,7 @@ def deliveries(
     as_json: AsJson = False,
 ) -> None:
     """List the latest attempts to deliver, the newest first, with the receiver's answers."""
-    show(get(url, f"/v1/webhooks/{id}/deliveries", limit=limit)["deliveries"], as_json=as_json)
+    show(get(url, f"/v1/webhooks/{segment(id)}/deliveries", limit=limit)["deliveries"], as_json=as_json)
 
 
 @group.command()
@@ -120,18 +120,38 @@ def resend(
     url: Url = "",
     as_json: AsJson = False,
 ) -> None:
-    """Send an event again, now. If the receiver accepts it, a disabled webhook continues where it stopped."""
-    show([send(url, "POST", f"/v1/webhooks/{id}/resend", {"position": position})], as_json=as_json)
+    """Send an event again, now. If the receiver accepts it, a disabled webhook continues where it stopped.
+
+    Exits with 1 if the receiver does not accept it.
+    """
+    sent = send(url, "POST", f"/v1/webhooks/{segment(id)}/resend", {"position": position})
+    _show_delivery(sent, as_json=as_json)
 
 
 @group.command("test")
 def send_test(id: WebhookId, url: Url = "", as_json: AsJson = False) -> None:
-    """Send a test message, and show the receiver's answer."""
-    show([send(url, "POST", f"/v1/webhooks/{id}/test")], as_json=as_json)
+    """Send a test message, and show the receiver's answer.
+
+    Exits with 1 if the receiver does not accept it.
+    """
+    _show_delivery(send(url, "POST", f"/v1/webhooks/{segment(id)}/test"), as_json=as_json)
 
 
 def _show(webhooks: list[dict[str, Any]], *, as_json: bool) -> None:
     show([{name: one[name] for name in COLUMNS} for one in webhooks], as_json=as_json)
+
+
+def _show_delivery(sent: dict[str, Any], *, as_json: bool) -> None:
+    """Show an attempt to deliver. One that failed ends the command with 1."""
+    show([sent], as_json=as_json)
+    if sent["error"] is None:
+        return
+    if sent["status"] is not None:
+        why = Text("receiver_answered", status=sent["status"])
+    else:
+        why = Text("not_delivered", error=sent["error"])
+    stderr.print(f"registry: {rendered(why)}", soft_wrap=True, markup=False)
+    raise typer.Exit(1)
 
 
 def _show_secret(made: dict[str, Any], *, as_json: bool) -> None:

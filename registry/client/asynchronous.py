@@ -201,7 +201,7 @@ class AsyncClient:
 
     async def export(self, what: str, **filters: Unpack[ExportFilters]) -> AsyncIterator[bytes]:
         """The content of an export, such as `deals.csv`, in chunks."""
-        call = Call(path=f"/v1/export/{what}", query=query(filters), read=bytes)
+        call = Call(path=f"/v1/export/{calls.segment(what)}", query=query(filters), read=bytes)
         async with self.stream(call) as response:
             async for chunk in response.aiter_bytes():
                 yield chunk

@@ -80,42 +80,53 @@ def as_json(call: Call[Any]) -> Call[Any]:
     return msgspec.structs.replace(call, read=msgspec.json.decode)
 
 
+def segment(name: str) -> str:
+    """A name or an id as a segment of a path, whatever signs it has.
+
+    Raises:
+        ValueError: It is empty, so that the path would be another one.
+    """
+    if not name:
+        raise ValueError("a name or an id in a path must not be empty")
+    return quote(name, safe="")
+
+
 # --- deals ------------------------------------------------------------------------------------------------------------
 
 
 def deal(deal: str, *, expand: str | None = None, **as_of: Unpack[AsOfParameters]) -> Call[schemas.DealResponse]:
     """A deal's state; a deal that was merged into another one is that one."""
-    return _answer(schemas.DealResponse, f"/v1/deals/{_part(deal)}", expand=expand, **as_of)
+    return _answer(schemas.DealResponse, f"/v1/deals/{segment(deal)}", expand=expand, **as_of)
 
 
 def certificate(deal: str, **as_of: Unpack[AsOfParameters]) -> Call[bytes]:
     """A deal's state with everything that proves it: `verify` checks it offline."""
-    return _bytes(f"/v1/deals/{_part(deal)}", certificate=True, **as_of)
+    return _bytes(f"/v1/deals/{segment(deal)}", certificate=True, **as_of)
 
 
 def deal_history(
     deal: str, *, after: int | None = None, limit: int | None = None, **as_of: Unpack[AsOfParameters]
 ) -> Call[schemas.DealHistory]:
     """A page of the events of a deal, each with what it changed; `every_deal_event` reads all pages."""
-    return _answer(schemas.DealHistory, f"/v1/deals/{_part(deal)}/events", after=after, limit=limit, **as_of)
+    return _answer(schemas.DealHistory, f"/v1/deals/{segment(deal)}/events", after=after, limit=limit, **as_of)
 
 
 def provenance(
     deal: str, *, cursor: str | None = None, limit: int | None = None, **as_of: Unpack[AsOfParameters]
 ) -> Call[schemas.Provenance]:
     """A page of the fields of a deal, each with its event and source; `every_field` reads all pages."""
-    return _answer(schemas.Provenance, f"/v1/deals/{_part(deal)}/blame", cursor=cursor, limit=limit, **as_of)
+    return _answer(schemas.Provenance, f"/v1/deals/{segment(deal)}/blame", cursor=cursor, limit=limit, **as_of)
 
 
 def timemap(deal: str) -> Call[schemas.Timemap]:
     """Each moment at which the answer about a deal changed."""
-    made = _answer(schemas.Timemap, f"/v1/deals/{_part(deal)}/timemap")
+    made = _answer(schemas.Timemap, f"/v1/deals/{segment(deal)}/timemap")
     return msgspec.structs.replace(made, headers={"Accept": "application/json"})
 
 
 def compare_deal(deal: str, **points: Unpack[ComparisonParameters]) -> Call[schemas.DealComparison]:
     """What changed in a deal between two points in time, and why."""
-    return _answer(schemas.DealComparison, f"/v1/deals/{_part(deal)}/compare", **points)
+    return _answer(schemas.DealComparison, f"/v1/deals/{segment(deal)}/compare", **points)
 
 
 def record(
@@ -137,7 +148,7 @@ def record(
         if_none_match: `*`: the deal must be new.
         dry_run: Return what would change, and record nothing.
     """
-    path = f"/v1/deals/{_part(deal)}/events"
+    path = f"/v1/deals/{segment(deal)}/events"
     return _post(path, announcements, idempotency_key, if_match, if_none_match, dry_run=dry_run)
 
 
@@ -234,17 +245,17 @@ def search(
 
 def organization(organization: str, **as_of: Unpack[AsOfParameters]) -> Call[schemas.OrganizationResponse]:
     """An organization's names, identifiers, parents and deals."""
-    return _answer(schemas.OrganizationResponse, f"/v1/organizations/{_part(organization)}", **as_of)
+    return _answer(schemas.OrganizationResponse, f"/v1/organizations/{segment(organization)}", **as_of)
 
 
 def organization_history(organization: str, **as_of: Unpack[AsOfParameters]) -> Call[schemas.OrganizationHistory]:
     """Each event of an organization, with what it changed."""
-    return _answer(schemas.OrganizationHistory, f"/v1/organizations/{_part(organization)}/events", **as_of)
+    return _answer(schemas.OrganizationHistory, f"/v1/organizations/{segment(organization)}/events", **as_of)
 
 
 def similar_organizations(organization: str) -> Call[schemas.SimilarOrganizations]:
     """Organizations that may be the same."""
-    return _answer(schemas.SimilarOrganizations, f"/v1/organizations/{_part(organization)}/similar")
+    return _answer(schemas.SimilarOrganizations, f"/v1/organizations/{segment(organization)}/similar")
 
 
 def organizations(
@@ -300,7 +311,7 @@ def record_organization(
     dry_run: bool = False,
 ) -> Call[schemas.AppendResponse]:
     """Record one announcement about an organization, or several: all or none. The parameters are those of `record`."""
-    path = f"/v1/organizations/{_part(organization)}/events"
+    path = f"/v1/organizations/{segment(organization)}/events"
     return _post(path, announcements, idempotency_key, if_match, if_none_match, dry_run=dry_run)
 
 
@@ -316,7 +327,7 @@ def events(
 
 def event(id: str) -> Call[schemas.EventResponse]:
     """One event, how it reads now, and what corrected it."""
-    return _answer(schemas.EventResponse, f"/v1/events/{_part(id)}")
+    return _answer(schemas.EventResponse, f"/v1/events/{segment(id)}")
 
 
 def import_atomically(
@@ -428,11 +439,6 @@ def live() -> Call[schemas.Live]:
 def ready() -> Call[schemas.Readiness]:
     """Whether the service can answer, and which part cannot."""
     return _answer(schemas.Readiness, "/health/ready")
-
-
-def _part(name: str) -> str:
-    """A segment of a path."""
-    return quote(name, safe="")
 
 
 def _post(

@@ -192,7 +192,7 @@ class Client:
 
     def export(self, what: str, **filters: Unpack[ExportFilters]) -> Iterator[bytes]:
         """The content of an export, such as `deals.csv`, in chunks."""
-        call = Call(path=f"/v1/export/{what}", query=query(filters), read=bytes)
+        call = Call(path=f"/v1/export/{calls.segment(what)}", query=query(filters), read=bytes)
         with self.stream(call) as response:
             yield from response.iter_bytes()
 

@@ -16,7 +16,7 @@ from registry.append.principals import IssuedKey
 from registry.cli import proposals as module
 from registry.cli.headings import HEADINGS
 from registry.i18n import LANGUAGES, Label, render, translations
-from tests.api.announcements import pledged, registered
+from tests.api.announcements import SOURCE, pledged, registered
 from tests.api.conftest import Service, bearer, cloned, running
 from tests.cli.test_files import Ended, Run
 from tests.conftest import Server
@@ -153,3 +153,18 @@ async def test_tables_have_headings_and_labels_in_the_language(
     joined = "".join(shown.split())
     for text in (made["digest"], pages("Proposed by"), "A quoted plant", "2025-06-16"):
         assert "".join(text.split()) in joined, (text, shown)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_shown_proposal_has_every_value_with_the_label_of_its_field(
+    proposals: Run, service: Service, author: IssuedKey, reviewer: IssuedKey, language: str
+) -> None:
+    made = await proposed(service, author, "labelled-plant", registered(), pledged())
+    shown = (await proposals(reviewer, "show", made["proposal"], "--table", language=language)).out
+    for field, value in (("amount", "5000000000"), ("amount", "USD"), ("sources", SOURCE["url"])):
+        name = render(Label(f"field/{field}"), language)
+        assert any(line.strip().startswith(name) and line.rstrip().endswith(value) for line in shown.splitlines()), (
+            name,
+            shown,
+        )
+    assert "{" not in shown

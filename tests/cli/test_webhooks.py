@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from registry import cli
 from registry.cli.headings import HEADINGS
+from registry.cli.texts import Text
 from registry.i18n import LANGUAGES, render
 from tests.api.announcements import registered
 from tests.api.conftest import ADMIN_KEY, Service
@@ -106,14 +107,43 @@ async def test_deliveries_are_listed_and_an_event_is_sent_again(
     position = await service.size()
     await receiver.has(1)
     receiver.answers = [500]
-    [failed] = (await webhooks("resend", made["id"], str(position))).json
-    assert (failed["position"], failed["status"]) == (position, 500)
-    [again] = (await webhooks("resend", made["id"], str(position))).json
+    refused = await webhooks("resend", made["id"], str(position))
+    [failed] = refused.json
+    assert (refused.code, failed["position"], failed["status"]) == (1, position, 500)
+    assert "500" in refused.err
+    accepted = await webhooks("resend", made["id"], str(position))
+    [again] = accepted.json
+    assert (accepted.code, accepted.err) == (0, "")
     assert (again["status"], again["error"]) == (200, None)
     attempts = (await webhooks("deliveries", made["id"])).json
     assert attempts[:2] == [again, failed]
     assert (await webhooks("deliveries", made["id"], "--limit", "1")).json == [again]
     await webhooks("delete", made["id"])
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_test_message_that_is_not_accepted_ends_with_an_error(
+    webhooks: Run, receiver: Receiver, language: str
+) -> None:
+    made = await added(webhooks, receiver)
+    receiver.answers = [410, 0]
+    refused = await webhooks("test", made["id"], language=language)
+    assert (refused.code, refused.json[0]["status"]) == (1, 410)
+    assert refused.err == f"registry: {render(Text('receiver_answered', status=410), language)}\n"
+    unanswered = await webhooks("test", made["id"], language=language)
+    [sent] = unanswered.json
+    assert (unanswered.code, sent["status"]) == (1, None)
+    assert unanswered.err == f"registry: {render(Text('not_delivered', error=sent['error']), language)}\n"
+    await webhooks("delete", made["id"])
+
+
+async def test_id_with_signs_of_an_address_is_one_segment_of_the_path(webhooks: Run) -> None:
+    for id in ("../deals", "nothing?limit=1", "nothing#", "%2e%2e", "이름 없음"):
+        for words in (("rotate", id), ("delete", id), ("test", id), ("resend", id, "1")):
+            done = await webhooks(*words)
+            assert (done.code, id in done.err) == (3, True), (words, done)
+    empty = await webhooks("delete", "")
+    assert (empty.code, empty.out) == (2, "")
 
 
 async def test_wrong_id_a_refused_address_and_a_key_without_the_scope(webhooks: Run, service: Service) -> None:
