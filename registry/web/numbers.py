@@ -19,11 +19,13 @@ from babel.lists import format_list
 from babel.numbers import format_decimal, format_percent, get_currency_name, get_currency_symbol
 
 from registry.domain.money.rates import Rate
+from registry.events.currencies import KOREAN_NAMES, SHORT_KOREAN_NAMES
 from registry.events.values import AMOUNT_NOTES, Amount, Horizon, StatedAmount
 from registry.i18n.places import place_name
 from registry.web.i18n import DOT, N_, Translations, words
 
 _SYMBOLS = {"USD": "US$", "KRW": "₩"}
+_IN_KOREAN = {**KOREAN_NAMES, **SHORT_KOREAN_NAMES}
 
 _QUALIFIED = {
     "about": N_("about %(amount)s"),
@@ -74,7 +76,7 @@ class NumberFormatter:
 
     def _in_currency(self, number: str, currency: str) -> str:
         symbol = _SYMBOLS.get(currency) or get_currency_symbol(currency, self.locale)
-        name = self.words.label("currency", currency) if self.words.has_label("currency", currency) else currency
+        name = _IN_KOREAN.get(currency, currency)
         parts = {
             "number": number,
             "symbol": f"{symbol} " if symbol[-1].isalpha() else symbol,
@@ -212,7 +214,9 @@ class NumberFormatter:
 
     @lru_cache(_CACHE_SIZE)  # noqa: B019 - one formatter per language, for the life of the process
     def currency(self, code: str) -> str:
-        """A currency's name: that of CLDR, or of the catalogue where CLDR has none in some language."""
+        """A currency's name: in Korean that of the registry's table, else CLDR's or that of the catalogue."""
+        if self.language == "ko" and (name := KOREAN_NAMES.get(code)):
+            return name
         if self.words.has_label("currency_name", code):
             return self.words.label("currency_name", code)
         return get_currency_name(code, locale=self.locale)

@@ -8,13 +8,14 @@ from decimal import Decimal
 from typing import get_args
 
 import pytest
+from babel import Locale
 from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.domain import money
 from registry.domain.deal import MetricState
 from registry.domain.money.rates import Rate
-from registry.events.currencies import Currency
+from registry.events.currencies import KOREAN_NAMES, Currency
 from registry.events.types import ClaimReported
 from registry.events.values import Amount, ExternalIdentifier, Horizon, StatedAmount
 from registry.web.format import shown
@@ -45,7 +46,9 @@ KO, EN = figures("ko"), figures("en")
             "400억 달러 초과",
             "more than US$40bn",
         ),
-        (Amount(value="7", currency="CHF", qualifier="up_to"), None, "최대 7 CHF", "up to CHF 7"),
+        (Amount(value="7", currency="CHF", qualifier="up_to"), None, "최대 7 스위스 프랑", "up to CHF 7"),
+        (Amount(value="51300000000", currency="TWD"), None, "513억 대만 달러", "NT$51.3bn"),
+        (Amount(value="51300000000", currency="CLF"), None, "513억 CLF", "CLF 51.3bn"),
         (Amount(low="3000000", high="4500000", currency="EUR"), None, "300만 유로~450만 유로", "€3m – €4.5m"),
         (Amount(low="3000000", currency="EUR"), None, "300만 유로 이상", "at least €3m"),
         (
@@ -141,11 +144,23 @@ def test_long_amounts_and_ranges_may_break_where_they_would_not_fit_a_line() -> 
 sums = st.integers(min_value=1, max_value=10**11).map(lambda n: str(n * 10_000))
 
 
-@given(sums, st.sampled_from(["KRW", "USD", "EUR"]))
-def test_displayed_sum_parses_to_the_same_amount(value: str, currency: str) -> None:
-    for figured in (KO, EN):
-        parsed = money.parse(figured.currency_amount(value, currency))
-        assert (Decimal(parsed.amount.value or 0), parsed.amount.currency) == (Decimal(value), currency)
+@given(sums)
+def test_displayed_sum_parses_to_the_same_amount(value: str) -> None:
+    texts = {code: [KO.currency_amount(value, code)] for code in get_args(Currency)}
+    for code in ("KRW", "USD", "EUR"):
+        texts[code].append(EN.currency_amount(value, code))
+    for code, text in ((code, text) for code, of_code in texts.items() for text in of_code):
+        parsed = money.parse(text)
+        assert (Decimal(parsed.amount.value or 0), parsed.amount.currency) == (Decimal(value), code)
+
+
+def test_korean_names_of_currencies_are_those_of_cldr() -> None:
+    """In another spelling where Korean usage left that of CLDR behind; never the name of another currency."""
+    cldr = Locale.parse("ko").currencies
+    others = {code: name for code, name in KOREAN_NAMES.items() if cldr.get(code) != name}
+    assert len(others) <= 20
+    assert [name for name in others.values() if name in cldr.values()] == []
+    assert len(set(KOREAN_NAMES.values())) == len(KOREAN_NAMES)
 
 
 def test_amount_in_the_other_stated_currency_follows_in_brackets() -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-from registry.events.currencies import Currency
+from registry.events.currencies import KOREAN_NAMES, SHORT_KOREAN_NAMES, Currency
 
 # Full-width forms, spaces and dashes are typography. Other Unicode compatibility forms (10², ½) change the value.
 TYPOGRAPHY = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
@@ -47,9 +47,9 @@ CURRENCIES_AFTER: dict[str, Currency] = {
 """What may stand after a figure, separated by a space or hyphen."""
 
 _KOREAN_CURRENCIES: dict[str, Currency] = {
-    "원": "KRW", "달러": "USD", "미 달러": "USD", "미국 달러": "USD", "유로": "EUR", "엔": "JPY", "위안": "CNY",
-    "파운드": "GBP", "호주 달러": "AUD", "캐나다 달러": "CAD", "홍콩 달러": "HKD", "뉴질랜드 달러": "NZD",
-    "싱가포르 달러": "SGD", "대만 달러": "TWD",
+    **{name.casefold(): CURRENCY_CODES[code.lower()] for code, name in KOREAN_NAMES.items()},
+    **{name: CURRENCY_CODES[code.lower()] for code, name in SHORT_KOREAN_NAMES.items()},
+    "미 달러": "USD", "한국 원": "KRW",
 }  # fmt: skip
 KOREAN_CURRENCIES: dict[str, Currency] = {
     **_KOREAN_CURRENCIES,
