@@ -14,9 +14,9 @@ from registry.api.openapi import MERGED, reading
 from registry.api.parameters import DealSlug, Position, RecordedAt, instant
 from registry.api.responses import RawResponse, json_response
 from registry.domain.deal import Deal
-from registry.domain.fold.order import DEALS
 from registry.domain.fold.record import resolve_record
 from registry.domain.history import AsOf, FoldedStream
+from registry.domain.stream_kinds import DEALS
 from registry.errors import MergedInto, NotFound
 from registry.infra.freeing import empty_in_thread
 from registry.infra.settings import Settings

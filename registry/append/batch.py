@@ -31,11 +31,12 @@ from registry.domain.assessment import flags_raised
 from registry.domain.calendar import Calendar
 from registry.domain.checks.plausibility import Flag
 from registry.domain.deal import Deal
-from registry.domain.fold.order import DEALS, PRINCIPALS, fold_order_of
+from registry.domain.fold.order import fold_order_of
 from registry.domain.history import FoldedStream
 from registry.domain.money.rates import Rates
 from registry.domain.principal import Credential, Principal, check_rights
 from registry.domain.refusal import Refusal
+from registry.domain.stream_kinds import DEALS, PRINCIPALS
 from registry.errors import (
     ApprovalRequired,
     Forbidden,

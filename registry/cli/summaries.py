@@ -14,7 +14,7 @@ from registry.domain.audit.labels import claim_changes
 from registry.domain.deal import Deal, Disbursement, PartnershipState
 from registry.domain.fold.claims import ClaimState
 from registry.domain.fold.items import item_types
-from registry.domain.stages.ladder import StageState
+from registry.domain.stages import StageState
 from registry.events.values import Amount, Classifications, Horizon, Localized, StatedAmount, text_in
 from registry.schemas.values import response_hook
 from registry.web.format import MEASURES, Names, ValueFormatter, names_in, shown

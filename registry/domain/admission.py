@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from registry.domain.fold.claims import sets_field
 from registry.domain.fold.corrections import EffectiveEvent
-from registry.domain.fold.deal_facts import item_of_field
+from registry.domain.fold.facts import item_of_field
 from registry.domain.fold.record import BOOKKEEPING
 from registry.domain.fold.redaction import redacted_effect
 from registry.domain.history import FoldedStream

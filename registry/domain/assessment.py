@@ -28,7 +28,7 @@ from registry.domain.fold.order import OrderedEvent
 from registry.domain.fold.timeline import Timeline
 from registry.domain.history import FoldedStream, StateAsOf
 from registry.domain.money.rates import Rates
-from registry.domain.stages.ladder import GEM, IATI, Crosswalk, Inactivity, LadderStep, StageChange, ladder
+from registry.domain.stages import GEM, IATI, Crosswalk, Inactivity, LadderStep, StageChange, ladder
 
 
 class ExternalStageCodes(Struct, frozen=True):

@@ -23,13 +23,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.fold.corrections import EffectiveEvent
-from registry.domain.fold.deal_facts import item_of_field
-from registry.domain.fold.facts import FactKey
+from registry.domain.fold.facts import FactKey, item_of_field
 from registry.domain.fold.order import OrderedEvent, Rules
 from registry.domain.fold.record import RecordState, resolve_record
 from registry.domain.fold.redaction import redact, with_redacted_effects
-from registry.domain.fold.stream_caches import FlagCache, FlagsByEvent, StreamCaches
 from registry.domain.fold.timeline import Timeline
+from registry.domain.stream_caches import FlagCache, FlagsByEvent, StreamCaches
 from registry.events.types import EventRedacted, Recorded
 from registry.i18n import Message
 

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from registry.domain.deal import Deal
-from registry.domain.fold.order import DEALS
 from registry.domain.history import FoldedStream
+from registry.domain.stream_kinds import DEALS
 from registry.events.types import BOOKKEEPING_TYPES, DealIdentified, Recorded
 from registry.events.write_batch import WriteBatch
 from registry.projections.projection import AppliedChange, BatchProjector

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from registry.domain.deal import DealIdentifierState, RelationState
 from registry.domain.money.rates import Rates
-from registry.domain.stages.ladder import StageState
+from registry.domain.stages import StageState
 from registry.events.values import AMOUNT_COLUMNS, Classifications
 from registry.infra.postgres import Connection, Pool
 from registry.infra.work_time import in_thread

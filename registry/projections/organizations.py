@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from registry.domain.fold.order import ORGANIZATIONS
 from registry.domain.history import FoldedStream
+from registry.domain.stream_kinds import ORGANIZATIONS
 from registry.events.write_batch import WriteBatch
 from registry.projections.stream_rows import StreamRowsProjection
 from registry.schemas import encode, organization_fields

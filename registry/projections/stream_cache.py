@@ -11,8 +11,9 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from registry.domain.fold.order import RULES, Rules
+from registry.domain.fold.order import Rules
 from registry.domain.history import FoldedStream
+from registry.domain.stream_kinds import RULES
 from registry.errors import DatabaseUnavailable
 from registry.events import store, stream_heads, write_batch
 from registry.events.continuity import ContinuityGuard

@@ -13,10 +13,10 @@ from typing import IO
 import msgspec
 from msgspec import Struct
 
-from registry.domain.fold.deal_facts import touches
-from registry.domain.fold.order import DEALS
+from registry.domain.deal.facts import touches
 from registry.domain.fold.record import resolve_record
 from registry.domain.history import AsOf
+from registry.domain.stream_kinds import DEALS
 from registry.events import store
 from registry.events.types import Recorded
 from registry.events.values import Source

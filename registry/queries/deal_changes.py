@@ -9,8 +9,8 @@ from msgspec.structs import asdict
 
 from registry.domain.audit.portfolio_changes import PortfolioChange, changes_of_deal
 from registry.domain.deal import Deal
-from registry.domain.fold.stream_caches import StreamCaches
 from registry.domain.history import AsOf, FoldedStream
+from registry.domain.stream_caches import StreamCaches
 from registry.events.values import Localized
 from registry.infra.threads import until_cancelled
 from registry.projections.columnar.lists import PagePlace

@@ -19,13 +19,13 @@ from registry.domain.deal import Deal, PledgeState, SiteState
 from registry.domain.deal.codes import codes_of
 from registry.domain.fold.corrections import apply_corrections
 from registry.domain.fold.items import has_ended
-from registry.domain.fold.order import DEALS, ORGANIZATIONS
 from registry.domain.fold.redaction import with_redacted_effects
 from registry.domain.history import AsOf, StateAsOf, state_as_of
 from registry.domain.merges import merged_with, survivor
 from registry.domain.search.event_texts import EventText, texts_of
 from registry.domain.search.texts import Token, similar_words, tokens
 from registry.domain.search.words import TextsOfDeal, WordSearch
+from registry.domain.stream_kinds import DEALS, ORGANIZATIONS
 from registry.domain.totals import measured, row_of
 from registry.domain.totals.measures import quantities
 from registry.domain.totals.rules import Rule

@@ -30,11 +30,11 @@ from registry.domain.audit.comparison import compare_states
 from registry.domain.audit.entries import AuditEntry, audit_trail
 from registry.domain.audit.provenance import FIRST_FIELD, FieldPlace, provenance_page
 from registry.domain.deal import Deal
-from registry.domain.fold.order import DEALS
 from registry.domain.history import AsOf, FoldedStream, StateAsOf
 from registry.domain.money.rates import Rates
 from registry.domain.principal import AuthorNames
-from registry.domain.stages.ladder import inactivity
+from registry.domain.stages import inactivity
+from registry.domain.stream_kinds import DEALS
 from registry.events.types import EventRedacted
 from registry.infra.freeing import empty_in_thread
 from registry.infra.threads import HEAVY_ITEM, is_long, offload_answer, until_cancelled

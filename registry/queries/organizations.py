@@ -10,11 +10,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.audit.entries import audit_trail
-from registry.domain.fold.order import ORGANIZATIONS
 from registry.domain.history import UNBOUNDED, AsOf, FoldedStream, StateAsOf, state_as_of
 from registry.domain.merges import merged_with, survivor
 from registry.domain.organizations.deduplication import Suggestion, suggest_duplicates
 from registry.domain.organizations.organization import Organization
+from registry.domain.stream_kinds import ORGANIZATIONS
 from registry.errors import MergedInto, NotFound
 from registry.events import stream_heads
 from registry.events.values import Localized, decode_hook

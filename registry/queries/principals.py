@@ -18,9 +18,9 @@ from typing import get_args
 
 import msgspec
 
-from registry.domain.fold.order import PRINCIPALS
 from registry.domain.history import FoldedStream
 from registry.domain.principal import Credential, Principal
+from registry.domain.stream_kinds import PRINCIPALS
 from registry.errors import NotFound
 from registry.events import store, stream_heads
 from registry.events.codec import stream_name

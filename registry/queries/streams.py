@@ -12,11 +12,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.calendar import Calendar
-from registry.domain.fold.order import DEALS
 from registry.domain.fold.record import resolve_record
 from registry.domain.history import AsOf, FoldedStream
 from registry.domain.money.rates import Rates
 from registry.domain.principal import AuthorNames, given_name
+from registry.domain.stream_kinds import DEALS
 from registry.errors import DatabaseUnavailable
 from registry.events import mirror_state, store, stream_heads
 from registry.events.codec import stream_name

@@ -20,7 +20,7 @@ from registry.domain.fold.claims import ClaimState
 from registry.domain.history import AsOf, StateAsOf
 from registry.domain.merges import redirected_pledge, survivor
 from registry.domain.organizations.mentions import mentioned_organizations
-from registry.domain.stages.ladder import Inactivity, LadderStep
+from registry.domain.stages import Inactivity, LadderStep
 from registry.i18n import Message
 from registry.schemas.base import Link, ResponseModel
 from registry.schemas.derive import response_to

@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 from registry.domain.deal import Deal, DealIdentifierState, RelationState
 from registry.domain.money.rates import NewestRate
 from registry.domain.quotes import Quote
-from registry.domain.stages.ladder import StageState
+from registry.domain.stages import StageState
 from registry.domain.totals import Totals
 from registry.events.values import AmountBasis, Classifications, Commitment, DealKind, Edtf
 from registry.schemas.base import RequestedAsOf, RequestedPoint, ResponseModel

@@ -18,9 +18,9 @@ from msgspec import Struct
 
 from registry.domain.deal import Deal
 from registry.domain.fold.facts import HEADER, STAGE, FactKey
-from registry.domain.fold.order import DEALS
 from registry.domain.history import FoldedStream
 from registry.domain.sources.identity import source_id
+from registry.domain.stream_kinds import DEALS
 from registry.events.types import EventCorrected, EventVoided, Recorded
 from registry.events.values import Source
 from registry.standards.ocds_objects import (

@@ -7,9 +7,9 @@ from typing import Any
 
 from registry.domain.deal import Deal
 from registry.domain.fold.items import item_types
-from registry.domain.fold.order import DEALS
 from registry.domain.fold.redaction import with_redacted_effects
 from registry.domain.history import AsOf, state_as_of
+from registry.domain.stream_kinds import DEALS
 from registry.errors import LogCorrupt
 from registry.events.types import Recorded
 from registry.events.values import AMOUNT_NOTES

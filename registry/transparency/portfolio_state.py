@@ -8,9 +8,9 @@ from msgspec import Struct, field
 
 from registry.domain.audit.portfolio_changes import changes_of_deal
 from registry.domain.deal import Deal
-from registry.domain.fold.order import DEALS
 from registry.domain.history import AsOf, FoldedStream
 from registry.domain.money.rates import Rates
+from registry.domain.stream_kinds import DEALS
 from registry.domain.totals import TotalsColumn
 from registry.events.types import Recorded
 from registry.queries.deal_conditions import SelectedDeals, SimilarWords, Streams, folded

@@ -11,11 +11,11 @@ from msgspec.structs import replace
 
 from registry.domain.checks.doubted_amounts import checks_of, doubts_of
 from registry.domain.deal import Deal
-from registry.domain.fold.order import ORGANIZATIONS
 from registry.domain.fold.redaction import with_redacted_effects
 from registry.domain.history import AsOf, StateAsOf, state_as_of
 from registry.domain.money.rates import Rate, RateProblem, Rates, RateUnavailable
 from registry.domain.organizations.organization import Organization, ultimate_parents
+from registry.domain.stream_kinds import ORGANIZATIONS
 from registry.domain.totals import DealRow, Estimates, Group, Measure, TotalsQuery, compute_totals, measured, row_of
 from registry.events.currencies import Currency
 from registry.queries.deal_conditions import OF_ORGANIZATIONS, SelectedDeals, SimilarWords, Streams, folded

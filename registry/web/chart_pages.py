@@ -14,7 +14,7 @@ from litestar.params import QueryParameter, SkipValidation
 
 from registry.api.parameters import DealSlug
 from registry.domain.audit.entries import audit_trail
-from registry.domain.fold.order import DEALS
+from registry.domain.stream_kinds import DEALS
 from registry.errors import NotFound
 from registry.infra.settings import Settings
 from registry.infra.threads import offload_answer

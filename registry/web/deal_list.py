@@ -16,7 +16,7 @@ from registry.api.cursors import CursorParameter, decode_cursor, encode_cursor
 from registry.api.portfolio import Sort, read_order
 from registry.domain.history import AsOf
 from registry.domain.money.rates import Rates
-from registry.domain.stages.ladder import ENDED_STAGES
+from registry.domain.stages import ENDED_STAGES
 from registry.events.currencies import Currency
 from registry.events.values import Amount
 from registry.projections.columnar.selection import Selection

@@ -19,10 +19,10 @@ from registry.api.parameters import DealSlug, text
 from registry.domain.assessment import Assessment, last_published
 from registry.domain.audit.entries import audit_trail
 from registry.domain.deal import Deal
-from registry.domain.fold.order import DEALS
 from registry.domain.history import AsOf, FoldedStream, StateAsOf
 from registry.domain.principal import AuthorNames
-from registry.domain.stages.ladder import inactivity
+from registry.domain.stages import inactivity
+from registry.domain.stream_kinds import DEALS
 from registry.errors import MergedInto
 from registry.infra.threads import offload_answer
 from registry.queries.deal_errors import first_effective_day

@@ -18,7 +18,7 @@ from registry.domain.audit.entries import AuditEntry
 from registry.domain.deal import Deal, Disbursement, MetricState
 from registry.domain.fold.claims import ClaimState
 from registry.domain.fold.items import item_types
-from registry.domain.stages.ladder import StageState
+from registry.domain.stages import StageState
 from registry.events.types import Event, tag_of
 from registry.events.values import Amount, Classifications, Horizon, Localized, Party, StatedAmount
 from registry.web.fields import LABEL_KINDS, REFERENCES

@@ -11,9 +11,10 @@ from msgspec import Struct
 
 from registry.domain.admission import admit, fill_defaults
 from registry.domain.deal import Deal
-from registry.domain.fold.order import DEALS, ORGANIZATIONS, Rules
+from registry.domain.fold.order import Rules
 from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
 from registry.domain.organizations.organization import Organization
+from registry.domain.stream_kinds import DEALS, ORGANIZATIONS
 from registry.events.codec import published_on
 from registry.events.intake import AnnouncementDecoder, ImportLine, OrganizationImportLine
 from registry.events.types import Recorded, StreamKind, tag_of

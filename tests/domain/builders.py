@@ -11,9 +11,9 @@ from uuid import UUID
 
 from registry.domain.admission import admit, fill_defaults
 from registry.domain.deal import Deal
-from registry.domain.fold.order import DEALS
 from registry.domain.fold.redaction import with_redacted_effects, without_content
 from registry.domain.history import AsOf, FoldedStream, state_as_of
+from registry.domain.stream_kinds import DEALS
 from registry.events.codec import published_on
 from registry.events.types import (
     AnyEvent,

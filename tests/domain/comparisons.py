@@ -9,7 +9,7 @@ from registry.domain.audit.comparison import Comparison, compare
 from registry.domain.audit.entries import AuditEntry, audit_trail
 from registry.domain.audit.portfolio_changes import portfolio_changes
 from registry.domain.deal import Deal
-from registry.domain.fold.order import DEALS
+from registry.domain.stream_kinds import DEALS
 from registry.events.types import (
     PledgeAnnounced,
     Recorded,

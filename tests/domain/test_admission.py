@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from registry.domain.admission import admit
 from registry.domain.deal import Deal
-from registry.domain.fold.order import DEALS, ORGANIZATIONS
 from registry.domain.history import AsOf, FoldedStream
 from registry.domain.organizations.organization import Organization
+from registry.domain.stream_kinds import DEALS, ORGANIZATIONS
 from registry.events.types import (
     DealRegistered,
     EventCorrected,

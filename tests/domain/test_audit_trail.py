@@ -7,9 +7,9 @@ from typing import Any
 from registry.domain.audit.diff import Change
 from registry.domain.audit.entries import audit_trail
 from registry.domain.audit.provenance import provenance
-from registry.domain.fold.order import DEALS, ORGANIZATIONS
 from registry.domain.history import UNBOUNDED, state_as_of
 from registry.domain.organizations.organization import Organization
+from registry.domain.stream_kinds import DEALS, ORGANIZATIONS
 from registry.events.types import (
     ClaimPreferred,
     ClaimReported,

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from registry.domain.audit.comparison import compare
 from registry.domain.audit.diff import Change
-from registry.domain.fold.order import DEALS
 from registry.domain.history import UNBOUNDED, AsOf
+from registry.domain.stream_kinds import DEALS
 from registry.events.types import (
     ClaimPreferred,
     ClaimReported,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from registry.domain.fold.order import DEALS
 from registry.domain.history import AsOf, state_as_of
+from registry.domain.stream_kinds import DEALS
 from registry.events.types import ClaimReported, DealRegistered, PledgeAnnounced, PledgeRevised, StageChanged
 from registry.events.values import Localized
 from registry.projections.facts.projection import replay

@@ -13,8 +13,9 @@ from msgspec.structs import replace
 from registry.domain.audit.comparison import appearance, compare
 from registry.domain.audit.entries import audit_trail
 from registry.domain.audit.labels import Label, kind_of
-from registry.domain.fold.order import RULES, Rules
+from registry.domain.fold.order import Rules
 from registry.domain.history import AsOf, state_as_of
+from registry.domain.stream_kinds import RULES
 from registry.events.types import (
     EVENT_TYPES,
     AnyEvent,

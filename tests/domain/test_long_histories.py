@@ -16,8 +16,8 @@ from registry.domain.audit.change_points import change_points
 from registry.domain.audit.comparison import compare
 from registry.domain.audit.portfolio_changes import portfolio_changes
 from registry.domain.calendar import Calendar
-from registry.domain.fold.order import DEALS
 from registry.domain.history import AsOf
+from registry.domain.stream_kinds import DEALS
 from registry.events.types import ClaimPreferred, ClaimReported, EventVoided, PartiesJoined, PledgeAnnounced
 from registry.events.values import Party
 from registry.standards import ocds

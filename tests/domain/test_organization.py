@@ -11,10 +11,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from registry.domain.fold.applied_event import AppliedEvent
-from registry.domain.fold.order import ORGANIZATIONS
 from registry.domain.history import AsOf, state_as_of
 from registry.domain.organizations.deduplication import normalize_name, suggest_duplicates
 from registry.domain.organizations.organization import Organization, ParentState, evolve, register, ultimate_parents
+from registry.domain.stream_kinds import ORGANIZATIONS
 from registry.errors import RuleBroken
 from registry.events.types import (
     Event,

@@ -10,8 +10,8 @@ import pytest
 from registry.domain.audit.entries import audit_trail
 from registry.domain.audit.portfolio_changes import portfolio_changes
 from registry.domain.audit.provenance import provenance
-from registry.domain.fold.order import DEALS
 from registry.domain.history import UNBOUNDED, state_as_of
+from registry.domain.stream_kinds import DEALS
 from registry.events.types import (
     DealsRelated,
     MilestoneRescheduled,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from registry.domain.fold.order import DEALS
 from registry.domain.history import UNBOUNDED, AsOf, state_as_of
+from registry.domain.stream_kinds import DEALS
 from registry.events.types import (
     ClaimPreferred,
     ClaimReported,

@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 
 from registry.domain.admission import admit
-from registry.domain.fold.order import PRINCIPALS
 from registry.domain.history import FoldedStream
 from registry.domain.principal import AuthorNames, Credential, Principal, Rights, check_rights, given_name
+from registry.domain.stream_kinds import PRINCIPALS
 from registry.errors import Forbidden, RegistryError, RuleBroken, Unauthorized
 from registry.events.types import (
     Announcement,

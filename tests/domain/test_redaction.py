@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from registry.domain.fold.order import DEALS
 from registry.domain.history import UNBOUNDED, state_as_of
+from registry.domain.stream_kinds import DEALS
 from registry.events.types import (
     AnyEvent,
     ClaimPreferred,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.domain.stages.ladder import (
+from registry.domain.stages import (
     GEM,
     IATI,
     INACTIVITY_RULE,

@@ -18,8 +18,8 @@ import msgspec
 
 from registry.append.seal import LogPlace, Recording, seal
 from registry.domain.admission import admit, fill_defaults
-from registry.domain.fold.order import RULES
 from registry.domain.history import FoldedStream
+from registry.domain.stream_kinds import RULES
 from registry.events.codec import canonical, content_digest
 from registry.events.sample import sample_event
 from registry.events.store import SealedEvent

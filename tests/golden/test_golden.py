@@ -11,9 +11,9 @@ import msgspec
 import pytest
 from msgspec import Struct
 
-from registry.domain.fold.order import RULES
 from registry.domain.fold.redaction import with_redacted_effects
 from registry.domain.history import UNBOUNDED, state_as_of
+from registry.domain.stream_kinds import RULES
 from registry.errors import UnknownEventType
 from registry.events import codec, types
 from registry.events.codec import content_digest, decode_content, decode_entry, entry_columns, from_row

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from registry.domain.audit.comparison import compare
-from registry.domain.fold.order import DEALS
 from registry.domain.history import AsOf, FoldedStream
+from registry.domain.stream_kinds import DEALS
 from registry.events.types import PledgeAnnounced
 from registry.infra import threads
 from registry.infra.threads import LONG, Cancelled, offload_answer, stop_if_cancelled, until_cancelled

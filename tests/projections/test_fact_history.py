@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from registry.domain.deal import Deal
-from registry.domain.fold.order import DEALS
 from registry.domain.history import FoldedStream
+from registry.domain.stream_kinds import DEALS
 from registry.events.types import (
     AnyEvent,
     DealRevised,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from registry.domain.checks.doubted_amounts import checks_of
 from registry.domain.deal import Deal
-from registry.domain.fold.order import DEALS
 from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
+from registry.domain.stream_kinds import DEALS
 from registry.events.types import EventRedacted
 from registry.events.write_batch import WriteBatch
 from registry.projections.facts import FACT_TABLES, DealFacts, FactTable

@@ -13,8 +13,8 @@ from registry.domain.audit.comparison import compare
 from registry.domain.audit.entries import audit_trail
 from registry.domain.audit.portfolio_changes import portfolio_changes
 from registry.domain.fold.claims import agrees
-from registry.domain.fold.order import DEALS, ORGANIZATIONS
 from registry.domain.history import UNBOUNDED, AsOf, state_as_of
+from registry.domain.stream_kinds import DEALS, ORGANIZATIONS
 from registry.errors import RuleBroken
 from registry.events.types import (
     ClaimPreferred,

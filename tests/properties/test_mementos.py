@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from registry.domain.audit.change_points import change_points, representation
 from registry.domain.calendar import Calendar
-from registry.domain.fold.order import DEALS
 from registry.domain.history import AsOf, state_as_of
+from registry.domain.stream_kinds import DEALS
 from registry.schemas import timemap
 from tests.domain.builders import LogBuilder
 from tests.properties import oracle

@@ -18,9 +18,9 @@ from msgspec.structs import asdict, replace
 from registry.domain.audit.comparison import compare
 from registry.domain.audit.portfolio_changes import portfolio_changes
 from registry.domain.deal import Deal
-from registry.domain.fold.order import DEALS
 from registry.domain.history import AsOf, FoldedStream, state_as_of
-from registry.domain.stages.ladder import LADDER
+from registry.domain.stages import LADDER
+from registry.domain.stream_kinds import DEALS
 from registry.projections.columnar.facets import FACET_SHARES
 from registry.projections.columnar.lists import Order, PagePlace
 from registry.projections.columnar.selection import Selection

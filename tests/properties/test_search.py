@@ -22,9 +22,9 @@ from rapidfuzz.distance import OSA
 
 from registry.domain.deal import Deal
 from registry.domain.fold.corrections import apply_corrections
-from registry.domain.fold.order import DEALS, ORGANIZATIONS
 from registry.domain.history import AsOf, FoldedStream, state_as_of
 from registry.domain.sources.identity import source_id
+from registry.domain.stream_kinds import DEALS, ORGANIZATIONS
 from registry.events.types import (
     OrganizationIdentified,
     OrganizationNamed,

@@ -19,11 +19,11 @@ from registry.domain.audit.diff import apply, diff
 from registry.domain.audit.entries import audit_trail
 from registry.domain.audit.portfolio_changes import portfolio_changes
 from registry.domain.audit.provenance import FIRST_FIELD, FieldPlace, provenance, provenance_page
-from registry.domain.fold.order import DEALS
 from registry.domain.fold.record import resolve_record
 from registry.domain.fold.redaction import without_content
 from registry.domain.fold.timeline import Timeline
 from registry.domain.history import UNBOUNDED, AsOf, FoldedStream, StateAsOf, state_as_of
+from registry.domain.stream_kinds import DEALS
 from registry.events.types import (
     ClaimPreferred,
     ClaimReported,

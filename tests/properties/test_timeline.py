@@ -19,15 +19,16 @@ from registry.domain.audit.entries import audit_trail
 from registry.domain.deal import Deal
 from registry.domain.fold.claims import sets_field
 from registry.domain.fold.facts import HEADER, STAGE, FactKey
-from registry.domain.fold.order import CLAIM_TYPES, DEALS, OrderedEvent
+from registry.domain.fold.order import CLAIM_TYPES, OrderedEvent
 from registry.domain.fold.record import resolve_record
 from registry.domain.fold.sorted_map import SharedList, SortedMap
+from registry.domain.fold.stage_history import StageHistory
 from registry.domain.fold.timeline import Timeline
 from registry.domain.history import UNBOUNDED, AsOf, FoldedStream
 from registry.domain.money.rates import Rates
 from registry.domain.refusal import Refusal
-from registry.domain.stages.ladder import BY_COMMITMENT, BY_MILESTONE, StageSignal, StageState, next_stage
-from registry.domain.stages.stage_history import StageHistory
+from registry.domain.stages import BY_COMMITMENT, BY_MILESTONE, StageSignal, StageState, next_stage
+from registry.domain.stream_kinds import DEALS
 from registry.errors import RuleBroken
 from registry.i18n import Message
 from tests.conftest import examples

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from registry.domain.checks.doubted_amounts import checks_of, doubts_of
-from registry.domain.fold.order import DEALS
 from registry.domain.history import AsOf, state_as_of
+from registry.domain.stream_kinds import DEALS
 from registry.domain.totals import DealRow, Estimates, Totals, TotalsQuery, compute_totals, measured, row_of
 from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.selection import Selection

@@ -9,9 +9,9 @@ from hypothesis import given
 
 from registry.domain.audit.diff import Change
 from registry.domain.audit.entries import audit_trail
-from registry.domain.fold.order import DEALS
 from registry.domain.history import UNBOUNDED, state_as_of
 from registry.domain.organizations.organization import Organization
+from registry.domain.stream_kinds import DEALS
 from registry.events.codec import canonical
 from registry.events.values import AMOUNT_NOTES, Amount, Horizon, Localized, Source, StatedAmount
 from registry.schemas import DealFields, changes_response, convert, convert_any, organization_fields

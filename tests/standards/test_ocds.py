@@ -13,8 +13,8 @@ import ocdsmerge
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from registry.domain.fold.order import DEALS
 from registry.domain.history import FoldedStream
+from registry.domain.stream_kinds import DEALS
 from registry.standards import ocds
 from tests.api.conftest import Service
 from tests.conftest import examples

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from registry.domain.assessment import assess
 from registry.domain.audit.entries import audit_trail
 from registry.domain.deal import Deal, SiteState
-from registry.domain.fold.order import DEALS
 from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
+from registry.domain.stream_kinds import DEALS
 from registry.domain.totals import row_of
 from registry.domain.totals.tiers import TIERS, TierAmounts
 from registry.i18n.places import place_name

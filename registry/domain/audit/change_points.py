@@ -18,8 +18,9 @@ from msgspec import Struct
 from registry.domain.calendar import Calendar
 from registry.domain.deal import Deal
 from registry.domain.fold.facts import STAGE, FactKey
-from registry.domain.fold.order import DEALS, END_OF_DAY, OrderedEvent
+from registry.domain.fold.order import END_OF_DAY, OrderedEvent
 from registry.domain.history import AsOf, FoldedStream, StateAsOf
+from registry.domain.stream_kinds import DEALS
 from registry.events.types import Recorded
 from registry.i18n import Message
 

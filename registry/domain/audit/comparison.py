@@ -33,8 +33,7 @@ from registry.domain.audit.labels import (
 )
 from registry.domain.fold.applied_event import AppliedEvent
 from registry.domain.fold.corrections import EffectiveEvent
-from registry.domain.fold.deal_facts import item_of_field
-from registry.domain.fold.facts import FactKey
+from registry.domain.fold.facts import FactKey, item_of_field
 from registry.domain.fold.order import CLAIM_TYPES, FoldKey, OrderedEvent, Rules
 from registry.domain.fold.timeline import Timeline
 from registry.domain.history import AsOf, StateAsOf, state_as_of

@@ -12,9 +12,9 @@ from registry.domain.audit.comparison import AttributedChange, Comparison, Inter
 from registry.domain.audit.diff import STATES
 from registry.domain.audit.labels import Kind, claim_changes
 from registry.domain.deal import Deal
-from registry.domain.fold.order import DEALS
 from registry.domain.history import AsOf, FoldedStream
-from registry.domain.stages.ladder import StageState
+from registry.domain.stages import StageState
+from registry.domain.stream_kinds import DEALS
 from registry.events.edtf import last_day
 from registry.events.values import Amount, Stage
 

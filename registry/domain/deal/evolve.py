@@ -46,7 +46,7 @@ from registry.domain.fold.applied_event import AppliedEvent
 from registry.domain.fold.claims import report_claim, retract_claim
 from registry.domain.fold.items import find_item, insert_item, replace_item
 from registry.domain.refusal import Refusal
-from registry.domain.stages.ladder import BY_COMMITMENT, BY_MILESTONE, INSTRUMENT_SIGNED, StageSignal, next_stage
+from registry.domain.stages import BY_COMMITMENT, BY_MILESTONE, INSTRUMENT_SIGNED, StageSignal, next_stage
 from registry.errors import RuleBroken
 from registry.events.types.announcements import BookkeepingEvent
 from registry.events.types.base import Event

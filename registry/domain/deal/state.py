@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from registry.domain.fold.claims import ClaimState
 from registry.domain.fold.items import ListItem
-from registry.domain.stages.ladder import StageState
+from registry.domain.stages import StageState
 from registry.events.types.deals import ConditionSet, SetbackReported
 from registry.events.types.pledges import (
     IncentiveGranted,

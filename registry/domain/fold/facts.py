@@ -80,3 +80,9 @@ def split(state: S, keys: Sequence[FactKey], blank: S) -> dict[FactKey, FactValu
         else:
             values[key] = tuple(item for item in getattr(state, key[0]) if key_of(key[0], item) == key)
     return values
+
+
+def item_of_field(path: str) -> FactKey:
+    """The item that a field belongs to, such as `/pledges/total/amount`."""
+    _, name, item, _ = path.split("/")
+    return (name, item)

@@ -1,4 +1,4 @@
-"""The order of the fold: the place of each event, and the rules of each kind of stream.
+"""The order of the fold: the place of each event, and what a kind of stream must define.
 
 Events are folded in the order of their effective dates, then of their publication dates, then of their positions in
 the log: of two statements about the same day, the one that was published later wins, even if it was recorded first. A
@@ -15,27 +15,12 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from registry.domain import deal, principal
-from registry.domain.deal import Deal
 from registry.domain.fold.applied_event import AppliedEvent
-from registry.domain.fold.claims import apply_preferred_claims
 from registry.domain.fold.corrections import EffectiveEvent
-from registry.domain.fold.deal_facts import touches
-from registry.domain.fold.facts import HEADER, Touched
+from registry.domain.fold.facts import Touched
 from registry.domain.fold.sorted_map import SortedMap
-from registry.domain.organizations import organization
-from registry.domain.organizations.organization import Organization
-from registry.domain.principal import Principal
-from registry.domain.stages.ladder import StageSignal
-from registry.events.types import (
-    AnyEvent,
-    ClaimReported,
-    ClaimRetracted,
-    DealRegistered,
-    OrganizationRegistered,
-    PrincipalRegistered,
-    StreamKind,
-)
+from registry.domain.stages import StageSignal
+from registry.events.types import AnyEvent, ClaimReported, ClaimRetracted
 
 S = TypeVar("S", bound=Struct)
 
@@ -55,36 +40,6 @@ class Rules(Struct, Generic[S], frozen=True):
     stage_signal: Callable[[S, S, AppliedEvent], StageSignal | None]
     apply_preferred_claims: Callable[[S, Mapping[str, UUID | None], Mapping[UUID, AppliedEvent | EffectiveEvent]], S]
 
-
-DEALS: Rules[Deal] = Rules(
-    DealRegistered,
-    deal.register,
-    deal.evolve,
-    deal.evolve_facts,
-    touches,
-    deal.stage_signal,
-    apply_preferred_claims,
-)
-ORGANIZATIONS: Rules[Organization] = Rules(
-    OrganizationRegistered,
-    organization.register,
-    organization.evolve,
-    organization.evolve,
-    lambda _slug, _applied: Touched((HEADER,)),  # An organization is one fact.
-    lambda _before, _after, _applied: None,
-    lambda state, _preferred, _applied_events: state,  # Organizations have no claims.
-)
-# The events of a principal have no effective date and no source, so their place in the fold is that of their recording.
-PRINCIPALS: Rules[Principal] = Rules(
-    PrincipalRegistered,
-    principal.register,
-    principal.evolve,
-    principal.evolve,
-    lambda _slug, _applied: Touched((HEADER,)),  # A principal is one fact.
-    lambda _before, _after, _applied: None,
-    lambda state, _preferred, _applied_events: state,  # Principals have no claims.
-)
-RULES: dict[StreamKind, Rules[Any]] = {"deal": DEALS, "organization": ORGANIZATIONS, "principal": PRINCIPALS}
 
 CLAIM_TYPES = (ClaimReported, ClaimRetracted)
 

@@ -18,7 +18,7 @@ from registry.domain.fold.facts import HEADER, FactKey, FactValue, in_order
 from registry.domain.fold.items import order_key
 from registry.domain.fold.order import FoldKey
 from registry.domain.fold.sorted_map import SortedMap
-from registry.domain.stages.stage_history import StageHistory
+from registry.domain.fold.stage_history import StageHistory
 
 S = TypeVar("S", bound=Struct)
 

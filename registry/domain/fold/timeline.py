@@ -18,15 +18,24 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.fold.claims import sets_field
-from registry.domain.fold.deal_facts import item_of_field
 from registry.domain.fold.fact_history import FactHistory
-from registry.domain.fold.facts import HEADER, STAGE, FactKey, FactValue, Touched, gather, in_order, split
+from registry.domain.fold.facts import (
+    HEADER,
+    STAGE,
+    FactKey,
+    FactValue,
+    Touched,
+    gather,
+    in_order,
+    item_of_field,
+    split,
+)
 from registry.domain.fold.order import END_OF_DAY, FoldKey, OrderedEvent, Rules
 from registry.domain.fold.sorted_map import SortedMap
+from registry.domain.fold.stage_history import StageHistory
 from registry.domain.fold.state_assembly import CachedStates, assemble, assemble_latest
 from registry.domain.refusal import Refusal
-from registry.domain.stages.ladder import StageSignal, StageState
-from registry.domain.stages.stage_history import StageHistory
+from registry.domain.stages import StageSignal, StageState
 from registry.errors import RuleBroken
 from registry.events.types import ClaimReported, ClaimRetracted
 from registry.i18n import Message

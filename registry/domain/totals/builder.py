@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from registry.domain.checks.amount_checks import figure
 from registry.domain.merges import redirected_pledge, survivor
 from registry.domain.money.rates import Rate, Rates, RateUnavailable, convert
-from registry.domain.stages.ladder import ENDED_STAGES
+from registry.domain.stages import ENDED_STAGES
 from registry.domain.totals.columns import CountedPledge, nature_and_basis
 from registry.domain.totals.derivation import derive
 from registry.domain.totals.doubts import DOUBTING_FLAGS, CheckedFigure, members_not_below_aggregates

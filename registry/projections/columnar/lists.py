@@ -12,7 +12,7 @@ from duckdb import DuckDBPyConnection
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.stages.ladder import ENDED_STAGES, LADDER
+from registry.domain.stages import ENDED_STAGES, LADDER
 from registry.errors import InvalidParameter
 from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.selection import Selection, run

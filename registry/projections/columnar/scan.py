@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from registry.domain.money.rates import Rates
-from registry.domain.stages.ladder import ENDED_STAGES
+from registry.domain.stages import ENDED_STAGES
 from registry.domain.totals import Rule, TotalsQuery
 from registry.projections.columnar.conversion import Conversion
 from registry.projections.columnar.doubts import Doubts

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from registry.domain.merges import survivor
 from registry.domain.money.rates import Rates
-from registry.domain.stages.ladder import ENDED_STAGES
+from registry.domain.stages import ENDED_STAGES
 from registry.domain.totals import DealRow, TotalsQuery, compute_totals
 from registry.domain.totals.tiers import TIERS, TierAmounts
 from registry.projections.columnar.conversion import Conversion, prepare

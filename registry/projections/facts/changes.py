@@ -14,12 +14,11 @@ from typing import TypeAlias
 
 from registry.domain.checks.doubted_amounts import Checks, checks_after
 from registry.domain.deal import Deal
-from registry.domain.fold.deal_facts import item_of_field
-from registry.domain.fold.facts import HEADER, FactKey, FactValue
+from registry.domain.fold.facts import HEADER, FactKey, FactValue, item_of_field
 from registry.domain.fold.order import CLAIM_TYPES, FoldKey, OrderedEvent
 from registry.domain.fold.timeline import Timeline
 from registry.domain.history import FoldedStream
-from registry.domain.stages.ladder import StageState
+from registry.domain.stages import StageState
 from registry.events.types import Recorded
 from registry.projections.facts.groups import (
     StageGroup,

@@ -1,6 +1,6 @@
 """The groups of facts of a deal, read from the histories in its timeline (`fold/timeline.py`).
 
-A group has facts that must be folded together. `touches` (`fold/deal_facts.py`) alone decides which facts an event
+A group has facts that must be folded together. `touches` (`deal/facts.py`) alone decides which facts an event
 touches. A fact that has rows is a group of its own, folded by `evolve_facts` on a slice with that fact. The title is
 known from the first day on which anything about the deal is known, so all events are entries of the header. The stage
 follows from what the other groups signal about it.
@@ -24,7 +24,7 @@ from registry.domain.fold.facts import HEADER, FactKey, FactValue, in_order, key
 from registry.domain.fold.order import CLAIM_TYPES, FoldKey, OrderedEvent
 from registry.domain.fold.timeline import Timeline
 from registry.domain.history import FoldedStream
-from registry.domain.stages.ladder import StageSignal, StageState, next_stage
+from registry.domain.stages import StageSignal, StageState, next_stage
 from registry.errors import RuleBroken
 from registry.events.types import ClaimReported
 from registry.projections.facts.signals import StageSignals, published_from

@@ -7,8 +7,8 @@ from functools import cache, partial
 from typing import Any
 
 from registry.domain.deal import Deal
-from registry.domain.fold.order import DEALS
 from registry.domain.history import FoldedStream
+from registry.domain.stream_kinds import DEALS
 from registry.events.write_batch import WriteBatch
 from registry.projections.facts.changes import change_facts
 from registry.projections.facts.rows import DealRows, Fact, FactRow, Round, RowChange

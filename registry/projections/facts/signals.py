@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from registry.domain.fold.order import FoldKey
 from registry.domain.fold.sorted_map import SortedMap
-from registry.domain.stages.ladder import StageSignal
+from registry.domain.stages import StageSignal
 from registry.projections.facts.sweep_line import Entry, TimedAction
 
 _NO_ENTRIES: SortedMap[FoldKey, Entry] = SortedMap()

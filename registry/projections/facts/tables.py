@@ -18,7 +18,7 @@ from registry.domain.deal import Deal, MetricState, PledgeState, SiteState
 from registry.domain.deal.codes import codes_of
 from registry.domain.fold.facts import HEADER, STAGE
 from registry.domain.fold.items import ListItem, item_types
-from registry.domain.stages.ladder import StageState
+from registry.domain.stages import StageState
 from registry.domain.totals.measures import metric_day
 from registry.events.values import AMOUNT_COLUMNS, Amount, Decimal, Localized
 from registry.schemas.deal_query import FIELD_FILTERS

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.stages.ladder import LADDER, LadderStep, StageState
+from registry.domain.stages import LADDER, LadderStep, StageState
 
 
 class LadderMark(Struct, frozen=True):

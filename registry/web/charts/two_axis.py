@@ -15,9 +15,10 @@ from msgspec import Struct
 
 from registry.domain.deal import Deal
 from registry.domain.fold.facts import STAGE, FactKey, FactValue
-from registry.domain.fold.order import DEALS, END_OF_DAY, FoldKey
+from registry.domain.fold.order import END_OF_DAY, FoldKey
 from registry.domain.fold.timeline import Timeline
 from registry.domain.history import AsOf, FoldedStream, StateAsOf, known_by
+from registry.domain.stream_kinds import DEALS
 from registry.web.as_of import Axis
 from registry.web.change_points import change_points
 from registry.web.charts.geometry import ChangeScale, Frame, day_number

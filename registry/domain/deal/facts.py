@@ -1,15 +1,15 @@
 """The facts of a deal that each event reads and changes.
 
 `evolve_facts` (`deal/evolve.py`) on a slice with these facts gives the same as on the whole deal. The stage follows
-from what all events signal (`ladder.py`). tests/properties/test_timeline.py compares the two, and the golden test does
+from what all events signal (`stages.py`). tests/properties/test_timeline.py compares the two, and the golden test does
 for every event type.
 """
 
 from __future__ import annotations
 
-from registry.domain.deal import Deal
+from registry.domain.deal.state import Deal
 from registry.domain.fold.applied_event import AppliedEvent
-from registry.domain.fold.facts import HEADER, FactKey, Touched
+from registry.domain.fold.facts import HEADER, Touched, item_of_field
 from registry.domain.fold.items import item_types
 from registry.events.types import (
     ClaimPreferred,
@@ -104,9 +104,3 @@ def _item_of_type(event: type[Event]) -> tuple[str, str]:
         if item.id_fields == (field,):
             return name, field
     raise TypeError(f"{event.__name__} needs a case in touches(): no list of a deal has items with the id {field!r}")
-
-
-def item_of_field(path: str) -> FactKey:
-    """The item that a field belongs to, such as `/pledges/total/amount`."""
-    _, name, item, _ = path.split("/")
-    return (name, item)

@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.fold.sorted_map import SortedMap
-from registry.domain.stages.ladder import SignalKind, StageSignal, StageState, may_change, next_stage
+from registry.domain.stages import SignalKind, StageSignal, StageState, may_change, next_stage
 
 Key: TypeAlias = Any
 """The place of an event in the fold; its first element is the effective date."""

@@ -1,1 +1,0 @@
-"""Stages of deals: the ladder, and the stage through time."""
