@@ -170,9 +170,15 @@ class Batch:
                 for result in outcome:
                     await self._slice.give_way()
                     freeing.once_unused(result.events)
-        dropped: list[Any] = [self.known_events, *self.streams.values(), *self._projectors, self._tiles]
+        streams = list(self.streams.values())
+        dropped: list[Any] = [self.known_events, *self._projectors, self._tiles]
+        long: list[Any] = [stream for stream in streams if is_long(stream.version)]
+        # Of several submissions each is small, and so is all that belongs to one of their events.
+        depth = freeing.DEPTH if len(self.outcomes) == 1 else 0
         self.known_events, self.streams, self._projectors, self._tiles = {}, {}, [], []
-        await freeing.empty(self.outcomes, self.events, self._changes, dropped)
+        await freeing.empty(streams, depth=0)
+        await freeing.empty(long)
+        await freeing.empty(self.outcomes, self.events, self._changes, dropped, depth=depth)
 
     def _log_writes(self) -> WriteBatch:
         """The events and the tiles of their tree."""

@@ -206,7 +206,8 @@ class Recorder:
             if batch:
                 await self._process(batch)
                 if is_long(self._batch_events):
-                    await freeing.empty(batch)
+                    # Of several submissions each is small.
+                    await freeing.empty(batch, depth=freeing.DEPTH if len(batch) == 1 else 0)
 
     async def _dry_run_loop(self) -> None:
         """Validate dry runs one after another, while requests that write are recorded."""
