@@ -44,6 +44,14 @@ SELECT position
  LIMIT $3
 """
 
+SELECT_STREAMS_WITH = """
+SELECT stream
+  FROM mentions JOIN events USING (position)
+ WHERE term = $1
+ GROUP BY stream
+ ORDER BY min(position)
+"""
+
 SELECT_DEALS_WITH = """
 SELECT DISTINCT stream
   FROM mentions JOIN events USING (position)
@@ -125,3 +133,8 @@ async def find_newest(connection: Any, term: str, before: int, limit: int) -> li
 async def deals_with(pool: Pool, terms: Sequence[str]) -> list[str]:
     """The streams of the deals with an event that has one of these terms."""
     return [row["stream"] for row in await pool.fetch(SELECT_DEALS_WITH, list(terms))]
+
+
+async def streams_with(pool: Pool, term: str) -> list[str]:
+    """The streams of the events with a term, in the order of the first such event."""
+    return [row["stream"] for row in await pool.fetch(SELECT_STREAMS_WITH, term)]

@@ -19,14 +19,15 @@ from registry.domain.sources.retraction import CitingEvent, Treatment, citations
 from registry.errors import NotFound
 from registry.events import store
 from registry.events.codec import stream_name
+from registry.events.types import EventCorrected
 from registry.events.values import Localized, Source
 from registry.infra.freeing import empty_in_thread
 from registry.infra.threads import is_long, offload_answer, until_cancelled
 from registry.projections import event_index
 from registry.queries.streams import StreamReader
 
-MAX_CITATIONS = 1000
-"""The most events of a source that a retraction treats at once."""
+STREAMS_AT_ONCE = 1000
+"""So many streams are loaded before the events that a retraction treats are looked for in them."""
 
 
 class CitedEvent(Struct, frozen=True):
@@ -88,38 +89,64 @@ class SourceQueries:
         return CitedEvents(id, _source_of(listed, id), listed, authors, last)
 
     async def plan(
-        self, id: str, chosen: Mapping[UUID, Treatment]
+        self, id: str, chosen: Mapping[UUID, Treatment], limit: int | None = None
     ) -> list[tuple[FoldedStream[Any], list[CitingEvent]]]:
         """Return what becomes of each event that cites a source if it is retracted, by stream.
 
         Args:
             id: The source's id.
             chosen: The treatments that an editor chose, by event.
+            limit: The most events; None: all.
 
         Raises:
             NotFound: No event cites such a source.
         """
-        positions = await self._positions(id, 0, MAX_CITATIONS)
-        if not positions:
+        names = await event_index.streams_with(self._streams.pool(), f"source:{id}")
+        if not names:
             raise NotFound("source", id=id)
-        events = await store.events_at(self._streams.pool(), positions)
-        names = dict.fromkeys(stream_name(event.recorded.kind, event.recorded.slug) for event in events)
-        streams = await self._streams.load_all(list(names))
-        size = sum(stream.version for stream in streams.values())
-        copies = {name: stream.copy_for_thread() if is_long(size) else stream for name, stream in streams.items()}
+        plans: list[tuple[FoldedStream[Any], list[CitingEvent]]] = []
+        for first in range(0, len(names), STREAMS_AT_ONCE):
+            if limit is not None and sum(len(plan) for _, plan in plans) >= limit:
+                break
+            streams = await self._streams.load_all(names[first : first + STREAMS_AT_ONCE])
+            size = sum(stream.version for stream in streams.values())
+            copies = {name: stream.copy_for_thread() if is_long(size) else stream for name, stream in streams.items()}
+            await offload_answer(size, _add_plans, plans, copies, id, chosen, limit)
+        return plans
 
-        def planned() -> list[tuple[FoldedStream[Any], list[CitingEvent]]]:
-            plans = []
-            for name, stream in until_cancelled(copies.items()):
-                kind: Literal["deal", "organization"] = "deal" if name.startswith("deal/") else "organization"
-                if plan := plan_retraction(kind, stream, id, chosen):
-                    plans.append((stream, plan))
-            return plans
+    async def source(self, id: str) -> Source:
+        """Return a source as the first event cites it.
 
-        return await offload_answer(size, planned)
+        Raises:
+            NotFound: No event cites such a source.
+        """
+        events = await store.events_at(self._streams.pool(), await self._positions(id, 0, 1))
+        if not events:
+            raise NotFound("source", id=id)
+        recorded = events[0].recorded
+        sources = recorded.sources
+        if isinstance(recorded.event, EventCorrected):
+            sources = (*sources, *(recorded.event.replacement.sources or ()))
+        return next((source for source in sources if source_id(source) == id), Source())
 
     async def _positions(self, id: str, after: int, limit: int) -> list[int]:
         return await event_index.find(self._streams.pool(), f"source:{id}", after, limit)
+
+
+def _add_plans(
+    plans: list[tuple[FoldedStream[Any], list[CitingEvent]]],
+    streams: Mapping[str, FoldedStream[Any]],
+    id: str,
+    chosen: Mapping[UUID, Treatment],
+    limit: int | None,
+) -> None:
+    """Add the plans of some streams, until there are as many events as the limit."""
+    listed = sum(len(plan) for _, plan in plans)
+    for name, stream in until_cancelled(streams.items()):
+        kind: Literal["deal", "organization"] = "deal" if name.startswith("deal/") else "organization"
+        if plan := plan_retraction(kind, stream, id, chosen, None if limit is None else limit - listed):
+            plans.append((stream, plan))
+            listed += len(plan)
 
 
 def _cited_events_of(streams: Iterable[FoldedStream[Any]], id: str, listed: Collection[UUID]) -> dict[UUID, CitedEvent]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +31,9 @@ from registry.web.session import read_signed_form, require_key
 from registry.web.state_types import typed_change
 
 EVENTS_PER_PAGE = 100
+
+MAX_RETRACTED = 1000
+"""The most events in the form of a retraction: a posted form of 256 KiB has the treatments of some 4,000."""
 
 TREATMENTS: tuple[Treatment, ...] = ("retract", "void", "uncite", "keep")
 
@@ -95,7 +97,7 @@ class SourcePages(Controller):
     ) -> Response[bytes]:
         """The form that retracts a source: each event that rests on it, and what would become of it."""
         require_key(page)
-        plans = await source_queries.plan(source, {})
+        plans = await source_queries.plan(source, {}, MAX_RETRACTED)
         return await _form(page, source, plans, source_queries)
 
     @post("/sources/{source:str}/retraction", status_code=200)
@@ -108,7 +110,7 @@ class SourcePages(Controller):
     ) -> Response[bytes]:
         """Preview a retraction, or carry it out."""
         sent, key = await read_signed_form(page)
-        plans = await source_queries.plan(source, _chosen(sent))
+        plans = await source_queries.plan(source, _chosen(sent), MAX_RETRACTED)
         new = NewRetraction(reason=sent.get("reason", "").strip() or None)
         # The editor decides on what the form listed: an event recorded since is shown first.
         is_complete = {citation.event for _, plan in plans for citation in plan} == set(_chosen(sent))
@@ -140,31 +142,36 @@ async def _form(
     problem: Message | None = None,
 ) -> Response[bytes]:
     """The form of a retraction, with what it would change once the editor has asked for that."""
-    use = await source_queries.use(source, 0, 1)
+    cited_as = await source_queries.source(source)
     cited = [(citation.kind, citation.slug, citation.effective.event) for _, plan in plans for citation in plan]
     names = await page.names.of_events(cited)
     changes = {
         stream: [typed_change({"field": c.path, "before": c.before, "after": c.after}) for c in changed]
         for stream, changed in (preview.changes if preview is not None else {}).items()
     }
-    render_form = partial(
-        render.render,
-        page,
-        "source_retraction.html",
-        409 if problem is not None else 200,
-        id=source,
-        source=use.source,
-        title=use.source.title or use.source.publisher or use.source.url or source,
-        plans=[(plan[0].kind, stream.slug, plan[::-1]) for stream, plan in plans],
-        types={str(event.id): event.type for stream, _ in plans for event in stream.events},
-        names=names.names,
-        names_of=names.of,
-        reason=reason or "",
-        changes=changes,
-        is_preview=preview is not None,
-        problem=problem,
-    )
-    return render.send(page, await offload_answer(len(cited), render_form))
+
+    def rendered() -> Rendered:
+        needing = {event for _, plan in plans for citation in plan for event in citation.needed_by}
+        events = (event for stream, _ in plans for event in stream.events) if needing else ()
+        return render.render(
+            page,
+            "source_retraction.html",
+            409 if problem is not None else 200,
+            id=source,
+            source=cited_as,
+            title=cited_as.title or cited_as.publisher or cited_as.url or source,
+            plans=[(plan[0].kind, stream.slug, plan[::-1]) for stream, plan in plans],
+            types={id: event.type for event in events if (id := str(event.id)) in needing},
+            names=names.names,
+            names_of=names.of,
+            limit=MAX_RETRACTED if len(cited) >= MAX_RETRACTED else None,
+            reason=reason or "",
+            changes=changes,
+            is_preview=preview is not None,
+            problem=problem,
+        )
+
+    return render.send(page, await offload_answer(HEAVY_ITEM * len(cited), rendered))
 
 
 def _chosen(sent: Mapping[str, str]) -> dict[UUID, Treatment]:

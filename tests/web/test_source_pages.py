@@ -9,6 +9,8 @@ import httpx
 import pytest
 
 from registry.domain.sources.identity import source_id
+from registry.queries import sources as queries_sources
+from registry.web import sources as web_sources
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service
 from tests.web.html import main_of, text_of
@@ -63,6 +65,31 @@ async def test_editor_retracts_a_source_after_a_preview_of_the_listed_events(
     assert (await pages.client.get("/v1/deals/rests-on-one")).json()["version"] == 2
     assert (await editor.post(url, data={**sent, "step": "record"})).status_code == 303
     assert (await pages.client.get("/v1/deals/rests-on-one")).json()["pledges"] == []
+
+
+async def test_form_lists_some_events_of_a_source_with_many_and_the_others_after_these_are_treated(
+    pages: Service, editor: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web_sources, "MAX_RETRACTED", 3)
+    monkeypatch.setattr(queries_sources, "STREAMS_AT_ONCE", 1)
+    article = {"publisher": "Gazette", "url": "https://gazette.test/cited-often", "published_on": "2025-06-16"}
+    for deal in ("rests-on-many", "rests-on-many-too"):
+        cited = [{**pledged(pledge=f"p-{n}"), "sources": [article]} for n in range(2)]
+        answer = await pages.client.post(f"/v1/deals/{deal}/events", json=[registered(), *cited])
+        assert answer.status_code == 201
+    url = f"/sources/{source_id(article['url'])}/retraction"
+    listed = []
+    for _ in range(3):
+        form = main_of((await editor.get(url)).text)
+        csrf = re.search(r'name="csrf" value="([^"]*)"', form)
+        fields = re.findall(r'<select name="(event-[^"]*)".*?<option value="([^"]*)" selected', form, re.DOTALL)
+        listed.append((len(fields), "Retract the source again" in text_of(form)))
+        assert csrf is not None
+        sent = {"csrf": csrf[1], "reason": "Taken back.", **dict(fields)}
+        await editor.post(url, data={**sent, "step": "record"})
+    assert listed == [(3, True), (1, False), (0, False)]
+    for deal in ("rests-on-many", "rests-on-many-too"):
+        assert (await pages.client.get(f"/v1/deals/{deal}")).json()["pledges"] == []
 
 
 async def test_form_leads_to_the_later_events_for_which_one_cannot_be_voided(

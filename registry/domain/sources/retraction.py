@@ -77,7 +77,11 @@ def citations(stream: FoldedStream[Any], source: str) -> list[EffectiveEvent]:
 
 
 def plan_retraction(
-    kind: Literal["deal", "organization"], stream: FoldedStream[Any], source: str, chosen: Mapping[UUID, Treatment]
+    kind: Literal["deal", "organization"],
+    stream: FoldedStream[Any],
+    source: str,
+    chosen: Mapping[UUID, Treatment],
+    limit: int | None = None,
 ) -> list[CitingEvent]:
     """What becomes of each event of a stream that cites a source, the latest first: later events may need earlier ones.
 
@@ -86,9 +90,10 @@ def plan_retraction(
         stream: The stream.
         source: The source's id.
         chosen: The treatments that an editor chose, by event. They are used where they are possible.
+        limit: The most events; None: all.
     """
     plan: list[CitingEvent] = []
-    for effective in reversed(citations(stream, source)):
+    for effective in citations(stream, source)[::-1][:limit]:
         choices = list(_choices(effective))
         wanted = chosen.get(effective.recorded.id)
         if wanted not in choices:
