@@ -22,9 +22,12 @@ MAX_DEPTH = 50
 _syntax = msgspec.json.Decoder(msgspec.Raw)
 _key = msgspec.json.Decoder(str)
 
-# A string without escapes, with the colon that makes it a key; or one sign. A single `"` begins a string with escapes.
-_PIECE = re.compile(rb'"([^"\\]*)"([ \t\r\n]*:)?|[{}"]')
-_COLON = re.compile(rb"[ \t\r\n]*:")
+# A string without escapes; or one sign. A single `"` begins another string.
+_PIECE = re.compile(rb'"([^"\\]*)"|[{}"]')
+_SPACE = re.compile(rb"[ \t\r\n]*")
+
+# Bytes that are searched at a time: no other thread runs meanwhile, for 70 ms in 8 MiB of digits.
+WINDOW_BYTES = 2**16
 
 _TOKEN = re.compile(rb'[ \t\r\n]*(?:([{}\[\],:])|("(?:[^"\\]|\\.)*"?)|([^ \t\r\n{}\[\],:"]+))', re.DOTALL)
 
@@ -64,23 +67,40 @@ def refuse_duplicates(body: bytes) -> None:
 
 
 def _follow(body: bytes, start: int, objects: list[set[str]]) -> int | None:
-    """Follow the objects of a text up to the end of the next string with escapes; None at the end of the text."""
-    for piece in _PIECE.finditer(body, start):
-        text, colon = piece.groups()
-        if text is None:
-            match piece.group():
+    """Follow the objects of a text up to the end of the next string that has escapes or does not end in its window.
+
+    Returns:
+        The end of that string; None at the end of the text.
+    """
+    for window in range(start, len(body), WINDOW_BYTES):
+        for piece in _PIECE.finditer(body, window, window + WINDOW_BYTES):
+            text, end = piece[1], piece.end()
+            if text is not None:
+                if _is_key(body, end):
+                    _add_key(objects[-1], text.decode())
+                continue
+            match piece[0]:
                 case b"{":
                     objects.append(set())
                 case b"}":
                     objects.pop()
                 case _:
                     end = _end_of_text(body, piece.start())
-                    if _COLON.match(body, end):
+                    if _is_key(body, end):
                         _add_key(objects[-1], _key.decode(body[piece.start() : end]))
                     return end
-        elif colon:
-            _add_key(objects[-1], text.decode())
     return None
+
+
+def _is_key(body: bytes, end: int) -> bool:
+    """Whether a colon follows the string that ends here."""
+    following = body[end : end + 1]
+    while following and following in b" \t\r\n":
+        space = _SPACE.match(body, end, end + WINDOW_BYTES)
+        assert space is not None
+        end = space.end()
+        following = body[end : end + 1]
+    return following == b":"
 
 
 def _add_key(keys: set[str], key: str) -> None:

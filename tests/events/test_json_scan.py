@@ -7,11 +7,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registry.events import json_scan
 from registry.events.json_scan import DuplicateKeyError, refuse_duplicates
 
 # Few keys, so that objects repeat them; with what escapes, colons and braces in strings can be mistaken for.
@@ -42,10 +44,14 @@ def has_repeated_key(text: str) -> bool:
     return any(found)
 
 
-@given(st.recursive(SCALARS, lambda values: objects(values) | lists(values), max_leaves=12))
-def test_a_repeated_key_is_refused_and_no_other_text(text: str) -> None:
+@given(
+    st.recursive(SCALARS, lambda values: objects(values) | lists(values), max_leaves=12),
+    st.sampled_from([json_scan.WINDOW_BYTES, 1, 2, 3, 7]),
+)
+def test_a_repeated_key_is_refused_and_no_other_text(text: str, window: int) -> None:
     try:
-        refuse_duplicates(text.encode())
+        with patch.object(json_scan, "WINDOW_BYTES", window):
+            refuse_duplicates(text.encode())
     except DuplicateKeyError:
         assert has_repeated_key(text)
     else:
