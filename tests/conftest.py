@@ -91,6 +91,7 @@ NO_SCHEMAS = (
     " (pip install --no-deps -r tests/packaging/requirements-kubernetes.txt)"
 )
 NO_INSTALLER = "no index was asked: the README's commands for pipx and uv were NOT run"
+NO_NETWORK = "root, ip, curl, caddy or haproxy is missing: NO proxy at another address was tried"
 NO_CONTAINERS = "no container was started: the image and the compose file were NOT tested"
 
 # Tests kill processes, not the machine, so fsync is not needed; creating a database is three times as fast without it.
@@ -157,6 +158,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         ("the containers", NO_CONTAINERS),
         ("the installation", NO_INSTALLER),
         ("the pooler", NO_PGBOUNCER),
+        ("the proxies", NO_NETWORK),
         ("the alerts", NO_PROMTOOL),
         ("the point-in-time recovery", NO_PGBACKREST),
         ("the Kubernetes example", NO_KUSTOMIZE),
