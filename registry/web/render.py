@@ -110,7 +110,7 @@ def _plural(language: str, singular: str, plural: str, num: int, **values: objec
 
 
 def _joined(text: str) -> Markup:
-    """A text in parts, no line of which ends with the dot between two of them: `.joined` in the style sheet.
+    """A text in parts with a dot between two of them, with which no line begins: `.joined` in the style sheet.
 
     A short one stays in one line.
     """

@@ -338,6 +338,19 @@ async def test_redaction_form_warns_that_it_cannot_be_undone(window: Opens, page
     assert await violations(page) == []
 
 
+# The facts of a line that end a row because the next one does not fit it, and what follows each.
+ENDS_OF_ROWS = """() => [...document.querySelectorAll("main .joined > :has(+ * > i:first-child)")]
+  .filter(fact => fact.nextElementSibling.getBoundingClientRect().top >= fact.getBoundingClientRect().bottom - 2)
+  .map(fact => getComputedStyle(fact, "::after").content)"""
+
+
+async def test_facts_that_wrap_have_their_separator_at_the_end_of_the_row(window: Opens) -> None:
+    reader = await window("ko-KR", 390)
+    ends = await (await reader.open(ULSAN)).evaluate(ENDS_OF_ROWS)
+    assert len(ends) > 5
+    assert [end for end in ends if "·" not in end] == []
+
+
 # Whether the focused element is visible, not covered by the sticky band, and outlined.
 SHOWN = """wanted => {
   const drawn = (at) => {
