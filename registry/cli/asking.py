@@ -53,7 +53,7 @@ _HELP = {
     "share_min": "Only deals with a party whose share is at least so many percent.",
     "share_max": "Only deals with a party whose share is at most so many percent.",
     "region": "Only deals with a site in this region (ISO 3166).",
-    "extent": "With --region: within (no site elsewhere), beyond, or unstated (deals without a stated place).",
+    "extent": "With --region: within (no site elsewhere), beyond, country (no more is stated) or unstated.",
     "commitment": "Only deals with a pledge of this commitment level.",
     "classification": "Only deals with this code, as AXIS:CODE.",
     "identifier": "Only the deal with this identifier, as SCHEME:VALUE.",

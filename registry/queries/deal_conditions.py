@@ -88,11 +88,15 @@ def _is_in(site: SiteState, region: str | None) -> bool:
 def _is_of_region(one: Candidate, query: DealListQuery) -> bool:
     if query.extent == "unstated":
         return all(site.place is None for site in one.sites)
+    if query.extent == "country" and query.region is not None:
+        return any(site.place == query.region[:2] for site in one.sites) and not any(
+            _is_in(site, query.region) for site in one.sites
+        )
     return any(_is_in(site, query.region) for site in one.sites)
 
 
 def _meets_extent(one: Candidate, query: DealListQuery) -> bool:
-    if query.extent == "unstated":
+    if query.extent in ("country", "unstated"):
         return True
     has_other = any(not _is_in(site, query.region) for site in one.sites)
     return has_other if query.extent == "beyond" else not has_other

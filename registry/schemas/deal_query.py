@@ -31,6 +31,9 @@ from registry.events.values import (
 CLASSIFICATION = r"^[a-z_]+:.+$"
 IDENTIFIER = r"^[A-Za-z0-9._-]+:.+$"
 
+Extent = Literal["within", "beyond", "country", "unstated"]
+"""How the sites of deals lie to a region: `DealQuery.extent`."""
+
 
 class DealQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Deals that meet every given condition: the filters of `GET /v1/deals`."""
@@ -45,10 +48,11 @@ class DealQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
     share_max: Percent | None = None
     region: Place | None = None
     extent: Annotated[
-        Literal["within", "beyond", "unstated"] | None,
+        Extent | None,
         Meta(
             description="With `region`: deals with no site elsewhere (`within`), or that also have one (`beyond`);"
-            " or, instead of these, deals without a stated place, which may be there (`unstated`)."
+            " or, instead of these, deals that may be there: with a site of which only the country of the region is"
+            " stated (`country`), or without any stated place (`unstated`)."
         ),
     ] = None
     sector: Annotated[Slug | None, Meta(description="Deals of this sector.")] = None

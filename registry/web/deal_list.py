@@ -23,7 +23,7 @@ from registry.projections.columnar.selection import Selection
 from registry.projections.point import Point
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import DealListItem
-from registry.schemas.deal_query import CODE_FILTERS, ITEM_FILTERS, DealListQuery
+from registry.schemas.deal_query import CODE_FILTERS, ITEM_FILTERS, DealListQuery, Extent
 from registry.web.format import ValueFormatter
 from registry.web.i18n import N_
 from registry.web.request import PageRequest
@@ -71,7 +71,7 @@ class DealSelection(Struct, frozen=True):
         is_of_region = self.query.region is not None and self.query.extent is None
         return self.of_extent("within") if is_of_region else self
 
-    def of_extent(self, extent: Literal["within", "beyond", "unstated"]) -> DealSelection:
+    def of_extent(self, extent: Extent) -> DealSelection:
         """Of a selection by region, the deals with no site elsewhere, with one, or, instead, without a stated place."""
         return replace(self, query=replace(self.query, extent=extent))
 

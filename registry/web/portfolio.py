@@ -26,6 +26,7 @@ from registry.infra.work_time import in_thread
 from registry.projections.point import Point
 from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries
+from registry.schemas.deal_query import Extent
 from registry.web import maps, render
 from registry.web.cache import cached_page
 from registry.web.citations import cite, list_certificate, trend_links
@@ -269,12 +270,13 @@ class DealsApart(Struct, frozen=True):
     """Deals that the figures of a region leave out although they are, or may be, there too.
 
     Args:
-        extent: `beyond`: they also have a site elsewhere; `unstated`: no source states where they are.
+        extent: `beyond`: they also have a site elsewhere; `country`: of a site only the region's country is stated;
+            `unstated`: no source states where they are.
         deals: Their number.
         figure: Their sums.
     """
 
-    extent: Literal["beyond", "unstated"]
+    extent: Extent
     deals: int
     figure: HeadlineFigure
 
@@ -308,10 +310,10 @@ async def deals_apart(
     portfolio_queries: PortfolioQueries, point: Point, selection: DealSelection, query: TotalsQuery, rates: Rates
 ) -> list[DealsApart]:
     """The deals that a selection by region leaves out although they are, or may be, there too: none of another one."""
-    if selection.query.region is None or selection.query.extent in ("beyond", "unstated"):
+    if selection.query.region is None or selection.query.extent not in (None, "within"):
         return []
     apart: list[DealsApart] = []
-    extents: tuple[Literal["beyond", "unstated"], ...] = ("beyond", "unstated")
+    extents: tuple[Extent, ...] = ("beyond", "country", "unstated")
     for extent in extents if selection.query.extent == "within" else extents[1:]:
         others = selection.of_extent(extent)
         selected = await others.at(portfolio_queries, point)

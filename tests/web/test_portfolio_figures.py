@@ -76,6 +76,21 @@ async def test_scope_states_beside_it_what_has_no_stated_place(demo_reader: http
         assert not figures_of((await demo_reader.get(path, params={"unit": "USD"})).text, "unstated")
 
 
+async def test_province_states_beside_it_the_deals_of_which_only_the_country_is_known(
+    demo_reader: httpx.AsyncClient,
+) -> None:
+    query = {"region": "KR-31", "extent": "country", "currency": "USD"}
+    columns = (await demo_reader.get("/v1/totals", params=query)).json()["totals"]["overall"]["columns"]
+    deals = (await demo_reader.get("/v1/deals?region=KR-31&extent=country")).json()["deals"]
+    every = (await demo_reader.get("/v1/deals?region=KR")).json()["deals"]
+    assert [deal["deal"] for deal in deals] == [deal["deal"] for deal in every if deal["places"] == ["KR"]]
+    for path in ("/?region=KR-31", "/totals?region=KR-31"):
+        html = (await demo_reader.get(f"{path}&unit=USD&lang=en")).text
+        assert f"{len(deals)} deals of which only the country is stated" in text_of(html)
+        assert figures_of(html, "country") == {(c["currency"], c["low"], c["high"]) for c in columns}
+    assert not figures_of((await demo_reader.get("/?region=KR&unit=USD")).text, "country")
+
+
 async def test_scope_is_named_where_it_can_be_chosen(
     demo_server: Server, admin: asyncpg.Connection[asyncpg.Record]
 ) -> None:

@@ -146,7 +146,10 @@ class Selection(Struct, frozen=True):
         sites = f"SELECT s.deal FROM site_facts AS s WHERE {point.at('s')} AND s.status <> 'dropped'"
         if self.query.extent == "unstated":
             return [f"d.deal NOT IN ({sites} AND s.place IS NOT NULL)"]
-        found = [f"d.deal IN ({sites} AND (s.place = $region OR left(s.place, 2) = $region))"]
+        there = f"{sites} AND (s.place = $region OR left(s.place, 2) = $region)"
+        if self.query.extent == "country":
+            return [f"d.deal IN ({sites} AND s.place = left($region, 2))", f"d.deal NOT IN ({there})"]
+        found = [f"d.deal IN ({there})"]
         if self.query.extent is not None:
             elsewhere = f"{sites} AND (s.place IS NULL OR s.place <> $region AND left(s.place, 2) <> $region)"
             found.append(f"d.deal {'NOT ' if self.query.extent == 'within' else ''}IN ({elsewhere})")
