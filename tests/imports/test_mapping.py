@@ -13,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 import openpyxl
+import psutil
 import pycountry
 import pytest
 from hypothesis import given, settings
@@ -84,6 +85,20 @@ def plan(folder: Path, mapping: str, *rows: str, **more: str) -> Plan:
         file.write_text(text, "utf-8")
     with workbook.open_sheets(files) as sheets:
         return planned(sheets, mappings.parse(mapping))
+
+
+def test_plan_that_is_stopped_leaves_no_file_open(tmp_path: Path) -> None:
+    def stop(rows: int) -> None:
+        raise InterruptedError
+
+    (tmp_path / "main.csv").write_text("Id,Name\n1,A plant", "utf-8")
+    with workbook.open_sheets([tmp_path / "main.csv"]) as sheets:
+        before = psutil.Process().num_fds()
+        # The error keeps the frames, so that only what was closed is closed.
+        with pytest.raises(InterruptedError) as error:
+            make_plan(sheets, mappings.parse(HEAD), date(2026, 5, 20), Nothing(), {}, stop)
+        assert psutil.Process().num_fds() <= before
+    del error
 
 
 def events(folder: Path, mapping: str, *rows: str, **more: str) -> dict[str, dict[str, Any]]:

@@ -140,7 +140,13 @@ def make_plan(
     planner.plan.notes += [
         ImportText("sheet-missing", part=join.sheet) for name, join in mapping.joins.items() if name not in joined
     ]
-    planner.read(table, progress)
+    try:
+        planner.read(table, progress)
+    except BaseException:
+        planner.plan.spool.close()
+        raise
+    finally:
+        planner.waiting.close()
     return planner.plan
 
 
@@ -175,7 +181,6 @@ class _Planner:
             self._compare(stated)
             progress(self.plan.rows)
         self._finish()
-        self.waiting.close()
 
     def _read_row(self, row: SheetRow) -> StatedDeal | None:
         self.plan.rows += 1
