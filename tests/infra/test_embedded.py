@@ -85,10 +85,32 @@ def parent_of(pid: int) -> int:
     return psutil.Process(pid).ppid()
 
 
-def test_written_rows_survive_a_restart(tmp_path: Path) -> None:
-    with Embedded(tmp_path / "data") as server:
+@pytest.fixture(scope="module")
+def created(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data directory of a server that was created and stopped. Creating one takes most of a test's time."""
+    data = tmp_path_factory.mktemp("created") / "data"
+    with Embedded(data):
+        return data
+
+
+@pytest.fixture
+def data(created: Path, tmp_path: Path) -> Path:
+    """A copy of such a directory, for tests of what happens after the first start."""
+    subprocess.run(["cp", "-a", created, tmp_path / "data"], check=True)
+    return tmp_path / "data"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    """A server of tests that only ask it."""
+    with Embedded(tmp_path_factory.mktemp("running") / "data") as server:
+        yield server
+
+
+def test_written_rows_survive_a_restart(data: Path) -> None:
+    with Embedded(data) as server:
         ask(server.owner_url, "CREATE TABLE kept AS SELECT 42 AS answer")
-    with Embedded(tmp_path / "data") as server:
+    with Embedded(data) as server:
         assert ask(server.owner_url, "SELECT answer FROM kept") == 42
 
 
@@ -110,30 +132,24 @@ def test_server_with_a_path_too_long_for_a_socket_uses_the_loopback_interface(tm
         assert ask(server.owner_url, "SHOW listen_addresses") == "127.0.0.1"
 
 
-def test_server_refuses_connections_without_its_password(tmp_path: Path) -> None:
-    with Embedded(tmp_path / "data") as server:
-        assert stat.S_IMODE(server.pgdata.stat().st_mode) == 0o700
-        assert stat.S_IMODE((server.data_dir / "postgres.passwords").stat().st_mode) == 0o600
-        assert ask(server.owner_url, "SHOW listen_addresses") == ""
-        wrong = server.app_url.replace(APP_ROLE, OWNER_ROLE)
-        with pytest.raises(asyncpg.InvalidPasswordError):
-            ask(wrong, "SELECT 1")
+def test_server_refuses_connections_without_its_password(running: Embedded) -> None:
+    assert stat.S_IMODE(running.pgdata.stat().st_mode) == 0o700
+    assert stat.S_IMODE((running.data_dir / "postgres.passwords").stat().st_mode) == 0o600
+    assert ask(running.owner_url, "SHOW listen_addresses") == ""
+    wrong = running.app_url.replace(APP_ROLE, OWNER_ROLE)
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        ask(wrong, "SELECT 1")
 
 
-def test_server_runs_with_fsync_and_synchronous_commit(tmp_path: Path) -> None:
-    with Embedded(tmp_path / "data") as server:
-        assert [ask(server.owner_url, f"SHOW {name}") for name in ("fsync", "synchronous_commit", "timezone")] == [
-            "on",
-            "on",
-            "UTC",
-        ]
+def test_server_runs_with_fsync_and_synchronous_commit(running: Embedded) -> None:
+    names = ("fsync", "synchronous_commit", "timezone")
+    assert [ask(running.owner_url, f"SHOW {name}") for name in names] == ["on", "on", "UTC"]
 
 
-def test_letters_of_every_script_are_letters(tmp_path: Path) -> None:
-    with Embedded(tmp_path / "data") as server:
-        ask(server.owner_url, "CREATE EXTENSION pg_trgm")
-        assert ask(server.owner_url, "SELECT similarity('아마존웹서비스', '아마존 웹 서비스') > 0.2")
-        assert ask(server.owner_url, "SELECT lower('ÉCLAIR') = 'éclair'")
+def test_letters_of_every_script_are_letters(running: Embedded) -> None:
+    ask(running.owner_url, "CREATE EXTENSION pg_trgm")
+    assert ask(running.owner_url, "SELECT similarity('아마존웹서비스', '아마존 웹 서비스') > 0.2")
+    assert ask(running.owner_url, "SELECT lower('ÉCLAIR') = 'éclair'")
 
 
 def test_two_processes_that_start_at_once_share_one_server(tmp_path: Path) -> None:
@@ -148,9 +164,9 @@ def test_two_processes_that_start_at_once_share_one_server(tmp_path: Path) -> No
             server.stop()
 
 
-def test_second_process_takes_over_when_the_first_ends(tmp_path: Path) -> None:
-    first = Embedded(tmp_path / "data").start()
-    second = Embedded(tmp_path / "data").start()
+def test_second_process_takes_over_when_the_first_ends(data: Path) -> None:
+    first = Embedded(data).start()
+    second = Embedded(data).start()
     try:
         before = first.pid
         first.stop()
@@ -167,8 +183,8 @@ def answers(server: Embedded) -> bool:
         return False
 
 
-def test_killed_postgres_is_restarted(tmp_path: Path) -> None:
-    with Embedded(tmp_path / "data") as server:
+def test_killed_postgres_is_restarted(data: Path) -> None:
+    with Embedded(data) as server:
         ask(server.owner_url, "CREATE TABLE kept AS SELECT 42 AS answer")
         before = server.pid
         assert before is not None
@@ -178,9 +194,9 @@ def test_killed_postgres_is_restarted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["postgres.log", "postgres.lock"])
-def test_postgres_is_restarted_once_its_files_can_be_written_again(tmp_path: Path, name: str) -> None:
+def test_postgres_is_restarted_once_its_files_can_be_written_again(data: Path, tmp_path: Path, name: str) -> None:
     """As after a full or read-only disk: a folder in a file's place refuses writes by root too."""
-    with Embedded(tmp_path / "data") as server:
+    with Embedded(data) as server:
         before = server.pid
         assert before is not None
         file = server.data_dir / name
@@ -194,47 +210,47 @@ def test_postgres_is_restarted_once_its_files_can_be_written_again(tmp_path: Pat
         eventually(lambda: server.pid not in (None, before) and answers(server))
 
 
-def test_postgres_ends_when_its_service_is_killed(tmp_path: Path) -> None:
-    with service(tmp_path / "data") as (process, postmaster):
-        with Embedded(tmp_path / "data") as other:
+def test_postgres_ends_when_its_service_is_killed(data: Path) -> None:
+    with service(data) as (process, postmaster):
+        with Embedded(data) as other:
             ask(other.owner_url, "CREATE TABLE kept AS SELECT 42 AS answer")
         process.kill()
         process.wait()
         eventually(lambda: not lives(postmaster))
-    with Embedded(tmp_path / "data") as server:
+    with Embedded(data) as server:
         assert ask(server.owner_url, "SELECT answer FROM kept") == 42
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
-def test_postgres_ends_when_service_and_supervisor_are_killed(tmp_path: Path) -> None:
-    with service(tmp_path / "data") as (process, postmaster):
+def test_postgres_ends_when_service_and_supervisor_are_killed(data: Path) -> None:
+    with service(data) as (process, postmaster):
         guard = parent_of(postmaster)
         assert guard not in (process.pid, os.getpid())
         process.kill()
         os.kill(guard, signal.SIGKILL)
         process.wait()
         # At once, while the old server may still run.
-        with Embedded(tmp_path / "data") as server:
+        with Embedded(data) as server:
             assert server.pid != postmaster
             assert ask(server.owner_url, "SELECT 1") == 1
         assert not lives(postmaster)
 
 
-def test_terminal_signals_do_not_reach_postgres(tmp_path: Path) -> None:
-    with service(tmp_path / "data") as (process, postmaster):
+def test_terminal_signals_do_not_reach_postgres(data: Path) -> None:
+    with service(data) as (process, postmaster):
         assert os.getpgid(postmaster) != os.getpgid(process.pid)
         os.kill(parent_of(postmaster), signal.SIGTERM)
-        with Embedded(tmp_path / "data") as other:
+        with Embedded(data) as other:
             assert other.pid == postmaster
             assert answers(other)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Postgres' own check of its lock file decides")
-def test_stale_lock_file_with_the_pid_of_another_process_is_ignored(tmp_path: Path) -> None:
-    with Embedded(tmp_path / "data") as server:
+def test_stale_lock_file_with_the_pid_of_another_process_is_ignored(data: Path) -> None:
+    with Embedded(data) as server:
         lines = (server.pgdata / "postmaster.pid").read_text().splitlines()
     (server.pgdata / "postmaster.pid").write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
-    with Embedded(tmp_path / "data") as server:
+    with Embedded(data) as server:
         assert server.pid != os.getpid()
         assert answers(server)
 
@@ -309,9 +325,9 @@ def test_schema_is_created_on_every_installed_version(tmp_path: Path, binaries: 
         assert ask(server.app_url, "SELECT count(*) FROM events") == 0
 
 
-def test_stopped_server_leaves_no_process(tmp_path: Path) -> None:
+def test_stopped_server_leaves_no_process(data: Path) -> None:
     before = threading.active_count()
-    with Embedded(tmp_path / "data") as server:
+    with Embedded(data) as server:
         postmaster = server.pid
         assert postmaster is not None
         guard = parent_of(postmaster)
