@@ -25,7 +25,7 @@ EVENTS = 1_000
 SLOW_INSERT = """
 CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM pg_sleep(2);
+    PERFORM pg_sleep(1);
     RETURN NULL;
 END
 $$;
@@ -40,7 +40,7 @@ def large(deal: str) -> AppendRequest:
 class SlowCalendar(Calendar):
     """Validation asks for the day between the statements of a transaction that holds the log's lock."""
 
-    seconds = 2.0
+    seconds = 1.5
 
     def today(self) -> date:
         time.sleep(self.seconds)
@@ -65,7 +65,7 @@ async def test_statement_that_writes(
     async with running_recorder(database.app_url) as recorder:
         await recorder.record(request("before", REGISTERED))
         await owner.execute(SLOW_INSERT)
-        monkeypatch.setattr(log_lock, "LOCK_TIMEOUT_SECONDS", 1.0)
+        monkeypatch.setattr(log_lock, "LOCK_TIMEOUT_SECONDS", 0.5)
         with pytest.raises(DatabaseUnavailable):
             await recorder.record(request("small", REGISTERED))
         await wait_for(lambda: is_quiet(owner))

@@ -24,13 +24,15 @@ import pytest
 from msgspec import Struct
 
 import registry
+from registry.cli import demo, server
 from registry.demo import lines
 from registry.domain.calendar import Calendar
-from registry.infra import migrations
+from registry.infra import migrations, postgres
 from registry.infra.embedded.server import Embedded
+from registry.infra.settings import Settings
 from tests.api.announcements import registered
-from tests.api.conftest import ADMIN_KEY
-from tests.conftest import PATIENCE, ScratchDatabase
+from tests.api.conftest import ADMIN_KEY, cloned
+from tests.conftest import PATIENCE, ScratchDatabase, Server
 from tests.preloaded import COMMAND, preloaded
 
 REGISTRY = Path(sys.executable).with_name("registry")
@@ -104,37 +106,58 @@ def run(*words: str | Path, **settings: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_demo_serves_the_deals_and_a_second_start_records_nothing_twice(tmp_path: Path) -> None:
+def test_demo_serves_the_deals(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with started("demo", "--port", "0", "--data-dir", data) as first:
-        url = first.url()
-        first.wait_for("Ctrl-C stops the service.")
+    with started("demo", "--port", "0", "--data-dir", data) as running:
+        url = running.url()
+        running.wait_for("Ctrl-C stops the service.")
         state = httpx.get(f"{url}/v1/deals/aws-korea-2031").json()
         assert state["effective_on"] == str(Calendar("Asia/Seoul").today())
         logged = httpx.get(f"{url}/v1/events", params={"limit": 1000}).json()["events"]
         assert sum("principal" not in event for event in logged) == len(lines())
         key = (data / "demo.key").read_text().strip()
         assert stat.S_IMODE((data / "demo.key").stat().st_mode) == 0o600
-        text = "".join(first.out)
+        text = "".join(running.out)
         assert key in text
         for link in re.findall(r"http://\S+/\S+", text):
             assert httpx.get(link).is_success, link
-        assert "refused" not in "".join(first.err)
-        # kill -9 can come at any moment.
-        first.process.kill()
-        first.process.wait()
-    with started("demo", "--port", "0", "--data-dir", data) as second:
-        again = httpx.get(f"{second.url()}/v1/events", params={"limit": 1000}).json()["events"]
-        assert [event["leaf_hash"] for event in again] == [event["leaf_hash"] for event in logged]
-        second.wait_for(key)
-        listed = run("list", "--url", second.out[0].split()[1], HTTP_PROXY="http://127.0.0.1:1")
+        assert "refused" not in "".join(running.err)
+        listed = run("list", "--url", url, HTTP_PROXY="http://127.0.0.1:1")
         assert listed.returncode == 0, listed.stderr
         postmaster = Embedded(data).pid
         assert postmaster is not None
-        assert second.end(signal.SIGINT) in (0, 130)
+        assert running.end(signal.SIGINT) in (0, 130)
         assert not psutil.pid_exists(postmaster)
-    assert "Traceback" not in "".join(first.err + second.err)
-    assert [line for line in first.out + second.out if line.startswith("ready ")] == [f"ready {url}\n", second.out[0]]
+    assert "Traceback" not in "".join(running.err)
+    assert [line for line in running.out if line.startswith("ready ")] == [f"ready {url}\n"]
+
+
+async def test_demo_that_is_loaded_again_records_nothing(
+    demo_server: Server, admin: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    async with (
+        cloned(demo_server, admin, "loaded_again") as settings,
+        await postgres.pool(str(settings.database_url), max_size=1) as pool,
+    ):
+        before = await pool.fetchval("SELECT max(position) FROM events")
+        assert not await demo.load(pool, settings)
+        assert await pool.fetchval("SELECT max(position) FROM events") == before
+
+
+@pytest.mark.drill
+def test_second_start_of_the_demo_records_nothing_twice(tmp_path: Path) -> None:
+    starts: list[list[str]] = []
+    for _ in range(2):
+        with started("demo", "--port", "0", "--data-dir", tmp_path) as running:
+            url = running.url()
+            running.wait_for((tmp_path / "demo.key").read_text().strip())
+            logged = httpx.get(f"{url}/v1/events", params={"limit": 1000}).json()["events"]
+            starts.append([event["leaf_hash"] for event in logged])
+            # kill -9 can come at any moment.
+            running.process.kill()
+            running.process.wait()
+        assert "Traceback" not in "".join(running.err)
+    assert starts[0] == starts[1]
 
 
 @pytest.mark.drill
@@ -211,6 +234,7 @@ def answers_at(url: str, seen: set[int]) -> int:
     return status
 
 
+@pytest.mark.drill
 def test_serve_uses_an_existing_postgres_and_starts_none(database: ScratchDatabase, tmp_path: Path) -> None:
     with started(
         "serve", "--port", "0", "--data-dir", tmp_path / "data", REGISTRY_DATABASE_URL=database.app_url
@@ -218,6 +242,15 @@ def test_serve_uses_an_existing_postgres_and_starts_none(database: ScratchDataba
         assert httpx.get(f"{running.url()}/health/ready").status_code == 200
         assert not (tmp_path / "data" / "postgres").exists()
         assert running.end(signal.SIGINT) in (0, 130)
+
+
+def test_no_postgres_is_started_beside_the_database_of_the_settings(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    url = "postgresql://app@db.example/registry"
+    settings = Settings(data_dir=data, signing_key=data / "signing.key", database_url=url)
+    with server.database(settings) as used:
+        assert used == settings
+        assert not data.exists()
 
 
 def test_unreachable_database_is_reported_in_one_sentence(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from tests.api.conftest import ADMIN_KEY, Service
+from tests.conftest import drill
 from tests.limits.conftest import LIMITS, connected
 
 GET = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -71,7 +72,7 @@ async def test_pipelined_requests_of_more_bytes_than_a_header_may_have_are_answe
         assert (await client.answer()).count(b"HTTP/1.1 200 ") == count + 1
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET / HT", BEGIN, b"\r\n", GET, GET + b"GET / HT"])
+@pytest.mark.parametrize("sent", [b"", drill(b"GET / HT"), BEGIN, drill(b"\r\n"), drill(GET), GET + b"GET / HT"])
 async def test_connection_whose_header_does_not_end_is_closed(limited: Service, sent: bytes) -> None:
     async with connected(limited) as client:
         await client.send(sent)

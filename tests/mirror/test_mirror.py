@@ -42,7 +42,7 @@ async def test_mirror_answers_every_question_with_the_bytes_of_its_origin(
             origin_is_gone = replace(settings, follow_seconds=1)
             await origin.client.aclose()
             async with running(origin_is_gone) as copy:
-                assert differences(expected, await answers(copy, asked[:60])) == []
+                assert differences(expected, await answers(copy, asked[::4])) == []
 
 
 async def test_mirror_follows_new_events_names_and_later_redactions(origin: Service, mirror: Mirror) -> None:

@@ -12,6 +12,7 @@ from registry.errors import LogCorrupt
 from registry.transparency.bundles import verify_bundle
 from tests.api.announcements import announced, registered
 from tests.api.conftest import Service
+from tests.conftest import drill
 from tests.transparency.conftest import keys, post
 from tests.transparency.findings import raises_finding
 from tests.transparency.test_total_certificate import grow
@@ -25,7 +26,7 @@ async def bundle(service: Service, path: str, **params: Any) -> bytes:
     return answer.content
 
 
-@pytest.mark.parametrize("filters", [{}, {"sector": "ai"}, {"sector": "energy", "stage": "intention"}])
+@pytest.mark.parametrize("filters", [drill({}), {"sector": "ai"}, drill({"sector": "energy", "stage": "intention"})])
 async def test_certificate_proves_a_list_offline(service: Service, filters: dict[str, str]) -> None:
     await grow(service)
     await post(service, "duplicate", registered(sectors=["ai"]))

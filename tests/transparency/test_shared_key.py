@@ -56,7 +56,8 @@ async def test_services_with_the_same_secret_sign_with_one_key(shared: Settings)
 async def test_service_without_the_key_serves_the_checkpoint_of_the_others(
     shared: Settings, settings: Settings
 ) -> None:
-    async with running(shared) as signing, running(on_other_host(settings)) as other:
+    signs_soon = replace(shared, checkpoint_seconds=1)
+    async with running(signs_soon) as signing, running(on_other_host(settings)) as other:
         await append_until(signing, 5)
         assert await head(signing) == await head(other)
         await append_until(other, 8)

@@ -15,7 +15,7 @@ from registry.domain.history import AsOf
 from registry.domain.totals import TotalsQuery
 from registry.schemas.deal_query import DealQuery
 from tests.api.conftest import Service, cloned, running
-from tests.conftest import Server
+from tests.conftest import Server, drill
 from tests.web.html import text_of
 
 
@@ -50,7 +50,9 @@ async def test_map_counts_the_deals_of_each_province(demo_reader: httpx.AsyncCli
     assert 'aria-label="Jeju' not in html
 
 
-@pytest.mark.parametrize("filters", [DealQuery(), DealQuery(region="KR-31"), DealQuery(stage="construction")])
+@pytest.mark.parametrize(
+    "filters", [drill(DealQuery()), DealQuery(region="KR-31"), drill(DealQuery(stage="construction"))]
+)
 async def test_chart_equals_the_totals_of_each_day_and_ends_at_the_day_asked_for(
     unchanged: Service, demo_reader: httpx.AsyncClient, filters: DealQuery
 ) -> None:
