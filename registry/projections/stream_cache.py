@@ -148,8 +148,7 @@ class HeadLookup:
 class StreamCache:
     """Folded streams, at most `limit` events in all; the least recently used stream is evicted first.
 
-    An event and the state after it take about 2.2 KB: with the default limit, an import of any length stays under
-    300 MB.
+    An event and the state after it take about 2.2 KB.
     """
 
     def __init__(self, limit: int = 40_000, continuity: ContinuityGuard | None = None) -> None:
