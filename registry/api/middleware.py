@@ -153,7 +153,7 @@ class Metrics:
             self.problems.labels(code).inc()
 
 
-class AccessLogEntry(Struct, frozen=True):
+class AccessLogEntry(Struct, frozen=True, gc=False):
     """A request in the access log: who asked for what, and what was answered. It has no key and no query string.
 
     `principal` is the id of the API key, null without one.

@@ -281,7 +281,7 @@ class Batch:
             receipts.append(_receipt(event_recorded, stream, self._today))
         flags = await self._flags(connection, stream, events)
         # In a thread, the states of a long list are assembled on copies: readers and the next batch use the streams.
-        size = len(events) if stream.changed is not None else max(len(events), stream.version)
+        size = len(events) if stream.last_change is not None else max(len(events), stream.version)
         sides = (before.copy_for_thread(), stream.copy_for_thread()) if is_long(size) else (before, stream)
         response = await offload(size, encode_response, request, *sides, events, receipts, flags)
         position = stream.events[-1].position

@@ -17,7 +17,7 @@ from registry.schemas import Receipt
 ANY_VERSION = -1
 
 
-class AppendRequest(Struct, frozen=True, kw_only=True):
+class AppendRequest(Struct, frozen=True, kw_only=True, gc=False):
     """Announcements for one stream; either all are recorded or none.
 
     Attributes:
@@ -58,7 +58,7 @@ class AppendRequest(Struct, frozen=True, kw_only=True):
         return self.expected_version is None or self.expected_version == version
 
 
-class AppendResult(Struct, frozen=True):
+class AppendResult(Struct, frozen=True, gc=False):
     """What a request recorded.
 
     `response` is the answer's JSON, empty for a low-priority request. `new` is False for a replay and for a dry run.

@@ -48,9 +48,9 @@ def _changes(
     if after.version == before.version:
         # Only replays: `after` still knows what the last event of the stream changed.
         return []
-    if before.events and after.changed is not None and count == 1:
+    if before.events and (last := after.last_change) is not None and count == 1:
         around = after.around_last_event()
-        changes = diff(*(around or (before.final(after.changed), after.final(after.changed))))
+        changes = diff(*(around or (before.final(last.facts), after.final(last.facts))))
     else:
         changes = diff(before.state if before.events else None, after.state)
     if any(isinstance(event.recorded.event, EventRedacted) for event in events):

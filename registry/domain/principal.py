@@ -138,7 +138,7 @@ class Principal(Struct, frozen=True, kw_only=True):
         return None
 
 
-class Credential(Struct, frozen=True):
+class Credential(Struct, frozen=True, gc=False):
     """Whom a request was authenticated as: a principal, and the key that it used, if any.
 
     `id` is the principal's, which is what the log shows as `recorded_by`.

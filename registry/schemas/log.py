@@ -22,7 +22,7 @@ from registry.schemas.history import precision_of, proof_link
 from registry.schemas.values import SourceResponse, convert
 
 
-class Receipt(ResponseModel, frozen=True, kw_only=True):
+class Receipt(ResponseModel, frozen=True, kw_only=True, gc=False):
     """Where an event was recorded.
 
     `effective_later` is the day on which it takes effect, and is there only if that is after today.

@@ -170,10 +170,12 @@ class _Parts:
             self._stream.append(event)
         else:
             self._stream = FoldedStream(event.slug, DEALS, [event])
-        facts = self._stream.changed
-        everything = facts is None
-        if facts is None:
+        last = self._stream.last_change
+        everything = last is None
+        if last is None:
             facts = frozenset(fact for fact, _ in self._stream.timeline.facts()) | {HEADER, STAGE}
+        else:
+            facts = last.facts
         facts |= {("pledges", pledge) for fact in facts if fact[0] == "parties" for pledge in self._paid_by[fact[1]]}
         lists = self._lists(facts)
         documents = self._documents(self._stream.record.by_id if everything else _named(event, self._stream))

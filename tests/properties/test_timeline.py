@@ -144,7 +144,7 @@ def test_facts_that_an_event_changes_are_named(log: LogBuilder) -> None:
         stream.append(recorded)
         facts = {HEADER, STAGE, *(key for s in (before, stream) for key, _ in s.timeline.facts())}
         changed = {key for key in facts if segments(before, key) != segments(stream, key)}
-        assert stream.changed is None or changed <= stream.changed
+        assert stream.last_change is None or changed <= stream.last_change.facts
 
 
 @quick

@@ -19,7 +19,7 @@ from registry.domain.calendar import Calendar
 from registry.domain.deal import Deal
 from registry.domain.fold.facts import STAGE, FactKey
 from registry.domain.fold.order import END_OF_DAY, OrderedEvent
-from registry.domain.history import AsOf, FoldedStream, StateAsOf
+from registry.domain.history import AsOf, FoldedStream, LastChange, StateAsOf
 from registry.domain.stream_kinds import DEALS
 from registry.events.types import Recorded
 from registry.i18n import Message
@@ -154,9 +154,10 @@ class _Moment:
             return earlier._is_known or self._is_known
         if earlier._stream is self._stream:
             return self._is_changed_by(self._steps_since(earlier._day), earlier)
-        if self._stream.changed is None or self._stream.moved is None or earlier._is_changed_until(self._day):
+        last = self._stream.last_change
+        if last is None or earlier._is_changed_until(self._day):
             return bool(representation(earlier._snapshot) != representation(self._snapshot))
-        return self._is_changed_by_last_event(earlier)
+        return self._is_changed_by_last_event(last, earlier)
 
     def _is_changed_until(self, day: date) -> bool:
         """Whether an event of the earlier stream takes effect after this day, up to another."""
@@ -179,22 +180,19 @@ class _Moment:
         facts = dict.fromkeys(chain((STAGE,), *(timeline.touched(step).writes for step in steps)))
         return any(self._fact(fact) != earlier._fact(fact) for fact in facts)
 
-    def _is_changed_by_last_event(self, earlier: _Moment) -> bool:
+    def _is_changed_by_last_event(self, last: LastChange, earlier: _Moment) -> bool:
         """Whether the last event changes the answer on its day."""
         stream = self._stream
-        assert stream.changed is not None
-        assert stream.moved is not None
         if stream.events[-1].erased:
             return True
-        removed, added = stream.moved
-        gone, come = self._visible(removed), self._visible(added)
+        gone, come = self._visible(last.removed), self._visible(last.added)
         if _cited(gone) != _cited(come):
             return True
         old, new = earlier._stream.timeline.refusals, stream.timeline.refusals
         is_moved = any(step.applied.id in old or step.applied.id in new for step in (*gone, *come))
         if (is_moved or old != new) and _unapplied(earlier._snapshot) != _unapplied(self._snapshot):
             return True
-        return any(self._fact(fact) != earlier._fact(fact) for fact in stream.changed)
+        return any(self._fact(fact) != earlier._fact(fact) for fact in last.facts)
 
     def _visible(self, steps: Sequence[OrderedEvent]) -> list[OrderedEvent]:
         return [step for step in steps if step.key[0] <= self._day]

@@ -29,7 +29,7 @@ FactHistories: TypeAlias = Mapping[str, SortedMap[FactKey, FactHistory]]
 _MAX_OUTDATED = 64
 
 
-class CachedStates(Struct, Generic[S], frozen=True):
+class CachedStates(Struct, Generic[S], frozen=True, gc=False):
     """States that were assembled.
 
     Attributes:

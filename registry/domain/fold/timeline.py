@@ -9,6 +9,7 @@ for. Insertion, removal and their convergence are one algorithm in one file; hen
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from datetime import date
 from heapq import heapify, heappop, heappush
 from typing import Any, Generic, TypeVar
@@ -53,7 +54,7 @@ def _publication(step: OrderedEvent) -> date:
     return step.applied.published_on
 
 
-class Timeline(Generic[S]):
+class Timeline(Struct, Generic[S], eq=False, gc=False):
     """The fold of a stream's events. An update costs what it changes, and a copy costs nothing.
 
     Attributes:
@@ -64,34 +65,35 @@ class Timeline(Generic[S]):
         stages: What the events signal about the stage, and the stages.
     """
 
-    def __init__(self, rules: Rules[S], base: S) -> None:
-        self.rules = rules
-        self.base = base
-        self.refusals: Mapping[UUID, Message] = {}
-        self.stages = StageHistory()
-        self._slug: str = getattr(base, base.__struct_fields__[0])
-        self.blank: S = rules.register(self._slug, None)
-        self.latest_publication = date.min
-        self._steps: SortedMap[FoldKey, OrderedEvent] = SortedMap()
-        # The histories by list and key.
-        self._facts: dict[str, SortedMap[FactKey, FactHistory]] = {
-            HEADER[0]: SortedMap.of([(HEADER, FactHistory(base))])
-        }
-        # The claims and retractions that have a claim's id.
-        self._claims: SortedMap[str, tuple[OrderedEvent, ...]] = SortedMap()
-        self.applied: tuple[FoldKey, ...] = ()
-        # Caches. The states that were assembled:
-        self._cached: CachedStates[S] = CachedStates()
-        # What `touched` has last returned: an event's facts are asked for several times while it is recorded.
-        self._touched: tuple[OrderedEvent | None, Touched] = (None, Touched(()))
-        # The facts before and after each event that the last update applied.
-        self._slices: Mapping[FoldKey, tuple[S, S]] = {}
+    rules: Rules[S]
+    base: S
+    refusals: Mapping[UUID, Message] = {}
+    stages: StageHistory = StageHistory()
+    latest_publication: date = date.min
+    applied: tuple[FoldKey, ...] = ()
+    _slug: str = ""
+    # `__post_init__` makes it.
+    blank: S = None  # type: ignore[assignment]
+    _steps: SortedMap[FoldKey, OrderedEvent] = SortedMap()
+    # The histories by list and key.
+    _facts: dict[str, SortedMap[FactKey, FactHistory]] = {}
+    # The claims and retractions that have a claim's id.
+    _claims: SortedMap[str, tuple[OrderedEvent, ...]] = SortedMap()
+    # Caches. The states that were assembled:
+    _cached: CachedStates[S] = CachedStates()
+    # What `touched` has last returned: an event's facts are asked for several times while it is recorded.
+    _touched: tuple[OrderedEvent | None, Touched] = (None, Touched(()))
+    # The facts before and after each event that the last update applied.
+    _slices: Mapping[FoldKey, tuple[S, S]] = {}
+
+    def __post_init__(self) -> None:
+        self._slug = getattr(self.base, self.base.__struct_fields__[0])
+        self.blank = self.rules.register(self._slug, None)
+        self._facts = {HEADER[0]: SortedMap.of([(HEADER, FactHistory(self.base))])}
 
     def copy(self) -> Timeline[S]:
         """A copy that can grow independently."""
-        copy: Timeline[S] = object.__new__(Timeline)
-        copy.__dict__.update(self.__dict__)
-        return copy
+        return copy(self)
 
     # --- events -------------------------------------------------------------------------------------------------------
 

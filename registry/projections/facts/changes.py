@@ -77,10 +77,10 @@ def change_facts(before: FoldedStream[Deal], after: FoldedStream[Deal], recorded
     before.caches.sweeps = None
     if cache is not None and cache.version != before.version:
         cache = None
-    moved = after.moved
-    if moved is None or not _has_same_start(before, after):
+    last = after.last_change
+    if last is None or not _has_same_start(before, after):
         return changes_between(all_rectangles(before), all_rectangles(after), recorded.published_on)
-    removed, added = moved
+    removed, added = last.removed, last.added
     if not removed and len(added) == 1 and _is_last(before, added[0]):
         changes = _appended(before, after, added[0])
         if changes is not None:
