@@ -16,7 +16,8 @@ from registry.exports.parquet import ParquetWriter
 from registry.exports.portfolio import portfolio_file, require_open_file
 from registry.exports.rows import COLUMNS, EVENTS, ExportPage, Kind, column_names, deal_pledges
 from registry.exports.xlsx import XlsxWriter
-from registry.schemas import encode, exported_row
+from registry.infra import freeing
+from registry.schemas import encode, encode_long, exported_row
 
 
 class Format(Struct, frozen=True):
@@ -45,7 +46,10 @@ FORMATS: dict[str, Format] = {
 async def export_lines(kind: Kind, pages: AsyncIterator[ExportPage]) -> AsyncIterator[bytes]:
     """Stream the JSON of each deal, pledge or event on a line, while pages of deals or of events are read."""
     async for page in pages:
-        yield b"".join(line + b"\n" for line in await asyncio.to_thread(_lines, kind, page))
+        yield await asyncio.to_thread(_lines, kind, page)
+        # A deal may have thousands of pledges and other items.
+        freeing.once_unused(page)
+        del page
 
 
 async def export_rows(pages: AsyncIterator[Sequence[Any]]) -> AsyncIterator[bytes]:
@@ -69,7 +73,9 @@ async def with_mark(file: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield part
 
 
-def _lines(kind: Kind, page: ExportPage) -> list[bytes]:
-    if kind != "pledges":
-        return [encode(item) for item in page]
-    return [encode({"deal": deal.deal, **msgspec.to_builtins(pledge)}) for deal, pledge in deal_pledges(page)]
+def _lines(kind: Kind, page: ExportPage) -> bytes:
+    if kind == "pledges":
+        lines = (encode({"deal": deal.deal, **msgspec.to_builtins(pledge)}) for deal, pledge in deal_pledges(page))
+    else:
+        lines = ((encode_long if kind == "deals" else encode)(item) for item in page)
+    return b"".join(line + b"\n" for line in lines)

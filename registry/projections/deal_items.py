@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from functools import cache
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from registry.domain.deal import DealIdentifierState, RelationState
 from registry.domain.money.rates import Rates
@@ -98,6 +98,8 @@ class _Pledge(Struct, array_like=True):
 
 
 _pledges = msgspec.json.Decoder(list[_Pledge]).decode
+_each_pledge = msgspec.json.Decoder(list[Raw]).decode
+_one_pledge = msgspec.json.Decoder(_Pledge).decode
 _relations = msgspec.json.Decoder(list[list[Any]]).decode
 _stage = msgspec.json.Decoder(list[Any]).decode
 
@@ -130,13 +132,23 @@ def _item(row: Any, rates: Rates | None) -> DealListItem:
         **{field: _FIELDS.get(field, _code_or_codes)(row[field]) for field in FIELD_FILTERS.values()},
         organizations=tuple(dict.fromkeys(row["organizations"])),
         places=tuple(dict.fromkeys(row["places"])),
-        pledges=tuple(_pledge(pledge, rates) for pledge in _pledges(row["pledges"] or b"[]")),
+        pledges=tuple(_pledge(pledge, rates) for pledge in _decoded(row["pledges"] or b"[]")),
         relations=tuple(
             msgspec.convert(dict(zip(_RELATION_FIELDS, relation, strict=True)), RelationState)
             for relation in (_relations(row["relations"]) if row["relations"] else ())
         ),
         undated=row["undated"],
     )
+
+
+def _decoded(pledges: bytes | str) -> Iterable[_Pledge]:
+    """The pledges of a deal from their JSON; one by one if they are many.
+
+    The decoder holds the interpreter for the time of a call: 10 ms for 10,000 pledges, 1 ms to find where each begins.
+    """
+    if len(pledges) <= PLEDGE_BYTES_AT_ONCE:
+        return _pledges(pledges)
+    return (_one_pledge(pledge) for pledge in _each_pledge(pledges))
 
 
 def _code_or_codes(cell: str | list[str] | None) -> str | tuple[str, ...] | None:

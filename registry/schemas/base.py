@@ -32,7 +32,7 @@ ITEMS_PER_CALL = 500
 """Items of a list that one call of msgspec takes: it lets no other thread run meanwhile."""
 
 
-def encode_long(response: Struct) -> bytes:
+def encode_long(response: Struct | dict[str, Any]) -> bytes:
     """The same JSON of a response whose lists may have thousands of items, for a thread.
 
     The encoder holds the interpreter for the time of a call: 10 ms and more for the state of a deal of 10,000 pledges.
@@ -40,16 +40,23 @@ def encode_long(response: Struct) -> bytes:
     return b"".join(_pieces(response))
 
 
-def _pieces(response: Struct) -> Iterator[bytes]:
-    separator, config = b"{", response.__struct_config__
+def _members(response: Struct | dict[str, Any]) -> Iterator[tuple[str | None, Any]]:
+    if isinstance(response, dict):
+        yield from response.items()
+        return
+    config = response.__struct_config__
     if config.tag is not None:
-        yield separator + _encode(config.tag_field) + b":" + _encode(config.tag)
-        separator = b","
+        yield config.tag_field, config.tag
     for field in fields(response):
-        value = getattr(response, field.name)
+        yield field.encode_name, getattr(response, field.name)
+
+
+def _pieces(response: Struct | dict[str, Any]) -> Iterator[bytes]:
+    separator = b"{"
+    for name, value in _members(response):
         if value is UNSET:
             continue
-        yield separator + _encode(field.encode_name) + b":"
+        yield separator + _encode(name) + b":"
         separator = b","
         if not isinstance(value, (list, tuple)) or len(value) <= ITEMS_PER_CALL:
             yield _encode(value)

@@ -25,6 +25,7 @@ from registry.api import exports
 from registry.exports import xlsx
 from registry.infra.data_licence_setting import DataLicence
 from registry.projections.columnar import exported
+from registry.schemas import base
 from tests.api.announcements import announced, pledged, registered, revised
 from tests.api.conftest import Service, cloned, running
 from tests.conftest import Server
@@ -198,6 +199,19 @@ async def test_export_row_has_what_the_list_has(filled: Service) -> None:
         ("more", None, "3", "5", "KRW", "about", "aws; sk"),
         ("total", "6000000000", None, None, "USD", None, None),
     ]
+
+
+async def test_lines_of_a_deal_of_many_pledges_have_what_its_state_has(server: Server, admin: Any) -> None:
+    async with cloned(server, admin, "long_lines") as settings, running(settings) as service:
+        count = 2 * base.ITEMS_PER_CALL
+        posted = [registered(), *(pledged(pledge=f"p-{n:04}") for n in range(count))]
+        (await service.client.post("/v1/deals/large/events", json=posted)).raise_for_status()
+        [line] = (await service.visitor.get("/v1/export/deals.ndjson")).text.splitlines()
+        deal, pledges = json.loads(line), (await service.visitor.get("/v1/export/pledges.ndjson")).text.splitlines()
+        listed = (await service.visitor.get("/v1/deals")).json()["deals"]
+        assert [{name: deal[name] for name in listed[0]}] == listed
+        assert [json.loads(pledge) for pledge in pledges] == [{"deal": "large", **one} for one in deal["pledges"]]
+        assert [one["pledge"] for one in deal["pledges"]] == [f"p-{n:04}" for n in range(count)]
 
 
 async def test_export_takes_the_point_in_time_and_the_filters_of_the_list(filled: Service) -> None:

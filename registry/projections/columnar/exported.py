@@ -36,6 +36,9 @@ DEALS_PER_QUERY = 50_000
 
 ROWS_PER_READ = 2_000
 
+# The rows of a batch's deals: without this, each batch reads the table of all deals.
+_BETWEEN = "{0}.deal > $after AND {0}.deal <= $until"
+
 # The parts of a text that a list is sorted by. No text has this character.
 _PART = "split_part(one, chr(0), {0})"
 
@@ -80,7 +83,7 @@ def _items_of_deals(table: FactTable) -> str:
 
 _FROM_DEALS = f"""
   FROM chosen AS d
-       LEFT JOIN stage_facts AS s ON s.deal = d.deal AND {{s}}
+       LEFT JOIN stage_facts AS s ON s.deal = d.deal AND {_BETWEEN.format("s")} AND {{s}}
        LEFT JOIN (SELECT deal, list_transform(parties, lambda one: {_PART.format(2)}) AS organizations,
                          list_filter(list_transform(parties, lambda one: {_PART.format(3)}),
                                      lambda one: one <> '') AS roles,
@@ -114,8 +117,8 @@ def _items(table: str) -> str:
     """The items of the deals that a fact table holds."""
     return f"""
   FROM chosen AS d
-       JOIN {table} AS p ON p.deal = d.deal AND {{p}}
-       LEFT JOIN stage_facts AS s ON s.deal = d.deal AND {{s}}
+       JOIN {table} AS p ON p.deal = d.deal AND {_BETWEEN.format("p")} AND {{p}}
+       LEFT JOIN stage_facts AS s ON s.deal = d.deal AND {_BETWEEN.format("s")} AND {{s}}
 """
 
 
@@ -162,7 +165,15 @@ _PLAIN = ("code", "number", "integer", "date")
 _STARTS = f"'{''.join(FORMULA_STARTS)}'"
 # DuckDB plans `IN` as a join for each column: with `contains`, an export of deals takes 0.86 of the processor time, and
 # one of pledges 0.86 (medians of seven, in turn).
-_CELL = f"CASE WHEN {{0}} = '' THEN NULL WHEN contains({_STARTS}, left({{0}}, 1)) THEN '''' || {{0}} ELSE {{0}} END"
+# Most texts begin with a letter, which two comparisons find out. With them and `_BETWEEN`, an export of 100,000 deals
+# takes 0.95 of the processor time, and one of pledges 0.92 (least of 18 in three alternating rounds, load 9).
+_PLAIN_STARTS = "{0} >= 'A' AND {0} < '" + min(start for start in FORMULA_STARTS if start > "A") + "'"
+_CELL = f"""
+CASE WHEN {_PLAIN_STARTS} THEN {{0}}
+     WHEN {{0}} = '' THEN NULL
+     WHEN contains({_STARTS}, left({{0}}, 1)) THEN '''' || {{0}}
+     ELSE {{0}} END
+"""
 
 
 class PortfolioExport(Struct, frozen=True):
@@ -205,9 +216,7 @@ class PortfolioExport(Struct, frozen=True):
         source = _SOURCES[self.table] if of is None or self.table in _SOURCES else _items(of.name)
         point, conditions = self.point, self.selection.conditions(self.point)
         # For few deals, looking them up costs less than making the lists of all deals; for all deals, it costs more.
-        among = (
-            "p.deal > $after AND p.deal <= $until" if self.selection.is_all else "p.deal IN (SELECT deal FROM chosen)"
-        )
+        among = _BETWEEN.format("p") if self.selection.is_all else "p.deal IN (SELECT deal FROM chosen)"
         rows = source.format(p=point.at("p"), s=point.at("s"), among=among, **_LISTS)
         cited = (
             _JOIN_CITED.format(item=f"p.{of.ids[0].name}" if of is not None else "''") if self.cited is not None else ""
