@@ -1,4 +1,4 @@
-"""The labels of changes, flags and quiet deals a second time, from the text of the rules: an oracle for what pages say.
+"""The labels of changes and quiet deals a second time, from the text of the rules: an oracle for what pages say.
 
 It shares no code with `registry.domain`. The states are those of `tests.properties.oracle`.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import calendar
 from collections.abc import Sequence
 from datetime import date
-from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -112,9 +111,11 @@ def changes_by_effective_date(before: State | None, after: State | None) -> set[
         return set() if before is after else {("appeared" if before is None else "vanished", "record")}
     whats = set()
     earlier, later = ({pledge["pledge"]: pledge for pledge in state["pledges"]} for state in (before, after))
+    # A part is in the amount of its whole, so that it is no growth.
+    parts = {one["pledge"] for one in after["relations"] if one["relation"] == "part_of"}
     for name, pledge in later.items():
         old = earlier.get(name)
-        if pledge["amount"] is None:
+        if pledge["amount"] is None or (old is None and name in parts):
             continue
         if old is None or old["amount"] is None:
             had_any = any(p["amount"] and p["status"] != "withdrawn" for p in earlier.values())
@@ -133,42 +134,23 @@ def changes_by_effective_date(before: State | None, after: State | None) -> set[
     return {(what, "world") for what in whats}
 
 
-def flags_of(slug: str, events: Sequence[Recorded], **as_of: Any) -> dict[str, list[str]]:
-    """The rules of the flags on the amounts of a deal's pledges: amounts restated by a power of ten."""
-    folded = oracle.fold(slug, events, preferences=False, **as_of)
-    if folded is None:
-        return {}
-    doubted: dict[str, list[str]] = {}
-    for before, after in pairwise(folded[1]):
-        earlier = {pledge["pledge"]: pledge for pledge in before["pledges"]}
-        for pledge in after["pledges"]:
-            old = earlier.get(pledge["pledge"])
-            if pledge["amount"] is None or (old is not None and old["stated_on"] == pledge["stated_on"]):
-                continue
-            others = [old["amount"]] if old is not None and old["amount"] else []
-            others += [c["value"] for c in (old or pledge)["claims"] if old is not None and c["status"] == "standing"]
-            is_slip = any(_is_power_of_ten(pledge["amount"], other) for other in others)
-            doubted[pledge["pledge"]] = ["tenfold-slip"] if is_slip else []
-    return doubted
-
-
-def _is_power_of_ten(one: Any, other: Any) -> bool:
-    """Whether two amounts of one currency differ by about a factor of 10, 100, 1,000 or 10,000."""
-    small, large = sorted(int(amount["value"]) for amount in (one, other))
-    return any(abs(large / small / 10**power - 1) <= 0.25 for power in (1, 2, 3, 4))
-
-
 def is_quiet(slug: str, events: Sequence[Recorded], on: date, **as_of: Any) -> bool:
     """Whether a deal that is not settled had no source with a date for 18 months before a day."""
+    first = first_quiet_day(slug, events, **as_of)
+    return first is not None and first <= on
+
+
+def first_quiet_day(slug: str, events: Sequence[Recorded], **as_of: Any) -> date | None:
+    """The day from which a deal is quiet unless a source is published; None for a settled one and one without dates."""
     folded = oracle.fold(slug, events, **as_of)
     if folded is None:
-        return False
+        return None
     visible, states, _ = folded
     stage = states[-1]["stage"]
     cited = [*events[0].sources, *(source for content in visible for source in content["sources"])]
     days = [source.published_on for source in cited if source.published_on is not None]
     if not days or (stage is not None and stage["value"] in SETTLED):
-        return False
+        return None
     year, month = divmod(max(days).month - 1 + QUIET_MONTHS, 12)
     year, month, last = max(days).year + year, month + 1, max(days)
-    return date(year, month, min(last.day, calendar.monthrange(year, month)[1])) <= on
+    return date(year, month, min(last.day, calendar.monthrange(year, month)[1]))

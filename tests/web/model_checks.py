@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from registry.web.i18n import words
 from registry.web.numbers import figures
 from tests.api.conftest import Service
 from tests.properties import oracle, oracle_state
-from tests.web import labels_model, stories
+from tests.web import flags_model, labels_model, stories
 from tests.web.conftest import DEALS
 from tests.web.html import plain, text_of
 from tests.web.walker import parsed, unexplained
@@ -104,12 +104,37 @@ def check_sentence(html: str, model: Any, language: str) -> None:
 async def check_doubts(walk: Walk, service: Service, slug: str) -> None:
     """The sentence of a generated deal doubts its amount where the model has a flag on it."""
     html = await walk.page(f"/deals/{slug}")
-    flags = labels_model.flags_of(slug, await history_of(service, slug), **await model_point(walk, service))
+    flags = flags_model.flags_of(slug, await history_of(service, slug), **await model_point(walk, service))
     state = await walk.answer(f"/v1/deals/{slug}", expand="organizations,incoming") if html is not None else None
     current = [pledge["pledge"] for pledge in state["pledges"] if pledge["status"] != "withdrawn"] if state else []
     if html is not None and current:
         is_doubted = words(walk.language).gettext("The registry doubts this amount.") in sentence_of(html)
-        assert is_doubted == ("tenfold-slip" in flags[current[0]]), slug
+        assert is_doubted == bool(flags_model.DOUBTING & set(flags[current[0]])), slug
+
+
+async def check_flags(walk: Walk, service: Service, slug: str) -> None:
+    """The history of a generated deal has the flags of the model at each event."""
+    answer = await walk.client.get(f"/v1/deals/{slug}/events", params=walk.point)
+    history = answer.json()["events"] if answer.status_code == 200 else []
+    flags = {entry["id"]: {flag["rule"] for flag in entry["flags"]} for entry in history if entry["flags"]}
+    raised = flags_model.raised(slug, await history_of(service, slug), **await model_point(walk, service))
+    assert flags == {str(id): rules for id, rules in raised.items()}, slug
+
+
+async def check_quiet_days(walk: Walk, service: Service, slug: str) -> None:
+    """A deal is quiet from the day of the model on, and not the day before: in the API and on its page."""
+    point, events = await model_point(walk, service), await history_of(service, slug)
+    first = labels_model.first_quiet_day(slug, events, **point)
+    if first is None or "effective_on" in walk.point:
+        return
+    for day, is_quiet in ((first - timedelta(days=1), False), (first, True)):
+        state = await walk.answer(f"/v1/deals/{slug}", effective_on=day.isoformat())
+        assert (state["remarks"]["quiet"] is not None) == is_quiet, (slug, day)
+        html = await walk.page(f"/deals/{slug}", effective_on=day.isoformat())
+        assert html is not None
+        # A page of the future says nothing of updates that cannot have been published.
+        is_quiet = is_quiet and day <= point["effective"]
+        assert (words(walk.language).gettext("No recent updates") in parsed(html).text) == is_quiet, (slug, day)
 
 
 async def check_every_deal(walk: Walk, service: Service) -> None:
@@ -125,7 +150,7 @@ async def check_every_deal(walk: Walk, service: Service) -> None:
         deal = listed[slug]
         assert amounts_of(deal) == amounts_of(model), slug
         assert stage_of(deal) == stage_of(model), slug
-        flags = labels_model.flags_of(slug, events, **point)
+        flags = flags_model.flags_of(slug, events, **point)
         assert {p["pledge"]: p["flags"] for p in deal["pledges"]} == flags, slug
 
 

@@ -113,6 +113,33 @@ def _of_source(*whats: str) -> frozenset[tuple[str, str]]:
     return frozenset((what, "source") for what in whats)
 
 
+def _convert(deal: int) -> Announcements:
+    """An amount with a conversion at three times the rate of its time."""
+    amount = _amount(deal, more=10_000_000)
+    won = {"USD": 1250, "EUR": 1350, "JPY": 10}.get(amount["currency"])
+    value = int(amount["value"]) * 3 * won if won is not None else int(amount["value"]) * 3 // 1250
+    amount["stated_as"] = [{"value": str(value), "currency": "KRW" if won is not None else "USD"}]
+    return _told(deal, {"type": "pledge_revised", "pledge": "first", "amount": amount})
+
+
+def _add_larger_part(deal: int) -> Announcements:
+    part = {"type": "pledge_announced", "pledge": "part", "amount": _amount(deal, times=2)}
+    relation = {"type": "deals_related", "relation": "part_of", "deal": workload.slug(deal)}
+    return _told(deal, part, {**relation, "pledge": "part", "other_pledge": "first"})
+
+
+def _withdraw_before_the_pledge(deal: int) -> Announcements:
+    (withdrawn,) = _told(deal, {"type": "pledge_withdrawn", "pledge": "first"})
+    withdrawn["sources"][0]["published_on"] = _day(deal, 1)
+    return [withdrawn]
+
+
+def _identify_in_future(deal: int) -> Announcements:
+    (told,) = _told(deal, {"type": "deal_identified", "identifiers": [{"scheme": "future", "value": str(deal)}]})
+    told["sources"][0]["published_on"] = "2100-01-01"
+    return [told]
+
+
 SHELVED = {"type": "status_observed", "stage": "shelved"}
 RESUMED = {"type": "status_observed", "stage": "construction"}
 _OTHER: Callable[[int], Any] = lambda deal: _amount(deal, more=20_000_000)  # noqa: E731
@@ -154,6 +181,20 @@ STORIES: dict[str, Story] = {
     "dropped": Story(_tell({"type": "site_dropped", "site": "first"}), ("world",), _late()),
     # These deals are in operation before their milestone is reached, so that it moves no stage.
     "reached": Story(_tell({"type": "milestone_reached", "milestone": "first"}), ("world",), _late()),
+    "horizon past": Story(
+        _tell({"type": "pledge_revised", "pledge": "first", "horizon": {"until": "2019"}}), ("world",), _late()
+    ),
+    "planned past": Story(
+        _tell({"type": "milestone_rescheduled", "milestone": "first", "planned": "2019"}),
+        ("world",),
+        _late("brought_forward"),
+    ),
+    "power per GPU": Story(_tell({"type": "site_revised", "site": "first", "gpus": 10}), ("world",), _late()),
+    "recorded twice": Story(lambda deal: [workload.announcement(deal, 9)], ("world",), _late()),
+    "published before": Story(_withdraw_before_the_pledge, ("world",), _late("shrank")),
+    "published in future": Story(_identify_in_future, ("record_keeping",), frozenset()),
+    "converted": Story(_convert, ("world",), _late("grew"), ("implied-rate",)),
+    "larger part": Story(_add_larger_part, ("world", "world"), _late(), ("member-not-below-aggregate",)),
 }
 
 
