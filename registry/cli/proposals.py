@@ -65,7 +65,7 @@ def show(question: Question, id: ProposalId) -> None:
 @group.command()
 @asking()
 def approve(question: Question, id: ProposalId, digest: Digest) -> None:
-    """Approve a proposal: its announcements are recorded. Refused if it has other content than that of the digest."""
+    """Approve a proposal: its announcements are recorded. Refused if its content does not have the digest."""
     _print(question, [send(question.url, "POST", f"/v1/proposals/{segment(id)}/approve", headers=_if_match(digest))])
 
 

@@ -37,7 +37,7 @@ def list_webhooks(url: Url = "", as_json: AsJson = False) -> None:
 
 @group.command()
 def add(
-    to: Annotated[str, typer.Argument(help="The https URL of the receiver.", show_default=False)],
+    to: Annotated[str, typer.Argument(metavar="URL", help="The https URL of the receiver.", show_default=False)],
     deal: Deal = None,
     organization: Organization = None,
     source: Source = None,
@@ -116,7 +116,9 @@ def deliveries(
 @group.command()
 def resend(
     id: WebhookId,
-    position: Annotated[int, typer.Argument(min=0, help="The position of the event in the log.", show_default=False)],
+    position: Annotated[
+        int, typer.Argument(metavar="POSITION", min=0, help="The position of the event in the log.", show_default=False)
+    ],
     url: Url = "",
     as_json: AsJson = False,
 ) -> None:

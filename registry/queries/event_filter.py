@@ -8,7 +8,7 @@ from registry.projections import event_index
 
 
 class EventFilter(Struct, frozen=True):
-    """Events of one of the types, if there are any, that match every given field."""
+    """Events that match every given field; a given `type` lists types, of which an event has one."""
 
     type: tuple[str, ...] = ()
     deal: str | None = None

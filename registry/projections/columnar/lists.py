@@ -1,4 +1,4 @@
-"""Pages of deals in any order, their events and numbers."""
+"""Pages of deals in any order, the events of deals, and how many deals a selection has."""
 
 from __future__ import annotations
 
