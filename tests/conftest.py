@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import logging
 import os
 import secrets
 import socket
@@ -345,6 +346,26 @@ async def demo_server(server: Server, admin: asyncpg.Connection[asyncpg.Record])
         async with running(settings):
             pass
         yield replace(server, template=f"{server.template}_demo", keys=settings.data_dir)
+
+
+def known_loggers() -> dict[str, logging.Logger]:
+    """The loggers of this process, without the root."""
+    known = logging.getLogger().manager.loggerDict
+    return {name: logger for name, logger in known.items() if isinstance(logger, logging.Logger)}
+
+
+@pytest.fixture
+def own_logging() -> Iterator[None]:
+    """Take back what a test changes in how this process logs."""
+    configuration, root = structlog.get_config(), logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    levels = {name: logger.level for name, logger in known_loggers().items()}
+    yield
+    structlog.configure(**configuration)
+    root.setLevel(level)
+    root.handlers[:] = handlers
+    for name, logger in known_loggers().items():
+        logger.setLevel(levels.get(name, logging.NOTSET))
 
 
 serial = itertools.count(1)

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import asyncpg
 import httpx
@@ -244,13 +244,15 @@ async def test_readiness_says_in_words_why_postgres_cannot_be_used(
 
 @pytest.fixture
 def logged(
-    service: Service, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[[], str]]:
+    service: Service, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], own_logging: None
+) -> Callable[[], str]:
     """Configure logging as `serve` does, and return a function that reads the log."""
     root = logging.getLogger()
-    level, handlers = root.level, root.handlers[:]
+    handlers = root.handlers[:]
     log_to_stderr()
     root.handlers[:] = handlers
+    # A logger that is kept on first use would keep this configuration in later tests.
+    structlog.configure(cache_logger_on_first_use=False)
     # The requests of other tests.
     service.app.state.access_log.write()
     capsys.readouterr()
@@ -259,9 +261,7 @@ def logged(
         service.app.state.access_log.write()
         return caplog.text + capsys.readouterr().err
 
-    yield read_log
-    root.setLevel(level)
-    structlog.reset_defaults()
+    return read_log
 
 
 async def test_request_is_one_log_line_without_key_body_or_query(

@@ -24,6 +24,9 @@ from tests.conftest import ScratchDatabase
 
 Checks = dict[str, tuple[str, str]]
 
+# The command changes where this process logs to.
+pytestmark = pytest.mark.usefixtures("own_logging")
+
 
 async def examine(data_dir: Path, database: ScratchDatabase | None = None, **settings: str) -> Checks:
     """Each check's result and detail."""
