@@ -181,7 +181,12 @@ async def test_rollback_stops_the_mirror_until_an_operator_decides_also_after_a_
                 assert len(await mirror_state.accept(owner, "an operator", "a cache answered")) == 1
                 await owner.close()
                 await caught_up(copy, honest)
-                assert (await copy.visitor.get("/health/ready")).status_code == 200
+
+                async def is_ready() -> bool:
+                    return (await copy.visitor.get("/health/ready")).status_code == 200
+
+                # A service that has just started is not ready before its first pages are prepared.
+                await until(is_ready)
 
 
 def other_signature(note: str) -> str:
