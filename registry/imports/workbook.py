@@ -233,12 +233,15 @@ def _check_parts(file: str, archive: zipfile.ZipFile, max_unpacked: int | None) 
     """Check that the parts can be read in bounded memory. zipfile reads no more of a part than its stated size.
 
     Raises:
-        UnreadableSheet: They unpack to too much, or one declares a document type, which can define entities.
+        UnreadableSheet: They are too many or unpack to too much, or one declares a document type, which can define
+            entities.
     """
     parts = archive.infolist()
+    if len(parts) > MAX_PARTS:
+        raise UnreadableSheet(file=file, why=ImportText("too-many-parts", count=len(parts), limit=MAX_PARTS))
     unpacked = sum(part.file_size for part in parts)
     too_large = any(_is_too_large(part) for part in parts)
-    if too_large or len(parts) > MAX_PARTS or (max_unpacked is not None and unpacked > max_unpacked):
+    if too_large or (max_unpacked is not None and unpacked > max_unpacked):
         raise UnreadableSheet(file=file, why=ImportText("unpacked-too-large", size=unpacked))
     for part in parts:
         # Of every name: the file itself says which of its parts is the table of texts.

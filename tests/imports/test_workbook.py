@@ -127,6 +127,13 @@ def test_file_that_unpacks_to_too_much_is_rejected(tmp_path: Path) -> None:
     assert problem_of(caught.value) == "unpacked-too-large"
 
 
+def test_file_with_many_parts_is_rejected_with_their_number(tmp_path: Path) -> None:
+    more = {f"part{number}": b"" for number in range(workbook.MAX_PARTS)}
+    with pytest.raises(UnreadableSheet) as caught:
+        tables(tmp_path, "a.xlsx", repacked(xlsx(["a"]), **more))
+    assert problem_of(caught.value) == "too-many-parts"
+
+
 def repacked(data: bytes, **changed: bytes) -> bytes:
     """A workbook with other contents of some parts, or with more parts, by their names without folder and ending."""
     made = io.BytesIO()

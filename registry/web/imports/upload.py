@@ -21,6 +21,9 @@ from registry.web.request import Request
 
 MAX_FIELD_BYTES = 256 * 1024
 MAX_PARTS = 40
+
+# Seconds for a whole form: the largest one needs 600 kbit/s.
+UPLOAD_SECONDS = 900.0
 _FILE_NAME = re.compile(r"[^\w .()+-]+")
 
 
@@ -53,12 +56,9 @@ async def receive(request: Request, target: FileTarget) -> Upload:
     try:
         parser = PushMultipartParser(options.get("boundary", ""), max_segment_count=MAX_PARTS, strict=True)
         size, more = 0, True
+        ends_at = asyncio.get_running_loop().time() + UPLOAD_SECONDS
         while more:
-            try:
-                async with asyncio.timeout(bodies.BODY_SECONDS):
-                    message: Any = await request.receive()
-            except TimeoutError:
-                raise BodyTimeout(seconds=f"{bodies.BODY_SECONDS:g}") from None
+            message = await _next_piece(request, ends_at)
             if message["type"] == "http.disconnect":
                 raise IncompleteBody
             chunk, more = message.get("body", b""), message.get("more_body", False)
@@ -77,6 +77,17 @@ async def receive(request: Request, target: FileTarget) -> Upload:
     finally:
         receiver.close()
     return receiver.upload
+
+
+async def _next_piece(request: Request, ends_at: float) -> Any:
+    """The next piece of a body. Raises BodyTimeout if it does not arrive, or not before the end of the upload."""
+    now = asyncio.get_running_loop().time()
+    try:
+        async with asyncio.timeout_at(min(now + bodies.BODY_SECONDS, ends_at)):
+            return await request.receive()
+    except TimeoutError:
+        seconds = UPLOAD_SECONDS if ends_at < now + bodies.BODY_SECONDS else bodies.BODY_SECONDS
+        raise BodyTimeout(seconds=f"{seconds:g}") from None
 
 
 class _Receiver:
