@@ -9,6 +9,7 @@ costs four times and hypercorn six times as much a request, and granian closes n
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any, cast
@@ -64,9 +65,11 @@ class _AnswerTransport:
     loop's next round.
     """
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, end: Callable[[], None]) -> None:
+        """`end` ends the connection after its last answer."""
         self._transport = transport
         self._loop = loop
+        self._end = end
         self._head: bytes | None = None
         self._has_begun = False
 
@@ -87,7 +90,7 @@ class _AnswerTransport:
 
     def close(self) -> None:
         self._write_head()
-        self._transport.close()
+        self._end()
 
     def is_closing(self) -> bool:
         return self._transport.is_closing()
@@ -145,7 +148,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if not self._refused:
             super().on_headers_complete()
             if self.scope["method"] != "HEAD":
-                self.cycle.transport = cast("asyncio.Transport", _AnswerTransport(self.transport, self.loop))
+                self.cycle.transport = cast("asyncio.Transport", _AnswerTransport(self.transport, self.loop, self._end))
 
     def on_body(self, body: bytes) -> None:
         self._progress = True
@@ -223,6 +226,14 @@ class LimitedProtocol(HttpToolsProtocol):
                 self.transport.close()
             else:
                 self._refuse(BodyTimeout("headers", seconds=f"{self._limits.head_seconds:g}"))
+
+    def _end(self) -> None:
+        """Close the connection after its last answer; while the client still sends the body, as `_refuse` does."""
+        if self._in_body:
+            self._refused = True
+            self.transport.write_eof()
+        else:
+            self.transport.close()
 
     def _refuse(self, error: RegistryError) -> None:
         """Answer, and discard what the client still sends for a while: a reset connection would lose the answer."""

@@ -73,8 +73,8 @@ async def test_unfinished_uploads_are_bounded_and_leave_nothing(limited: Service
             while sum(one.done() for one in refused) < UNFINISHED - MAX_JOBS_OF_PRINCIPAL:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert {one.result() for one in refused if one.done()} == {422}
-        for one in refused:
-            one.cancel()
+        for waiting in refused:
+            waiting.cancel()
         assert psutil.Process().memory_info().rss - memory < UNFINISHED * bodies.BODY_LIMIT
     await until_none_is_left(editor)
 
