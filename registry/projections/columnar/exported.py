@@ -166,7 +166,7 @@ _STARTS = f"'{''.join(FORMULA_STARTS)}'"
 # DuckDB plans `IN` as a join for each column: with `contains`, an export of deals takes 0.86 of the processor time, and
 # one of pledges 0.86 (medians of seven, in turn).
 # Most texts begin with a letter, which two comparisons find out. With them and `_BETWEEN`, an export of 100,000 deals
-# takes 0.95 of the processor time, and one of pledges 0.92 (least of 18 in three alternating rounds, load 9).
+# takes 0.96 of the processor time, and one of pledges 0.92 (least of 18 each, in three alternating rounds, load 9).
 _PLAIN_STARTS = "{0} >= 'A' AND {0} < '" + min(start for start in FORMULA_STARTS if start > "A") + "'"
 _CELL = f"""
 CASE WHEN {_PLAIN_STARTS} THEN {{0}}
