@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from registry.domain.history import AsOf
 from registry.domain.totals import Totals, TotalsQuery
@@ -42,6 +43,34 @@ async def test_totals_list_the_first_deals_by_name(
         point = await queries.point(AsOf(effective_on=date(2026, 1, 1)))
         totals: Totals = await queries.totals(point, Selection(), query, await streams.rates(AsOf()))
     assert [line.deal for line in totals.overall.lines] == ["anode", "boiler"]
+
+
+async def test_sums_are_carried_forward_by_new_deals_and_by_later_events_of_these(
+    database: ScratchDatabase, pool: Pool, tmp_path: Path
+) -> None:
+    streams, query = StreamReader(pool), TotalsQuery(group_by=("organization",))
+    async with running_recorder(database.app_url) as recorder, ColumnarCopy(pool, tmp_path) as copy:
+        queries = PortfolioQueries(streams, OrganizationQueries(streams), copy)
+
+        async def totals(*, is_kept: bool) -> Totals:
+            point = await queries.point(AsOf(effective_on=date(2026, 1, 1)))
+            # Of a point that the log has gone beyond, nothing is kept.
+            point = point if is_kept else replace(point, head=point.head + 1)
+            return await queries.totals(point, Selection(), query, await streams.rates(AsOf()))
+
+        await recorder.record(request("anode", REGISTERED, pledged("first")))
+        assert await totals(is_kept=True) == await totals(is_kept=False)
+        # The copy follows these together.
+        for slug in ("boiler", "cable", "dock"):
+            await recorder.record(request(slug, REGISTERED, pledged("first")))
+        found = await totals(is_kept=True)
+        assert found == await totals(is_kept=False)
+        assert found.overall.columns[0].pledges == 4
+        for slug in SLUGS:
+            await recorder.record(request(slug, pledged("second")))
+        found = await totals(is_kept=True)
+        assert found == await totals(is_kept=False)
+        assert found.overall.columns[0].pledges == 8
 
 
 OVERLAPS = {

@@ -36,7 +36,8 @@ For few, a file costs more than it saves."""
 SELECT_EVENTS_SINCE = """
 SELECT substr(stream, 6) AS deal, position, effective_on, published_on, recorded_at,
        type = 'event_corrected' AS redates,
-       type = 'event_redacted' AS erased
+       type = 'event_redacted' AS erased,
+       version
   FROM events
  WHERE position > $1
    AND stream LIKE 'deal/%'
@@ -123,6 +124,7 @@ class CopyChanges(Struct, frozen=True):
         rows: Rows as JSON with their table; the last value says whether the copy may have an earlier state of one.
         files: Where there are many, the same rows and the events as files of CSV by table.
         replaced: The deals whose rows are all replaced.
+        new: The deals that the copy has no event of.
     """
 
     since: CopyState
@@ -131,6 +133,7 @@ class CopyChanges(Struct, frozen=True):
     rows: list[tuple[str, str, bool]]
     files: dict[str, Path]
     replaced: list[str]
+    new: set[str]
 
 
 async def changes_since(
@@ -156,7 +159,7 @@ async def changes_since(
         return None
     is_long = new.position - state.position > FEW_EVENTS
     files = {name: scratch(name) for name in (EVENTS, *(table.name for table in tables))} if is_long else {}
-    changes = CopyChanges(state, new, [], [], files, reset)
+    changes = CopyChanges(state, new, [], [], files, reset, set())
     since = dict.fromkeys(reset, -1)
     seen: set[str] = set()
     position = state.position
@@ -165,6 +168,7 @@ async def changes_since(
         if any(event["erased"] for event in events):
             # The bytes of deleted rows stay in a file.
             return None
+        changes.new.update(event["deal"] for event in events if event["version"] == 1)
         since |= {event["deal"]: state.position for event in events if event["deal"] not in since}
         if not is_long:
             changes.events.extend(tuple(event)[:6] for event in events)
@@ -226,12 +230,8 @@ class Writer:
         """Let the file be closed."""
         self._cursor.close()
 
-    def write(self, changes: CopyChanges) -> Written | None:
-        """Write changes in one transaction.
-
-        Returns:
-            The rows that were written, if they are few.
-        """
+    def write(self, changes: CopyChanges) -> Written:
+        """Write changes in one transaction, and return what was written."""
         self._cursor.execute("BEGIN")
         try:
             written = self._write(changes)
@@ -240,7 +240,8 @@ class Writer:
             with suppress(duckdb.Error):
                 self._cursor.execute("ROLLBACK")
             raise
-        return Written(changes.since.position, changes.state.position, written) if not changes.files else None
+        rows = written if not changes.files else None
+        return Written(changes.since.position, changes.state.position, rows, frozenset(changes.new))
 
     def _write(self, changes: CopyChanges) -> list[tuple[Any, ...]]:
         cursor = self._cursor
