@@ -120,6 +120,8 @@ class CopyDirectory:
             connection = thread.submit(partial(duckdb.connect, path, config=config)).result()
         # Exchange rates (`conversion.py`) are not kept in the file.
         connection.execute("ATTACH IF NOT EXISTS ':memory:' AS cache")
+        # DuckDB prints one to standard output in a program without a file (`python -c`), which it takes for a session.
+        connection.execute("SET enable_progress_bar = false")
         return connection
 
 
