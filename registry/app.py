@@ -109,10 +109,9 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
         recorder.commit_listeners.append(observe)
         if tracing is not None:
             recorder.batch_span = tracing.batch_span
-        preparing = asyncio.create_task(asyncio.to_thread(_prepare))
-        services.preparation.wait_for(preparing)
+        # Before the service listens: else the first pages would compile templates on the event loop.
+        await asyncio.to_thread(_prepare)
         yield
-        await preparing
     access_log.write()
 
 

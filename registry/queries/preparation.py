@@ -1,4 +1,4 @@
-"""What a service does after its start before it counts as ready: the copy, what most questions share, and templates.
+"""What a service does after its start before it counts as ready: the copy, and what most questions share.
 
 The first questions about all deals would wait for both. Requests that need neither, such as posts and single deals, are
 answered meanwhile.
@@ -33,7 +33,6 @@ class Preparation:
         self._copy = copy
         self._portfolio = portfolio
         self._task: asyncio.Task[None] | None = None
-        self._others: list[asyncio.Task[None]] = []
         self._until = 0.0
 
     @property
@@ -41,11 +40,7 @@ class Preparation:
         """Whether it is done, has failed, or takes too long; without deals, there is nothing to prepare."""
         if self._task is None or asyncio.get_running_loop().time() >= self._until:
             return True
-        return self._task.done() and all(other.done() for other in self._others)
-
-    def wait_for(self, other: asyncio.Task[None]) -> None:
-        """Count other work as part of the preparation: it takes processors from the first questions."""
-        self._others.append(other)
+        return self._task.done()
 
     async def __aenter__(self) -> Self:
         if await self._copy.pool.fetchval(HAS_DEALS):

@@ -6,6 +6,7 @@ has fonts for every script of the names; the service has none.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from litestar import Controller, Response, route
@@ -16,6 +17,7 @@ from registry.api.parameters import DealSlug
 from registry.domain.audit.entries import audit_trail
 from registry.domain.stream_kinds import DEALS
 from registry.errors import NotFound
+from registry.infra.freeing import empty_in_thread
 from registry.infra.settings import Settings
 from registry.infra.threads import offload_answer
 from registry.queries.deals import DealQueries
@@ -23,7 +25,7 @@ from registry.queries.portfolio import PortfolioQueries
 from registry.web import render
 from registry.web.assets import FOLDER
 from registry.web.cache import cached_page
-from registry.web.charts.timeline import NARROW, TimelineChart, timeline
+from registry.web.charts.timeline import NARROW, timeline
 from registry.web.citations import cite
 from registry.web.deal_charts import mark_text
 from registry.web.deal_list import DealSelection, deal_selection, listed_deals
@@ -92,8 +94,7 @@ class ChartPages(Controller):
         deal_queries: NamedDependency[DealQueries],
     ) -> Response[bytes]:
         """A deal's timeline as SVG."""
-        context = await _timeline(page, deal, deal_queries)
-        return svg_response(page, _svg(page, context), deal)
+        return svg_response(page, await _timeline(page, deal, deal_queries, _svg), deal)
 
     @route("/embed/deals/{deal:str}", http_method=READ)
     async def get_timeline(
@@ -105,8 +106,7 @@ class ChartPages(Controller):
         """A deal's timeline, to embed."""
 
         async def make() -> Rendered:
-            context = await _timeline(page, deal, deal_queries)
-            return _embedded(page, context)
+            return await _timeline(page, deal, deal_queries, _embedded)
 
         return await cached_page(page, make)
 
@@ -141,8 +141,13 @@ async def _trend(
     }
 
 
-async def _timeline(page: PageRequest, deal: str, deal_queries: DealQueries) -> dict[str, Any]:
-    """What the templates need to draw a deal's timeline.
+async def _timeline(
+    page: PageRequest,
+    deal: str,
+    deal_queries: DealQueries,
+    make: Callable[[PageRequest, dict[str, Any]], Rendered],
+) -> Rendered:
+    """A deal's timeline, which `make` draws from what the templates need.
 
     Raises:
         NotFound: The deal has none at the as-of point.
@@ -151,27 +156,36 @@ async def _timeline(page: PageRequest, deal: str, deal_queries: DealQueries) -> 
     if view.snapshot.state is None:
         raise NotFound("chart")
 
-    def drawn() -> tuple[TimelineChart | None, TimelineChart | None]:
+    def drawn() -> Rendered | None:
         entries = audit_trail(view.stream.events, page.as_of, DEALS, snapshot=view.stream.state_as_of(page.as_of))
         day = page.times.effective_on
-        return timeline(view.state, entries, day), timeline(view.state, entries, day, NARROW)
+        wide, narrow = timeline(view.state, entries, day), timeline(view.state, entries, day, NARROW)
+        if wide is None or narrow is None:
+            return None
+        context = {
+            "kind": "timeline",
+            "timeline": wide,
+            "narrow_timeline": narrow,
+            "frame": wide.frame,
+            "height": wide.height,
+            "title": shown(page.language).words.localized(view.state.title, deal),
+            "path": f"/deals/{deal}",
+            "position": view.snapshot.position,
+            "is_list": False,
+            "names": view.names,
+            "mark_text": mark_text(page, view.names),
+        }
+        rendered = make(page, context)
+        # The history of a long deal takes some ms to free, in which no other thread runs.
+        context.clear()
+        del wide, narrow
+        empty_in_thread(entries)
+        return rendered
 
-    wide, narrow = await offload_answer(view.stream.version, drawn)
-    if wide is None or narrow is None:
+    rendered = await offload_answer(view.stream.version, drawn)
+    if rendered is None:
         raise NotFound("chart")
-    return {
-        "kind": "timeline",
-        "timeline": wide,
-        "narrow_timeline": narrow,
-        "frame": wide.frame,
-        "height": wide.height,
-        "title": shown(page.language).words.localized(view.state.title, deal),
-        "path": f"/deals/{deal}",
-        "position": view.snapshot.position,
-        "is_list": False,
-        "names": view.names,
-        "mark_text": mark_text(page, view.names),
-    }
+    return rendered
 
 
 def _svg(page: PageRequest, context: dict[str, Any]) -> Rendered:

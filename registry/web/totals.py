@@ -114,7 +114,7 @@ class TotalsPages(Controller):
             named = {line.deal for line in lines}
             named |= {name.split("/")[0] for line in lines for name in line.because}
             return await offload_answer(
-                HEAVY_ITEM * len(totals.groups) + len(lines),
+                HEAVY_ITEM * (len(totals.groups) + len(lines)),
                 render.render,
                 page,
                 "totals.html",
