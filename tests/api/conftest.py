@@ -178,10 +178,12 @@ async def served(
         admin = {"Authorization": f"Bearer {settings.admin_key}"}
         hooks = {"response": [contract().check]}
         how: dict[str, Any] = {"base_url": url, "timeout": PATIENCE, "event_hooks": hooks, "verify": NO_TLS}
-        async with httpx.AsyncClient(headers=admin, **how) as client, httpx.AsyncClient(**how) as visitor:
-            yield Service(url, settings, client, visitor, app.state.services.pool, app)
-        server.should_exit = True
-        await serving
+        try:
+            async with httpx.AsyncClient(headers=admin, **how) as client, httpx.AsyncClient(**how) as visitor:
+                yield Service(url, settings, client, visitor, app.state.services.pool, app)
+        finally:
+            server.should_exit = True
+            await serving
 
 
 @asynccontextmanager
@@ -189,19 +191,21 @@ async def cloned(server: Server, admin: asyncpg.Connection[asyncpg.Record], name
     """Return settings for a new database, a copy of the server's template, with redaction configured."""
     name = f"{server.template}_{name}"
     await copy_database(admin, server.template, name)
-    with tempfile.TemporaryDirectory() as directory:
-        if server.keys is not None:
-            shutil.copytree(server.keys, directory, dirs_exist_ok=True)
-        yield Settings(
-            database_url=at(server.admin_url, name, APP_ROLE, server.app_password),
-            owner_url=at(server.admin_url, name),
-            data_dir=Path(directory),
-            signing_key=Path(directory, "signing.key"),
-            admin_key=ADMIN_KEY,
-            # Tests send as fast as they can. tests/limits sets limits.
-            rate_limits={},
-        )
-    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            if server.keys is not None:
+                shutil.copytree(server.keys, directory, dirs_exist_ok=True)
+            yield Settings(
+                database_url=at(server.admin_url, name, APP_ROLE, server.app_password),
+                owner_url=at(server.admin_url, name),
+                data_dir=Path(directory),
+                signing_key=Path(directory, "signing.key"),
+                admin_key=ADMIN_KEY,
+                # Tests send as fast as they can. tests/limits sets limits.
+                rate_limits={},
+            )
+    finally:
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest_asyncio.fixture(scope="session")
