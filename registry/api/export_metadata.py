@@ -106,7 +106,7 @@ async def _metadata(
         origin=settings.log_origin,
         point=point_of(as_of, as_of.effective_on or calendar.today()),
         position=position,
-        on=recorded.date() if recorded is not None else None,
+        on=calendar.day_of(recorded) if recorded is not None else None,
         url=url,
         licence=settings.data_licence,
         language=DEFAULT_LANGUAGE,

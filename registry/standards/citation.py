@@ -42,7 +42,7 @@ class Citation(Struct, frozen=True, kw_only=True):
         origin: The name of the log.
         point: The point in time at which it was shown (`point_of`), or the two points.
         position: The log position of the answer.
-        on: The day at which the log had that position, as far as it is known.
+        on: The day of the registry's calendar on which the log had that position, as far as it is known.
         url: An address that shows it again.
         licence: The licence of the data.
         language: The language of the citation.

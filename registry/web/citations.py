@@ -232,7 +232,7 @@ def _panel(
         origin=page.origin,
         point=point.text,
         position=point.position,
-        on=None if is_past or page.recorded_at is None else page.recorded_at.date(),
+        on=None if is_past or page.recorded_at is None else page.times.calendar.day_of(page.recorded_at),
         url=f"{base_url(page.request)}{page.path}?{urlencode({**filters, **kept, **fixed})}",
         licence=page.licence,
         language=page.language,

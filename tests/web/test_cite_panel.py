@@ -5,14 +5,19 @@ from __future__ import annotations
 import html
 import json
 import re
+from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import unquote
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from registry.transparency.bundles import verify_bundle
 from registry.transparency.checkpoint import VerifierKey
-from tests.api.conftest import Service
+from tests.api.announcements import registered
+from tests.api.conftest import Service, cloned, running
+from tests.conftest import Server
 from tests.web.conftest import Opens
 
 DEAL = "/deals/sk-aws-ulsan"
@@ -85,6 +90,21 @@ async def test_permanent_link_shows_the_page_again_and_is_what_the_citations_nam
     files = links(shown)
     for name, text in (("Download BibTeX", "cite-bibtex"), ("Download CSL-JSON", "cite-csl")):
         assert unquote(files[name].partition(";charset=utf-8,")[2]) == text_of(shown, text)
+
+
+async def test_citation_has_the_day_of_the_registry_on_which_it_was_issued(server: Server, admin: Any) -> None:
+    # A zone in which it is another day than in UTC at this hour.
+    is_evening = datetime.now(UTC).hour >= 11
+    zone = "Etc/GMT-14" if is_evening else "Etc/GMT+12"
+    async with cloned(server, admin, "cited") as settings, running(replace(settings, time_zone=zone)) as service:
+        posted = await service.client.post("/v1/deals/cited/events", json=registered())
+        recorded_at = datetime.fromisoformat(posted.json()["events"][0]["recorded_at"])
+        day = service.app.state.services.calendar.day_of(recorded_at)
+        assert day != datetime.now(UTC).date()
+        [item] = json.loads(text_of(panel((await service.client.get("/deals/cited")).text), "cite-csl"))
+        assert item["issued"] == {"date-parts": [[day.year, day.month, day.day]]}
+        package = (await service.client.get("/v1/export/deals.datapackage.json")).json()
+        assert f"day = {{{day.day}}}" in package["citation"]["bibtex"]
 
 
 async def test_permanent_link_of_a_deal_stays_when_the_log_grows(pages: Service, reader: httpx.AsyncClient) -> None:
