@@ -53,7 +53,7 @@ class Assessment(Struct, frozen=True):
 
 
 def assess(as_of: StateAsOf[Deal], state: Deal, rates: Rates, neighbours: tuple[Deal, ...] = ()) -> Assessment:
-    """Assess a state. `quiet` is None: inactivity depends on the current day, see `gone_quiet`."""
+    """Assess a state. `quiet` is None: it depends on the day up to which sources were published, see `inactivity`."""
     by_event = flags_by_event(as_of, rates, neighbours)
     flags = [flag for raised in by_event.values() for flag in raised]
     flags += state_flags(state, FlagContext(rates, (), neighbours))

@@ -163,7 +163,7 @@ class DealQueries:
         day = resolved.effective_on
         rates = await self._streams.rates(as_of)
         cached = await self._cached_state(stream, snapshot, state, resolved.as_of, rates)
-        quiet = inactivity(state.stage, cached.published, day)
+        quiet = inactivity(state.stage, cached.published, resolved.observed_on)
         assert cached.response.remarks is not None
         response = replace(
             cached.response,
@@ -396,10 +396,13 @@ def _entity_tag(version: int, resolved: ResolvedAsOf, stream: FoldedStream[Deal]
     """The entity tag of a state: its version, its day, the log position where it is fixed, and what else changes it.
 
     A redaction changes answers at every position, so all redactions of the stream count. Flags depend on exchange
-    rates, so the imports after the packaged history count.
+    rates, so the imports after the packaged history count. Where the log is open, the inactivity of a day to come
+    depends on today.
     """
     redactions = sum(isinstance(event.event, EventRedacted) for event in stream.events)
     position = [] if resolved.position is None else [str(resolved.position)]
+    if not position and resolved.observed_on < resolved.effective_on:
+        position = [f"today={resolved.observed_on}"]
     parts = [str(version), str(resolved.effective_on), *position, *([f"redactions={redactions}"] if redactions else [])]
     parts += [f"rates={imports - 1}"] if imports > 1 else []
     parts += [f"rules={RULES_REVISION}"] if RULES_REVISION else []

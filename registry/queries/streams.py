@@ -47,6 +47,7 @@ class ResolvedAsOf(Struct, frozen=True, kw_only=True):
     Attributes:
         as_of: The point, with the effective date where the question leaves it out.
         effective_on: That effective date.
+        observed_on: The last day whose publications can be known: the effective date, but not after today or `log_day`.
         position: The last log position that the point includes; None where the question does not fix the log.
         log_day: The day at which the log stood there; None where the question does not fix the log.
         is_final: Whether no event can change the answer any more, except a redaction.
@@ -54,6 +55,7 @@ class ResolvedAsOf(Struct, frozen=True, kw_only=True):
 
     as_of: AsOf
     effective_on: date
+    observed_on: date
     position: int | None = None
     log_day: date | None = None
     is_final: bool = False
@@ -222,9 +224,10 @@ class StreamReader:
         """
         instant, position = as_of.recorded_at, as_of.position
         await self._reach(position)
+        today = self.calendar.today()
         if instant is None and position is None:
-            day = as_of.effective_on or self.calendar.today()
-            return ResolvedAsOf(as_of=replace(as_of, effective_on=day), effective_on=day)
+            day = as_of.effective_on or today
+            return ResolvedAsOf(as_of=replace(as_of, effective_on=day), effective_on=day, observed_on=min(day, today))
         head = await self.head()
         last, days, is_final = head.position, [], False
         if position is not None and position <= head.position:
@@ -238,12 +241,13 @@ class StreamReader:
             is_final = is_final or (head.recorded_at is not None and instant < head.recorded_at)
             days.append(self.calendar.day_of(instant))
         log_day = min(days, default=None)
-        day = as_of.effective_on or log_day or self.calendar.today()
+        day = as_of.effective_on or log_day or today
         # With the position, an event that is recorded at the instant meanwhile does not get into the answer.
         point = replace(as_of, effective_on=day, position=last if log_day else position)
         return ResolvedAsOf(
             as_of=point,
             effective_on=day,
+            observed_on=min(day, log_day or today),
             position=last if log_day else None,
             log_day=log_day,
             is_final=is_final,

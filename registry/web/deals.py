@@ -21,7 +21,7 @@ from registry.domain.audit.entries import audit_trail
 from registry.domain.deal import Deal
 from registry.domain.history import AsOf, FoldedStream, StateAsOf
 from registry.domain.principal import AuthorNames
-from registry.domain.stages import inactivity
+from registry.domain.stages import Inactivity, inactivity
 from registry.domain.stream_kinds import DEALS
 from registry.errors import MergedInto
 from registry.infra.threads import offload_answer
@@ -83,11 +83,13 @@ class DealDetails(Struct, frozen=True):
 
     Attributes:
         assessment: What is derived from the state.
+        inactivity: Since when no source has been published.
         incoming: The relations that other deals declare to it.
         authors: The names of those who recorded its events.
     """
 
     assessment: Assessment
+    inactivity: Inactivity | None
     incoming: Sequence[IncomingRelation]
     authors: AuthorNames
 
@@ -183,6 +185,9 @@ async def render_deal(
     """
     details = DealDetails(
         assessment=await deal_queries.related.assessment(view.stream, view.snapshot, page.as_of),
+        inactivity=inactivity(
+            view.state.stage, last_published(view.snapshot), (await deal_queries.resolve(page.as_of)).observed_on
+        ),
         incoming=await deal_queries.related.incoming(view.stream, page.as_of),
         authors=await deal_queries.author_names(view.stream),
     )
@@ -246,10 +251,7 @@ def _render_deal(
         max_items=MAX_ITEMS,
         charted_events=MAX_EVENTS if is_long else None,
         undated=assessment.undated,
-        # On a day to come, sources may still be published until then.
-        inactivity=inactivity(
-            state.stage, last_published(view.snapshot), min(page.times.effective_on, page.times.today)
-        ),
+        inactivity=details.inactivity,
         incoming=[relation for relation in details.incoming if relation.deal != view.slug],
         sources=listed_sources(view.snapshot),
         history=history,
