@@ -28,6 +28,9 @@ from registry.i18n import DEFAULT_LANGUAGE
 
 _VERSIONS = ("1.0", "1.1")
 
+# Seconds that a stopping service receives the rest of a request that is answered already.
+STOPPING_LINGER_SECONDS = 1.0
+
 
 class ConnectionLimits(Struct, frozen=True, kw_only=True):
     """What a client may use of a service. Times are in seconds, sizes in bytes.
@@ -108,6 +111,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._in_head = self._in_body = False
         # The answer is written, and what the client still sends is discarded.
         self._refused = False
+        self._is_stopping = False
         self._deadline: float | None = None
         self._blocked_since: float | None = None
         self._idle_since = self.loop.time()
@@ -208,6 +212,11 @@ class LimitedProtocol(HttpToolsProtocol):
         """Close the connection and discard what is not sent yet."""
         self.transport.abort()
 
+    def shutdown(self) -> None:
+        """Close the connection, after the answer of the request in progress."""
+        self._is_stopping = True
+        super().shutdown()
+
     def close_if_expired(self, now: float) -> None:
         """Close the connection if its client took too long.
 
@@ -232,6 +241,9 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._in_body:
             self._refused = True
             self.transport.write_eof()
+            if self._is_stopping:
+                # `close_if_expired` is not called any more.
+                self.loop.call_later(STOPPING_LINGER_SECONDS, self.abort)
         else:
             self.transport.close()
 

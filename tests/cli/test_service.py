@@ -209,7 +209,7 @@ def test_service_that_a_signal_stops_ends_streams_imports_and_its_postgres(tmp_p
     first, last = [json.loads(text) for text in re.findall(rb"{.*}", received)]
     assert (first["line"], first["status"]) == (1, 201)
     assert (last["line"], last["status"], last["code"]) == (2, 503, "overloaded")
-    assert {json.loads(entry)["level"] for entry in running.err} <= {"info"}
+    assert {json.loads(entry)["level"] for entry in running.err} <= {"info"}, running.err
 
 
 @pytest.mark.drill
