@@ -56,8 +56,8 @@ class ComparisonPages(Controller):
 
             def compared() -> Rendered:
                 stream = view.stream
-                points = (given_start, shown_point(page), first_point(stream))
-                start = next((point for point in points if point != AsOf()), AsOf())
+                chosen = next((point for point in (given_start, shown_point(page)) if point != AsOf()), None)
+                start = first_point(stream) if chosen is None else chosen
                 spent: list[Any] = []
                 comparison = compare_points(stream, start, end, page.times.today, spent)
                 formatter = shown(page.language)
@@ -68,6 +68,7 @@ class ComparisonPages(Controller):
                     deal=stream.state,
                     names=view.names,
                     start=start,
+                    is_start_chosen=chosen is not None,
                     end=end,
                     comparison=comparison,
                     lines_by_kind=sections(

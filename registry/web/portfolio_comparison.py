@@ -101,12 +101,14 @@ class PortfolioComparisonPages(Controller):
         end = await pinned_point(streams, require_single_axis(to_as_of, "to."))
 
         async def make() -> Rendered:
-            start = next((point for point in (given_start, shown_point(page)) if point != AsOf()), None)
+            chosen = next((point for point in (given_start, shown_point(page)) if point != AsOf()), None)
+            start = chosen
             if start is None:
                 days = await portfolio_queries.effective_change_days(await portfolio_queries.point(AsOf()), MAX_DAYS)
                 start = recent_point([day for day in days if day <= page.times.today])
             compared = await _compared(page, portfolio_queries, comparison_queries, deal_selection, start, end)
-            return await offload_answer(len(compared.changes), _render, page, deal_selection, compared)
+            how = (page, deal_selection, compared)
+            return await offload_answer(len(compared.changes), _render, *how, is_start_chosen=chosen is not None)
 
         return await cached_page(page, make)
 
@@ -188,13 +190,16 @@ async def _compared(
     )
 
 
-def _render(page: PageRequest, selection: DealSelection, compared: ComparedPortfolio) -> Rendered:
+def _render(
+    page: PageRequest, selection: DealSelection, compared: ComparedPortfolio, *, is_start_chosen: bool
+) -> Rendered:
     formatter, filters, by_deal = shown(page.language), selection.filters, compared.by_deal
     parameters = point_parameters(compared.start, compared.end)
     return render.render(
         page,
         "compare_portfolio.html",
         start=compared.start,
+        is_start_chosen=is_start_chosen,
         end=compared.end,
         next=compared.next,
         changes_by_deal=by_deal,

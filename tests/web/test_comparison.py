@@ -124,3 +124,14 @@ def test_new_item_is_shown_with_each_value_that_is_not_its_id() -> None:
     changes = [Change(f"/metrics/jobs--planned/{name}", None, value) for name, value in stated.items()]
     [line] = shown("en").lines(changes)
     assert line.after == DOT.join(("Jobs", "planned", "800"))
+
+
+@pytest.mark.parametrize("path", ["/compare", "/deals/sk-aws-ulsan/compare"])
+async def test_comparison_says_where_it_starts_if_no_start_was_chosen(
+    demo_reader: httpx.AsyncClient, path: str
+) -> None:
+    reader_of_english = {"Accept-Language": "en"}
+    opened = (await demo_reader.get(path, headers=reader_of_english)).text
+    chosen = (await demo_reader.get(f"{path}?from.effective_on=2025-07-01", headers=reader_of_english)).text
+    assert "No start was chosen" in opened
+    assert "No start was chosen" not in chosen
