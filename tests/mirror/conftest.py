@@ -147,6 +147,8 @@ async def in_the_middle(to: str) -> AsyncIterator[Middle]:
         while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
         middle.url = f"http://127.0.0.1:{bound.getsockname()[1]}"
-        yield middle
-        server.should_exit = True
-        await serving
+        try:
+            yield middle
+        finally:
+            server.should_exit = True
+            await serving
