@@ -56,7 +56,7 @@ class ComparisonPages(Controller):
 
             def compared() -> Rendered:
                 stream = view.stream
-                chosen = next((point for point in (given_start, shown_point(page)) if point != AsOf()), None)
+                chosen = chosen_start(page, given_start)
                 start = first_point(stream) if chosen is None else chosen
                 spent: list[Any] = []
                 comparison = compare_points(stream, start, end, page.times.today, spent)
@@ -139,9 +139,11 @@ async def pinned_point(streams: StreamReader, point: AsOf) -> AsOf:
     return replace(point, effective_on=resolved.effective_on) if resolved.log_day else point
 
 
-def shown_point(page: PageRequest) -> AsOf:
-    """The point that the page shows, with its day where the address has a point but no day."""
-    return page.as_of if page.as_of == AsOf() else replace(page.as_of, effective_on=page.times.effective_on)
+def chosen_start(page: PageRequest, given: AsOf) -> AsOf | None:
+    """The start of a comparison that the address gives, or else the point that the page shows; None without both."""
+    if given != AsOf():
+        return given
+    return None if page.as_of == AsOf() else replace(page.as_of, effective_on=page.times.effective_on)
 
 
 def point_parameters(start: AsOf, end: AsOf) -> dict[str, str]:

@@ -27,7 +27,7 @@ from registry.web import render
 from registry.web.assets import csv_response
 from registry.web.cache import cached_page
 from registry.web.citations import cite_comparison
-from registry.web.comparison import claim_lines, is_of_claims, pinned_point, point_parameters, shown_point
+from registry.web.comparison import chosen_start, claim_lines, is_of_claims, pinned_point, point_parameters
 from registry.web.deal_list import DealSelection, DealTableRow, deal_rows, deal_selection, facets_of, shown_values
 from registry.web.format import shown
 from registry.web.i18n import N_
@@ -101,8 +101,7 @@ class PortfolioComparisonPages(Controller):
         end = await pinned_point(streams, require_single_axis(to_as_of, "to."))
 
         async def make() -> Rendered:
-            chosen = next((point for point in (given_start, shown_point(page)) if point != AsOf()), None)
-            start = chosen
+            start = chosen = chosen_start(page, given_start)
             if start is None:
                 days = await portfolio_queries.effective_change_days(await portfolio_queries.point(AsOf()), MAX_DAYS)
                 start = recent_point([day for day in days if day <= page.times.today])
