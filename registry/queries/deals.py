@@ -164,6 +164,7 @@ class DealQueries:
         rates = await self._streams.rates(as_of)
         cached = await self._cached_state(stream, snapshot, state, resolved.as_of, rates)
         quiet = inactivity(state.stage, cached.published, resolved.observed_on)
+        is_yet_to_be_quiet = quiet != inactivity(state.stage, cached.published, day)
         assert cached.response.remarks is not None
         response = replace(
             cached.response,
@@ -176,7 +177,7 @@ class DealQueries:
         stream.return_caches()
         return EncodedResponse(
             body=body,
-            etag=_entity_tag(snapshot.version, resolved, stream, rates.imports),
+            etag=_entity_tag(snapshot.version, resolved, stream, rates.imports, is_yet_to_be_quiet),
             final=resolved.is_final,
             position=snapshot.position,
             memento=self._memento_datetime(snapshot, resolved),
@@ -392,18 +393,19 @@ def _state_response(
     return CachedState(key=key, response=response, published=last_published(snapshot))
 
 
-def _entity_tag(version: int, resolved: ResolvedAsOf, stream: FoldedStream[Deal], imports: int) -> str:
+def _entity_tag(
+    version: int, resolved: ResolvedAsOf, stream: FoldedStream[Deal], imports: int, is_yet_to_be_quiet: bool
+) -> str:
     """The entity tag of a state: its version, its day, the log position where it is fixed, and what else changes it.
 
     A redaction changes answers at every position, so all redactions of the stream count. Flags depend on exchange
-    rates, so the imports after the packaged history count. Where the log is open, the inactivity of a day to come
-    depends on today.
+    rates, so the imports after the packaged history count. A deal that will be quiet by a day to come, unless a source
+    is published, is not said to be quiet before: then today counts.
     """
     redactions = sum(isinstance(event.event, EventRedacted) for event in stream.events)
     position = [] if resolved.position is None else [str(resolved.position)]
-    if not position and resolved.observed_on < resolved.effective_on:
-        position = [f"today={resolved.observed_on}"]
     parts = [str(version), str(resolved.effective_on), *position, *([f"redactions={redactions}"] if redactions else [])]
+    parts += [f"today={resolved.observed_on}"] if is_yet_to_be_quiet and resolved.position is None else []
     parts += [f"rates={imports - 1}"] if imports > 1 else []
     parts += [f"rules={RULES_REVISION}"] if RULES_REVISION else []
     return f'"{";".join(parts)}"'
