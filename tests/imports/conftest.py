@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from registry.cli.import_sheets import ImportOptions
 from registry.infra.settings import Settings
 from tests.api.conftest import ADMIN_KEY, Service, running
 from tests.conftest import ScratchDatabase
+from tests.imports.plans import close_plans
 
 EXCERPT = Path(__file__).parent / "data"
 MAPPINGS = Path(__file__).parents[2] / "docs" / "mappings"
@@ -77,6 +78,13 @@ class ImportRun(Struct, frozen=True):
 
 
 Import = Callable[..., Awaitable[ImportRun]]
+
+
+@pytest.fixture(autouse=True)
+def closed_plans() -> Iterator[None]:
+    """Close the plans that the test has made."""
+    yield
+    close_plans()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from registry.imports import mapping as mappings
 from registry.imports import values, workbook
 from registry.imports.describe import describe
-from tests.imports.test_mapping import planned
+from tests.imports.plans import planned
 
 ROWS: list[list[Any]] = [
     ["2026년 상반기 국내 AI 인프라 투자 현황"],

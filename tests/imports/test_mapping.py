@@ -5,11 +5,9 @@ Every kind of value and block is read in this file; hence its length.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import msgspec
 import openpyxl
@@ -22,14 +20,12 @@ from hypothesis import strategies as st
 from registry.errors import BadMapping
 from registry.imports import mapping as mappings
 from registry.imports import values, workbook
-from registry.imports.mapping import Mapping
 from registry.imports.messages import ImportText
 from registry.imports.tracker.notes import notes_of
 from registry.imports.tracker.plan import Plan, make_plan
-from registry.imports.tracker.registry import KnownDeal, SetBy
 from registry.imports.values import ValueProblem
-from registry.imports.workbook import Sheet
 from tests.imports.conftest import MAPPINGS
+from tests.imports.plans import Nothing, planned
 
 HEAD = """
 scheme = "x"
@@ -40,42 +36,6 @@ key = "Id"
 slug = "x-"
 title = { column = "Name" }
 """
-
-
-class Nothing:
-    """A registry without deals."""
-
-    def recorded(self, ids: Collection[UUID]) -> set[UUID]:
-        return set()
-
-    def deals(self, scheme: str, keys: Collection[str], on: date) -> dict[str, KnownDeal]:
-        return {}
-
-    def keys(self, scheme: str) -> Iterator[tuple[str, str]]:
-        return iter(())
-
-    def set_by(self, slug: str, on: date) -> dict[str, SetBy]:
-        return {}
-
-    def event(self, id: UUID) -> dict[str, Any]:
-        return {}
-
-
-_plans: list[Plan] = []
-
-
-@pytest.fixture(autouse=True)
-def _closed_plans() -> Iterator[None]:
-    yield
-    while _plans:
-        _plans.pop().spool.close()
-
-
-def planned(sheets: list[Sheet], mapping: Mapping) -> Plan:
-    made = make_plan(sheets, mapping, date(2026, 5, 20), Nothing(), {})
-    assert made is not None
-    _plans.append(made)
-    return made
 
 
 def plan(folder: Path, mapping: str, *rows: str, **more: str) -> Plan:

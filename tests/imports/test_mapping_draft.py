@@ -15,7 +15,7 @@ from registry.imports.column_meanings import MEANINGS, name_of_field
 from registry.imports.describe import describe
 from registry.imports.messages import ImportText
 from tests.i18n.codes import catalogue_texts
-from tests.imports.test_mapping import planned
+from tests.imports.plans import planned
 
 
 def test_draft_of_a_mapping_is_a_mapping(tmp_path: Path) -> None:
