@@ -27,7 +27,7 @@ from registry.infra.problems import SettingProblem
 from registry.infra.settings import Settings
 from registry.services import Services, open_services, witness_addresses
 from registry.web import router as pages
-from registry.web.errors import APPLICATION_HANDLERS, page_before_routes
+from registry.web.page.errors import APPLICATION_HANDLERS, page_before_routes
 
 if TYPE_CHECKING:
     from registry.api.tracing import Tracing

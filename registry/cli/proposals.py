@@ -16,7 +16,7 @@ from registry.cli.asking import Question, asking, print_table
 from registry.cli.client import find_each, given, segment, send
 from registry.cli.texts import Text, rendered
 from registry.client.settings import PAGE
-from registry.web.i18n import DOT
+from registry.formatting.language import DOT
 
 group = typer.Typer(no_args_is_help=True, help="List proposals, show them, and approve or reject them.")
 

@@ -16,10 +16,10 @@ from registry.domain.fold.claims import ClaimState
 from registry.domain.fold.items import item_types
 from registry.domain.stages import StageState
 from registry.events.values import Amount, Classifications, Horizon, Localized, StatedAmount, text_in
+from registry.formatting.language import DOT
+from registry.formatting.messages import messages
+from registry.formatting.values import MEASURES, Names, ValueFormatter, names_in, shown
 from registry.schemas.values import response_hook
-from registry.web.format import MEASURES, Names, ValueFormatter, names_in, shown
-from registry.web.i18n import DOT
-from registry.web.messages import messages
 
 # The changes of an event that a line of its history shows.
 _MAX_CHANGES = 4

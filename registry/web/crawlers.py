@@ -25,7 +25,7 @@ from registry.infra.threads import offload_answer
 from registry.projections.columnar.selection import Selection
 from registry.queries.named_organizations import NamedOrganizations
 from registry.queries.portfolio import PortfolioQueries
-from registry.web.request import READ
+from registry.web.page.request import READ
 
 NAMESPACE = "http://www.sitemaps.org/schemas/sitemap/0.9"
 ADDRESSES_PER_FILE = 50_000

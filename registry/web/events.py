@@ -18,6 +18,8 @@ from registry.domain.principal import Principal
 from registry.errors import NotFound, RegistryError
 from registry.events.intake import as_uuid
 from registry.events.values import Localized
+from registry.formatting.language import N_
+from registry.formatting.values import shown
 from registry.i18n import Message
 from registry.infra.threads import is_long, offload_answer
 from registry.queries.log import LogQueries
@@ -26,14 +28,12 @@ from registry.schemas import encode
 from registry.transparency.bundles import verify_bundle
 from registry.transparency.checkpoint import VerifierKey
 from registry.transparency.evidence import Evidence
-from registry.web import render
-from registry.web.cache import cached_page
-from registry.web.citations import CitedProof, cite
-from registry.web.format import shown
-from registry.web.i18n import N_
-from registry.web.render import Rendered
-from registry.web.request import READ, Page
-from registry.web.sliders import stream_sliders
+from registry.web.page import render
+from registry.web.page.cache import cached_page
+from registry.web.page.citations import CitedProof, cite
+from registry.web.page.render import Rendered
+from registry.web.page.request import READ, Page
+from registry.web.page.sliders import stream_sliders
 
 
 class ProofCheck(Struct, frozen=True):

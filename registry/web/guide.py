@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 from litestar import Controller, Response, route
 from msgspec import Struct
 
+from registry.formatting.language import N_
 from registry.i18n import LANGUAGES, Message, render
-from registry.web.i18n import N_
-from registry.web.render import render as rendered
-from registry.web.render import send
-from registry.web.request import READ, Page, PageRequest
+from registry.web.page.render import render as rendered
+from registry.web.page.render import send
+from registry.web.page.request import READ, Page, PageRequest
 
 
 class Term(Message):

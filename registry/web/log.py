@@ -16,19 +16,19 @@ from registry.api.parameters import MAX_POSITION, integer, text
 from registry.errors import RegistryError
 from registry.events.store import StoredEvent
 from registry.events.types import EVENT_TYPES
+from registry.formatting.language import N_
+from registry.formatting.values import shown
 from registry.queries.event_filter import EventFilter
 from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.transparency.evidence import Evidence
-from registry.web import render
-from registry.web.cache import cached_page
-from registry.web.citations import cite
-from registry.web.format import shown
-from registry.web.i18n import N_
-from registry.web.names import EventNames
-from registry.web.render import Rendered
-from registry.web.request import READ, Page, PageRequest
-from registry.web.sliders import current_sliders
+from registry.web.page import render
+from registry.web.page.cache import cached_page
+from registry.web.page.citations import cite
+from registry.web.page.names import EventNames
+from registry.web.page.render import Rendered
+from registry.web.page.request import READ, Page, PageRequest
+from registry.web.page.sliders import current_sliders
 
 MAX_CHECKPOINTS = 20
 EVENTS_PER_PAGE = 50

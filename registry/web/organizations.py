@@ -13,6 +13,8 @@ from registry.api.cursors import CursorParameter, decode_cursor, encode_cursor
 from registry.api.parameters import Cursor, OrganizationSlug, text
 from registry.errors import MergedInto, NotFound
 from registry.events.values import Localized
+from registry.formatting.language import N_, words
+from registry.formatting.values import shown
 from registry.infra.threads import offload_answer
 from registry.projections.columnar.lists import Order
 from registry.queries.named_organizations import NamedOrganizations, OrganizationEntry
@@ -21,17 +23,15 @@ from registry.queries.portfolio import PortfolioQueries
 from registry.queries.search import SearchQueries
 from registry.queries.streams import StreamReader
 from registry.schemas.deal_query import DealQuery
-from registry.web import render
-from registry.web.assets import csv_response
-from registry.web.cache import cached_fragment, cached_page
-from registry.web.citations import cite
-from registry.web.deal_list import DealTableRow, deal_rows, single_axis
-from registry.web.format import shown
-from registry.web.history import NO_HISTORY, BeforeVersion, history_page
-from registry.web.i18n import N_, words
-from registry.web.render import Rendered
-from registry.web.request import READ, Page, PageRequest
-from registry.web.sliders import current_sliders, stream_sliders
+from registry.web.deals.history import NO_HISTORY, BeforeVersion, history_page
+from registry.web.page import render
+from registry.web.page.assets import csv_response
+from registry.web.page.cache import cached_fragment, cached_page
+from registry.web.page.citations import cite
+from registry.web.page.render import Rendered
+from registry.web.page.request import READ, Page, PageRequest
+from registry.web.page.sliders import current_sliders, stream_sliders
+from registry.web.portfolio.deal_list import DealTableRow, deal_rows, single_axis
 
 PAGE_SIZE = 100
 CSV_BATCH = 1_000

@@ -23,16 +23,16 @@ from registry.errors import NotFound, RegistryError, RuleBroken
 from registry.events.intake import as_uuid
 from registry.events.types import DealRegistered, EventCorrected, OrganizationRegistered
 from registry.events.values import Scope
+from registry.formatting.language import words
 from registry.i18n import Message
 from registry.infra.threads import offload_answer
-from registry.web import render
 from registry.web.articles.proposed import DIGEST, form_of
-from registry.web.i18n import words
-from registry.web.names import EventNames
-from registry.web.render import Rendered
-from registry.web.request import READ, Page, PageRequest, redirect
-from registry.web.session import read_signed_form, require_key
-from registry.web.state_types import typed_change
+from registry.web.page import render
+from registry.web.page.names import EventNames
+from registry.web.page.render import Rendered
+from registry.web.page.request import READ, Page, PageRequest, redirect
+from registry.web.recording.state_types import typed_change
+from registry.web.sign_in.session import read_signed_form, require_key
 
 PAGE_SIZE = 100
 """The submissions of a page of the queue."""

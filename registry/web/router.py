@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 from registry.api.routes import Routes
-from registry.web import assets, maps
 from registry.web.articles.controller import ArticleController, suggest_names
-from registry.web.chart_pages import ChartPages
-from registry.web.comparison import ComparisonPages
+from registry.web.charts import maps
+from registry.web.charts.pages import ChartPages
 from registry.web.crawlers import CrawlerPages
-from registry.web.deals import DealPages
-from registry.web.duplicates import DuplicatePages
-from registry.web.errors import PAGE_HANDLERS
+from registry.web.deals.comparison import ComparisonPages
+from registry.web.deals.page import DealPages
+from registry.web.deals.provenance import ProvenancePages
 from registry.web.events import EventPages
 from registry.web.guide import GuidePages
 from registry.web.imports.controller import ImportPages
 from registry.web.log import LogPages
+from registry.web.organization_duplicates import DuplicatePages
 from registry.web.organizations import OrganizationPages
-from registry.web.portfolio import PortfolioPages
-from registry.web.portfolio_comparison import PortfolioComparisonPages
+from registry.web.page import assets
+from registry.web.page.errors import PAGE_HANDLERS
+from registry.web.page.render import compile_templates
+from registry.web.page.request import DEPENDENCIES, check_page_query
+from registry.web.portfolio.comparison import PortfolioComparisonPages
+from registry.web.portfolio.page import PortfolioPages
+from registry.web.portfolio.totals import TotalsPages
 from registry.web.proposals import ProposalPages
-from registry.web.provenance import ProvenancePages
-from registry.web.provider import ProviderPages
-from registry.web.recording import RecordingPages, parse_amount
-from registry.web.render import compile_templates
-from registry.web.request import DEPENDENCIES, check_page_query
+from registry.web.recording.controller import RecordingPages, parse_amount
 from registry.web.search import SearchPages
-from registry.web.session import SessionPages
+from registry.web.sign_in.provider import ProviderPages
+from registry.web.sign_in.session import SessionPages
 from registry.web.sources import SourcePages
-from registry.web.totals import TotalsPages
 from registry.web.watches import WatchPages
 
 

@@ -12,17 +12,17 @@ from msgspec import Struct
 
 from registry.api.parameters import text
 from registry.events.intake import as_uuid
+from registry.formatting.language import N_, Translations
+from registry.formatting.values import shown
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.search import SearchQueries
 from registry.schemas import HitKind, SearchedWord, SearchHit, SearchMatch
-from registry.web.cache import cached_page
-from registry.web.citations import cite, list_certificate
-from registry.web.deal_list import DealTableRow, deal_rows, single_axis
-from registry.web.format import shown
-from registry.web.i18n import N_, Translations
-from registry.web.render import Rendered, render, send
-from registry.web.request import READ, Page, PageRequest, redirect
-from registry.web.sliders import current_sliders
+from registry.web.page.cache import cached_page
+from registry.web.page.citations import cite, list_certificate
+from registry.web.page.render import Rendered, render, send
+from registry.web.page.request import READ, Page, PageRequest, redirect
+from registry.web.page.sliders import current_sliders
+from registry.web.portfolio.deal_list import DealTableRow, deal_rows, single_axis
 
 MAX_RESULTS = 50
 MAX_SUGGESTIONS = 4

@@ -21,14 +21,14 @@ from registry.i18n import Message
 from registry.infra.threads import HEAVY_ITEM, offload_answer
 from registry.queries.sources import CitedEvent, SourceQueries
 from registry.schemas import SourceRetraction
-from registry.web import render
-from registry.web.cache import cached_page
-from registry.web.citations import cite
-from registry.web.provenance import is_id
-from registry.web.render import Rendered
-from registry.web.request import READ, Page, PageRequest, redirect
-from registry.web.session import read_signed_form, require_key
-from registry.web.state_types import typed_change
+from registry.web.deals.provenance import is_id
+from registry.web.page import render
+from registry.web.page.cache import cached_page
+from registry.web.page.citations import cite
+from registry.web.page.render import Rendered
+from registry.web.page.request import READ, Page, PageRequest, redirect
+from registry.web.recording.state_types import typed_change
+from registry.web.sign_in.session import read_signed_form, require_key
 
 EVENTS_PER_PAGE = 100
 

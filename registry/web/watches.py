@@ -23,9 +23,9 @@ from registry.events.types import EVENT_TYPES
 from registry.i18n import Message
 from registry.queries.event_filter import EventFilter
 from registry.schemas.deal_query import DealQuery
-from registry.web import render
-from registry.web.request import READ, Page, PageRequest, Request, redirect
-from registry.web.session import read_signed_form, require_key
+from registry.web.page import render
+from registry.web.page.request import READ, Page, PageRequest, Request, redirect
+from registry.web.sign_in.session import read_signed_form, require_key
 
 AnyWatches = NamedDependency[SkipValidation[Watches]]
 AnyWebhooks = NamedDependency[SkipValidation[Webhooks]]

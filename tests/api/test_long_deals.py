@@ -10,7 +10,7 @@ import pytest
 
 from registry.infra import threads
 from registry.queries import deals
-from registry.web import deals as pages
+from registry.web.deals import page as pages
 from tests.api.announcements import pledged, registered, revised
 from tests.api.conftest import Service
 from tests.conftest import PATIENCE

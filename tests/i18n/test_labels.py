@@ -13,10 +13,10 @@ from registry.domain.checks import plausibility
 from registry.domain.deal import Deal
 from registry.domain.fold.items import item_types
 from registry.events import types, values
+from registry.formatting.language import words
 from registry.i18n import DEFAULT_LANGUAGE, LANGUAGES
-from registry.web import maps
+from registry.web.charts import maps
 from registry.web.forms.structure import struct_fields
-from registry.web.i18n import words
 from tests.i18n.codes import catalogue_texts
 
 OTHERS = [language for language in LANGUAGES if language != DEFAULT_LANGUAGE]

@@ -24,13 +24,14 @@ OPTIONS = {"extensions": "jinja2.ext.i18n,jinja2.ext.do"}
 
 @cache
 def page_strings() -> frozenset[str]:
-    """Every message id of the templates and modules of the pages; of a plural the singular."""
+    """Every message id of the templates and modules of the pages and of formatting; of a plural the singular."""
     web: Any = files("registry.web")
+    formatting: Any = files("registry.formatting")
     functions: Any = ("_", "N_", "gettext", "ngettext", "translate")
     extracted: list[Any] = []
     for file in web.joinpath("templates").iterdir():
         extracted += [m[2] for m in babel_extract(BytesIO(file.read_bytes()), functions, [], OPTIONS)]
-    for file in web.rglob("*.py"):
+    for file in (*web.rglob("*.py"), *formatting.glob("*.py")):
         extracted += [m[2] for m in extract_python(BytesIO(file.read_bytes()), functions, [], {})]
     singulars = (message[0] if isinstance(message, tuple) else message for message in extracted)
     return frozenset(str(message) for message in singulars if message)

@@ -17,7 +17,7 @@ from registry.events.types import PledgeAnnounced
 from registry.infra import threads
 from registry.infra.threads import LONG, Cancelled, offload_answer, stop_if_cancelled, until_cancelled
 from registry.queries.deal_changes import changes_of
-from registry.web.comparison import compare_points
+from registry.web.deals.comparison import compare_points
 from tests.conftest import PATIENCE
 from tests.domain.builders import LogBuilder, usd
 

@@ -8,7 +8,7 @@ from html import unescape
 import httpx
 from msgspec.structs import replace
 
-from registry.web.provider_session import COOKIE
+from registry.web.sign_in.provider_session import COOKIE
 from tests.api.conftest import ADMIN_KEY, running
 from tests.oidc.conftest import Federated, query_of
 

@@ -36,6 +36,7 @@ from registry.domain.fold.items import item_types
 from registry.domain.organizations.organization import Organization
 from registry.events.values import Amount, EventPart, StatedAmount
 from registry.exports import COLUMNS, Kind
+from registry.formatting.language import words
 from registry.i18n import DEFAULT_LANGUAGE
 from registry.schemas import (
     AssessmentResponse,
@@ -47,9 +48,8 @@ from registry.schemas import (
 )
 from registry.schemas.deal_query import CODE_FILTERS, DealListQuery
 from registry.schemas.values import RESPONSE_TYPES
-from registry.web.deal_list import BOUNDS, FACETS
-from registry.web.deal_sections import LISTS_WITH_OWN_SECTIONS, OTHER_FIELDS
-from registry.web.i18n import words
+from registry.web.deals.sections import LISTS_WITH_OWN_SECTIONS, OTHER_FIELDS
+from registry.web.portfolio.deal_list import BOUNDS, FACETS
 
 PACKAGE = Path(registry.__file__).parent
 
@@ -211,7 +211,8 @@ def missing(shown: set[str], lists_in_full: Iterable[str]) -> set[tuple[type[Str
 
 def test_pages_show_every_field_of_a_state() -> None:
     in_full = set(item_types(Deal)) - set(LISTS_WITH_OWN_SECTIONS)
-    shown = names_in_templates() | names_in_code("web/**/*.py") | {*OTHER_FIELDS}
+    shown = names_in_templates() | names_in_code("web/**/*.py") | names_in_code("formatting/*.py")
+    shown |= {*OTHER_FIELDS}
     assert missing(shown, in_full) == NOT_ON_PAGES
 
 

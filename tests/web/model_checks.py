@@ -8,9 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from bench import workload
+from registry.formatting.language import words
+from registry.formatting.numbers import figures
 from registry.i18n import Label, render
-from registry.web.i18n import words
-from registry.web.numbers import figures
 from tests.api.conftest import Service
 from tests.properties import oracle, oracle_state
 from tests.web import flags_model, labels_model, stories

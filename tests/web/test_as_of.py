@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from registry.domain.calendar import Calendar
-from registry.web import as_of
+from registry.web.page import as_of
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ from playwright.async_api import Locator, Page, expect
 
 from registry.domain.totals.rules import Rule
 from registry.events.values import Amount
+from registry.formatting.language import words
+from registry.formatting.numbers import figures
 from registry.i18n import render
-from registry.web.i18n import words
-from registry.web.numbers import figures
 from tests.api.conftest import ADMIN_KEY, Service
 from tests.conftest import drill, examples
 from tests.web.conftest import Opens

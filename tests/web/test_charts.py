@@ -20,16 +20,15 @@ from registry.domain.stream_kinds import DEALS
 from registry.domain.totals import row_of
 from registry.domain.totals.tiers import TIERS, TierAmounts
 from registry.i18n.places import place_name
-from registry.web import maps
-from registry.web.as_of import Axis
+from registry.web.charts import maps, two_axis
 from registry.web.charts import step_chart as steps
 from registry.web.charts import timeline as lines
-from registry.web.charts import two_axis
 from registry.web.charts.geometry import Frame, LinearScale
 from registry.web.charts.ladder import ladder_marks
 from registry.web.charts.step_chart import LABEL_DISTANCE, MARKER_DISTANCE, StepChart, step_chart
 from registry.web.charts.timeline import TimelineChart, timeline
 from registry.web.charts.two_axis import TwoAxisChart, field_value, known_values, two_axis_chart
+from registry.web.page.as_of import Axis
 from tests.demo.loader import histories
 from tests.reference_rates import reference_rates
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from registry.domain.audit.diff import Change
-from registry.web.format import shown
-from registry.web.i18n import DOT
+from registry.formatting.language import DOT
+from registry.formatting.values import shown
 from tests.api.announcements import announced, pledged, registered, voided
 from tests.api.conftest import ADMIN_KEY, NO_TLS, Service
 from tests.web.html import plain, text_of

@@ -11,9 +11,9 @@ import pytest
 from registry.demo import lines
 from registry.domain.deal import Deal
 from registry.domain.fold.items import ListItem
+from registry.formatting.language import DOT
 from registry.i18n import LANGUAGES
-from registry.web.deal_sections import other_lists
-from registry.web.i18n import DOT
+from registry.web.deals.sections import other_lists
 from tests.api.announcements import announced, registered
 from tests.api.conftest import Service
 from tests.web.html import main_of, plain, text_of

@@ -10,11 +10,11 @@ import pytest
 from registry.events import intake
 from registry.events.types import EVENT_TYPES, Event, PledgeAnnounced, PrincipalFact, tag_of
 from registry.events.values import Amount, Source
+from registry.formatting.language import words
 from registry.web.forms.build import FormContext, InputField, field_error, sections
 from registry.web.forms.event_types import DEAL_GROUPS, ORGANIZATION_GROUPS, REGISTRATIONS, form_event_type
 from registry.web.forms.parse import form_values, parse
 from registry.web.forms.structure import struct_fields
-from registry.web.i18n import words
 from tests.demo.loader import announcements, histories
 
 ABOUT_EVENTS = {"event_corrected", "event_voided", "event_redacted"}

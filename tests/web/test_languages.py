@@ -18,9 +18,9 @@ from babel.messages.pofile import read_po, write_po
 from registry import i18n
 from registry.domain.money.rates import ECB
 from registry.events.types import EVENT_TYPES
+from registry.formatting.language import FORMAT
 from registry.i18n import DEFAULT_LANGUAGE, LANGUAGES, negotiate_language
 from registry.web.forms.event_types import form_event_type
-from registry.web.i18n import FORMAT
 from tests.api.conftest import Service
 from tests.i18n.test_pages import page_strings
 from tests.web.forms import fields, of_first, opened_article

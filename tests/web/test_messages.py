@@ -6,8 +6,8 @@ from datetime import date
 
 from registry import errors
 from registry.domain.checks.plausibility import Flag
-from registry.web.format import capitalized
-from registry.web.messages import messages
+from registry.formatting.messages import messages
+from registry.formatting.values import capitalized
 from tests.web.html import plain
 
 

@@ -18,9 +18,9 @@ from registry.domain.money.rates import Rate
 from registry.events.currencies import KOREAN_NAMES, Currency
 from registry.events.types import ClaimReported
 from registry.events.values import Amount, ExternalIdentifier, Horizon, StatedAmount
-from registry.web.format import shown
-from registry.web.numbers import NumberFormatter, figures
-from registry.web.summaries import summarize_event
+from registry.formatting.numbers import NumberFormatter, figures
+from registry.formatting.summaries import summarize_event
+from registry.formatting.values import shown
 from tests.reference_rates import reference_rates
 from tests.web.html import plain
 

@@ -13,8 +13,8 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from registry.web import cache
 from registry.web import organizations as organization_pages
+from registry.web.page import cache
 from tests.api.conftest import NO_TLS, Service, cloned, running
 from tests.conftest import PATIENCE, Server, drill
 from tests.web.html import main_of, text_of

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from registry.demo import lines
-from registry.web import deal_list
+from registry.web.portfolio import deal_list
 from tests.api.conftest import Service, cloned, running
 from tests.conftest import Server
 from tests.web.html import main_of, text_of

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from registry.web.i18n import words
+from registry.formatting.language import words
 from registry.web.proposals import MAX_SHOWN
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service, bearer, cloned, running

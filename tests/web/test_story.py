@@ -15,8 +15,8 @@ import pytest
 from playwright.async_api import Locator, Page, expect
 
 from registry.append.principals import IssuedKey
+from registry.formatting.language import words
 from registry.transparency.signing_keys import KeySource
-from registry.web.i18n import words
 from tests.api.conftest import Service
 from tests.conftest import drill
 from tests.preloaded import COMMAND, preloaded

@@ -28,7 +28,7 @@ from bench import workload
 from registry.demo import lines as demo_lines
 from registry.i18n import DEFAULT_LANGUAGE as LANGUAGE_OF_WHOLE_LISTS
 from registry.i18n import LANGUAGES, Label, render
-from registry.web.totals import MAX_LINES
+from registry.web.portfolio.totals import MAX_LINES
 from tests.api.conftest import Service, cloned, running
 from tests.conftest import Server, drill
 from tests.properties import oracle

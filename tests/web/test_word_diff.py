@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.web.word_diff import word_diff
+from registry.formatting.word_diff import word_diff
 
 
 def test_only_the_words_that_differ_are_marked() -> None:

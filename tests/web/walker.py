@@ -19,7 +19,7 @@ import msgspec
 
 from registry.domain.money.rates import Rate
 from registry.events.values import Amount, StatedAmount
-from registry.web.numbers import NumberFormatter, figures
+from registry.formatting.numbers import NumberFormatter, figures
 from tests.web.html import plain
 
 MONEY = {

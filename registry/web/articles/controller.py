@@ -30,7 +30,6 @@ from registry.events.intake import as_uuid
 from registry.infra.threads import offload_answer
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import StreamReader
-from registry.web import render
 from registry.web.articles import outcome
 from registry.web.articles.announcements import Built, build, new_names
 from registry.web.articles.form import ArticleForm
@@ -39,9 +38,10 @@ from registry.web.articles.pages import ArticlePages
 from registry.web.articles.pasted import Pasted
 from registry.web.articles.proposed import DIGEST, form_of
 from registry.web.articles.recorded import RecordedPages, undo
+from registry.web.page import render
+from registry.web.page.request import READ, Page, PageRequest, Request, redirect
 from registry.web.proposals import digest_of, message_of
-from registry.web.request import READ, Page, PageRequest, Request, redirect
-from registry.web.session import read_signed_form, require_key
+from registry.web.sign_in.session import read_signed_form, require_key
 
 MAX_FORM_BYTES = 4 * 2**20
 MAX_FORM_FIELDS = 20_000

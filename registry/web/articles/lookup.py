@@ -15,14 +15,14 @@ from registry.domain.history import UNBOUNDED
 from registry.domain.organizations.mentions import ORGANIZATION_FIELDS
 from registry.errors import FieldError, Invalid
 from registry.extraction.names import romanized, slug_of
+from registry.formatting.language import DOT, words
 from registry.projections.columnar.lists import Order
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.search import SearchQueries
 from registry.queries.streams import StreamReader
 from registry.schemas.deal_query import DealQuery
-from registry.web.i18n import DOT, words
-from registry.web.names import PageNames
+from registry.web.page.names import PageNames
 
 Kind = Literal["deal", "organization"]
 

@@ -15,7 +15,7 @@ from registry.domain.checks.plausibility import Flag
 from registry.domain.principal import Credential, required_scope
 from registry.errors import Invalid, RegistryError, RuleBroken
 from registry.web.articles.announcements import AnnouncementPart
-from registry.web.state_types import typed_change
+from registry.web.recording.state_types import typed_change
 
 
 class Refused(Exception):

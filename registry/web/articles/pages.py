@@ -13,23 +13,23 @@ from registry.domain.deal import Deal
 from registry.domain.organizations.mentions import mentioned_organizations
 from registry.errors import FieldError
 from registry.events.types import Announcement
+from registry.formatting.fields import deals_in
+from registry.formatting.language import N_
+from registry.formatting.values import shown
 from registry.i18n import LANGUAGES, Message
 from registry.queries.streams import StreamReader
-from registry.web import render
 from registry.web.articles.announcements import Built, read_announcement
 from registry.web.articles.form import AnnouncementForm, ArticleForm, DealForm, OrganizationForm
 from registry.web.articles.lookup import FoundNames, Lookup, NamedCandidate, picks
 from registry.web.articles.outcome import Preview
-from registry.web.fields import deals_in
-from registry.web.form_pages import amount_reading
-from registry.web.format import shown
 from registry.web.forms import build
 from registry.web.forms.build import FormContext, InputField
 from registry.web.forms.event_types import DEAL_GROUPS
-from registry.web.i18n import N_
-from registry.web.names import new_item_names
-from registry.web.render import Rendered
-from registry.web.request import PageRequest
+from registry.web.page import render
+from registry.web.page.names import new_item_names
+from registry.web.page.render import Rendered
+from registry.web.page.request import PageRequest
+from registry.web.recording.pages import amount_reading
 
 MAX_LIKELY_DEALS = 30
 """The most deals of a form for which the registry's likely deals are searched."""

@@ -14,13 +14,13 @@ from registry.domain.fold.corrections import EffectiveEvent
 from registry.domain.principal import Credential
 from registry.errors import NotFound
 from registry.events.types import AnnouncedKind, Announcement, BookkeepingEvent, EventVoided, OrganizationAnnouncement
+from registry.formatting.language import N_, words
 from registry.i18n import Message
 from registry.queries.log import LogQueries
 from registry.queries.streams import StreamReader
-from registry.web import render
-from registry.web.i18n import N_, words
-from registry.web.render import Rendered
-from registry.web.request import PageRequest
+from registry.web.page import render
+from registry.web.page.render import Rendered
+from registry.web.page.request import PageRequest
 
 MAX_EVENTS = 1000
 

@@ -19,9 +19,9 @@ from registry.domain.fold.order import END_OF_DAY, FoldKey
 from registry.domain.fold.timeline import Timeline
 from registry.domain.history import AsOf, FoldedStream, StateAsOf, known_by
 from registry.domain.stream_kinds import DEALS
-from registry.web.as_of import Axis
-from registry.web.change_points import change_points
 from registry.web.charts.geometry import ChangeScale, Frame, day_number
+from registry.web.page.as_of import Axis
+from registry.web.page.change_points import change_points
 
 WIDE = Frame(width=960, height=440, left=156, right=942, top=14, bottom=396)
 NARROW = Frame(width=360, height=380, left=92, right=352, top=14, bottom=330)

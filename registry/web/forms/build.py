@@ -17,12 +17,12 @@ from registry.domain.organizations.mentions import ORGANIZATION_FIELDS
 from registry.errors import FieldError
 from registry.events.types import EVENT_TYPES, Event
 from registry.events.values import Amount, Localized
+from registry.formatting.fields import LABEL_KINDS
+from registry.formatting.language import DOT, N_
+from registry.formatting.values import ValueFormatter, capitalized, shown
 from registry.i18n import LANGUAGES
-from registry.web.fields import LABEL_KINDS
-from registry.web.format import ValueFormatter, capitalized, shown
 from registry.web.forms.parse import CLEAR, FRAME, FURTHER_LANGUAGE, FURTHER_TEXT, filled_rows, typed_languages
 from registry.web.forms.structure import AMOUNT_PARTS, StructField, nested_struct, repeated_struct, struct_fields
-from registry.web.i18n import DOT, N_
 
 MIN_ROWS = {"parties": 3, "sources": 1}
 """The rows that a list has at least."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from registry.events.types import EVENT_TYPES, DealFact, Event, OrganizationFact, tag_of
-from registry.web.i18n import N_
+from registry.formatting.language import N_
 
 REGISTRATIONS = {"deal": "deal_registered", "organization": "organization_registered"}
 """The first event type of a stream, by the kind of stream. Forms offer it for a new stream only."""

@@ -17,9 +17,9 @@ from registry.errors import FieldError
 from registry.events.edtf import quarter_as_edtf
 from registry.events.types import Announcement, ClaimReported, Event
 from registry.events.values import AMOUNT_NOTES, Amount, Classifications, Localized, Source, is_language_tag
+from registry.formatting.numbers import figures
 from registry.i18n import DEFAULT_LANGUAGE, LANGUAGES
 from registry.web.forms.structure import AMOUNT_PARTS, StructField, nested_struct, repeated_struct, struct_fields
-from registry.web.numbers import figures
 
 MAX_INTEGER_DIGITS = 18
 CLEAR = "clear:"

@@ -32,8 +32,8 @@ from registry.web.imports.jobs import MAX_FILES, MAX_UPLOAD_BYTES, Job
 from registry.web.imports.runner import MAPPING, QUESTIONS, REPORT, SAMPLE, ImportJobs, Run
 from registry.web.imports.sample import read_sample
 from registry.web.imports.upload import FileTarget, Upload, receive
-from registry.web.request import READ, Page, PageRequest, Request, check_csrf, redirect
-from registry.web.session import read_form, require_key
+from registry.web.page.request import READ, Page, PageRequest, Request, check_csrf, redirect
+from registry.web.sign_in.session import read_form, require_key
 
 MAX_FORM_BYTES = 2 * 2**20
 MAX_FORM_FIELDS = 6_000

@@ -17,7 +17,7 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser, par
 from registry.api import bodies
 from registry.api.bodies import header, require_content_type
 from registry.errors import BodyTimeout, IncompleteBody, InvalidParameter, TooLarge
-from registry.web.request import Request
+from registry.web.page.request import Request
 
 MAX_FIELD_BYTES = 256 * 1024
 MAX_PARTS = 40

@@ -13,6 +13,7 @@ from msgspec import Struct
 from registry.domain.principal import Credential
 from registry.events.types import DealIdentified, Event
 from registry.events.values import ExternalIdentifier
+from registry.formatting.fields import LABEL_KINDS
 from registry.i18n import Message
 from registry.imports import mapping as mappings
 from registry.imports.encodings import ENCODINGS
@@ -23,12 +24,11 @@ from registry.imports.mapping.parse import check
 from registry.imports.messages import ImportText
 from registry.imports.workbook import CellError, SheetRow, Table
 from registry.schemas.deal_query import ITEM_FILTERS
-from registry.web import render
-from registry.web.fields import LABEL_KINDS
 from registry.web.imports.jobs import MAX_UPLOAD_BYTES, Job
 from registry.web.imports.runner import MAPPING, QUESTIONS, REPORT, SAMPLE, ImportJobs
 from registry.web.imports.sample import Sample, preview, read_sample
-from registry.web.request import PageRequest
+from registry.web.page import render
+from registry.web.page.request import PageRequest
 
 SHOWN_ROWS = 6
 """Rows of the sheet that its page shows below the header."""

@@ -1,0 +1,40 @@
+"""Static files of the pages, and tables as CSV."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+
+from litestar import Response
+from litestar.datastructures import CacheControlHeader
+
+from registry.api.static_files import static_files_router
+from registry.exports.csv import csv_text
+
+FOLDER = Path(__file__).parents[1] / "static"
+
+
+@cache
+def static_url(name: str) -> str:
+    """The address of a static file. It has a hash of the content, so that clients may cache the file for ever."""
+    digest = hashlib.sha256((FOLDER / name).read_bytes()).hexdigest()
+    return f"/static/{name}?v={digest[:12]}"
+
+
+static_files = static_files_router(
+    "/static",
+    FOLDER,
+    cache_control=CacheControlHeader(public=True, max_age=31_536_000, immutable=True),
+)
+
+
+def csv_response(name: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Response[bytes]:
+    """A table as CSV (RFC 4180), in UTF-8 with a byte order mark, which spreadsheets need to read Korean."""
+    headers = {
+        "Content-Disposition": f'attachment; filename="{name}"',
+        "Cache-Control": "no-cache",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Response(b"\xef\xbb\xbf" + csv_text([head, *rows]).encode(), media_type="text/csv", headers=headers)

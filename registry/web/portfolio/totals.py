@@ -1,0 +1,202 @@
+"""The page of totals: what counted, what did not, and by which rule."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated
+
+from litestar import Controller, Response, route
+from litestar.di import NamedDependency, Provide
+from litestar.params import QueryParameter
+from msgspec.structs import replace
+
+from registry.api.cursors import decode_cursor, encode_cursor
+from registry.api.filters import totals_parameters
+from registry.api.portfolio import Grouping, read_grouping
+from registry.domain.totals import GROUPINGS, DerivationNode, Totals, TotalsQuery
+from registry.formatting.language import N_
+from registry.formatting.values import shown
+from registry.infra.threads import HEAVY_ITEM, offload_answer
+from registry.queries.portfolio import PortfolioQueries
+from registry.web.page import render
+from registry.web.page.assets import csv_response
+from registry.web.page.cache import cached_page
+from registry.web.page.citations import cite, totals_certificate
+from registry.web.page.render import Rendered
+from registry.web.page.request import READ, Page
+from registry.web.page.sliders import portfolio_sliders
+from registry.web.portfolio.deal_list import DealSelection, deal_selection, filter_texts, listed_deals
+from registry.web.portfolio.page import deals_apart
+
+MAX_LINES = 100
+"""The most pledges that the page lists: of the overall sums, and of all groups together."""
+
+MAX_ROWS = 10_000
+"""The same for the table as CSV."""
+
+MAX_GROUPS = 50
+MAX_RATES = 20
+CSV_HEADER = (
+    "group",
+    "deal",
+    "pledge",
+    "rule",
+    "low",
+    "high",
+    "currency",
+    "nature",
+    "basis",
+    "because",
+    "events",
+    "part_of",
+    "flags",
+)
+
+
+def totals_query(
+    portfolio_page: Page,
+    deal_selection: NamedDependency[DealSelection],
+    group_by: Grouping = None,
+    rates_of: Annotated[
+        date | None, QueryParameter(description="Convert at the rates of this day, not of the day of each amount.")
+    ] = None,
+) -> TotalsQuery:
+    """The totals that the address asks for, with every line."""
+    return TotalsQuery(
+        currency=None if deal_selection.unit == "stated" else deal_selection.unit,
+        group_by=read_grouping(group_by),
+        rates_of=rates_of,
+        effective_on=portfolio_page.times.effective_on,
+        explain=True,
+        groups=MAX_GROUPS,
+        skip=decode_cursor(
+            deal_selection.cursor, (deal_selection.query, deal_selection.unit, read_grouping(group_by), rates_of)
+        ).skip,
+        lines=MAX_LINES,
+    )
+
+
+class TotalsPages(Controller):
+    """The calculation of totals, as a page and as CSV."""
+
+    dependencies = {  # noqa: RUF012 - Litestar's attribute
+        "deal_selection": Provide(deal_selection, sync_to_thread=False),
+        "totals_query": Provide(totals_query, sync_to_thread=False),
+    }
+
+    @route("/totals", http_method=READ)
+    async def get_totals(
+        self,
+        portfolio_page: Page,
+        deal_selection: NamedDependency[DealSelection],
+        totals_query: NamedDependency[TotalsQuery],
+        portfolio_queries: NamedDependency[PortfolioQueries],
+    ) -> Response[bytes]:
+        """How the totals of a list of deals are calculated."""
+        page, filters, query = portfolio_page, deal_selection.query.given(), totals_query
+        parameters = {
+            "currency": query.currency,
+            "group_by": ",".join(query.group_by) or None,
+            "rates_of": str(query.rates_of) if query.rates_of is not None else None,
+            **totals_parameters(filters),
+        }
+
+        async def make() -> Rendered:
+            point = await portfolio_queries.point(page.as_of)
+            rates = await portfolio_queries.rates(page.as_of)
+            selected = await deal_selection.at(portfolio_queries, point)
+            totals = await portfolio_queries.totals(point, selected, query, rates=rates)
+            keys = {group.key for group in totals.groups if group.key and query.group_by[:1] == ("organization",)}
+            keys |= {filters["organization"]} if "organization" in filters else set()
+            names = await page.names.organizations(keys)
+            formatter = shown(page.language)
+            lines = [line for group in (totals.overall, *totals.groups) for line in group.lines]
+            named = {line.deal for line in lines}
+            named |= {name.split("/")[0] for line in lines for name in line.because}
+            return await offload_answer(
+                HEAVY_ITEM * (len(totals.groups) + len(lines)),
+                render.render,
+                page,
+                "totals.html",
+                total=totals,
+                unit=query.currency or "stated",
+                newest_rate=rates.newest(page.times.effective_on) if query.currency is not None else None,
+                filters=filters,
+                filter_texts=filter_texts(formatter, deal_selection, names),
+                groups=GROUPINGS,
+                parts_in_order=parts_in_order,
+                max_rates=MAX_RATES,
+                next=encode_cursor(
+                    point,
+                    (deal_selection.query, deal_selection.unit, query.group_by, query.rates_of),
+                    skip=totals.next_group or 0,
+                ),
+                names=names,
+                titles=await portfolio_queries.titles(point, named),
+                pledge_names=await page.names.deals(named),
+                sliders=await portfolio_sliders(page, portfolio_queries, point),
+                data_url=page.data("/v1/totals", explain="true", **parameters),
+                csv_url=page.alternate_url("/totals.csv"),
+                has_deals=await portfolio_queries.count(point, selected) > 0,
+                apart=await deals_apart(
+                    portfolio_queries,
+                    point,
+                    deal_selection,
+                    replace(query, group_by=(), explain=False, lines=0, skip=0),
+                    rates,
+                ),
+                cite=cite(
+                    page,
+                    formatter.words.translate(
+                        N_("totals of %(deals)s"), deals=listed_deals(formatter, deal_selection, names)
+                    ),
+                    point.position,
+                    is_list=True,
+                    proofs=totals_certificate(page, parameters),
+                ),
+            )
+
+        return await cached_page(page, make)
+
+    @route("/totals.csv", http_method=READ)
+    async def get_totals_table(
+        self,
+        portfolio_page: Page,
+        deal_selection: NamedDependency[DealSelection],
+        totals_query: NamedDependency[TotalsQuery],
+        portfolio_queries: NamedDependency[PortfolioQueries],
+    ) -> Response[bytes]:
+        """The calculation as CSV: a row for each pledge and group, with its rule."""
+        point = await portfolio_queries.point(portfolio_page.as_of)
+        totals = await portfolio_queries.totals(
+            point,
+            await deal_selection.at(portfolio_queries, point),
+            replace(totals_query, lines=MAX_ROWS),
+            rates=await portfolio_queries.rates(portfolio_page.as_of),
+        )
+        lines = sum(len(group.lines) for group in (totals.overall, *totals.groups))
+        return await offload_answer(lines, lambda: csv_response("totals.csv", CSV_HEADER, _rows(totals)))
+
+
+def parts_in_order(derivation: DerivationNode) -> list[DerivationNode]:
+    """The parts of a total: sums before the excluded pledges, one-time amounts before annual ones."""
+    return sorted(derivation.children, key=lambda part: (part.operation != "add", part.basis == "annual", part.label))
+
+
+def _rows(totals: Totals) -> list[list[str]]:
+    return [
+        [
+            "" if group is totals.overall else group.key or "?",
+            *(line.deal, line.pledge, line.rule, line.low, line.high),
+            *(
+                line.currency or line.unit or "",
+                line.nature,
+                line.basis or "",
+                " ".join(line.because),
+                " ".join(line.events),
+            ),
+            *(" ".join(line.part_of), " ".join(line.flags)),
+        ]
+        for group in (totals.overall, *totals.groups)
+        for line in group.lines
+    ]
