@@ -305,7 +305,7 @@ class ProviderUnavailable(RegistryError):
 
 
 class SecretUnreadable(RegistryError):
-    """A stored secret cannot be encrypted or decrypted: the key file is missing, unreadable, or another one."""
+    """A stored secret cannot be encrypted or decrypted: the key file is missing, unreadable, or not the right one."""
 
     code = "secret_unreadable"
 

@@ -20,7 +20,7 @@ from litestar.types import Receive
 from registry.errors import Overloaded, QueryTooLong, RegistryError
 from registry.infra import work_time
 
-# Seconds after which a read is watched, and those after which it is looked again whether there is one.
+# Seconds after which a read is watched, and between two looks whether there is such a read.
 WATCH_AFTER = 0.5
 LOOK_INTERVAL = 0.1
 

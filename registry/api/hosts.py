@@ -24,8 +24,8 @@ class HostNames:
     Args:
         listens_on: The address that the service listens on.
         site: The service's public address.
-        allowed: Further names. Without any, a service that only its own machine can reach accepts no others, and one
-            that other machines reach under names which it does not know accepts all.
+        allowed: Further names. If there are none, a service that listens on its own machine only accepts no other name,
+            and a service that other machines can reach accepts every name, because it cannot know theirs.
     """
 
     def __init__(self, listens_on: str, site: str | None, allowed: Sequence[str]) -> None:

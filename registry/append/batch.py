@@ -128,9 +128,10 @@ class Batch:
     async def validate(self, connection: Connection | Pool, submissions: Sequence[Submission], now: datetime) -> None:
         """Validate each submission by itself, in order. `outcomes` has the result of each.
 
-        If a submission that is alone in its batch is refused, the batch writes nothing. So the rows of each of its
-        events are computed with the event, and the state before the event is freed. With the states before and after
-        each event, whose lists grow with the deal, a list of 30,000 pledges of a deal took 1.4 GB.
+        If a submission that is alone in its batch is refused, the batch writes nothing, so no row of it has to be
+        undone. The rows of each of its events are therefore computed at once, and the state before the event is freed.
+        To keep the states before and after each event, whose lists grow with the deal, took 1.4 GB for a list of 30,000
+        pledges of one deal.
         """
         alone = submissions[0] if len(submissions) == 1 and not self.events else None
         self._projects_at_once = alone is not None and not (alone.has_redaction or alone.writes_nothing)
@@ -173,7 +174,7 @@ class Batch:
         streams = list(self.streams.values())
         dropped: list[Any] = [self.known_events, *self._projectors, self._tiles]
         long: list[Any] = [stream for stream in streams if is_long(stream.version)]
-        # Of several submissions each is small, and so is all that belongs to one of their events.
+        # If there are several submissions, each is small, and so is everything that belongs to one of their events.
         depth = freeing.DEPTH if len(self.outcomes) == 1 else 0
         self.known_events, self.streams, self._projectors, self._tiles = {}, {}, [], []
         await freeing.empty(streams, depth=0)
@@ -280,7 +281,7 @@ class Batch:
             await self._slice.give_way()
             receipts.append(_receipt(event_recorded, stream, self._today))
         flags = await self._flags(connection, stream, events)
-        # In a thread, the states of a long list are assembled on copies: readers and the next batch use the streams.
+        # A thread assembles the states of a long list on copies, because readers and the next batch use the streams.
         size = len(events) if stream.last_change is not None else max(len(events), stream.version)
         sides = (before.copy_for_thread(), stream.copy_for_thread()) if is_long(size) else (before, stream)
         response = await offload(size, encode_response, request, *sides, events, receipts, flags)
@@ -304,7 +305,16 @@ class Batch:
         changes: list[AppliedChange],
         recorded: list[Recorded],
     ) -> FoldedStream[Any]:
-        """The request's stream with its events. Adds those that are new, what they change, and all of them to lists."""
+        """Admit the request's announcements one after another, and return the stream after them.
+
+        Args:
+            connection: Loads the streams that they refer to.
+            request: The request.
+            replayed: For each announcement the event that was recorded from it before, if any.
+            events: The new events are added here.
+            changes: What they change is added here.
+            recorded: All events, replayed ones too, are added here.
+        """
         stream = self.streams[request.stream]
         pairs = zip(request.announcements, replayed, strict=True)
         for number, (announcement, known) in enumerate(pairs):
@@ -318,7 +328,7 @@ class Batch:
             check_claim_date(after, announcement, event.recorded.id, pointer)
             await self._validate_merge(connection, stream, after)
             await self._validate_identifiers(connection, stream, after, event.recorded)
-            # Of a dry run, changes are not needed, and freeing thousands of them at once takes 20 µs each.
+            # A dry run needs no changes, and freeing thousands of them at once takes 20 µs each.
             if not request.dry_run:
                 change = AppliedChange(event.recorded, stream, after)
                 if self._projects_at_once:

@@ -63,9 +63,9 @@ NOTIFY_INTERVAL_SECONDS = 0.05
 # After this many events by other processes, the frontier is read from the database instead of being extended.
 MAX_INCREMENTAL_EVENTS = 10_000
 
-# Events of the streams that stay folded. An import fills this cache: with 20,000 instead of 40,000, a service with a
-# million events had 429 MB at most while it imported 51,200 more, not 477 (one run of each, load 10 to 14). 15,000 was
-# not measured; at 2.2 KB an event (StreamCache), it saves some 10 MB more.
+# Events of the streams that stay folded, at 2.2 KB each (StreamCache). An import fills the cache: while a service with
+# a million events imported 51,200 more, its memory peaked at 477 MB with a limit of 40,000 and at 429 MB with 20,000
+# (one run of each, load 10 to 14). 15,000 follows from these figures; it was not measured.
 MAX_CACHED_EVENTS = 15_000
 
 # Seconds after which a batch of few events counts as stuck, once the database is known to be lost.
@@ -211,7 +211,7 @@ class Recorder:
             if batch:
                 await self._process(batch)
                 if is_long(self._batch_events):
-                    # Of several submissions each is small.
+                    # If a batch has several submissions, each of them is small (`submission_queue.py`).
                     await freeing.empty(batch, depth=freeing.DEPTH if len(batch) == 1 else 0)
 
     async def _dry_run_loop(self) -> None:
@@ -315,7 +315,7 @@ class Recorder:
         await self._free(batch, submissions)
 
     async def _free(self, batch: Batch, submissions: Sequence[QueuedSubmission]) -> None:
-        """Free a large batch in parts. Of a small one this takes more time than it saves others: 5 % of a post."""
+        """Free a large batch in parts. For a small one, that takes 5 % of a post and saves other requests less."""
         if is_long(sum(submission.events for submission in submissions)):
             await batch.free()
 
@@ -520,15 +520,14 @@ class Recorder:
                 continue
             # If this notification fails, the next one repeats its payload. Processes that receive none see new rights
             # within a second (queries/principals.py).
-            payload, said = NOTIFY_RIGHTS if self._rights_to_notify else "", self._rights_to_notify
-            self._rights_to_notify = False
+            has_rights, self._rights_to_notify = self._rights_to_notify, False
             try:
-                await self._pool.execute(NOTIFY, payload)
+                await self._pool.execute(NOTIFY, NOTIFY_RIGHTS if has_rights else "")
                 if head.recorded_at - self._keys_deleted_at > timedelta(hours=1):
                     await idempotency.delete_expired(self._pool, head.recorded_at)
                     self._keys_deleted_at = head.recorded_at
             except postgres.ERRORS as error:
-                self._rights_to_notify |= said
+                self._rights_to_notify |= has_rights
                 log.warning("NOTIFY failed", error=str(error) or type(error).__name__)
             await asyncio.sleep(NOTIFY_INTERVAL_SECONDS)
 

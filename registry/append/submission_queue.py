@@ -18,14 +18,14 @@ from registry.errors import Overloaded, RegistryError
 MAX_QUEUED_REQUESTS = 5_000
 MAX_QUEUED_BYTES = 64 * 2**20
 
-# Events of one batch. Fewer where lines of an import are among them, because requests that arrive wait for the commit.
-# Of a batch that other requests fill, an import still gets MIN_IMPORT_EVENTS.
+# Events of one batch. A batch with lines of an import has fewer, because requests that arrive wait for its commit. If
+# other requests fill the batch, an import still gets MIN_IMPORT_EVENTS.
 MAX_BATCH_EVENTS = 1_000
 MAX_IMPORT_BATCH_EVENTS = 400
 MIN_IMPORT_EVENTS = 20
 
-# A submission of more events is large. Large ones are committed one by one, each between two batches of others, so that
-# a request waits for one of them at most.
+# A submission of more events is large. Batches of small submissions come between two large ones, so that a request
+# waits for one large submission at most.
 MAX_SMALL_EVENTS = 400
 
 

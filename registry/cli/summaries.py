@@ -182,7 +182,7 @@ def names_in_changes(found: Iterable[dict[str, Any]], deal: str) -> dict[str, st
 def changes(found: Iterable[dict[str, Any]], names: Names | None = None) -> Iterator[tuple[str, str, str, str]]:
     """Changes as text: each with its label if it is part of a comparison, its field, and the values before and after.
 
-    Of a list of claims, each claim that was added or retracted.
+    A list of claims gives a change for each claim that was added or retracted.
     """
     words = formatter()
     given = [

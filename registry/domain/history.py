@@ -195,7 +195,7 @@ class LastChange(Struct, frozen=True, gc=False):
 
 
 class FoldedStream(Generic[S]):
-    """A stream that stays folded, so that the next event costs what it changes. The recorder caches unbounded ones.
+    """A stream that stays folded: adding an event takes time for what the event changes, not for the whole stream.
 
     Args:
         as_of: Bounds on the effective and the publication date, for a caller that follows a past state while the

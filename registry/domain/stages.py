@@ -87,9 +87,9 @@ def declare_stage(current: StageState | None, stage: Stage, on: date) -> StageSt
 
 
 def observe_stage(current: StageState | None, stage: Stage, certainty: Certainty | None, on: date) -> StageState:
-    """The stage in which a source found the deal. One that is known already keeps its basis and its `since`.
+    """The stage in which a source found the deal. A stage that is known already keeps its basis and its `since`.
 
-    Of the same stage observed again, the first observation stays, unless the later one is more certain.
+    If the same stage is observed again, the first observation stays, unless the later one is more certain.
     """
     if current is not None and current.value == stage:
         is_more_certain = _CERTAINTY[certainty] > _CERTAINTY[current.certainty]

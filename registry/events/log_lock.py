@@ -33,7 +33,7 @@ IDLE_SECONDS = 10
 LOCK_TIMEOUT_SECONDS = 8.0
 
 # Seconds that each event of a batch adds to the limits for its computation and its statements. On two processors with a
-# load of 15 to 20, 10,000 pledges of one deal took 20 s to validate, and were refused (503) with the limits of a few.
+# load of 15 to 20, 10,000 pledges of one deal took 20 s to validate, which the limits of a small batch refuse (503).
 SECONDS_PER_EVENT = 0.005
 
 # Seconds to wait for a COMMIT, and so for a synchronous standby.

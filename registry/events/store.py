@@ -81,7 +81,8 @@ SELECT e.position, e.stream, e.version, e.id, e.type, e.schema, e.effective_on, 
  ORDER BY e.position{}
 """
 
-# What the index of types has of a type (migration 0002). No two types have the same (tests/events/test_types.py).
+# The key of an event type in its index: the first bytes of a digest (migration 0002). No two types share a key
+# (tests/events/test_types.py).
 TYPE_KEY = "substr(sha256(type::bytea), 1, 7)"
 
 # Three statements instead of one with conditions, whose generic plan would read the whole log for one stream.
@@ -107,7 +108,7 @@ BY_ID = f"""{_COLUMNS}
  WHERE e.id = ANY ($1::uuid[])
 """
 
-# Events that are read by id at a time: to free the rows of 10,000 at once holds the event loop for 20 ms.
+# Events that one statement reads by id: freeing the rows of 10,000 at once holds the event loop for 20 ms.
 MAX_READ_IDS = 500
 
 RECORDED_IDS = "SELECT id FROM events WHERE id = ANY ($1::uuid[])"
@@ -182,7 +183,7 @@ class StoredEvent(Struct, frozen=True, gc=False):
 
 
 def type_key(type: str) -> bytes:
-    """What the index has of an event type (TYPE_KEY)."""
+    """The key of an event type in its index (TYPE_KEY)."""
     return sha256(type.encode()).digest()[:7]
 
 

@@ -23,7 +23,7 @@ Pool: TypeAlias = "ConnectionPool"
 
 OLDEST_MAJOR = 14
 
-# Seconds that a host has to accept a connection, and those that it has after it has not answered.
+# Seconds that a host has to accept a connection, and that a host has which did not answer the last time.
 CONNECT_SECONDS = 3.0
 SILENT_HOST_SECONDS = 0.5
 IDLE_SECONDS = 60

@@ -41,7 +41,7 @@ SimilarWords = Mapping[str, tuple[str, ...]]
 
 
 class WrongWords(Exception):
-    """The words that a misspelt one was taken for are not those that search takes it for."""
+    """A certificate states other corrections of misspelt words than search makes."""
 
 
 class Candidate(Struct, frozen=True):

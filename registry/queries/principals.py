@@ -3,9 +3,9 @@
 The digest of a secret finds its key, and the fold of the principal's events gives its rights: no row that the
 application's role could change decides about either.
 
-A process keeps the folded streams of the principals that it has seen. A commit of such events by this process, a NOTIFY
-of them by another one, or a second without either makes the next request look for newer ones, once for all requests
-that wait. The recorder checks the rights of each request again, at its place in the log.
+A process keeps the folded streams of the principals that it has seen. The next request looks for newer events of
+principals once this process has committed some, another process has notified it of some, or a second has passed;
+requests that wait share one look. The recorder checks the rights of each request again, at its place in the log.
 """
 
 from __future__ import annotations

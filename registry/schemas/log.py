@@ -203,7 +203,7 @@ def event_response(stored: StoredEvent, effective: EffectiveEvent) -> EventRespo
 def _logged(stored: StoredEvent) -> dict[str, Any]:
     """The fields of `LoggedEvent`.
 
-    The log is public, the names and rights of principals are not: of their events it shows the envelope, which proves
+    The log is public, the names and rights of principals are not. It shows the envelope of their events, which proves
     that they are there, and neither the content nor the salt, with which content could be guessed.
     """
     recorded = stored.recorded

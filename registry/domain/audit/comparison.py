@@ -281,9 +281,9 @@ class _StepSequence(Generic[S]):
         return _in_fold_order(record), _in_fold_order(left)[::-1], _in_fold_order(entered)
 
     def _re_recorded(self) -> dict[UUID, tuple[UUID, ...]]:
-        """Each event voided between the points and recorded again, and each that records one again: their causes.
+        """The causes of each event that was voided between the points and recorded again, and of each that records it.
 
-        Of several events that record one again, the last of the fold counts, and of several voided ones too.
+        If several events record one again, or one event records several again, the last in the fold counts.
         """
         between = {e.id for e in self.recorded_between}
         effective_events = {effective.recorded.id: effective for effective in self.b.effective_events}

@@ -110,8 +110,8 @@ def claim_changes(
 def label_of_type(kind: type[Event]) -> Label:
     """What an event is by its type: `label_of` looks at the stream as well.
 
-    Of the types that are not about the registry's own records, those that identify a deal or name an organization are
-    record keeping too: nothing happened, the registry learned what others call it.
+    Events that identify a deal or name an organization are record keeping too: nothing happened, the registry learned
+    what others call it.
     """
     if kind in _BY_TYPE:
         return _BY_TYPE[kind]
@@ -285,9 +285,9 @@ _ITEM_FIELDS = (
 
 
 class LastStatements:
-    """Finds the last of some statements that states again what another one states, or is stated again by it.
+    """Finds the last of some statements that is about the same thing as a given statement.
 
-    Two statements are of the same thing if they announce the same item, or if they are about the same item or of the
+    Two statements are about the same thing if they announce the same item, or if they are about the same item or of the
     same type, and have the same effective date or a source in common.
 
     Args:

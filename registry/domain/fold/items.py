@@ -23,8 +23,7 @@ class ListItem(Struct, frozen=True, gc=False):
         id_fields: The fields that make the item's id in its list. A single one has the list's name without its "s".
         order: The fields by which the list is ordered: the item's first day, then its id. The order depends on the
             items alone, so the same events always show the same list.
-        fact_fields: The fields that tell the list's facts apart (`facts.py`): some of `id_fields`, or
-            none for all of them.
+        fact_fields: The fields that tell the list's facts apart (`facts.py`), if these are only some of `id_fields`.
         announced_by: The event that makes an item.
         revised_by: The events that state an item's fields again.
         ended_by: The field and the value by which an item has ended; no value: the field has the day of the end.

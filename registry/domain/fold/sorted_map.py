@@ -21,8 +21,8 @@ K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
 
-# Of a map of one chunk, whose values are looked at one by one.
-_NOT_ASKED: tuple[list[date], ...] = ([],)
+# A map of one chunk stores no publication days: `first_published` looks at its values one by one.
+_NO_DAYS: tuple[list[date], ...] = ([],)
 
 # Entries of a chunk: a chunk beyond the limit is split in two.
 _CHUNK_LIMIT = 96
@@ -31,16 +31,16 @@ _CHUNK_LIMIT = 96
 class SortedMap(Struct, Generic[K, V], frozen=True, eq=False, gc=False):
     """An immutable map in the order of its keys, as a tuple of chunks of keys and of values.
 
-    `_firsts` are the first keys of the chunks but the first. `_published` has a list for each chunk, where there are
-    several: empty, or the first day on which one of its values was published, from the first call of `first_published`
-    on. Maps share the list with the chunk: of a batch that adds thousands of entries, each map is asked after all of
-    them were made, and would otherwise examine all chunks again.
+    `_firsts` are the first keys of all chunks except the first one. `_published` has a list for each of several chunks:
+    it is empty until `first_published` examines the chunk, and then holds the first day on which one of its values was
+    published. Maps that share a chunk share its list. Thousands of maps that a batch makes, one for each entry, are
+    searched after all of them were made, and so do not examine every chunk again.
     """
 
     _keys: tuple[tuple[Any, ...], ...] = ((),)
     _values: tuple[tuple[V, ...], ...] = ((),)
     _firsts: tuple[Any, ...] = ()
-    _published: tuple[list[date], ...] = _NOT_ASKED
+    _published: tuple[list[date], ...] = _NO_DAYS
 
     @classmethod
     def of(cls, items: Sequence[tuple[K, V]]) -> SortedMap[K, V]:
@@ -84,7 +84,7 @@ class SortedMap(Struct, Generic[K, V], frozen=True, eq=False, gc=False):
         return self._with_chunk(index, (keys[:half], values[:half]), (keys[half:], values[half:]))
 
     def delete(self, key: K) -> SortedMap[K, V]:
-        """The map without a key; itself if it has none such."""
+        """The map without a key; the map itself if it lacks the key."""
         index = bisect_right(self._firsts, key) if self._firsts else 0
         keys, values = self._keys[index], self._values[index]
         at = bisect_left(keys, key)

@@ -153,7 +153,7 @@ class Timeline(Struct, Generic[S], eq=False, gc=False):
         return self.update((event,), ())
 
     def update(self, removed: Iterable[OrderedEvent], added: Iterable[OrderedEvent]) -> frozenset[FactKey]:
-        """Remove and insert events. Returns the facts whose value is another one at any place."""
+        """Remove and insert events. Returns the facts whose value changes at any place."""
         return _Update(self).run(list(removed), list(added))
 
     # --- facts --------------------------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ class Timeline(Struct, Generic[S], eq=False, gc=False):
             yield from of_list.entries()
 
     def touched(self, step: OrderedEvent) -> Touched:
-        """The facts that an event of the fold may change. A claim's id decides on the item of its retraction."""
+        """The facts that an event of the fold may change. A retraction changes the item of the claim that it names."""
         known, touched = self._touched
         if step is known:
             return touched
@@ -285,7 +285,7 @@ class _Update:
     def __init__(self, timeline: Timeline[Any]) -> None:
         self._timeline = timeline
         self._pending: list[FoldKey] = []
-        # The place of the last event: what it changes is for no later event to see.
+        # The place of the last event: no later event depends on what it changes.
         self._last: FoldKey | None = None
         self._refusals = dict(timeline.refusals)
         self._signals: dict[FoldKey, StageSignal | None] = {}

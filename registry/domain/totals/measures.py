@@ -1,6 +1,6 @@
 """Totals of other quantities than money: the figures of a deal as rows that are added up like pledges.
 
-A figure of the deal contains those of its sites. Of several dates or horizons of one figure the latest counts. Figures
+A figure of the deal contains those of its sites. If a figure has several dates or horizons, the latest counts. Figures
 of different bases (planned, actual, target) are never added to each other.
 """
 

@@ -79,7 +79,7 @@ RedactedEffect = (
 class Effect(EventPart, frozen=True):
     """The effect that a redacted event keeps: the event reduced to the ids that it refers to.
 
-    Of a correction, it keeps the corrected event's id, and where that event acts on others, its effect.
+    The effect of a correction has the corrected event's id and, if that event acts on others, its effect.
     """
 
     event: UUID

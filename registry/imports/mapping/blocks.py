@@ -59,7 +59,7 @@ AMOUNT_PARTS = {
 
 
 def _block_of(name: str, item: type[ListItem], **more: Any) -> BlockType:
-    """The block of a list's items. Of those with an amount, a row without one states nothing."""
+    """The block of a list's items. If these have an amount, a row without an amount states nothing."""
     assert item.announced_by is not None
     essential = ("amount",) if "amount" in item.__struct_fields__ else ()
     revised = item.revised_by[0] if item.revised_by else None

@@ -101,7 +101,7 @@ class Condition(Part, frozen=True):
 class Join(Part, frozen=True):
     """Another sheet, whose rows belong to the deal that their `key` names.
 
-    Of several rows, the one with the largest number in the column `largest` is read, else the last one.
+    If it has several rows for a deal, the one with the largest number in the column `largest` is read, else the last.
 
     Attributes:
         sheet: A part of the sheet's or its file's name.

@@ -23,7 +23,7 @@ from registry.projections.facts import FACT_TABLES
 from registry.projections.point import Point
 
 TABLES = (*(table.name for table in FACT_TABLES), EVENTS)
-"""Of the texts of events (`TEXTS`), only those of the deals that changed are in memory."""
+"""The tables in memory. The texts of events (`TEXTS`) are there only for the deals that changed."""
 
 MAX_CHANGED = 500
 """The most deals that are in memory because they changed."""

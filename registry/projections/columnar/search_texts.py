@@ -186,7 +186,7 @@ def deal_hits(point: Point, texts: Texts, so_far: str | None) -> list[str]:
         )
     if not found or so_far is not None:
         return [*own, *found]
-    # Only what stands in `deal_facts` is in lists. Of the deals that their own texts find, it is known already.
+    # Lists show only deals that have a row in `deal_facts`. The deals that their own texts find are known to have one.
     listed = f"SEMI JOIN deal_facts AS d ON d.deal = o.id AND {point.at('d')}"
     return [*own, f"SELECT o.id, o.score FROM ({' UNION ALL '.join(found)}) AS o {listed}"]
 

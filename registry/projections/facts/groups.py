@@ -33,12 +33,12 @@ from registry.projections.facts.sweeps import FactGroup
 from registry.projections.facts.tables import STAGE_FACTS, TABLE_OF, RowKey, Values, rows_of, stage_values
 
 CLAIMED: FactKey = ("claimed",)
-"""The facts of which two have claims with one id: which claim counts depends on both, so they are one group."""
+"""The facts with claims that share an id: which claim counts depends on all of them, so they are one group."""
 
 _OF_HEADER = (HEADER[0], "identifiers")
 
 Action: TypeAlias = tuple[OrderedEvent, Mapping[FactKey, FactValue], bool]
-"""An event, the other facts that it reads, and whether it writes other facts, too."""
+"""An event, the facts of other groups that it reads, and whether it also writes some of them."""
 
 Registration: TypeAlias = tuple[date, date]
 """The effective date and the publication day from which on a deal is known by its registration alone."""
@@ -47,8 +47,8 @@ Registration: TypeAlias = tuple[date, date]
 class FactState(Struct, frozen=True, eq=False):
     """A deal that holds some facts, and the last event that claims may be about, with the deal before it.
 
-    `checks` tells what its amounts are compared with. Two of them are equal if their facts are: only the claims
-    directly after an event need the event.
+    `checks` tells what its amounts are compared with. States with the same deal and checks are equal whatever their
+    `target`, because only the claims directly after an event need it.
     """
 
     deal: Deal
@@ -62,7 +62,7 @@ class FactState(Struct, frozen=True, eq=False):
 
 
 def shared_facts(timeline: Timeline[Deal]) -> frozenset[FactKey]:
-    """The facts for which a claim was reported whose id a claim for another fact has as well."""
+    """The facts with claims whose id a claim about another fact has too."""
     written = (timeline.touched(steps[0]).writes for steps in timeline.claims() if steps)
     return frozenset(fact for facts in written if len(facts) > 1 for fact in facts)
 
@@ -90,7 +90,7 @@ def new_group(stream: FoldedStream[Deal], key: FactKey, shared: frozenset[FactKe
 
 
 def ungrouped_signal(timeline: Timeline[Deal], step: OrderedEvent) -> StageSignal | None:
-    """What an event signals about the stage that is in no group."""
+    """What an event that is in no group signals about the stage."""
     return stage_signal(timeline.blank, timeline.blank, step.applied)
 
 
@@ -205,7 +205,7 @@ def registration(stream: FoldedStream[Deal]) -> Registration | None:
 
 
 class _HeaderGroup:
-    """The events that revise or identify a deal; of the others, those from which on it is known."""
+    """The events that revise or identify a deal, and those from which on it is known."""
 
     def __init__(self, stream: FoldedStream[Deal]) -> None:
         self._timeline = stream.timeline

@@ -26,8 +26,8 @@ from registry.projections.facts.tables import FactTable, Ids, RowKey, Values
 from registry.projections.point import END_OF_LOG
 
 Moved: TypeAlias = tuple[date, date, date | None, date | None]
-"""A period on the published axis: the date since which it holds, a day on which it was known, and the days from and
-until which it is known now (None: unchanged)."""
+"""A period that is known on other publication days: the date since which it holds, a day on which it was known, and the
+first day on which it is known and the day after the last (None: unchanged)."""
 
 
 class FactChange(Struct, gc=False):

@@ -193,7 +193,7 @@ def splice(segments: list[Segment], line: SweepLine, first: date) -> list[Segmen
 def differing(old: SweepLine, new: SweepLine) -> tuple[SweepLine, SweepLine] | None:
     """The lines without the last publication days, on which they are equal; None if they are equal on all.
 
-    The first of these days stays, so that a period that now begins earlier, and was known there, is found.
+    The first of the equal days is kept: a period that was known on it may begin earlier because of the event.
     """
     equal_from = old.end
     for day in sorted({segment.published_from for line in (old, new) for segment in line.segments}, reverse=True):

@@ -191,7 +191,7 @@ def sections(
 def compared_lines(
     formatter: ValueFormatter, changes: Sequence[AttributedChange], names: Names
 ) -> list[tuple[Label, ChangeLine]]:
-    """The changes of one kind as text, each with its label. Of a list of claims, what was added or retracted."""
+    """The changes of one kind as text, each with its label. A list of claims shows what was added or retracted."""
     lines: list[tuple[Label, ChangeLine]] = []
     by_label: dict[Label, list[AttributedChange]] = {}
     for change in changes:

@@ -323,8 +323,8 @@ def redirect(to: str, cookie: str | None = None) -> Response[bytes]:
 
 # --- anti-forgery -----------------------------------------------------------------------------------------------------
 #
-# Not Litestar's CSRFConfig: its token is a cookie that is not bound to the session, so one of another session, or one
-# that a sibling domain plants, is accepted, and it refuses the API's POSTs that have no cookies
+# Not Litestar's CSRFConfig: its token is a cookie that is not bound to the session, so it accepts the token of another
+# session, or one that a sibling domain plants; and it refuses the API's POSTs, which have no cookies
 # (test_recording.py::test_form_of_another_site_or_session_is_refused).
 
 

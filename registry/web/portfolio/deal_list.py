@@ -72,7 +72,7 @@ class DealSelection(Struct, frozen=True):
         return self.of_extent("within") if is_of_region else self
 
     def of_extent(self, extent: Extent) -> DealSelection:
-        """Of a selection by region, the deals with no site elsewhere, with one, or, instead, without a stated place."""
+        """The deals of a selection by region that have no site elsewhere, have one, or state no place."""
         return replace(self, query=replace(self.query, extent=extent))
 
     async def at(self, portfolio_queries: PortfolioQueries, point: Point) -> Selection:

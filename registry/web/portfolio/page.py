@@ -310,7 +310,7 @@ async def headline_of(
 async def deals_apart(
     portfolio_queries: PortfolioQueries, point: Point, selection: DealSelection, query: TotalsQuery, rates: Rates
 ) -> list[DealsApart]:
-    """The deals that a selection by region leaves out although they are, or may be, there too: none of another one."""
+    """The deals that a selection by region leaves out although they are, or may be, there too; else none."""
     if selection.query.region is None or selection.query.extent not in (None, "within"):
         return []
     apart: list[DealsApart] = []
