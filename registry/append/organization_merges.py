@@ -6,7 +6,7 @@ has a stream to be recorded in. Unmerged again, it is as before, with a record o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -22,6 +22,7 @@ from registry.events.types import (
     OrganizationRegistered,
     OrganizationUnmerged,
 )
+from registry.events.values import Localized
 from registry.queries.organizations import OrganizationQueries
 
 REFUSALS = (RuleBroken, NotFound, Forbidden, ApprovalRequired)
@@ -62,24 +63,32 @@ class OrganizationMerges:
                 if await self._records.merged_into(one.organization) == one.into:
                     results.append(MergeResult(one, "unchanged"))
                     continue
-                registrations = {}
-                for slug in (one.into, one.organization):
-                    if not await self._records.exists(slug):
-                        if slug not in names:
-                            raise NotFound("organization", organization=slug)
-                        registrations[slug] = OrganizationAnnouncement(event=OrganizationRegistered(name=names[slug]))
-                merged = OrganizationAnnouncement(event=OrganizationMerged(into=one.into, reason=one.reason))
-                own = [registrations[one.organization]] if one.organization in registrations else []
-                requests = [_request(key, one.organization, [*own, merged])]
-                if one.into in registrations and one.into != one.organization:
-                    requests.insert(0, _request(key, one.into, [registrations[one.into]]))
-                await self._recorder.record_all(requests, dry_run=dry_run)
+                await self._recorder.record_all(await self._requests(key, one, names), dry_run=dry_run)
                 results.append(MergeResult(one, "merged"))
             except SubmissionError as refused:
                 results.append(MergeResult(one, "refused", refused.error))
             except REFUSALS as error:
                 results.append(MergeResult(one, "refused", error))
         return results
+
+    async def _requests(self, key: Credential, merge: Merge, names: Mapping[str, Localized]) -> list[AppendRequest]:
+        """The requests that record a merge. Organizations that only announcements name are registered first.
+
+        Raises:
+            NotFound: Nothing names one of the organizations.
+        """
+        registrations = {}
+        for slug in (merge.into, merge.organization):
+            if not await self._records.exists(slug):
+                if slug not in names:
+                    raise NotFound("organization", organization=slug)
+                registrations[slug] = OrganizationAnnouncement(event=OrganizationRegistered(name=names[slug]))
+        merged = OrganizationAnnouncement(event=OrganizationMerged(into=merge.into, reason=merge.reason))
+        own = [registrations[merge.organization]] if merge.organization in registrations else []
+        requests = [_request(key, merge.organization, [*own, merged])]
+        if merge.into in registrations and merge.into != merge.organization:
+            requests.insert(0, _request(key, merge.into, [registrations[merge.into]]))
+        return requests
 
     async def unmerge(self, key: Credential, merges: Sequence[Merge], *, dry_run: bool = False) -> list[MergeResult]:
         """Undo merges, the last one first. One that is undone already changes nothing."""

@@ -339,11 +339,11 @@ def import_atomically(
 
     It may be sent twice only if each line has an `id`, so it is not sent again after a lost connection.
     """
-    how = {"dry_run": True} if dry_run else {"propose": True} if propose else {"atomic": True}
+    mode = {"dry_run": True} if dry_run else {"propose": True} if propose else {"atomic": True}
     return Call(
         method="POST",
         path="/v1/import",
-        query=query({**how, "submission": submission}),
+        query=query({**mode, "submission": submission}),
         headers={"Content-Type": "application/x-ndjson"},
         body=lines,
         read=lambda content: [msgspec.json.decode(line) for line in content.splitlines()],

@@ -50,7 +50,7 @@ class ChangeLine(Struct, frozen=True):
         before: The earlier value; None for none.
         after: The later value; None for none.
         causes: The ids of the events behind the change.
-        came: Whether an item was added.
+        is_added: Whether an item was added.
     """
 
     label: str
@@ -58,7 +58,7 @@ class ChangeLine(Struct, frozen=True):
     before: str | None
     after: str | None
     causes: tuple[Any, ...] = ()
-    came: bool = False
+    is_added: bool = False
 
 
 # The fields of an item that repeat its id, its first day or the event that the page shows, by the list of the item.
@@ -325,15 +325,15 @@ class ValueFormatter:
         return parts[2] == named and (change.before is None or change.after is None)
 
     def _thing(self, path: str, changes: list[Any], names: Names | None) -> ChangeLine:
-        came = changes[0].before is None
-        values = {c.path.rsplit("/", 1)[1]: c.after if came else c.before for c in changes}
+        is_added = changes[0].before is None
+        values = {c.path.rsplit("/", 1)[1]: c.after if is_added else c.before for c in changes}
         if path.startswith("/relations/"):
             text = self.called("relations", path.split("/")[2], names)
-            before, after = (None, text) if came else (text, None)
-            return ChangeLine(self.words.label("field", "relation"), path, before, after, _causes(changes[0]), came)
+            before, after = (None, text) if is_added else (text, None)
+            return ChangeLine(self.words.label("field", "relation"), path, before, after, _causes(changes[0]), is_added)
         text = self.item(path.split("/")[1], values, names) or self._(N_("recorded"))
-        before, after = (None, text) if came else (text, None)
-        return ChangeLine(self.field(path, names), path, before, after, _causes(changes[0]), came)
+        before, after = (None, text) if is_added else (text, None)
+        return ChangeLine(self.field(path, names), path, before, after, _causes(changes[0]), is_added)
 
     def item(self, thing: str, values: Mapping[str, Any], names: Names | None = None) -> str:
         """What an item of a list of a deal states, without its id, its first day and the status that all begin with."""

@@ -79,8 +79,10 @@ class EventPages(Controller):
                 if recorded.is_withheld:
                     return stream.state, []
                 snapshot = stream.state_as_of(page.as_of)
-                how = (stream.events, page.as_of, stream.rules)
-                return stream.state, audit_trail(*how, snapshot=snapshot, after=recorded.position - 1, limit=1)
+                after = recorded.position - 1
+                return stream.state, audit_trail(
+                    stream.events, page.as_of, stream.rules, snapshot=snapshot, after=after, limit=1
+                )
 
             state, entries = await offload_answer(stream.version, found)
             texts = shown(page.language)

@@ -53,22 +53,7 @@ def derive(
 
     top_level = [line for line in lines if _name(line) not in nested]
     sums = [
-        DerivationNode(
-            label=", ".join(part for part in (column.nature, column.basis, column.currency or column.unit) if part),
-            operation="add",
-            low=column.low,
-            high=column.high,
-            currency=column.currency,
-            nature=column.nature,
-            basis=column.basis,
-            children=tuple(
-                node(line)
-                for line in top_level
-                if line.rule.counts
-                and (line.currency, line.unit, line.nature, line.basis)
-                == (column.currency, column.unit, column.nature, column.basis)
-            ),
-        )
+        _sum(column, tuple(node(line) for line in top_level if line.rule.counts and _is_in_column(line, column)))
         for column in columns
     ]
     excluded = tuple(node(line) for line in top_level if not line.rule.counts)
@@ -77,6 +62,28 @@ def derive(
     if more:
         sums.append(DerivationNode(label=f"{more} more pledges, not listed", operation="count", pledges=more))
     return DerivationNode(label=key or "total", operation="list", children=tuple(sums))
+
+
+def _sum(column: TotalsColumn, pledges: tuple[DerivationNode, ...]) -> DerivationNode:
+    return DerivationNode(
+        label=", ".join(part for part in (column.nature, column.basis, column.currency or column.unit) if part),
+        operation="add",
+        low=column.low,
+        high=column.high,
+        currency=column.currency,
+        nature=column.nature,
+        basis=column.basis,
+        children=pledges,
+    )
+
+
+def _is_in_column(line: TotalsLine, column: TotalsColumn) -> bool:
+    return (line.currency, line.unit, line.nature, line.basis) == (
+        column.currency,
+        column.unit,
+        column.nature,
+        column.basis,
+    )
 
 
 def _name(line: TotalsLine) -> str:

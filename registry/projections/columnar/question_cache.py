@@ -237,11 +237,11 @@ class QuestionCache:
                 return 0, None
             parameters = {**parameters, "changed": deals}
             with asking_memory(cursor):
-                ((gone,),) = run(cursor, f"DELETE FROM {table.name} WHERE list_contains($changed, deal)", parameters)
-                ((come,),) = run(
+                ((deleted,),) = run(cursor, f"DELETE FROM {table.name} WHERE list_contains($changed, deal)", parameters)
+                ((inserted,),) = run(
                     cursor, f"INSERT INTO {table.name} FROM ({now}) WHERE list_contains($changed, deal)", parameters
                 )
-            return come - gone, None
+            return inserted - deleted, None
 
         with self._at(cursor, point, asked, select, (), carry) as table:
             yield table.name
@@ -270,11 +270,11 @@ class QuestionCache:
             if not deals:
                 return 0, None
             now = find(deals)
-            ((gone,),) = run(
+            ((deleted,),) = run(
                 cursor, f"DELETE FROM {table.name} WHERE list_contains($deals, deal)", {"deals": list(deals)}
             )
-            ((come,),) = run(cursor, f"INSERT INTO {table.name} {now}", {})
-            return come - gone, None
+            ((inserted,),) = run(cursor, f"INSERT INTO {table.name} {now}", {})
+            return inserted - deleted, None
 
         def select(_: Point, __: Sequence[str]) -> tuple[str, dict[str, Any]]:
             return find(None), {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from registry.domain.audit.entries import AuditEntry
 from registry.domain.deal import Deal
@@ -62,8 +63,8 @@ def field_charts(
 ) -> tuple[TwoAxisChart | None, TwoAxisChart | None]:
     """The two-axis charts of a field, for wide and for narrow screens."""
     known = known_values(stream, path, page.times.axis)
-    how = (stream, known, page.times.axis, page.as_of, page.times.effective_on)
-    return two_axis_chart(*how, two_axis.WIDE), two_axis_chart(*how, two_axis.NARROW)
+    chart = partial(two_axis_chart, stream, known, page.times.axis, page.as_of, page.times.effective_on)
+    return chart(two_axis.WIDE), chart(two_axis.NARROW)
 
 
 def _dated_fields(deal: Deal) -> list[str]:

@@ -191,8 +191,9 @@ async def render_deal(
         incoming=await deal_queries.related.incoming(view.stream, page.as_of),
         authors=await deal_queries.author_names(view.stream),
     )
-    how = (page, view, details, field, before)
-    rendered = await offload_answer(view.stream.version, _render_deal, *how, recorded=recorded)
+    rendered = await offload_answer(
+        view.stream.version, _render_deal, page, view, details, field, before, recorded=recorded
+    )
     view.stream.return_caches()
     return rendered
 

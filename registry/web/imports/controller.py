@@ -187,8 +187,9 @@ class ImportPages(Controller):
 
         received = await receive(request, FileTarget(folder, MAX_TEXT_BYTES, 2))
         before, encoding = import_jobs.store.path(job, MAPPING).read_text("utf-8"), import_jobs.encoding(job)
-        how = import_jobs, job, received
-        problem = await asyncio.to_thread(lambda: _take_mapping(*how) or _take_answers(*how))
+        problem = await asyncio.to_thread(
+            lambda: _take_mapping(import_jobs, job, received) or _take_answers(import_jobs, job, received)
+        )
         problem = problem or await _use_encoding(import_jobs, job, before, encoding)
         if problem is not None:
             return await views.shown(public_page, import_jobs, job, problem=problem, status=422)

@@ -35,7 +35,7 @@ class PositionCache:
 
     def get(self, page: PageRequest, key: Any) -> Any:
         """The value that was cached at the position of the request; None if there is none."""
-        log = _recorded(page)
+        log = _version_of(page)
         if log != self._log:
             self._entries.clear()
             self._log = log
@@ -45,7 +45,7 @@ class PositionCache:
 
     def put(self, page: PageRequest, key: Any, value: Any) -> None:
         """Cache a value, unless the log has grown since the request read its position."""
-        if _recorded(page) == self._log:
+        if _version_of(page) == self._log:
             self._entries[key] = value
             if len(self._entries) > self._limit:
                 self._entries.popitem(last=False)
@@ -54,8 +54,8 @@ class PositionCache:
         return list(self._entries.values())
 
 
-def _recorded(page: PageRequest) -> tuple[int, ...]:
-    """What a page is made of.
+def _version_of(page: PageRequest) -> tuple[int, ...]:
+    """What a cached page depends on beside its address.
 
     The application, its log's position, the size of the newest checkpoint, the number of imports of rates, and whether
     a mirror has stopped.

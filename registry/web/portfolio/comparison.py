@@ -113,8 +113,9 @@ class PortfolioComparisonPages(Controller):
                 days = await portfolio_queries.effective_change_days(await portfolio_queries.point(AsOf()), MAX_DAYS)
                 start = recent_point([day for day in days if day <= page.times.today])
             compared = await _compared(page, portfolio_queries, comparison_queries, deal_selection, start, end)
-            how = (page, deal_selection, compared)
-            return await offload_answer(len(compared.changes), _render, *how, is_start_chosen=chosen is not None)
+            return await offload_answer(
+                len(compared.changes), _render, page, deal_selection, compared, is_start_chosen=chosen is not None
+            )
 
         return await cached_page(page, make)
 
