@@ -107,6 +107,8 @@ class Deadline:
         self._deadlines.remove(self)
         if self._watch is not None and self._watch is not asyncio.current_task():
             self._watch.cancel()
+            # Its error refers to this object: without such a cycle both are freed at once.
+            self._watch = None
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
         self.stop()

@@ -14,6 +14,7 @@ import pytest
 import structlog
 from msgspec.structs import replace
 
+from registry.api import deadline
 from registry.api.compression import AnswerSender
 from registry.api.deadline import Deadline
 from registry.api.health import failed_check
@@ -74,13 +75,17 @@ async def test_valid_host_is_accepted(visitor: httpx.AsyncClient, host: str) -> 
     assert (await visitor.get("/v1/deals", headers={"Host": host})).status_code == 200
 
 
-async def test_answered_requests_are_freed_without_the_garbage_collector(service: Service) -> None:
+@pytest.mark.parametrize("watch_after", [deadline.WATCH_AFTER, 0])
+async def test_answered_requests_are_freed_without_the_garbage_collector(
+    service: Service, monkeypatch: pytest.MonkeyPatch, watch_after: float
+) -> None:
+    monkeypatch.setattr(deadline, "WATCH_AFTER", watch_after)
     gc.collect()
     gc.disable()
     try:
         for _ in range(3):
             async with connected(service) as client:
-                await client.send(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                await client.send(b"GET /v1/deals HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 assert (await client.answer()).startswith(b"HTTP/1.1 200 ")
         # The client can have the last answer before the task of its request has ended.
         async with asyncio.timeout(PATIENCE):

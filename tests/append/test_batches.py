@@ -22,6 +22,7 @@ from registry.events import store
 from registry.events.types import PledgeAnnounced
 from registry.infra import postgres
 from registry.projections.exchange_rates import RateCache
+from registry.projections.facts.sweep_line import Folding
 from tests.append.conftest import BREAK_LATE, Owner, Pool, hold_appends, wait_until_append_is_held
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, positions, request, running_recorder
 from tests.conftest import ScratchDatabase
@@ -269,17 +270,30 @@ async def test_refused_requests_leave_no_state_in_memory(recorder: Recorder) -> 
     gc.collect()
     gc.disable()
     try:
-        before = _streams_in_memory()
+        before = _in_memory(FoldedStream)
         for number in range(20):
             with pytest.raises(RuleBroken):
                 await recorder.record(request("plant", pledged(f"b{number}"), pledged("a")))
             with pytest.raises(SubmissionError):
                 await recorder.record_all([request("plant", pledged(f"c{number}")), request("plant", pledged("a"))])
         # Forty refusals.
-        assert _streams_in_memory() - before < 20
+        assert _in_memory(FoldedStream) - before < 20
     finally:
         gc.enable()
 
 
-def _streams_in_memory() -> int:
-    return sum(isinstance(found, FoldedStream) for found in gc.get_objects())
+async def test_recorded_requests_leave_no_garbage_of_their_rows(recorder: Recorder) -> None:
+    await recorder.record(request("plant", REGISTERED, pledged("a")))
+    gc.collect()
+    gc.disable()
+    try:
+        before = _in_memory(Folding)
+        for number in range(5):
+            await recorder.record(request("plant", pledged(f"b{number}", day=f"2025-06-1{5 - number}")))
+        assert _in_memory(Folding) == before
+    finally:
+        gc.enable()
+
+
+def _in_memory(kind: type) -> int:
+    return sum(isinstance(found, kind) for found in gc.get_objects())

@@ -109,7 +109,12 @@ class _ItemGroup:
         self._timeline, self._preferred = stream.timeline, stream.record.preferred
         self._facts = facts
         self._histories = [stream.timeline.fact(fact) for fact in facts]
-        self.folding = Folding(initial=FactState(stream.timeline.blank), apply=self._apply, facts=self._rows)
+        self._initial = FactState(stream.timeline.blank)
+
+    @property
+    def folding(self) -> Folding:
+        # Made for each use: a group that kept its own methods would be freed by a garbage collection only.
+        return Folding(initial=self._initial, apply=self._apply, facts=self._rows)
 
     def next(self, place: FoldKey, *lines: SweepLine, after: bool) -> Entry | None:
         published_before = max(line.end for line in lines)
@@ -215,7 +220,11 @@ class _HeaderGroup:
             # Before all events of its day.
             key = (point[0], (0, point[1].toordinal()))
             self._registered = Entry(key, ((point[1], END_OF_TIME, None),), point[1])
-        self.folding = Folding(initial=None, apply=self._apply, facts=_header_rows)
+
+    @property
+    def folding(self) -> Folding:
+        # Made for each use, as in `_ItemGroup`.
+        return Folding(initial=None, apply=self._apply, facts=_header_rows)
 
     def next(self, place: FoldKey, *lines: SweepLine, after: bool) -> Entry | None:
         published_before = max(line.end for line in lines)

@@ -141,13 +141,13 @@ def rectangles_of(group: FactGroup, effects: Effects | None = None) -> Rectangle
     """All periods of the facts of a group. What its entries do to the stage is added to `effects`."""
     rectangles: Rectangles = {}
     place, after, day = _START, False, date.min
-    line = _initial(group)
+    line, folding = _initial(group), group.folding
     while (entry := group.next(place, line, after=after)) is not None:
         if day < entry.key[0]:
-            line, day = end_day(line, day, group.folding, rectangles), entry.key[0]
-        line = apply_entry(line, entry, group.folding, effects)
+            line, day = end_day(line, day, folding, rectangles), entry.key[0]
+        line = apply_entry(line, entry, folding, effects)
         place, after = entry.key, True
-    finish(end_day(line, day, group.folding, rectangles), rectangles)
+    finish(end_day(line, day, folding, rectangles), rectangles)
     return rectangles
 
 

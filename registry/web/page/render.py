@@ -70,6 +70,33 @@ class SharedCode(jinja2.BytecodeCache):
 _code = SharedCode()
 
 
+class _Context(jinja2.runtime.Context):
+    """A context that is in the page's list of contexts: those of included and imported templates are in it, too."""
+
+    def __init__(self, environment: jinja2.Environment, parent: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        super().__init__(environment, parent, *args, **kwargs)
+        parent[_CONTEXTS].append(self)
+
+
+class _Template(jinja2.Template):
+    """A template whose macros are freed with the page.
+
+    A macro refers to its context, and the context to the macro. Such a cycle keeps all values of the page until garbage
+    is collected, and the collection then frees them at once: 160,000 objects of the comparison of a long deal.
+    """
+
+    def render(self, *args: Any, **kwargs: Any) -> str:
+        contexts: list[_Context] = []
+        try:
+            return super().render(*args, **kwargs, **{_CONTEXTS: contexts})
+        finally:
+            while contexts:
+                contexts.pop().vars.clear()
+
+
+_CONTEXTS = "contexts of the page"
+
+
 @cache
 def environment(language: str) -> jinja2.Environment:
     """The templates in one language. They escape every value and raise for an undefined name."""
@@ -83,6 +110,7 @@ def environment(language: str) -> jinja2.Environment:
         auto_reload=False,
         bytecode_cache=_code,
     )
+    templates.template_class, templates.context_class = _Template, _Context
     spoken = words(language)
     templates.install_gettext_translations(spoken.catalogue, newstyle=True)  # type: ignore[attr-defined]
     templates.filters["base64"] = lambda content: base64.b64encode(content).decode()
