@@ -23,6 +23,7 @@ TESTS = (
     "tests/api/test_permits.py",
     "tests/transparency/test_certificate.py::test_certificate_of_the_first_format_still_verifies",
     "tests/golden",
+    "tests/infra/test_schema.py",
     "tests/i18n/test_labels.py",
     "tests/schemas",
     "tests/api/test_openapi.py",

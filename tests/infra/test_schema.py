@@ -14,6 +14,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from registry.cli import server
 from registry.errors import MigrationFailed
@@ -57,19 +58,6 @@ async def test_newer_schema_is_left_alone_and_refused_where_this_release_does_no
     assert await dump(owner, APP_ROLE) == DECLARED.read_text()
 
 
-# What migration 0002 adds: without it, a database is one of the release before, with the rows that this wrote.
-OF_0002 = """
-DROP TABLE incentive_facts, setback_facts, outdated_tables;
-DROP TYPE new_incentive_facts, new_setback_facts, new_site_facts_2, new_milestone_facts_2, new_metric_facts_2;
-DROP INDEX party_facts_name;
-ALTER TABLE site_facts DROP COLUMN district_code;
-ALTER TABLE milestone_facts DROP COLUMN name;
-ALTER TABLE metric_facts DROP COLUMN for_day;
-DROP INDEX events_type;
-CREATE INDEX events_type ON events (type, position);
-UPDATE alembic_version SET version_num = '0001';
-"""
-
 STATED = (
     {"type": "site_announced", "site": "plant", "place": "KR-31", "district_code": "31140"},
     {"type": "milestone_scheduled", "milestone": "start", "kind": "power_on", "name": {"en": "Start"}},
@@ -89,41 +77,57 @@ async def test_database_of_the_first_release_gets_the_schema_and_the_rows_of_thi
     async with running_recorder(database.app_url) as recorder:
         events = [{"effective_on": f"2025-0{month}-01", "event": event} for month, event in enumerate(STATED, 1)]
         await recorder.record(request("plant", REGISTERED, *events))
-    await owner.execute(OF_0002)
-    assert await dump(owner, APP_ROLE) == await _schema_of_the_first_release(database, admin, tmp_path, monkeypatch)
-
-    settings = Settings(
-        database_url=database.app_url,
-        owner_url=database.owner_url,
-        data_dir=tmp_path,
-        signing_key=tmp_path / "signing.key",
+    released = replace(
+        database,
+        name=f"{database.name}_released",
+        owner_url=at(database.owner_url, f"{database.name}_released"),
+        app_url=at(database.app_url, f"{database.name}_released"),
     )
-    await server.migrate(settings)
-    assert await dump(owner, APP_ROLE) == DECLARED.read_text()
-    assert await outdated_tables(owner) == []
-    await assert_projections_match_log(database)
-    assert await owner.fetchval("SELECT DISTINCT district_code FROM site_facts") == "31140"
-    # Copies of the fact tables reload what the rebuild has replaced.
-    assert await owner.fetchval("SELECT count(*) FROM fact_resets WHERE deal = 'plant'") > 0
+    await admin.execute(f"CREATE DATABASE {released.name}")
+    try:
+        await _migrate_to_the_first_release(released, tmp_path, monkeypatch)
+        connection = await asyncpg.connect(released.owner_url)
+        await _copy_rows(owner, connection)
+        settings = Settings(
+            database_url=released.app_url,
+            owner_url=released.owner_url,
+            data_dir=tmp_path,
+            signing_key=tmp_path / "signing.key",
+        )
+        await server.migrate(settings)
+        assert await dump(connection, APP_ROLE) == DECLARED.read_text()
+        assert await outdated_tables(connection) == []
+        await assert_projections_match_log(released)
+        assert await connection.fetchval("SELECT DISTINCT district_code FROM site_facts") == "31140"
+        # Copies of the fact tables reload what the rebuild has replaced.
+        assert await connection.fetchval("SELECT count(*) FROM fact_resets WHERE deal = 'plant'") > 0
+        await connection.close()
+    finally:
+        await admin.execute(f"DROP DATABASE {released.name} WITH (FORCE)")
 
 
-async def _schema_of_the_first_release(
-    database: ScratchDatabase,
-    admin: asyncpg.Connection[asyncpg.Record],
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> str:
-    """The schema that the first release's migration makes."""
+async def _migrate_to_the_first_release(
+    database: ScratchDatabase, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run the first release's migration."""
     shutil.copytree(migrations.folder(), folder / "migrations", ignore=shutil.ignore_patterns("000[2-9]*"))
-    released, url = f"{database.name}_released", at(database.owner_url, f"{database.name}_released")
-    await admin.execute(f"CREATE DATABASE {released}")
     with monkeypatch.context() as patched:
         patched.setattr(migrations, "folder", lambda: folder / "migrations")
         migrations.head.cache_clear()
-        assert await migrations.migrate(url, APP_ROLE) == "0001"
+        assert await migrations.migrate(database.owner_url, APP_ROLE) == "0001"
     migrations.head.cache_clear()
-    connection = await asyncpg.connect(url)
-    schema = await dump(connection, APP_ROLE)
-    await connection.close()
-    await admin.execute(f"DROP DATABASE {released} WITH (FORCE)")
-    return schema
+
+
+async def _copy_rows(source: asyncpg.Connection[asyncpg.Record], target: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Copy the rows of all tables that the target has and that are empty there, in the columns that it has."""
+    await target.execute("SET session_replication_role = replica")  # Without triggers.
+    tables = await target.fetch(
+        "SELECT table_name, array_agg(column_name::text ORDER BY ordinal_position) AS columns"
+        " FROM information_schema.columns JOIN pg_tables ON schemaname = table_schema AND tablename = table_name"
+        " WHERE table_schema = 'public' GROUP BY table_name"
+    )
+    for table, columns in tables:
+        if await target.fetchval(f"SELECT EXISTS (SELECT FROM {table})"):
+            continue
+        rows = await source.fetch(f"SELECT {', '.join(columns)} FROM {table}")
+        await target.copy_records_to_table(table, records=rows, columns=columns)
