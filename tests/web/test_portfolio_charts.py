@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from registry.domain.history import AsOf
 from registry.domain.totals import TotalsQuery
 from registry.schemas.deal_query import DealQuery
+from registry.web.portfolio.trend import sampled
 from tests.api.conftest import Service, cloned, running
 from tests.conftest import Server, drill
 from tests.web.html import text_of
@@ -111,3 +112,15 @@ async def test_tiers_of_the_chart_are_parts_of_each_other_and_without_doubted_am
         assert tiers[0] <= amounts.upper
     (amounts,) = await portfolio.trend(point, amkor, "USD", rates, [point.day])
     assert amounts.tiers["construction"] < Decimal(9_000_000_000) <= amounts.upper
+
+
+def test_new_day_replaces_only_the_last_of_the_chart() -> None:
+    days = [date.fromordinal(700_000 + number) for number in range(200)]
+    replaced = 0
+    for number in range(1, len(days)):
+        before, now = sampled(days[:number], 24), sampled(days[: number + 1], 24)
+        assert len(now) <= 24
+        assert (now[0], now[-1]) == (days[0], days[number])
+        replaced += not set(before[:-1]).issubset(now)
+    # After 24, 47, 93 and 185 days, the distance between them doubles.
+    assert replaced == 4

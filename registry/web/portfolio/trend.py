@@ -58,7 +58,11 @@ async def amount_trend(
 
 
 def sampled(days: Sequence[date], most: int) -> list[date]:
-    """Some ascending days, up to a limit: evenly spread, with the first and the last one."""
-    if len(days) <= most:
-        return list(days)
-    return [days[round(number * (len(days) - 1) / (most - 1))] for number in range(most)]
+    """Some ascending days, up to a limit: every second, fourth or eighth of them and so on, and the last one.
+
+    A new day at the end replaces only the last one, so the amounts on the others are still cached.
+    """
+    step = 1
+    while len(found := [*days[:-1:step], *days[-1:]]) > most:
+        step *= 2
+    return found
