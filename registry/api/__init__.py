@@ -1,4 +1,18 @@
-"""JSON over HTTP: Litestar controllers, one for each resource."""
+"""JSON over HTTP: Litestar controllers, one for each resource, in modules with the name of the resource.
+
+The other modules are what the controllers and the pages (`registry.web`) share:
+
+    http_server.py, http_protocol.py    the server and its connections, with limits
+    middleware.py, hosts.py             request ids, security headers, access log, metrics; accepted host names
+    rate_limits.py, deadline.py         limits by key and address; the end of reads that take too long
+    guards.py                           the key, its scope, and the known query parameters
+    parameters.py, filters.py           typed parameters; cursors.py; conditional.py: ETags and preconditions
+    bodies.py                           the bytes of a body; `events/intake.py` decodes them
+    responses.py, compression.py        encoded answers
+    problems.py                         errors as problem documents
+
+`openapi.py` and `examples.py` add to the document that Litestar generates from the handlers; `docs.py` serves it.
+"""
 
 from __future__ import annotations
 

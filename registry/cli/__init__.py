@@ -2,6 +2,9 @@
 
 A command that fails writes one sentence to standard error and ends with an exit code; a traceback means a bug. To add a
 command, write a module with a function `register` and add its name to `COMMANDS`.
+
+Commands share `options.py` (settings as flags), `client.py` and `asking.py` (the service), `server.py` (a service in
+this process), `texts.py`, `headings.py` and `summaries.py` (texts and tables), `help.py` and `usage_errors.py`.
 """
 
 from __future__ import annotations

@@ -2,5 +2,5 @@
 
 A change has one of four kinds, which are never mixed: the `world` changed, the `record` was wrong, a `source` gave or
 retracted a value (or an editor selected another source's value), or the record `learned_late` of an older event. All of
-it is derived from the fold that gives the state (`history.py`); nothing here reads a clock or a database.
+it is derived from the fold that gives the state (`domain/history.py`); nothing here reads a clock or a database.
 """

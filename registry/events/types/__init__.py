@@ -12,8 +12,8 @@ Start here, then read `domain/deal/`, `append/recorder.py` and `queries/deals.py
 
 An event holds what a source states and no more: a field that the source does not state is left out, and it is never
 zero. In a `…_revised` event a field that is left out stays as it is, and null clears it. The types of the values are in
-`values.py`. The form of an event never changes once it has been recorded: a new form is a new schema version, with an
-upcaster in `codec.py`. An event type belongs to the union at the end of its topic.
+`events/values.py`. The form of an event never changes once it has been recorded: a new form is a new schema version,
+with an upcaster in `events/codec.py`. An event type belongs to the union at the end of its topic.
 """
 
 from registry.events.types.announcements import (
