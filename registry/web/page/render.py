@@ -9,8 +9,12 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, partial
+from importlib.util import cache_from_source
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -54,20 +58,44 @@ HEADERS = {
 """Headers of every page."""
 
 
-class SharedCode(jinja2.BytecodeCache):
-    """The code of the templates, which is the same in every language: gettext runs when a page is rendered."""
+class CompiledTemplates(jinja2.FileSystemBytecodeCache):
+    """The code of the templates, which is the same in every language: gettext runs when a page is rendered.
 
-    def __init__(self) -> None:
+    It is kept in memory, and in a folder, so that the next process need not compile it: reading it takes 0.03 s of
+    processor time, compiling it 0.83 s.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(str(folder), f"%s.{sys.implementation.cache_tag}.jinja")
         self._code: dict[str, Any] = {}
+
+    def get_source_checksum(self, source: str) -> str:
+        """What the code depends on: the template, Jinja, and the environment and filters, which are in this file."""
+        return hashlib.sha256(b"\0".join((source.encode(), jinja2.__version__.encode(), _this_file()))).hexdigest()
 
     def load_bytecode(self, bucket: Bucket) -> None:
         bucket.code = self._code.get(bucket.key)
+        with suppress(OSError):
+            if bucket.code is None:
+                super().load_bytecode(bucket)
+                self._code[bucket.key] = bucket.code
 
     def dump_bytecode(self, bucket: Bucket) -> None:
         self._code[bucket.key] = bucket.code
+        # The installation may be read-only.
+        with suppress(OSError):
+            if not sys.dont_write_bytecode:
+                Path(self.directory).mkdir(parents=True, exist_ok=True)
+                super().dump_bytecode(bucket)
 
 
-_code = SharedCode()
+@cache
+def _this_file() -> bytes:
+    return Path(__file__).read_bytes()
+
+
+# Where Python keeps the code of modules.
+_code = CompiledTemplates(Path(cache_from_source(__file__)).parent)
 
 
 class _Context(jinja2.runtime.Context):
