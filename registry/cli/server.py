@@ -153,9 +153,8 @@ def run(
         from uvloop import new_event_loop as loop_factory
     memory.share_heaps()
     # Few requests leave reference cycles, and the caches hold a hundred thousand long-lived objects. With the default
-    # thresholds, garbage collection took a third of the recorder's time.
-    gc.freeze()
-    # A full collection is left to `infra/memory.py`, where that can see how much memory is used.
+    # thresholds, garbage collection took a third of the recorder's time. A full collection is left to
+    # `infra/memory.py`, where that can see how much memory is used.
     memory.CollectorPace(2_500_000 if memory.find_trim() is not None else 10).start()
     # Questions about all deals run in threads. One that computes keeps the interpreter for so long when the event loop
     # wants it: with four of them and Python's 5 ms, the loop waited for 32 ms (median), with 1 ms for 6.5 ms.
@@ -191,6 +190,8 @@ async def _serve(
     while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.01)
     if server.started:
+        # A full collection need not go through what the service is made of: 170,000 objects.
+        gc.freeze()
         url = address(settings, bound)
         first = asyncio.ensure_future(before_ready(url))
         await asyncio.wait([first, serving], return_when=asyncio.FIRST_COMPLETED)

@@ -1,9 +1,12 @@
 """Give memory that is no longer used back to the operating system.
 
 The C library keeps what a large request used: blocks of some hundred bytes are freed one by one, and a few of them that
-stay keep the heap from shrinking. Objects in reference cycles also stay until a full garbage collection, which Python
-runs rarely here (`cli/server.py`). The templates of pages leave such objects: 300 requests for the page of a deal of
-200 pledges left 45 MB.
+stay keep the heap from shrinking. To give them back stops every thread that needs memory, the longer the more there is
+to give back (1.4 GB: 230 ms), so it is done every second, when little has been freed since the last time.
+
+Objects in reference cycles stay until a garbage collection. If they have outlived two, only a full collection frees
+them, which goes through all objects of the process while no thread runs (0.2 ms for a thousand). The service avoids
+such cycles, so a full collection is for memory that has grown much and stayed so.
 """
 
 from __future__ import annotations
@@ -20,13 +23,15 @@ from pathlib import Path
 
 from registry.infra import tasks
 
-# Seconds between two looks at the process's memory.
-LOOK_SECONDS = 60.0
+TRIM_SECONDS = 1.0
+"""Seconds between two times that what is free is given back. While large lists were posted and files of all deals
+written, that took 3 ms of processor time at most (load 10 on 2 cores), and 0.2 while it was idle."""
 
 GROWTH = 512 * 2**20
-"""Bytes that the memory may grow by before what is free is given back. That stops the event loop for some 0.2 ms per MB
-of it (1.4 GB in a script took 230 ms), and looking for garbage for some 0.2 ms per thousand objects, so it is done
-rarely."""
+"""Bytes by which the memory may grow before garbage is looked for among all objects."""
+
+GROWN_SECONDS = 600
+"""Seconds for which it must stay so large: a large request may need as much."""
 
 FEWEST_OBJECTS, MOST_OBJECTS = 1_000, 3_000
 """New objects after which garbage is collected. A collection lets no thread run, and goes through all references of its
@@ -93,39 +98,32 @@ def find_trim() -> Callable[[int], int] | None:
     return getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
-def _give_back(trim: Callable[[int], int], most: int) -> None:
-    """Give back what is free. If the process then has more than `most` bytes, look for garbage among all objects.
-
-    That lets no other thread run for the time that it takes.
-    """
-    trim(0)
-    if resident_bytes() > most:
-        gc.collect()
-        trim(0)
-
-
 class FreedMemory:
-    """Gives memory back once the process has grown."""
+    """Gives memory back, and looks for garbage among all objects once the process has grown and stays large."""
 
     def __init__(self) -> None:
         self._trim = find_trim()
         self._least = resident_bytes() if self._trim is not None else 0
+        self._grown_seconds = 0.0
 
-    async def look(self) -> None:
-        """Give back what is free, if the process has grown by GROWTH since it was smallest or gave back."""
+    def give_back(self) -> None:
+        """Give back what is free."""
         if self._trim is None:
             return
-        if resident_bytes() > self._least + GROWTH:
-            await asyncio.to_thread(_give_back, self._trim, self._least + GROWTH)
-            self._least = resident_bytes()
-        else:
-            self._least = min(self._least, resident_bytes())
+        self._trim(0)
+        resident = resident_bytes()
+        self._least = min(self._least, resident)
+        self._grown_seconds = self._grown_seconds + TRIM_SECONDS if resident > self._least + GROWTH else 0
+        if self._grown_seconds > GROWN_SECONDS:
+            gc.collect()
+            self._trim(0)
+            self._least, self._grown_seconds = resident_bytes(), 0
 
     async def run(self) -> None:
-        """Look at the memory for as long as the service runs."""
+        """Give memory back for as long as the service runs."""
         while self._trim is not None:
-            await asyncio.sleep(LOOK_SECONDS)
-            await self.look()
+            await asyncio.sleep(TRIM_SECONDS)
+            await asyncio.to_thread(self.give_back)
 
 
 @asynccontextmanager
