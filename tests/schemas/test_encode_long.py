@@ -46,11 +46,19 @@ class Bundle(Struct, tag="bundle@v1", tag_field="format"):
 
     events: tuple[int, ...]
     name: str = "x"
+    state: Bundle | None = None
 
 
 @pytest.mark.parametrize("count", [0, 3, 1203])
 def test_format_of_a_certificate_is_its_first_member(count: int) -> None:
-    assert encode_long(Bundle(tuple(range(count)))) == encode(Bundle(tuple(range(count))))
+    bundle = Bundle(tuple(range(count)))
+    assert encode_long(bundle) == encode(bundle)
+
+
+@pytest.mark.parametrize("count", [0, 3, 1203])
+def test_lists_of_a_member_are_encoded_in_pieces(count: int) -> None:
+    bundle = Bundle((), state=Bundle(tuple(range(count)), "é"))
+    assert encode_long(bundle) == encode(bundle)
 
 
 @pytest.mark.parametrize("count", [0, 500, 501, 1203])
