@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context, copy_context
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -30,6 +31,7 @@ from registry.append.clock import DEFAULT_TOLERANCE, ClockGuard, Reading, utc_no
 from registry.append.requests import AppendRequest, AppendResult, Submission
 from registry.append.submission_queue import QueuedSubmission, SubmissionQueue, reject_futures, resolve_futures
 from registry.domain.calendar import Calendar
+from registry.domain.history import FoldedStream
 from registry.domain.money.rates import Rates
 from registry.errors import (
     ClockUnsafe,
@@ -310,13 +312,18 @@ class Recorder:
         # Resolved before the caches are updated, so that the event loop answers the requests before it runs what the
         # commit wakes: NOTIFY, the feed and the webhooks. No other request runs in between.
         resolve_futures(submissions, batch.outcomes)
-        if batch.events:
-            self._apply_committed(batch)
-        await self._free(batch, submissions)
+        dropped = self._apply_committed(batch) if batch.events else []
+        await self._free(batch, submissions, dropped)
 
-    async def _free(self, batch: Batch, submissions: Sequence[QueuedSubmission]) -> None:
-        """Free a large batch in parts. For a small one, that takes 5 % of a post and saves other requests less."""
+    async def _free(
+        self, batch: Batch, submissions: Sequence[QueuedSubmission], dropped: list[FoldedStream[Any]]
+    ) -> None:
+        """Free a large batch in parts, with the streams that the cache dropped for it.
+
+        For a small one, that takes 5 % of a post and saves other requests less.
+        """
         if is_long(sum(submission.events for submission in submissions)):
+            await freeing.empty(dropped, depth=0)
             await batch.free()
 
     async def _commit_individually(self, submissions: Sequence[QueuedSubmission]) -> None:
@@ -484,8 +491,8 @@ class Recorder:
                 return None
             raise
 
-    def _apply_committed(self, batch: Batch) -> None:
-        """Update the caches after a commit, and call the listeners."""
+    def _apply_committed(self, batch: Batch) -> list[FoldedStream[Any]]:
+        """Update the caches after a commit, and call the listeners. Returns the streams that the cache dropped."""
         self.clock_guard.appended()
         self._storage_failure = self._gave_up_at = None
         self._head = batch.new_head
@@ -495,8 +502,9 @@ class Recorder:
         self.last_projection_seconds = batch.projection_seconds
         self.last_batch_seconds = time.perf_counter() - self._batch_began
         self.changed_rights = any(event.recorded.kind == "principal" for event in batch.events)
+        dropped = []
         for name, stream in batch.streams.items():
-            self._cache.put(name, stream)
+            dropped += self._cache.put(name, stream)
         self._rights_to_notify |= self.changed_rights
         self._notify_requested.set()
         for listener in self.commit_listeners:
@@ -505,6 +513,7 @@ class Recorder:
             except Exception:
                 # An error of a listener must not fail requests whose events are committed.
                 log.exception("commit listener failed")
+        return dropped
 
     async def _notify_loop(self) -> None:
         """Notify other processes that the log has grown; delete expired idempotency records once an hour.

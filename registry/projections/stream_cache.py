@@ -165,16 +165,20 @@ class StreamCache:
             self._streams.move_to_end(name)
         return stream
 
-    def put(self, name: str, stream: FoldedStream[Any]) -> None:
-        """Cache a stream and evict others above the limit."""
+    def put(self, name: str, stream: FoldedStream[Any]) -> list[FoldedStream[Any]]:
+        """Cache a stream and evict others above the limit. Returns those that are not long, for the caller to free."""
         self.evict([name])
         self._streams[name] = stream
         self._events += len(stream.events) + 1
+        dropped = []
         while self._events > self._limit and len(self._streams) > 1:
             _, evicted = self._streams.popitem(last=False)
             self._events -= len(evicted.events) + 1
             if is_long(len(evicted.events)):
                 freeing.large_once_unused(evicted)
+            else:
+                dropped.append(evicted)
+        return dropped
 
     def evict(self, names: Iterable[str]) -> None:
         """Drop streams."""

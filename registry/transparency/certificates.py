@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.history import AsOf
 from registry.domain.money.rates import Rates
+from registry.infra import freeing
 from registry.infra.postgres import Pool
 from registry.infra.work_time import in_thread
 from registry.queries.deal_conditions import SimilarWords
@@ -45,7 +47,7 @@ class Certificates:
         async with self._evidence.signed_heads() as (newest, heads):
             head = heads.prove(f"deal/{deal}")
         certificate = await build_certificate(self._pool, deal, _until(as_of, newest.size), newest, head)
-        return await in_thread(encode_long, certificate)
+        return await _encoded(certificate)
 
     async def of_total(
         self, query: CertifiedQuery, as_of: AsOf, wanted: CertifiedStreams, rates: Rates, similar: SimilarWords
@@ -89,7 +91,13 @@ class Certificates:
     ) -> bytes:
         async with self._evidence.signed_heads() as (newest, heads):
             certificate = await build(CertifiedLog(signed=newest, heads=heads, wanted=wanted))
-        return await in_thread(encode_long, certificate)
+        return await _encoded(certificate)
+
+
+async def _encoded(certificate: Struct) -> bytes:
+    """The JSON of a certificate, which is then freed in parts: for a deal of 10,000 events this takes 20 ms."""
+    freeing.large_once_unused(certificate)
+    return await in_thread(encode_long, certificate)
 
 
 def _until(as_of: AsOf, size: int) -> AsOf:

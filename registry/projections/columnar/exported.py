@@ -26,15 +26,13 @@ from registry.projections.columnar.exported_columns import (
     ExportedColumn,
 )
 from registry.projections.columnar.question_cache import QuestionCache
-from registry.projections.columnar.selection import ITEM_TABLES, Selection, named, run
+from registry.projections.columnar.selection import ITEM_TABLES, ROWS_PER_READ, Selection, named, run
 from registry.projections.columnar.totals import related_deals, selected_among
 from registry.projections.facts import TABLE_OF, FactTable
 from registry.projections.point import Point
 
 DEALS_PER_QUERY = 50_000
 """About the number of deals whose rows a query holds in memory, because it sorts them."""
-
-ROWS_PER_READ = 2_000
 
 # The rows of a batch's deals: without this, each batch reads the table of all deals.
 _BETWEEN = "{0}.deal > $after AND {0}.deal <= $until"
