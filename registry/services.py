@@ -164,7 +164,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             watches=watches,
             import_jobs=import_jobs,
             evidence=log.evidence,
-            certificates=Certificates(pools.evidence, log.evidence),
+            certificates=Certificates(pools.evidence, log.evidence, log.calendar),
             metrics=metrics,
             preparation=await stack.enter_async_context(Preparation(queries.copy, queries.portfolio)),
             readiness=await stack.enter_async_context(Probe()),

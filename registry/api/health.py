@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -85,7 +84,7 @@ class HealthController(Controller):
                     checks["log"] = True
                     of_clock = await recorder.clock_guard.check(pool)
                     checks["clock"] = True
-                    of_rates = rates_warning(await streams.latest_rates(), datetime.now(UTC).date())
+                    of_rates = rates_warning(await streams.latest_rates(), streams.calendar.today())
                     of_signer = await evidence.warning()
                     checks["signer"] = of_signer is None
                     found = (of_clock, of_rates, of_signer)

@@ -114,7 +114,7 @@ class ServiceGauges:
     async def _read_rates(self, parts: Parts) -> None:
         try:
             async with asyncio.timeout(SCRAPE_TIMEOUT_SECONDS):
-                newest = (await parts.streams.latest_rates()).newest(datetime.now(UTC).date())
+                newest = (await parts.streams.latest_rates()).newest(parts.streams.calendar.today())
                 self._rate_age.set(math.nan if newest is None else newest.age_days)
         except Exception:
             self._rate_age.set(math.nan)

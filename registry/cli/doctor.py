@@ -10,7 +10,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -25,6 +25,7 @@ from registry.cli import server
 from registry.cli.options import AsJson, show, with_settings
 from registry.cli.texts import Text, rendered
 from registry.delivery import webhook_store
+from registry.domain.calendar import Calendar
 from registry.errors import HealthWarning, ProviderUnavailable, RegistryError, SecretUnreadable
 from registry.events import mirror_state, write_batch
 from registry.events.continuity import MARK_FILE, ContinuityGuard
@@ -242,7 +243,7 @@ def _rates(settings: Settings) -> Text:
     if settings.database_url is None and not _has_own_database(settings):
         return Text("rates_new")
     rates = _in_database(settings, RateCache(settings.rate_sources).latest)
-    today = datetime.now(UTC).date()
+    today = Calendar(settings.time_zone).today()
     newest = rates.newest(today)
     warning = rates_warning(rates, today)
     if warning is not None or newest is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -15,6 +15,7 @@ from registry.append.clock import ClockGuard
 from registry.append.rates import import_rates
 from registry.cli import server
 from registry.cli.options import AsJson, show, with_settings
+from registry.domain.calendar import Calendar
 from registry.imports.rates import read_rates
 from registry.infra import postgres
 from registry.infra.postgres import Pool
@@ -52,17 +53,20 @@ def import_(
 
 
 @group.command("list")
-@with_settings("database_url", "owner_url", "data_dir", "rate_sources")
+@with_settings("database_url", "owner_url", "data_dir", "rate_sources", "time_zone")
 def list_rates(
     settings: Settings,
-    day: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The day. Default: today.")] = None,
+    day: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="The day. Default: today in the registry's time zone."),
+    ] = None,
     source: Annotated[str | None, typer.Option(help="Only rates of this source.", show_default=False)] = None,
     currency: Annotated[str | None, typer.Option(help="Only rates of this currency.", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the rates of a day, or the last ones before it, in the order in which the sources are tried."""
     rates = _in(settings, RateCache(settings.rate_sources).latest)
-    on: date = day.date() if day is not None else datetime.now(UTC).date()
+    on: date = day.date() if day is not None else Calendar(settings.time_zone).today()
     show([asdict(quote) for quote in rates.quotes_on(on, source, currency)], as_json=as_json)
 
 

@@ -88,7 +88,8 @@ class ComparisonQueries:
                 names = [f"deal/{deal}" for deal in deals[first : first + STREAMS_PER_READ]]
                 copies += [for_thread(stream) for stream in (await self._streams.load_all(names)).values()]
             size = HEAVY_ITEM * sum(stream.version for stream in copies)
-            more = await offload_answer(size, changes_of, copies, resolved[0].as_of, resolved[1].as_of)
+            first_point, last_point = resolved[0].as_of, resolved[1].as_of
+            more = await offload_answer(size, changes_of, copies, first_point, last_point, self._streams.calendar)
             changes += more
             found += len({change.deal for change in more})
             looked += len(deals)

@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from registry.domain.audit.portfolio_changes import PortfolioChange, changes_of_deal
+from registry.domain.calendar import Calendar
 from registry.domain.deal import Deal
 from registry.domain.history import AsOf, FoldedStream
 from registry.domain.stream_caches import StreamCaches
@@ -38,10 +39,10 @@ def for_thread(stream: FoldedStream[Deal]) -> FoldedStream[Deal]:
     return copy
 
 
-def changes_of(streams: Sequence[FoldedStream[Deal]], start: AsOf, end: AsOf) -> list[DealChange]:
+def changes_of(streams: Sequence[FoldedStream[Deal]], start: AsOf, end: AsOf, calendar: Calendar) -> list[DealChange]:
     """What changed in some deals between two points; it ends early when the request is cancelled."""
     changes: list[DealChange] = []
     for stream in until_cancelled(streams):
-        found, deal = changes_of_deal(stream, start, end, until_cancelled)
+        found, deal = changes_of_deal(stream, start, end, calendar, until_cancelled)
         changes += [DealChange(**asdict(change), deal=stream.slug, title=deal.title) for change in found]
     return changes

@@ -259,7 +259,9 @@ class DealQueries:
             snapshot = stream.state_as_of(as_of)
             if not snapshot.version:
                 raise not_known_yet(stream)
-            entries = audit_trail(stream.events, as_of, DEALS, snapshot=snapshot, after=after, limit=limit)
+            entries = audit_trail(
+                stream.events, as_of, DEALS, self._streams.calendar, snapshot=snapshot, after=after, limit=limit
+            )
             return snapshot, entries, snapshot.state or stream.state
 
         snapshot, entries, state = await offload_answer(stream.version, trail)
@@ -316,7 +318,9 @@ class DealQueries:
         def answer() -> bytes:
             points = [(one.as_of, stream.state_as_of(one.as_of)) for one in (a, b)]
             spent: list[Any] = []
-            comparison = compare_states(stream.events, points[0], points[1], DEALS, until_cancelled, spent)
+            comparison = compare_states(
+                stream.events, points[0], points[1], DEALS, self._streams.calendar, until_cancelled, spent
+            )
             response = deal_comparison(
                 slug,
                 requested_point(start, a.effective_on),

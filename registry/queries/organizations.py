@@ -84,7 +84,9 @@ class OrganizationQueries:
             NotFound: The organization is not registered at that point.
         """
         stream = await self._stream(slug)
-        entries = audit_trail(stream.events, as_of, ORGANIZATIONS, snapshot=stream.state_as_of(as_of))
+        entries = audit_trail(
+            stream.events, as_of, ORGANIZATIONS, self._streams.calendar, snapshot=stream.state_as_of(as_of)
+        )
         if not entries:
             raise _not_registered_yet(slug)
         names = await self._streams.author_names(stream.events)

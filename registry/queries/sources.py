@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from registry.domain.audit.entries import AuditEntry, audit_trail
 from registry.domain.audit.provenance import FieldProvenance, provenance
+from registry.domain.calendar import Calendar
 from registry.domain.deal import Deal
 from registry.domain.fold.corrections import EffectiveEvent
 from registry.domain.history import AsOf, FoldedStream
@@ -77,7 +78,9 @@ class SourceQueries:
         size = sum(stream.version for stream in streams.values())
         copies = [stream.copy_for_thread() if is_long(size) else stream for stream in streams.values()]
         # Only what is listed leaves the thread: the other events of a long deal take 10 ms to free.
-        found = await offload_answer(size, _cited_events_of, copies, id, {event.recorded.id for event in events})
+        found = await offload_answer(
+            size, _cited_events_of, copies, id, {event.recorded.id for event in events}, self._streams.calendar
+        )
         listed = []
         for event in events:
             # A correction is listed in the event that it is about.
@@ -149,11 +152,13 @@ def _add_plans(
             listed += len(plan)
 
 
-def _cited_events_of(streams: Iterable[FoldedStream[Any]], id: str, listed: Collection[UUID]) -> dict[UUID, CitedEvent]:
+def _cited_events_of(
+    streams: Iterable[FoldedStream[Any]], id: str, listed: Collection[UUID], calendar: Calendar
+) -> dict[UUID, CitedEvent]:
     """What `_cited_events` finds in some streams, of the events that are listed."""
     found: dict[UUID, CitedEvent] = {}
     for stream in until_cancelled(streams):
-        of_stream = _cited_events(stream, id)
+        of_stream = _cited_events(stream, id, calendar)
         found.update((event, of_stream[event]) for event in listed if event in of_stream)
         dropped = [of_stream]
         del of_stream
@@ -161,7 +166,7 @@ def _cited_events_of(streams: Iterable[FoldedStream[Any]], id: str, listed: Coll
     return found
 
 
-def _cited_events(stream: FoldedStream[Any], id: str) -> dict[UUID, CitedEvent]:
+def _cited_events(stream: FoldedStream[Any], id: str, calendar: Calendar) -> dict[UUID, CitedEvent]:
     """The events of a stream that cite a source or did before a correction, by id; a correction by its own id, too."""
     as_of = AsOf()
     snapshot = stream.state_as_of(as_of)
@@ -173,7 +178,7 @@ def _cited_events(stream: FoldedStream[Any], id: str) -> dict[UUID, CitedEvent]:
     is_deal = isinstance(stream.state, Deal)
     title = stream.state.title if is_deal else stream.state.name
     found: dict[UUID, CitedEvent] = {}
-    for entry in audit_trail(stream.events, as_of, stream.rules, snapshot=snapshot):
+    for entry in audit_trail(stream.events, as_of, stream.rules, calendar, snapshot=snapshot):
         effective = entry.effective
         sources = (*effective.recorded.sources, *effective.sources)
         if entry.target_event is None and any(source_id(source) == id for source in sources):

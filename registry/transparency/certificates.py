@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
+from registry.domain.calendar import Calendar
 from registry.domain.history import AsOf
 from registry.domain.money.rates import Rates
 from registry.infra import freeing
@@ -34,8 +35,9 @@ class Certificates:
     Each method raises EvidenceUnavailable if no checkpoint can be signed now.
     """
 
-    def __init__(self, pool: Pool, evidence: Evidence) -> None:
+    def __init__(self, pool: Pool, evidence: Evidence, calendar: Calendar) -> None:
         self._pool = pool
+        self._calendar = calendar
         self._evidence = evidence
 
     async def of_deal(self, deal: str, as_of: AsOf) -> bytes:
@@ -82,7 +84,7 @@ class Certificates:
 
         async def build(log: CertifiedLog) -> PortfolioBundle:
             bounded = _until(points[0], log.signed.size), _until(points[1], log.signed.size)
-            return await build_comparison_certificate(self._pool, log, query, bounded, rates, similar)
+            return await build_comparison_certificate(self._pool, log, query, bounded, rates, self._calendar, similar)
 
         return await self._certify(build, wanted)
 

@@ -8,6 +8,7 @@ from typing import Any, assert_never
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
+from registry.domain.calendar import Calendar
 from registry.domain.history import AsOf
 from registry.domain.money.rates import Rate
 from registry.errors import LogCorrupt
@@ -86,12 +87,15 @@ class ListCertificate(PortfolioBundle, frozen=True, kw_only=True, tag="deals@v1"
 class ComparisonCertificate(PortfolioBundle, frozen=True, kw_only=True, tag="comparison@v1"):
     """What changed between two points in the deals that meet the filters at one of them, and their sums at both.
 
+    `time_zone` is the registry's: the day on which an event was recorded decides whether it was learned late.
+
     `rates` are the exchange rates used; they are stated by the registry and are not part of the log. `similar` is what
     misspelt words of the query were taken for at each point, as in `ListCertificate`.
     """
 
     from_: AsOf = field(name="from")
     to: AsOf
+    time_zone: str = "UTC"
     query: DealListQuery
     similar: tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]] | UnsetType = UNSET
     changes: Any
@@ -264,12 +268,21 @@ def _verify_comparison(bundle: ComparisonCertificate, verified: _Verified) -> in
         (bundle.from_, bundle.to),
         bundle.query,
         rates,
+        _calendar(bundle.time_zone),
         bundle.similar or None,
         is_whole=verified.is_whole,
     )
     if (bundle.changes, bundle.totals) != (_json(comparison.changes), _json(comparison.totals)):
         raise LogCorrupt(detail=Finding("bundle_comparison"))
     return max(positions)
+
+
+def _calendar(zone: str) -> Calendar:
+    """A calendar in a time zone of the IANA names. Raises LogCorrupt: there is no such zone."""
+    try:
+        return Calendar(zone)
+    except (KeyError, OSError, ValueError) as error:
+        raise LogCorrupt(detail=Finding("bundle_comparison")) from error
 
 
 def _json(value: object) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from msgspec import Struct, field
 
 from registry.domain.audit.portfolio_changes import changes_of_deal
+from registry.domain.calendar import Calendar
 from registry.domain.deal import Deal
 from registry.domain.history import AsOf, FoldedStream
 from registry.domain.money.rates import Rates
@@ -76,6 +77,7 @@ def comparison_of(
     points: tuple[AsOf, AsOf],
     query: DealListQuery,
     rates: Rates,
+    calendar: Calendar,
     similar: Sequence[SimilarWords] | None = None,
     *,
     is_whole: bool,
@@ -91,6 +93,7 @@ def comparison_of(
         points: The points, with effective dates and positions.
         query: Which deals.
         rates: The exchange rates, which decide whether an amount is plausible.
+        calendar: The registry's calendar, which decides what was learned late.
         similar: What misspelt words of the query were taken for, at each point.
         is_whole: Whether the deals and organizations are all of the log.
 
@@ -103,7 +106,7 @@ def comparison_of(
         for as_of, stated in zip(points, similar or ({}, {}), strict=True)
     ]
     compared = {slug for at, view in zip(points, views, strict=True) for slug in selections[1].at(at, view)}
-    changes = [change for deal in sorted(compared) for change in _changes(deal, streams[deal], *points)]
+    changes = [change for deal in sorted(compared) for change in _changes(deal, streams[deal], *points, calendar)]
     first, last = (
         sum_of(view, selection.at(as_of, view), as_of, CertifiedQuery(), rates, organizations).overall.columns
         for as_of, view, selection in zip(points, views, selections, strict=True)
@@ -111,7 +114,9 @@ def comparison_of(
     return CertifiedComparison(tuple(changes), CertifiedSums(first, last))
 
 
-def _changes(deal: str, events: Sequence[Recorded], start: AsOf, end: AsOf) -> list[CertifiedChange]:
+def _changes(
+    deal: str, events: Sequence[Recorded], start: AsOf, end: AsOf, calendar: Calendar
+) -> list[CertifiedChange]:
     stream: FoldedStream[Deal] = FoldedStream(deal, DEALS, events)
-    found, _ = changes_of_deal(stream, start, end)
+    found, _ = changes_of_deal(stream, start, end, calendar)
     return [CertifiedChange(**summary_fields(change), deal=deal) for change in found]

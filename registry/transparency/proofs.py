@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct, field
 
+from registry.domain.calendar import Calendar
 from registry.domain.fold.redaction import with_redacted_effects
 from registry.domain.history import AsOf
 from registry.domain.money.rates import Rates
@@ -221,6 +222,7 @@ async def build_comparison_certificate(
     query: DealListQuery,
     points: tuple[AsOf, AsOf],
     rates: Rates,
+    calendar: Calendar,
     similar: tuple[SimilarWords, SimilarWords],
 ) -> ComparisonCertificate:
     """What changed between two points, which have effective dates and positions, with everything it follows from.
@@ -229,11 +231,14 @@ async def build_comparison_certificate(
     """
     streams, organizations, proofs = await log.load(pool)
     used, is_whole = RecordedRates(rates), proofs["streams"] is not None
-    comparison = await in_thread(comparison_of, streams, organizations, points, query, used, similar, is_whole=is_whole)
+    comparison = await in_thread(
+        comparison_of, streams, organizations, points, query, used, calendar, similar, is_whole=is_whole
+    )
     return ComparisonCertificate(
         from_=points[0],
         to=points[1],
         query=query,
+        time_zone=calendar.zone.key,
         similar=(dict(similar[0]), dict(similar[1])) if any(similar) else UNSET,
         changes=comparison.changes,
         totals=comparison.totals,

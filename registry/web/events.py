@@ -81,7 +81,13 @@ class EventPages(Controller):
                 snapshot = stream.state_as_of(page.as_of)
                 after = recorded.position - 1
                 return stream.state, audit_trail(
-                    stream.events, page.as_of, stream.rules, snapshot=snapshot, after=after, limit=1
+                    stream.events,
+                    page.as_of,
+                    stream.rules,
+                    page.times.calendar,
+                    snapshot=snapshot,
+                    after=after,
+                    limit=1,
                 )
 
             state, entries = await offload_answer(stream.version, found)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import asyncpg
 import pytest
 
+from registry.domain.calendar import Calendar
 from tests.cli.test_service import run
 from tests.conftest import ScratchDatabase
 
@@ -30,6 +32,18 @@ def test_rates_of_a_file_are_imported_once_and_listed(there: dict[str, str], tmp
     listed = run("rates", "list", "--day", "2025-10-30", "--currency", "TWD", **there)
     (rate,) = json.loads(listed.stdout)
     assert (rate["source"], rate["day"], rate["base"], rate["value"]) == ("CBC", "2025-10-29", "EUR", "36.5")
+
+
+def test_rates_of_today_are_those_of_the_day_in_the_registrys_time_zone(there: dict[str, str], tmp_path: Path) -> None:
+    ahead, behind = "Pacific/Kiritimati", "Pacific/Pago_Pago"  # Their days differ at every hour.
+    today = Calendar(ahead).today()
+    file = tmp_path / "rates.csv"
+    lines = [f"{day},TWD,36.5,CBC" for day in (today, today - timedelta(days=3))]
+    file.write_text("\n".join(["day,currency,per,source", *lines]))
+    assert run("rates", "import", file, **there).returncode == 0
+    for zone, expected in ((ahead, today), (behind, today - timedelta(days=3))):
+        listed = json.loads(run("rates", "list", "--currency", "TWD", "--time-zone", zone, **there).stdout)
+        assert [rate["day"] for rate in listed] == [str(expected)]
 
 
 def test_wrong_file_of_rates_is_reported_in_one_sentence(there: dict[str, str], tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from uuid import UUID
 from registry.domain.audit.comparison import Comparison, compare
 from registry.domain.audit.entries import AuditEntry, audit_trail
 from registry.domain.audit.portfolio_changes import portfolio_changes
+from registry.domain.calendar import Calendar
 from registry.domain.deal import Deal
 from registry.domain.stream_kinds import DEALS
 from registry.events.types import (
@@ -25,11 +26,11 @@ def pledged(amount: str = "5", effective: str = "2024-06-16", **more: Any) -> tu
 
 
 def entries_by_id(log: LogBuilder, **as_of: Any) -> dict[UUID, AuditEntry]:
-    return {a.effective.recorded.id: a for a in audit_trail(log.events, log.at(**as_of), DEALS)}
+    return {a.effective.recorded.id: a for a in audit_trail(log.events, log.at(**as_of), DEALS, Calendar())}
 
 
 def compare_at(log: LogBuilder, at: dict[str, Any], then: dict[str, Any]) -> Comparison[Deal]:
-    return compare(log.events, log.at(**at), log.at(**then), DEALS)
+    return compare(log.events, log.at(**at), log.at(**then), DEALS, Calendar())
 
 
 def kinds(comparison: Comparison[Deal], path: str = FIELD) -> list[tuple[str, Any, Any]]:

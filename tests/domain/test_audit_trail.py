@@ -7,6 +7,7 @@ from typing import Any
 from registry.domain.audit.diff import Change
 from registry.domain.audit.entries import audit_trail
 from registry.domain.audit.provenance import provenance
+from registry.domain.calendar import Calendar
 from registry.domain.history import UNBOUNDED, state_as_of
 from registry.domain.organizations.organization import Organization
 from registry.domain.stream_kinds import DEALS, ORGANIZATIONS
@@ -133,7 +134,7 @@ def test_name_or_identifier_is_record_keeping_with_and_without_a_source() -> Non
         log.record(OrganizationNamed(name="SK Holdings", language="en", kind="legal"), "2024-01-01", sources=article),
         log.record(OrganizationNamed(name="에스케이", language="ko", kind="legal"), "2024-04-01", sources=article),
     ]
-    labels = {e.effective.recorded.id: e.label for e in audit_trail(log.events, UNBOUNDED, ORGANIZATIONS)}
+    labels = {e.effective.recorded.id: e.label for e in audit_trail(log.events, UNBOUNDED, ORGANIZATIONS, Calendar())}
     assert [labels[e.id] for e in described] == ["record_keeping"] * 5
 
 
@@ -142,7 +143,7 @@ def test_legal_name_that_follows_another_is_a_change_of_the_world() -> None:
     log.record(OrganizationRegistered(name=Localized(en="SK Group")), "2024-01-01")
     first = log.record(OrganizationNamed(name="SK Holdings", language="en", kind="legal"), "2024-01-01")
     renamed = log.record(OrganizationNamed(name="SK Inc.", language="en", kind="legal"), "2099-01-01")
-    labels = {e.effective.recorded.id: e.label for e in audit_trail(log.events, UNBOUNDED, ORGANIZATIONS)}
+    labels = {e.effective.recorded.id: e.label for e in audit_trail(log.events, UNBOUNDED, ORGANIZATIONS, Calendar())}
     assert (labels[first.id], labels[renamed.id]) == ("record_keeping", "world")
 
 
@@ -197,14 +198,14 @@ def test_redacted_event_is_listed_without_content() -> None:
 
 
 def test_audit_trail_of_no_events_is_empty() -> None:
-    assert audit_trail([], UNBOUNDED, DEALS) == []
+    assert audit_trail([], UNBOUNDED, DEALS, Calendar()) == []
 
 
 def test_organization_has_an_audit_trail() -> None:
     log = LogBuilder(registered=False)
     log.record(OrganizationRegistered(name=Localized(en="SK Group")), "2024-01-01")
     named = log.record(OrganizationNamed(name="SK그룹", language="ko"), "2024-01-01")
-    entries = audit_trail(log.events, UNBOUNDED, ORGANIZATIONS)
+    entries = audit_trail(log.events, UNBOUNDED, ORGANIZATIONS, Calendar())
     assert [a.label for a in entries] == ["record_keeping", "record_keeping"]
     assert [c.path for c in entries[1].changes] == ["/names"]
     snapshot = state_as_of("sk-group", log.events, UNBOUNDED, ORGANIZATIONS)

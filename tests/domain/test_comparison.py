@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from registry.domain.audit.comparison import compare
 from registry.domain.audit.diff import Change
+from registry.domain.calendar import Calendar
 from registry.domain.history import UNBOUNDED, AsOf
 from registry.domain.stream_kinds import DEALS
 from registry.events.types import (
@@ -189,4 +190,4 @@ def test_comparison_lists_a_merge_apart_from_the_changes() -> None:
 
 
 def test_comparison_of_no_events_is_empty() -> None:
-    assert compare([], UNBOUNDED, AsOf(position=3), DEALS).changes == []
+    assert compare([], UNBOUNDED, AsOf(position=3), DEALS, Calendar()).changes == []

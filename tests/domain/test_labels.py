@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from registry.domain.audit.comparison import appearance, compare
 from registry.domain.audit.entries import audit_trail
 from registry.domain.audit.labels import Label, kind_of
+from registry.domain.calendar import Calendar
 from registry.domain.fold.order import Rules
 from registry.domain.history import AsOf, state_as_of
 from registry.domain.stream_kinds import RULES
@@ -159,10 +160,10 @@ class Story(LogBuilder):
     def labels(self, recorded: Recorded) -> tuple[Label, set[tuple[Label, Any]]]:
         """The label of an event in the history, and the labels of the changes that the comparison finds beside it."""
         as_of = AsOf(position=recorded.position)
-        entries = audit_trail(self.events, as_of, self.rules)
+        entries = audit_trail(self.events, as_of, self.rules, Calendar())
         (entry,) = [entry for entry in entries if entry.effective.recorded.id == recorded.id]
         assert entry.unapplied is None, entry.unapplied
-        compared = compare(self.events, AsOf(position=recorded.position - 1), as_of, self.rules)
+        compared = compare(self.events, AsOf(position=recorded.position - 1), as_of, self.rules, Calendar())
         return entry.label, {(change.label, change.path) for change in compared.changes}
 
 
@@ -205,6 +206,19 @@ def test_correction_and_void_are_changes_of_the_record_in_both_places() -> None:
     assert story.labels(redacted)[0] == "redacted"
 
 
+@pytest.mark.parametrize(("zone", "label"), [("Asia/Seoul", "learned_late"), ("UTC", "world")])
+def test_event_is_late_to_a_record_of_the_registrys_day(zone: str, label: Label) -> None:
+    story = Story("deal")
+    story.now = datetime(2024, 6, 1, 20, tzinfo=UTC)  # 2 June in Seoul
+    story.tell(DealRegistered(title=Localized(en="A deal")))
+    story.now += timedelta(days=7)
+    recorded = story.record(DealRevised(title=Localized(en="Another title")), "2024-06-01")
+    end = AsOf(position=recorded.position)
+    assert audit_trail(story.events, end, story.rules, Calendar(zone))[-1].label == label
+    compared = compare(story.events, AsOf(position=recorded.position - 1), end, story.rules, Calendar(zone))
+    assert {change.label for change in compared.changes} == {label}
+
+
 BEFORE = "2023-06-01T00:00:00Z"
 
 
@@ -220,8 +234,8 @@ def test_deal_registered_after_its_date_is_late_information_to_the_record_that_l
     story, recorded = registered_on("2024-01-01")
     lacking, full = AsOf(recorded_at=recorded.recorded_at - timedelta(days=7)), AsOf(position=recorded.position)
     before, after = ((as_of, state_as_of("acme", story.events, as_of, story.rules)) for as_of in (lacking, full))
-    assert appearance(story.events, before, after) == ("learned_late", (recorded.id,))
-    assert {c.label for c in compare(story.events, lacking, full, story.rules).changes} == {"learned_late"}
+    assert appearance(story.events, before, after, Calendar()) == ("learned_late", (recorded.id,))
+    assert {c.label for c in compare(story.events, lacking, full, story.rules, Calendar()).changes} == {"learned_late"}
 
 
 @pytest.mark.parametrize("lacking", [{"effective_on": "2023-12-31"}, {"position": 0}, {"recorded_at": BEFORE}])
@@ -229,5 +243,5 @@ def test_deal_unknown_for_another_reason_is_record_keeping(lacking: dict[str, An
     story, recorded = registered_on("2024-01-01")
     points = convert(lacking, AsOf), AsOf(position=recorded.position)
     before, after = ((as_of, state_as_of("acme", story.events, as_of, story.rules)) for as_of in points)
-    assert appearance(story.events, before, after) == ("record", (recorded.id,))
-    assert {c.label for c in compare(story.events, *points, story.rules).changes} == {"record_keeping"}
+    assert appearance(story.events, before, after, Calendar()) == ("record", (recorded.id,))
+    assert {c.label for c in compare(story.events, *points, story.rules, Calendar()).changes} == {"record_keeping"}

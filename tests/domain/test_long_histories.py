@@ -99,9 +99,9 @@ def instructions(work: Callable[[], Any]) -> int:
 
 def compared(log: LogBuilder) -> None:
     first, last = AsOf(position=EVENTS // 4), AsOf()
-    compare(log.events, first, last, DEALS)
-    compare(log.events, last, first, DEALS)
-    compare(log.events, AsOf(effective_on=day("2024-01-01")), AsOf(effective_on=day("2025-01-01")), DEALS)
+    compare(log.events, first, last, DEALS, Calendar())
+    compare(log.events, last, first, DEALS, Calendar())
+    compare(log.events, AsOf(effective_on=day("2024-01-01")), AsOf(effective_on=day("2025-01-01")), DEALS, Calendar())
 
 
 QUESTIONS: dict[str, Callable[[LogBuilder], Any]] = {
@@ -123,7 +123,8 @@ def test_cost_of_an_event_does_not_grow_with_the_history(question: str, history:
 @pytest.mark.parametrize("history", HISTORIES)
 def test_cost_of_the_meaning_of_a_change_does_not_grow_with_the_history(history: Callable[[int], LogBuilder]) -> None:
     short, long = (
-        compare(history(count).events, AsOf(position=EVENTS // 4), AsOf(), DEALS) for count in (EVENTS, 4 * EVENTS)
+        compare(history(count).events, AsOf(position=EVENTS // 4), AsOf(), DEALS, Calendar())
+        for count in (EVENTS, 4 * EVENTS)
     )
     portfolio_changes(short)
     growth = instructions(lambda: portfolio_changes(long)) / instructions(lambda: portfolio_changes(short))

@@ -10,6 +10,7 @@ import pytest
 from registry.domain.audit.entries import audit_trail
 from registry.domain.audit.portfolio_changes import portfolio_changes
 from registry.domain.audit.provenance import provenance
+from registry.domain.calendar import Calendar
 from registry.domain.history import UNBOUNDED, state_as_of
 from registry.domain.stream_kinds import DEALS
 from registry.events.types import (
@@ -118,7 +119,7 @@ def test_explanations_can_be_encoded_as_json() -> None:
     log.correct(announced, effective_on=day("2024-06-17"))
     comparison = compare_at(log, {"position": 2}, {})
     for found in (
-        audit_trail(log.events, UNBOUNDED, DEALS)[1].changes,
+        audit_trail(log.events, UNBOUNDED, DEALS, Calendar())[1].changes,
         provenance(state_as_of("d", log.events, UNBOUNDED, DEALS)),
         comparison,
     ):

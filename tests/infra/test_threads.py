@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from registry.domain.audit.comparison import compare
+from registry.domain.calendar import Calendar
 from registry.domain.history import AsOf, FoldedStream
 from registry.domain.stream_kinds import DEALS
 from registry.events.types import PledgeAnnounced
@@ -18,6 +19,7 @@ from registry.infra import threads
 from registry.infra.threads import LONG, Cancelled, offload_answer, stop_if_cancelled, until_cancelled
 from registry.queries.deal_changes import changes_of
 from registry.web.deals.comparison import compare_points
+from registry.web.page.as_of import PageAsOf
 from tests.conftest import PATIENCE
 from tests.domain.builders import LogBuilder, usd
 
@@ -47,15 +49,17 @@ async def test_answer_ends_when_its_request_does() -> None:
         assert await offload_answer(LONG, threading.current_thread) is not threading.main_thread()
 
 
-TODAY = date(2024, 1, 1)
+NOW = PageAsOf(
+    clocks=AsOf(), effective_on=date(2024, 1, 1), calendar=Calendar(), today=date(2024, 1, 1), axis="published"
+)
 
 
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda events, points: changes_of([FoldedStream("long", DEALS, events)], points[0], points[1]),
-        lambda events, points: compare(events, points[0], points[1], DEALS, until_cancelled),
-        lambda events, points: compare_points(FoldedStream("long", DEALS, events), points[0], points[1], TODAY),
+        lambda events, points: changes_of([FoldedStream("long", DEALS, events)], points[0], points[1], Calendar()),
+        lambda events, points: compare(events, points[0], points[1], DEALS, Calendar(), until_cancelled),
+        lambda events, points: compare_points(FoldedStream("long", DEALS, events), points[0], points[1], NOW),
     ],
     ids=["all deals", "one deal", "page"],
 )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from registry.domain.audit.comparison import compare
 from registry.domain.audit.entries import audit_trail
 from registry.domain.audit.portfolio_changes import portfolio_changes
+from registry.domain.calendar import Calendar
 from registry.domain.fold.claims import agrees
 from registry.domain.history import UNBOUNDED, AsOf, state_as_of
 from registry.domain.stream_kinds import DEALS, ORGANIZATIONS
@@ -49,12 +50,12 @@ def test_11_void_and_re_recording_is_no_growth_and_no_correction(log: LogBuilder
     wrong = log.admit(PledgeAnnounced(pledge="wrong", amount=amount), LAST)
     void = log.void(wrong)
     right = log.admit(PledgeAnnounced(pledge=data.draw(st.sampled_from(["wrong", "right"])), amount=again), LAST)
-    comparison = compare(log.events, AsOf(position=wrong.position), UNBOUNDED, DEALS)
+    comparison = compare(log.events, AsOf(position=wrong.position), UNBOUNDED, DEALS, Calendar())
     assert {change.what for change in portfolio_changes(comparison)} <= {"re_recorded"}
     assert all(change.kind == "record" for change in comparison.changes)
     for change in comparison.changes:
         assert set(change.causes) == {void.id, right.id}
-    entries = {entry.effective.recorded.id: entry for entry in audit_trail(log.events, UNBOUNDED, DEALS)}
+    entries = {entry.effective.recorded.id: entry for entry in audit_trail(log.events, UNBOUNDED, DEALS, Calendar())}
     voided_by = entries[wrong.id].effective.voided_by
     assert voided_by is not None
     assert voided_by.id == void.id
@@ -94,7 +95,7 @@ def test_35_declaring_the_current_stage_again_changes_no_since(log: LogBuilder, 
     again = LAST + timedelta(days=1)
     log.record(StageChanged(stage=stage), again)
     assert log.state().stage == first
-    comparison = compare(log.events, AsOf(effective_on=LAST), AsOf(effective_on=again), DEALS)
+    comparison = compare(log.events, AsOf(effective_on=LAST), AsOf(effective_on=again), DEALS, Calendar())
     assert "stage_moved" not in {change.what for change in portfolio_changes(comparison)}
 
 
@@ -163,7 +164,7 @@ def test_37_no_restatement_is_growth_and_no_claim_or_preference_is_a_correction(
     log: LogBuilder, data: st.DataObject
 ) -> None:
     a, b = as_of(data.draw(boundary_points(log))), as_of(data.draw(boundary_points(log)))
-    comparison = compare(log.events, a, b, DEALS)
+    comparison = compare(log.events, a, b, DEALS, Calendar())
     types = {event.id: type(event.event) for event in log.events}
     changed_bases = {
         change.path.split("/")[2]

@@ -17,6 +17,7 @@ from msgspec.structs import asdict, replace
 
 from registry.domain.audit.comparison import compare
 from registry.domain.audit.portfolio_changes import portfolio_changes
+from registry.domain.calendar import Calendar
 from registry.domain.deal import Deal
 from registry.domain.history import AsOf, FoldedStream, state_as_of
 from registry.domain.stages import LADDER
@@ -403,7 +404,7 @@ async def assert_comparison_equals_brute_force(
         (stream.slug, change.what, change.kind, change.field, change.causes)
         for stream in sorted(streams, key=lambda one: (-sizes[one.slug], one.slug))
         if selection.is_all or stream.slug in chosen
-        for change in portfolio_changes(compare(stream.events, start, end, DEALS))
+        for change in portfolio_changes(compare(stream.events, start, end, DEALS, Calendar()))
     ]
     limit = data.draw(st.integers(1, 3))
     found: list[Any] = []

@@ -19,6 +19,7 @@ from registry.domain.audit.diff import apply, diff
 from registry.domain.audit.entries import audit_trail
 from registry.domain.audit.portfolio_changes import portfolio_changes
 from registry.domain.audit.provenance import FIRST_FIELD, FieldPlace, provenance, provenance_page
+from registry.domain.calendar import Calendar
 from registry.domain.fold.record import resolve_record
 from registry.domain.fold.redaction import without_content
 from registry.domain.fold.timeline import Timeline
@@ -224,7 +225,9 @@ def test_10_answer_for_a_fixed_as_of_point_never_changes(log: LogBuilder, data: 
     then = state_as_of(log.slug, log.events[:position], as_of_point, DEALS)  # The first events are redacted as well.
     now = state_as_of(log.slug, log.events, as_of_point, DEALS)
     assert content_of(now) == content_of(then)
-    assert audit_trail(log.events, as_of_point, DEALS) == audit_trail(log.events[:position], as_of_point, DEALS)
+    assert audit_trail(log.events, as_of_point, DEALS, Calendar()) == audit_trail(
+        log.events[:position], as_of_point, DEALS, Calendar()
+    )
 
 
 @quick
@@ -297,7 +300,11 @@ def test_11_correction_is_a_record_change_and_never_growth(log: LogBuilder, data
     log.record(EventCorrected(corrects=corrected.id, replacement=replacement))
     for at in (None, *DAYS):
         comparison = compare(
-            log.events, AsOf(effective_on=at, position=before), AsOf(effective_on=at, position=before + 1), DEALS
+            log.events,
+            AsOf(effective_on=at, position=before),
+            AsOf(effective_on=at, position=before + 1),
+            DEALS,
+            Calendar(),
         )
         if comparison.before is None or comparison.after is None:
             continue
@@ -327,7 +334,7 @@ def test_12_void_of_a_void_restores_the_state(log: LogBuilder, data: st.DataObje
 @given(logs(max_events=20), st.data())
 def test_13_comparison_applied_to_the_first_state_gives_the_second(log: LogBuilder, data: st.DataObject) -> None:
     a, b = as_of(data.draw(boundary_points(log))), as_of(data.draw(boundary_points(log)))
-    comparison = compare(log.events, a, b, DEALS)
+    comparison = compare(log.events, a, b, DEALS, Calendar())
     first, second = (state_as_of(log.slug, log.events, c, DEALS).state for c in (a, b))
     assert apply(first, comparison.differences) == second
     assert apply(first, comparison.changes) == second
@@ -347,7 +354,7 @@ def test_13_comparison_applied_to_the_first_state_gives_the_second(log: LogBuild
 @given(logs(max_events=20), st.data())
 def test_13_comparison_of_a_point_with_itself_is_empty(log: LogBuilder, data: st.DataObject) -> None:
     point = as_of(data.draw(boundary_points(log)))
-    comparison = compare(log.events, point, point, DEALS)
+    comparison = compare(log.events, point, point, DEALS, Calendar())
     assert (comparison.changes, comparison.differences, comparison.merged_into) == ([], [], None)
     assert portfolio_changes(comparison) == []
 
@@ -396,11 +403,11 @@ def test_13_pages_of_provenance_and_of_the_history_join_to_the_whole(
         assert len(page) == limit or place is None
         fields += page
     assert fields == provenance(shown)
-    trail = audit_trail(log.events, point, DEALS)
+    trail = audit_trail(log.events, point, DEALS, Calendar())
     entries: list[Any] = []
     while len(entries) < len(trail):
         after = entries[-1].effective.recorded.position if entries else 0
-        found = audit_trail(log.events, point, DEALS, after=after, limit=limit)
+        found = audit_trail(log.events, point, DEALS, Calendar(), after=after, limit=limit)
         entries += [entry for entry in found if entry.effective.recorded.position > after][:limit]
     assert entries == trail
 
@@ -441,7 +448,7 @@ def test_admitted_events_are_applied_unless_a_redaction_prevents_it(log: LogBuil
 @quick
 @given(logs(max_events=16))
 def test_audit_trail_lists_every_event_and_its_changes_make_the_state(log: LogBuilder) -> None:
-    entries = audit_trail(log.events, UNBOUNDED, DEALS)
+    entries = audit_trail(log.events, UNBOUNDED, DEALS, Calendar())
     assert [a.effective.recorded.id for a in entries] == [e.id for e in log.events]
     snapshot = state_as_of(log.slug, log.events, UNBOUNDED, DEALS)
     by_id = {a.effective.recorded.id: a for a in entries}

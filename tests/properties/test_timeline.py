@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from registry.domain.assessment import flags_by_event
 from registry.domain.audit.diff import diff
 from registry.domain.audit.entries import audit_trail
+from registry.domain.calendar import Calendar
 from registry.domain.deal import Deal
 from registry.domain.fold.claims import sets_field
 from registry.domain.fold.facts import HEADER, STAGE, FactKey
@@ -243,10 +244,10 @@ def test_stages_of_many_signals_in_any_order_are_those_of_the_fold(
 @given(logs(max_events=20), st.integers(1, 7), st.sampled_from([None, *DAYS]))
 def test_pages_of_the_audit_trail_are_the_whole_trail(log: LogBuilder, limit: int, day: date | None) -> None:
     point = AsOf(effective_on=day)
-    whole = {entry.effective.recorded.id: entry for entry in audit_trail(log.events, point, DEALS)}
+    whole = {entry.effective.recorded.id: entry for entry in audit_trail(log.events, point, DEALS, Calendar())}
     found: list[UUID] = []
     for after in range(0, len(log.events), limit):
-        listed = audit_trail(log.events, point, DEALS, after=after, limit=limit)
+        listed = audit_trail(log.events, point, DEALS, Calendar(), after=after, limit=limit)
         assert all(entry == whole[entry.effective.recorded.id] for entry in listed)
         page = [e.id for e in log.events[after : after + limit]]
         about = [e.id for e in log.events if whole[e.id].target_event in page]

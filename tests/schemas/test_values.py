@@ -9,6 +9,7 @@ from hypothesis import given
 
 from registry.domain.audit.diff import Change
 from registry.domain.audit.entries import audit_trail
+from registry.domain.calendar import Calendar
 from registry.domain.history import UNBOUNDED, state_as_of
 from registry.domain.organizations.organization import Organization
 from registry.domain.stream_kinds import DEALS
@@ -89,7 +90,7 @@ def test_change_shows_plain_values_as_they_are_and_titles_in_full() -> None:
 @given(logs(max_events=20))
 def test_response_states_the_same_as_the_state_and_its_changes(log: Any) -> None:
     snapshot = state_as_of(log.slug, log.events, UNBOUNDED, DEALS)
-    changes = [change for entry in audit_trail(log.events, UNBOUNDED, DEALS) for change in entry.changes]
+    changes = [change for entry in audit_trail(log.events, UNBOUNDED, DEALS, Calendar()) for change in entry.changes]
     shown = [as_json(changes_response(changes))]
     assert without_nulls(shown[0]) == without_nulls(as_json(changes))
     if snapshot.state is not None:

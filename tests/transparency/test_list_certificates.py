@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from registry.api import portfolio
 from registry.errors import LogCorrupt
 from registry.transparency.bundles import verify_bundle
 from tests.api.announcements import announced, registered
-from tests.api.conftest import Service
-from tests.conftest import drill
+from tests.api.conftest import Service, cloned, running
+from tests.conftest import Server, drill
 from tests.transparency.conftest import keys, post
 from tests.transparency.findings import raises_finding
 from tests.transparency.test_total_certificate import grow
@@ -100,6 +103,24 @@ async def test_changed_comparison_is_not_proved(service: Service) -> None:
     refused({"deals": found["deals"][1:]}, "bundle_deals")
     first = found["deals"][0]
     refused({"deals": [{**first, "events": first["events"][:-1]}, *found["deals"][1:]]})
+
+
+async def test_certificate_proves_what_was_learned_late_in_the_time_zone_that_it_states(
+    server: Server, admin: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    zone, day_behind = "Pacific/Kiritimati", "Pacific/Pago_Pago"
+    async with cloned(server, admin, "zone") as settings, running(replace(settings, time_zone=zone)) as service:
+        yesterday = str(service.app.state.services.calendar.today() - timedelta(days=1))
+        first = await post(service, "mill", registered(), announced("2025-06-20", "pledge_announced", pledge="one"))
+        await post(service, "mill", announced(yesterday, "stage_changed", stage="construction"))
+        points = {"from.position": str(first[-1]["position"])}
+        found = json.loads(await bundle(service, "/v1/compare", **points))
+        verifiers = await keys(service)
+        assert {change["kind"] for change in found["changes"]} == {"learned_late"}
+        assert verify_bundle(json.dumps(found).encode(), verifiers).proves.code == "proves_comparison"
+        for other in (day_behind, "Pacific/Nowhere"):
+            with raises_finding(LogCorrupt, "bundle_comparison"):
+                verify_bundle(json.dumps({**found, "time_zone": other}).encode(), verifiers)
 
 
 async def test_larger_log_is_certified_without_the_proof_of_completeness_and_within_the_limit(

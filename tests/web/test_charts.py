@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from registry.domain.assessment import assess
 from registry.domain.audit.entries import audit_trail
+from registry.domain.calendar import Calendar
 from registry.domain.deal import Deal, SiteState
 from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
 from registry.domain.stream_kinds import DEALS
@@ -63,7 +64,7 @@ def ulsan_chart(path: str = AMOUNT, as_of: AsOf = NOW) -> TwoAxisChart:
 
 def timeline_of(deal: str, day: date = TODAY, frame: Frame = lines.WIDE) -> TimelineChart:
     stream = histories()[deal]
-    line = timeline(state_of(stream), audit_trail(stream.events, NOW, DEALS), day, frame)
+    line = timeline(state_of(stream), audit_trail(stream.events, NOW, DEALS, Calendar()), day, frame)
     assert line is not None
     return line
 

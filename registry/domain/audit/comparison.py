@@ -31,6 +31,7 @@ from registry.domain.audit.labels import (
     renames_of,
     with_lateness,
 )
+from registry.domain.calendar import Calendar
 from registry.domain.fold.applied_event import AppliedEvent
 from registry.domain.fold.corrections import EffectiveEvent
 from registry.domain.fold.facts import FactKey, item_of_field
@@ -104,6 +105,7 @@ def compare(
     start: AsOf,
     end: AsOf,
     rules: Rules[S],
+    calendar: Calendar,
     interruptible: Interruptible = iter,
     spent: list[Any] | None = None,
 ) -> Comparison[S]:
@@ -117,14 +119,15 @@ def compare(
     - `source`: a claim was reported or retracted, another claim is preferred, or a source observed the stage for the
       first time. A later observation of another stage is a change of the world.
 
-    `interruptible` passes the steps on, and may end the comparison. `spent` collects what the comparison has made for
+    `calendar` decides on which day an event was recorded. `interruptible` passes the steps on, and may end the
+    comparison. `spent` collects what the comparison has made for
     itself, so that its caller can free it in parts (`infra/freeing.py`).
     """
     slug = events[0].slug if events else ""
     a, b = state_as_of(slug, events, start, rules), state_as_of(slug, events, end, rules)
     if spent is not None:
         spent += [a, b]
-    return compare_states(events, (start, a), (end, b), rules, interruptible, spent)
+    return compare_states(events, (start, a), (end, b), rules, calendar, interruptible, spent)
 
 
 def compare_states(
@@ -132,17 +135,18 @@ def compare_states(
     start: tuple[AsOf, StateAsOf[S]],
     end: tuple[AsOf, StateAsOf[S]],
     rules: Rules[S],
+    calendar: Calendar,
     interruptible: Interruptible = iter,
     spent: list[Any] | None = None,
 ) -> Comparison[S]:
     """Like `compare`, for a caller that has the stream as of the two points."""
     (_, a), (_, b) = start, end
     if a.version > b.version:
-        reverse = compare_states(events, end, start, rules, interruptible, spent)
+        reverse = compare_states(events, end, start, rules, calendar, interruptible, spent)
         if spent is not None:
             spent.append(reverse)
         return _reverse(reverse)
-    builder, sequence = _DiffBuilder(a, b, rules), _StepSequence(events, start, end)
+    builder, sequence = _DiffBuilder(a, b, rules), _StepSequence(events, start, end, calendar)
     steps: list[_Step] = []
     if spent is not None:
         spent += [builder, sequence, steps]
@@ -160,12 +164,12 @@ def compare_states(
 
 
 def appearance(
-    events: Sequence[Recorded], start: tuple[AsOf, StateAsOf[S]], end: tuple[AsOf, StateAsOf[S]]
+    events: Sequence[Recorded], start: tuple[AsOf, StateAsOf[S]], end: tuple[AsOf, StateAsOf[S]], calendar: Calendar
 ) -> tuple[Kind, tuple[UUID, ...]]:
     """Why a stream is known at only one of two points: the kind of that change, and its causes."""
     (_, a), (_, b) = start, end
     is_reversed = a.version > b.version
-    step = _StepSequence(events, *((end, start) if is_reversed else (start, end))).registration(
+    step = _StepSequence(events, *((end, start) if is_reversed else (start, end)), calendar).registration(
         known=(a.state is None) is not is_reversed
     )
     return step.kind, step.causes
@@ -210,7 +214,13 @@ class _Step(Struct, frozen=True, kw_only=True):
 class _StepSequence(Generic[S]):
     """All differences between two folds in order: errors of the record first, then the events by effective date."""
 
-    def __init__(self, events: Sequence[Recorded], a: tuple[AsOf, StateAsOf[S]], b: tuple[AsOf, StateAsOf[S]]) -> None:
+    def __init__(
+        self,
+        events: Sequence[Recorded],
+        a: tuple[AsOf, StateAsOf[S]],
+        b: tuple[AsOf, StateAsOf[S]],
+        calendar: Calendar,
+    ) -> None:
         self.events = events
         self.a_as_of, self.a = a
         self.b_as_of, self.b = b
@@ -220,7 +230,7 @@ class _StepSequence(Generic[S]):
         self.b_recorded = {effective.recorded.id for effective in self.b.effective_events}
         self.recorded_between = [e for e in events if (e.id in self.a_recorded) != (e.id in self.b_recorded)]
         self.targets = target_events(events)
-        self.record_days = {as_of: _day_of_record(as_of, events) for as_of in (self.a_as_of, self.b_as_of)}
+        self.record_days = {as_of: _day_of_record(as_of, events, calendar) for as_of in (self.a_as_of, self.b_as_of)}
         self.re_recorded = self._re_recorded()
         self.first_observations = {first_observation(state.steps) for state in (self.a, self.b)}
         self.renames = renames_of(self.b.effective_events)
@@ -395,12 +405,12 @@ def _in_fold_order(steps: list[tuple[FoldKey, _Step]]) -> list[_Step]:
     return [step for _, step in sorted(steps, key=lambda pair: pair[0])]
 
 
-def _day_of_record(as_of: AsOf, events: Sequence[Recorded]) -> date | None:
+def _day_of_record(as_of: AsOf, events: Sequence[Recorded], calendar: Calendar) -> date | None:
     """The day of the record that a point asks for; for a position, the day of the stream's last event by then."""
     instants = [] if as_of.recorded_at is None else [as_of.recorded_at]
     if as_of.position is not None:
         instants += [e.recorded_at for e in events if e.position <= as_of.position][-1:]
-    return min(instants).date() if instants else None
+    return calendar.day_of(min(instants)) if instants else None
 
 
 class _FieldChange(Struct):

@@ -23,6 +23,7 @@ from registry.domain.audit.labels import (
     renames_of,
 )
 from registry.domain.audit.steps import changes_of, registration_changes
+from registry.domain.calendar import Calendar
 from registry.domain.fold.corrections import EffectiveEvent
 from registry.domain.fold.order import Rules, fold_order_of
 from registry.domain.fold.sorted_map import SortedMap
@@ -79,6 +80,7 @@ def audit_trail(
     events: Sequence[Recorded],
     as_of: AsOf,
     rules: Rules[S],
+    calendar: Calendar,
     *,
     snapshot: StateAsOf[S] | None = None,
     after: int = 0,
@@ -90,6 +92,7 @@ def audit_trail(
         events: The stream's events.
         as_of: The point.
         rules: The rules of the stream's kind.
+        calendar: The registry's calendar: the day of a recording decides what was learned late.
         snapshot: The stream as of the point, if the caller has it.
         after: The log position after which a page of the trail begins.
         limit: The number of events of the page; None for all. The corrections, voids and redactions that are about
@@ -105,7 +108,7 @@ def audit_trail(
     listed = [event for event in recorded if event.id in page or targets.get(event.id) in page]
     bookkeeping = _bookkeeping_changes(recorded, listed, as_of, rules)
     superseded = _superseded(snapshot.effective_events)
-    labels = _label_context(snapshot)
+    labels = _label_context(snapshot, calendar)
     entries: list[AuditEntry] = []
     for event in listed:
         effective = snapshot.record.by_id[event.id]
@@ -130,12 +133,12 @@ def audit_trail(
     return entries
 
 
-def _label_context(snapshot: StateAsOf[S]) -> LabelContext:
+def _label_context(snapshot: StateAsOf[S], calendar: Calendar) -> LabelContext:
     """What the labels of a stream's events depend on."""
     is_observed = any(event.type == _OBSERVATION for event in snapshot.record.events)
     return LabelContext(
         first_observation=first_observation(snapshot.steps) if is_observed else None,
-        earlier_days=earlier_recording_days(snapshot.record.events),
+        earlier_days=earlier_recording_days(snapshot.record.events, calendar),
         re_recorded=re_recorded_events(snapshot.effective_events),
         renames=renames_of(snapshot.effective_events),
     )

@@ -17,6 +17,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from registry.domain.audit.diff import Change
+from registry.domain.calendar import Calendar
 from registry.domain.deal import Deal
 from registry.domain.fold.claims import ClaimState
 from registry.domain.fold.corrections import EffectiveEvent
@@ -223,13 +224,13 @@ def _label_of_claim(event: UUID, changes: Sequence[Change]) -> Label:
     return "claimed"
 
 
-def earlier_recording_days(events: Sequence[Recorded]) -> dict[UUID, date | None]:
-    """For each event of a stream, the day (UTC) of the last recording on an earlier day."""
+def earlier_recording_days(events: Sequence[Recorded], calendar: Calendar) -> dict[UUID, date | None]:
+    """For each event of a stream, the day of the last recording on an earlier day, in the registry's calendar."""
     days: dict[UUID, date | None] = {}
     earlier: date | None = None
     current: date | None = None
     for recorded in events:
-        day = recorded.recorded_at.date()
+        day = calendar.day_of(recorded.recorded_at)
         if current is not None and day > current:
             earlier = current
         current = day

@@ -11,6 +11,7 @@ from msgspec import Struct
 from registry.domain.audit.comparison import AttributedChange, Comparison, Interruptible, appearance, compare_states
 from registry.domain.audit.diff import STATES
 from registry.domain.audit.labels import Kind, claim_changes
+from registry.domain.calendar import Calendar
 from registry.domain.deal import Deal
 from registry.domain.history import AsOf, FoldedStream
 from registry.domain.stages import StageState
@@ -112,7 +113,7 @@ class _Sides:
 
 
 def changes_of_deal(
-    stream: FoldedStream[Deal], start: AsOf, end: AsOf, interruptible: Interruptible = iter
+    stream: FoldedStream[Deal], start: AsOf, end: AsOf, calendar: Calendar, interruptible: Interruptible = iter
 ) -> tuple[list[PortfolioChange], Deal]:
     """What happened to a deal between two points, and its state, which has its title.
 
@@ -124,9 +125,10 @@ def changes_of_deal(
     if a.state is None and b.state is None:
         return [], shown
     if a.state is None or b.state is None:
-        kind, causes = appearance(stream.events, (start, a), (end, b))
+        kind, causes = appearance(stream.events, (start, a), (end, b), calendar)
         return [PortfolioChange("appeared" if a.state is None else "vanished", kind, causes)], shown
-    return portfolio_changes(compare_states(stream.events, (start, a), (end, b), DEALS, interruptible)), shown
+    compared = compare_states(stream.events, (start, a), (end, b), DEALS, calendar, interruptible)
+    return portfolio_changes(compared), shown
 
 
 def _meanings(change: AttributedChange, sides: _Sides) -> list[What]:

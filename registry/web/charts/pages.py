@@ -157,7 +157,8 @@ async def _timeline(
         raise NotFound("chart")
 
     def drawn() -> Rendered | None:
-        entries = audit_trail(view.stream.events, page.as_of, DEALS, snapshot=view.stream.state_as_of(page.as_of))
+        snapshot = view.stream.state_as_of(page.as_of)
+        entries = audit_trail(view.stream.events, page.as_of, DEALS, page.times.calendar, snapshot=snapshot)
         day = page.times.effective_on
         wide, narrow = timeline(view.state, entries, day), timeline(view.state, entries, day, NARROW)
         if wide is None or narrow is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
 from typing import Any, Literal
 from urllib.parse import urlencode
 from uuid import UUID
@@ -59,7 +58,7 @@ class ComparisonPages(Controller):
                 chosen = chosen_start(page, given_start)
                 start = first_point(stream) if chosen is None else chosen
                 spent: list[Any] = []
-                comparison = compare_points(stream, start, end, page.times.today, spent)
+                comparison = compare_points(stream, start, end, page.times, spent)
                 formatter = shown(page.language)
                 rendered = render.render(
                     page,
@@ -115,7 +114,7 @@ class ComparisonPages(Controller):
 
         def table() -> Response[bytes]:
             spent: list[Any] = []
-            comparison = compare_points(view.stream, start, end, page.times.today, spent)
+            comparison = compare_points(view.stream, start, end, page.times, spent)
             rows = [
                 [c.kind, c.path, json_text(c.before), json_text(c.after), " ".join(map(str, c.causes)), c.label]
                 for changes in changes_by_kind(comparison).values()
@@ -152,11 +151,11 @@ def point_parameters(start: AsOf, end: AsOf) -> dict[str, str]:
 
 
 def compare_points(
-    stream: FoldedStream[Deal], start: AsOf, end: AsOf, today: date, spent: list[Any] | None = None
+    stream: FoldedStream[Deal], start: AsOf, end: AsOf, times: as_of.PageAsOf, spent: list[Any] | None = None
 ) -> Comparison[Deal]:
     """A deal compared at two points; a point without an effective date is at today's. `spent`: see `compare`."""
-    first, second = (replace(point, effective_on=point.effective_on or today) for point in (start, end))
-    return compare(stream.events, first, second, DEALS, until_cancelled, spent)
+    first, second = (replace(point, effective_on=point.effective_on or times.today) for point in (start, end))
+    return compare(stream.events, first, second, DEALS, times.calendar, until_cancelled, spent)
 
 
 def first_point(stream: FoldedStream[Deal]) -> AsOf:

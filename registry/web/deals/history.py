@@ -43,7 +43,13 @@ def history_page(page: PageRequest, snapshot: StateAsOf[Any], before: int | None
     earlier = max(0, len(selected) - MAX_EVENTS)
     after = selected[earlier - 1].position if earlier else 0
     entries = audit_trail(
-        snapshot.record.events, page.as_of, snapshot.timeline.rules, snapshot=snapshot, after=after, limit=MAX_EVENTS
+        snapshot.record.events,
+        page.as_of,
+        snapshot.timeline.rules,
+        page.times.calendar,
+        snapshot=snapshot,
+        after=after,
+        limit=MAX_EVENTS,
     )
     versions = {event.version for event in selected[earlier:]}
     on_page = [entry for entry in entries if entry.effective.recorded.version in versions]

@@ -209,6 +209,7 @@ def _render_deal(
         view.stream.events,
         page.as_of,
         DEALS,
+        page.times.calendar,
         snapshot=recorded_by_then,
         after=events[-MAX_EVENTS - 1].position if is_long else 0,
     )
