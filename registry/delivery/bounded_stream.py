@@ -13,6 +13,10 @@ READ_BYTES = 4096
 MAX_READ = 64 * 1024
 
 
+class AnswerTooLong(httpcore.ReadError):
+    """The receiver sent more than is read."""
+
+
 class BoundedStream(httpcore.AsyncNetworkStream):
     """Reads at most MAX_READ bytes after what was written last."""
 
@@ -22,7 +26,7 @@ class BoundedStream(httpcore.AsyncNetworkStream):
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - as in httpcore
         if self._read >= MAX_READ:
-            raise httpcore.ReadError("the answer is too long")
+            raise AnswerTooLong
         data = await self._stream.read(min(max_bytes, READ_BYTES), timeout)
         self._read += len(data)
         return data

@@ -12,6 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
+from registry.delivery.problems import DeliveryProblem, connection_problem
+
 SUBMISSION_PORT = 587
 TLS_PORT = 465
 
@@ -21,11 +23,19 @@ TIMEOUT_SECONDS = 20.0
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-class MailRefused(Exception):
+class MailNotSent(Exception):
+    """A message was not sent. Its cause has the server's own words."""
+
+    def __init__(self, problem: DeliveryProblem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+
+class MailRefused(MailNotSent):
     """The server will never accept this message: it says so of the address or of the message (5yz)."""
 
 
-class MailFailed(Exception):
+class MailFailed(MailNotSent):
     """The message was not sent; it may be later."""
 
 
@@ -76,11 +86,13 @@ class Mailer:
         try:
             await asyncio.to_thread(self._deliver, message, mail.to)
         except smtplib.SMTPRecipientsRefused as error:
-            _raise(max(code for code, _ in error.recipients.values()), error)
+            status = max(code for code, _ in error.recipients.values())
+            raise (MailRefused if status >= 500 else MailFailed)(_answered(status)) from error
         except smtplib.SMTPResponseException as error:
-            _raise(error.smtp_code if isinstance(error, smtplib.SMTPDataError) else 0, error)
+            is_final = isinstance(error, smtplib.SMTPDataError) and error.smtp_code >= 500
+            raise (MailRefused if is_final else MailFailed)(_answered(error.smtp_code)) from error
         except (OSError, smtplib.SMTPException, ValueError) as error:
-            raise MailFailed(str(error) or type(error).__name__) from error
+            raise MailFailed(connection_problem(error)) from error
 
     def _deliver(self, message: EmailMessage, to: str) -> None:
         context = ssl.create_default_context()
@@ -93,7 +105,7 @@ class Mailer:
                 is_secure = True
             if self._user is not None:
                 if not is_secure and self._host not in LOCAL_HOSTS:
-                    raise smtplib.SMTPException("the server offers no TLS, so no password is sent")
+                    raise MailFailed(DeliveryProblem("no_tls"))
                 server.login(self._user, self._password)
             server.send_message(message, to_addrs=[to])
 
@@ -103,5 +115,5 @@ class Mailer:
         return smtplib.SMTP(self._host, self._port, timeout=TIMEOUT_SECONDS)
 
 
-def _raise(code: int, error: Exception) -> None:
-    raise (MailRefused if code >= 500 else MailFailed)(str(error)) from error
+def _answered(status: int) -> DeliveryProblem:
+    return DeliveryProblem("mail_status", status=status)

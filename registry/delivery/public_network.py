@@ -72,6 +72,10 @@ SPECIAL_IPV6 = tuple(
 class PrivateAddress(OSError):
     """The host resolves to an address that is neither public nor allowed."""
 
+    def __init__(self, host: str) -> None:
+        super().__init__(host)
+        self.host = host
+
 
 def is_public(ip: Address) -> bool:
     """Whether an address is an ordinary one of the public internet."""
@@ -114,7 +118,7 @@ class PublicOnlyBackend(httpcore.AnyIOBackend):
             addresses = await self._look_up(host, port)
         # Check every address: a name with one private address among public ones is refused as well.
         if not addresses or not all(self.is_allowed(address) for address in addresses):
-            raise PrivateAddress(f"'{host}' is not a public address")
+            raise PrivateAddress(host)
         return BoundedStream(await super().connect_tcp(addresses[0], port, timeout, local_address, socket_options))
 
     async def _look_up(self, host: str, port: int) -> list[str]:
@@ -145,7 +149,7 @@ class PublicOnlyBackend(httpcore.AnyIOBackend):
         return list(dict.fromkeys(str(address[0]) for *_, address in await found))
 
     async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
-        raise PrivateAddress("a Unix socket is not a public address")
+        raise PrivateAddress("unix")
 
 
 def is_ip_address(host: str) -> bool:

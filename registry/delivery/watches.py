@@ -18,7 +18,7 @@ import structlog
 
 from registry.delivery import watch_store
 from registry.delivery.confirmation import CONFIRM_WITHIN, ConfirmationLimit
-from registry.delivery.mail import Mailer, MailFailed, MailRefused
+from registry.delivery.mail import Mailer, MailNotSent, MailRefused
 from registry.delivery.watch_mail import confirmation, describe, news
 from registry.delivery.watch_store import Digest, Watch
 from registry.delivery.webhook_store import Webhook
@@ -176,9 +176,9 @@ class Watches:
         try:
             about = await self.about(watch, language)
             await mailer.send(confirmation(watch, email, about, self._link(watch, "confirm")))
-        except (MailFailed, MailRefused) as error:
+        except MailNotSent as error:
             await watch_store.delete(self._pool, watch.id)
-            raise MailUnavailable(problem=str(error)[:200]) from error
+            raise MailUnavailable(problem=error.problem) from error
         return watch
 
     async def of_principal(self, principal: str) -> list[Watch]:
@@ -273,7 +273,7 @@ class Watches:
     async def _send(self, watch: Watch, head: int) -> None:
         try:
             await self._send_news(watch, head)
-        except (MailFailed, MailRefused) as error:
+        except MailNotSent as error:
             await self._postpone(watch, error)
         except RegistryError as error:
             log.error("a watch cannot be sent", watch=watch.id, error=str(error))

@@ -17,7 +17,7 @@ import structlog
 
 from registry.delivery import webhook_store
 from registry.delivery.webhook_content import WebhookContent, challenge_content, test_content, webhook_content
-from registry.delivery.webhook_sender import MAX_CONCURRENT_RECEIVERS, MAX_CONCURRENT_WATCHES, WebhookSender
+from registry.delivery.webhook_sender import MAX_CONCURRENT_RECEIVERS, MAX_CONCURRENT_WATCHES, Attempt, WebhookSender
 from registry.delivery.webhook_store import Delivery, EncryptedSecrets, Webhook
 from registry.errors import SecretUnreadable
 from registry.events import write_batch
@@ -120,14 +120,15 @@ class WebhookDelivery:
         """Send an event once and store the attempt."""
         recorded = event.recorded
         content = webhook_content(webhook.format, event, self._source)
-        return await self._send(webhook, signing_secrets, str(recorded.id), recorded.position, content, attempt)
+        message = str(recorded.id)
+        return (await self._send(webhook, signing_secrets, message, recorded.position, content, attempt)).delivery
 
     async def send_test(self, webhook: Webhook, signing_secrets: SigningSecrets, message: str) -> Delivery:
         """Send a test message once and store the attempt."""
         content = test_content(webhook, message, self._source)
-        return await self._send(webhook, signing_secrets, message, None, content, 1)
+        return (await self._send(webhook, signing_secrets, message, None, content, 1)).delivery
 
-    async def send_challenge(self, webhook: Webhook, signing_secrets: SigningSecrets) -> Delivery:
+    async def send_challenge(self, webhook: Webhook, signing_secrets: SigningSecrets) -> Attempt:
         """Ask the receiver of a watch for a random text, once, and store the attempt."""
         message, challenge = f"challenge_{secrets.token_hex(8)}", secrets.token_urlsafe(24)
         content = challenge_content(webhook, message, self._source, challenge)
@@ -142,14 +143,14 @@ class WebhookDelivery:
         content: WebhookContent,
         attempt: int,
         challenge: str | None = None,
-    ) -> Delivery:
+    ) -> Attempt:
         """Send a message once and store the attempt."""
         sent = webhook.url, signing_secrets, message, position, content, attempt, challenge
         sender = self._sender if webhook.owner is None else self._watch_sender
-        delivery = await sender.send(*sent)
-        self.outcomes["succeeded" if delivery.succeeded else "failed"] += 1
-        await webhook_store.insert_delivery(self._pool, webhook.id, delivery)
-        return delivery
+        made = await sender.send(*sent)
+        self.outcomes["succeeded" if made.problem is None else "failed"] += 1
+        await webhook_store.insert_delivery(self._pool, webhook.id, made.delivery)
+        return made
 
     # --- the loop -----------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,9 @@ from datetime import UTC, datetime
 from functools import cache
 
 import httpcore
+from msgspec import Struct
 
+from registry.delivery.problems import DeliveryProblem, connection_problem
 from registry.delivery.public_network import Network, PublicOnlyBackend
 from registry.delivery.webhook_content import WebhookContent
 from registry.delivery.webhook_store import Delivery
@@ -28,6 +30,13 @@ MAX_CONCURRENT_WATCHES = 20
 
 # Bytes of an answer that are read. A challenge, with the spaces around it, is shorter.
 MAX_ANSWER_BYTES = 4096
+
+
+class Attempt(Struct, frozen=True):
+    """An attempt to send a message, as it is stored, and why it failed."""
+
+    delivery: Delivery
+    problem: DeliveryProblem | None
 
 
 def sign(secret: bytes, message: str, timestamp: int, body: bytes) -> str:
@@ -70,7 +79,7 @@ class WebhookSender:
         content: WebhookContent,
         attempt: int,
         challenge: str | None = None,
-    ) -> Delivery:
+    ) -> Attempt:
         """Send a message once.
 
         Args:
@@ -92,7 +101,8 @@ class WebhookSender:
             "webhook-timestamp": str(timestamp),
             "webhook-signature": " ".join(sign(secret, message, timestamp, body) for secret in secrets),
         }
-        status, error = None, None
+        status: int | None = None
+        problem: DeliveryProblem | None = None
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
                 request = self._client.stream("POST", url, headers=[*headers.items()], content=body)
@@ -100,17 +110,20 @@ class WebhookSender:
                     status = response.status
                     answered = await _beginning(response) if challenge is not None else None
             # Redirects are not followed: events are sent to the registered address only.
-            error = None if 200 <= status < 300 else f"answered {status}"
-            if error is None and answered != challenge:
-                error = "answered without the challenge"
+            if not 200 <= status < 300:
+                problem = DeliveryProblem("status", status=status)
+            elif answered != challenge:
+                problem = DeliveryProblem("challenge")
         except httpcore.ProtocolError:
             # Its text quotes the answer, which may be another service's in an allowed network.
-            error = "answered no valid HTTP"
+            problem = DeliveryProblem("not_http")
         except (TimeoutError, httpcore.TimeoutException):
-            error = f"did not answer within {REQUEST_TIMEOUT_SECONDS:g} seconds"
+            problem = DeliveryProblem("no_answer", seconds=f"{REQUEST_TIMEOUT_SECONDS:g}")
         except (OSError, httpcore.NetworkError, ValueError) as failure:
-            error = str(failure) or "could not be connected to, or ended the connection"
-        return Delivery(at=now, message=message, position=position, attempt=attempt, status=status, error=error)
+            problem = connection_problem(failure)
+        error = None if problem is None else str(problem)
+        stored = Delivery(at=now, message=message, position=position, attempt=attempt, status=status, error=error)
+        return Attempt(stored, problem)
 
 
 async def _beginning(response: httpcore.Response) -> str:

@@ -246,13 +246,9 @@ class Webhooks:
             return webhook
         self._confirmations.take(owner)
         keys = self._delivery.signing_secrets(webhook, encrypted)
-        delivery = await self._delivery.send_challenge(webhook, keys)
-        if delivery.status is None:
-            raise WatchUnconfirmed("unreachable", problem=(delivery.error or "")[:200])
-        if not 200 <= delivery.status < 300:
-            raise WatchUnconfirmed("status", status=delivery.status)
-        if not delivery.succeeded:
-            raise WatchUnconfirmed("challenge")
+        problem = (await self._delivery.send_challenge(webhook, keys)).problem
+        if problem is not None:
+            raise WatchUnconfirmed(problem=problem)
         head = (await write_batch.head(self._pool)).position
         await webhook_store.confirm(self._pool, id, datetime.now(UTC), head)
         self._delivery.wake()

@@ -36,7 +36,7 @@ async def answering(answer: bytes, times: int | None) -> AsyncIterator[str]:
 async def delivered(url: str) -> Delivery:
     sender = WebhookSender(ALLOWED, 1)
     try:
-        return await sender.send(url, (b"secret",), "message", None, WebhookContent(b"{}", {}), 1)
+        return (await sender.send(url, (b"secret",), "message", None, WebhookContent(b"{}", {}), 1)).delivery
     finally:
         await sender.close()
 
@@ -50,7 +50,7 @@ async def test_interim_answers_without_an_end_are_left() -> None:
 async def test_answer_of_another_protocol_is_not_shown(answer: bytes) -> None:
     """Any reader can make a watch, and sees its attempts."""
     async with answering(answer, 1) as url:
-        assert (await delivered(url)).error == "answered no valid HTTP"
+        assert (await delivered(url)).error == "gave no valid HTTP answer"
 
 
 async def test_large_answer_that_is_accepted_is_not_read() -> None:

@@ -18,13 +18,16 @@ import pytest
 
 from registry.append.principals import IssuedKey
 from registry.delivery import confirmation
+from registry.delivery.problems import DeliveryProblem
 from registry.delivery.webhooks import MAX_OWNED
+from registry.i18n import render
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service, bearer
 from tests.conftest import PATIENCE
 from tests.delivery.webhooks import post, signed_by
 from tests.preloaded import COMMAND, preloaded
 from tests.web.forms import FormParser
+from tests.web.html import text_of
 from tests.web.test_sessions import visit
 
 
@@ -287,6 +290,7 @@ async def test_reader_watches_a_deal_at_a_receiver_on_pages(service: Service, pr
         program.reply = "no"
         refused = await browser.post(challenge[1].replace("&amp;", "&"), data={"csrf": form["csrf"]})
         assert (refused.status_code, "whsec_" in refused.text) == (409, False)
+        assert render(DeliveryProblem("challenge"), language) in text_of(refused.text)
         program.reply = "{challenge}"
         asked = await browser.post(challenge[1].replace("&amp;", "&"), data={"csrf": form["csrf"]})
         assert asked.status_code == 303

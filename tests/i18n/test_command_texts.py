@@ -1,4 +1,4 @@
-"""Texts of the command and of its environment: every code has a text in each language, with the call's parameters."""
+"""Texts of the command, its environment and deliveries: every code has one in each language, with its parameters."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ CONSTRUCTORS = {
     "PostgresProblem": "postgres",
     "DatabaseProblem": "database",
     "BackupProblem": "backup",
+    "DeliveryProblem": "delivery",
 }
 
 
