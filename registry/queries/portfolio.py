@@ -282,9 +282,9 @@ class PortfolioQueries:
         """Return the organizations whose records decide groups by organization, with the number of their events."""
         return await self._organizations.tree_streams()
 
-    async def effective_change_days(self, point: Point, limit: int) -> list[date]:
-        """Return the latest days from which a change is in effect, as known at a point, in ascending order."""
-        return await self._questions.answer(point, timeline.effective_days, limit)
+    async def effective_change_days(self, point: Point, limit: int, selection: Selection | None = None) -> list[date]:
+        """Return the latest days from which a change of some or all deals is in effect, as known at a point."""
+        return await self._questions.answer(point, timeline.effective_days, limit, selection or Selection())
 
     async def publication_days(self, point: Point, limit: int) -> list[date]:
         """Return the latest days on which a change was published, in ascending order."""

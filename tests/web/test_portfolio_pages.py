@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import asyncpg
 import httpx
@@ -164,6 +165,21 @@ async def test_comparison_starts_at_a_past_day_whatever_takes_effect_later(
     start = re.search(r'name="from.effective_on" value="([0-9-]{10})"', html)
     assert start is not None
     assert start[1] == "2026-01-02"
+
+
+async def test_comparison_of_some_deals_starts_on_a_day_on_which_one_of_them_changed(
+    server: Server, admin: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    async with cloned(server, admin, "filtered") as settings, running(settings) as service:
+        for sector, year in (("energy", 2024), ("ai", 2025)):
+            event: dict[str, Any] = {"type": "deal_registered", "title": {"en": sector}, "sectors": [sector]}
+            for month, stage in enumerate(("signed", "committed", "construction", "operating"), start=1):
+                body = {"effective_on": f"{year}-{month:02}-01", "event": event}
+                assert (await service.client.post(f"/v1/deals/{sector}/events", json=body)).status_code == 201
+                event = {"type": "stage_changed", "stage": stage}
+        for filters, expected in (("", "2025-02-01"), ("?sector=energy", "2024-02-01"), ("?q=energy", "2024-02-01")):
+            html = (await service.visitor.get(f"/compare{filters}")).text
+            assert re.findall(r'name="from.effective_on" value="([0-9-]{10})"', html) == [expected]
 
 
 async def test_comparison_separates_real_world_changes_from_corrections(demo_reader: httpx.AsyncClient) -> None:

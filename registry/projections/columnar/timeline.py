@@ -26,7 +26,7 @@ HAVING sum(facts) > 0
 """
 
 _EFFECTIVE_DAYS = """
-SELECT t.effective_from AS day, count(*) AS facts FROM {table} AS t WHERE {known} GROUP BY day
+SELECT t.effective_from AS day, count(*) AS facts FROM {table} AS t WHERE {known} {selected} GROUP BY day
 """
 
 # Days only come: an event keeps its day. DuckDB looks at the new events in a millisecond, at a million in seven.
@@ -37,13 +37,21 @@ SELECT DISTINCT published_on
 """
 
 
-def effective_days(cursor: DuckDBPyConnection, cache: QuestionCache, point: Point, limit: int) -> list[date]:
-    """The latest days from which a change is in effect, as known at a point, in ascending order."""
+def effective_days(
+    cursor: DuckDBPyConnection, cache: QuestionCache, point: Point, limit: int, selection: Selection
+) -> list[date]:
+    """The latest days from which a change of the selected deals is in effect, as known at a point, in order."""
 
-    def select(at: Point, _: Sequence[str]) -> tuple[str, dict[str, Any]]:
-        days = (_EFFECTIVE_DAYS.format(table=table.name, known=at.is_known("t")) for table in FACT_TABLES)
+    def select(at: Point, _: Sequence[str], selected: str = "") -> tuple[str, dict[str, Any]]:
+        days = (
+            _EFFECTIVE_DAYS.format(table=table.name, known=at.is_known("t"), selected=selected) for table in FACT_TABLES
+        )
         return " UNION ALL ".join(days), {"known": at.known}
 
+    if not selection.is_all:
+        source, known = select(point, (), "AND t.deal IN (SELECT unnest($selected))")
+        parameters = {**known, "selected": _selected(cursor, (point,), selection), "limit": limit}
+        return [day for (day,) in reversed(run(cursor, _SELECT_DAYS.format(source=f"({source})"), parameters))]
     with cache.sums(cursor, point, ("days",), select, ("facts",)) as source:
         rows = run(cursor, _SELECT_DAYS.format(source=source), {"limit": limit})
     return [day for (day,) in reversed(rows)]
@@ -167,8 +175,8 @@ def changed_deals(
     return [deal for deal, _ in found[:limit]], following
 
 
-def _selected(cursor: DuckDBPyConnection, points: tuple[Point, Point], selection: Selection) -> list[str]:
-    """The deals that are selected at one of two points."""
+def _selected(cursor: DuckDBPyConnection, points: Sequence[Point], selection: Selection) -> list[str]:
+    """The deals that are selected at one of some points."""
     # At each point by itself: the conditions name the parameters of one point.
     selected: set[str] = set()
     for point in points:

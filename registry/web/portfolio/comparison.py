@@ -110,7 +110,9 @@ class PortfolioComparisonPages(Controller):
         async def make() -> Rendered:
             start = chosen = chosen_start(page, given_start)
             if start is None:
-                days = await portfolio_queries.effective_change_days(await portfolio_queries.point(AsOf()), MAX_DAYS)
+                now = await portfolio_queries.point(AsOf())
+                selected = await deal_selection.at(portfolio_queries, now)
+                days = await portfolio_queries.effective_change_days(now, MAX_DAYS, selected)
                 start = recent_point([day for day in days if day <= page.times.today])
             compared = await _compared(page, portfolio_queries, comparison_queries, deal_selection, start, end)
             return await offload_answer(
