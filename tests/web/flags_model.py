@@ -7,7 +7,7 @@ exchange rate of each currency, so a story states a conversion that is far from 
 from __future__ import annotations
 
 import calendar
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -41,14 +41,24 @@ def flags_of(slug: str, events: Sequence[Recorded], **as_of: Any) -> dict[str, l
     return flags
 
 
-def raised(slug: str, events: Sequence[Recorded], **as_of: Any) -> dict[UUID, set[str]]:
-    """The rules of the flags that each visible event of a deal raises."""
+def raised(
+    slug: str, events: Sequence[Recorded], others: Mapping[str, Sequence[Recorded]], **as_of: Any
+) -> dict[UUID, set[str]]:
+    """The rules of the flags that the registration of a deal and each of its visible events raise.
+
+    `others` are the events of the deals that it names in relations.
+    """
+    found: dict[UUID, set[str]] = {}
+    recorded = [event for event in events if as_of.get("position") is None or event.position <= as_of["position"]]
+    if recorded and (rules := set(_of_dates(oracle.effective_content(recorded, recorded[0])["sources"], recorded[0]))):
+        found[recorded[0].id] = rules
     folded = oracle.fold(slug, events, preferences=False, **as_of)
     if folded is None:
-        return {}
+        return found
     visible, states, unapplied = folded
     by_id = {event.id: event for event in events}
-    found: dict[UUID, set[str]] = {}
+    known = {name: value for name, value in as_of.items() if name != "effective"}
+    neighbours = {name: oracle.state_of(name, of_other, **known) for name, of_other in others.items()}
     earlier: list[dict[str, Any]] = []
     for number, content in enumerate(visible):
         if content["id"] in unapplied:
@@ -58,6 +68,7 @@ def raised(slug: str, events: Sequence[Recorded], **as_of: Any) -> dict[UUID, se
             *_of_content(content, before),
             *_of_earlier(content, earlier),
             *_of_dates(content["sources"], by_id[content["id"]]),
+            *_of_relations(after, before, neighbours),
             *("power-per-gpu" for site in _crowded(after) if site not in _crowded(before)),
             *(
                 "member-not-below-aggregate"
@@ -122,6 +133,16 @@ def _of_dates(sources: Sequence[Any], recorded: Recorded) -> Iterator[str]:
     days = [source.published_on for source in sources if source.published_on is not None]
     if days and max(days) > (recorded.recorded_at + timedelta(hours=14)).date():
         yield "published-after-recorded"
+
+
+def _of_relations(after: State, before: State, neighbours: Mapping[str, State | None]) -> Iterator[str]:
+    """Flags of new relations that supersede a pledge which the other deal does not have, as known at the point."""
+    for one in after["relations"]:
+        other = neighbours.get(one["deal"])
+        if one["relation"] != "supersedes" or not one["other_pledge"] or other is None or one in before["relations"]:
+            continue
+        if one["other_pledge"] not in [pledge["pledge"] for pledge in other["pledges"]]:
+            yield "supersedes-no-pledge"
 
 
 def _crowded(state: State) -> list[tuple[Any, ...]]:

@@ -147,7 +147,9 @@ def first_quiet_day(slug: str, events: Sequence[Recorded], **as_of: Any) -> date
         return None
     visible, states, _ = folded
     stage = states[-1]["stage"]
-    cited = [*events[0].sources, *(source for content in visible for source in content["sources"])]
+    recorded = [e for e in events if as_of.get("position") is None or e.position <= as_of["position"]]
+    registered = oracle.effective_content(recorded, recorded[0])
+    cited = [source for content in (registered, *visible) for source in content["sources"]]
     days = [source.published_on for source in cited if source.published_on is not None]
     if not days or (stage is not None and stage["value"] in SETTLED):
         return None

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from bench import workload
+from registry.events.types import DealsRelated
 from registry.formatting.language import words
 from registry.formatting.numbers import figures
 from registry.i18n import Label, render
@@ -117,7 +118,10 @@ async def check_flags(walk: Walk, service: Service, slug: str) -> None:
     answer = await walk.client.get(f"/v1/deals/{slug}/events", params=walk.point)
     history = answer.json()["events"] if answer.status_code == 200 else []
     flags = {entry["id"]: {flag["rule"] for flag in entry["flags"]} for entry in history if entry["flags"]}
-    raised = flags_model.raised(slug, await history_of(service, slug), **await model_point(walk, service))
+    events = await history_of(service, slug)
+    related = {event.event.deal for event in events if isinstance(event.event, DealsRelated)}
+    others = {other: await history_of(service, other) for other in related}
+    raised = flags_model.raised(slug, events, others, **await model_point(walk, service))
     assert flags == {str(id): rules for id, rules in raised.items()}, slug
 
 

@@ -140,6 +140,19 @@ def _identify_in_future(deal: int) -> Announcements:
     return [told]
 
 
+def _register_in_future(deal: int) -> Announcements:
+    """The date of the registration's source is corrected to a day to come."""
+    (source,) = workload.announcement(deal, 0)["sources"]
+    replacement = {"sources": [{**source, "published_on": "2100-01-01"}]}
+    correction = {"type": "event_corrected", "corrects": _id(deal, 0), "replacement": replacement}
+    return _acts({**correction, "reason": "Misread."})
+
+
+def _supersede_no_pledge(deal: int) -> Announcements:
+    other = workload.slug(deal - 1)
+    return _told(deal, {"type": "deals_related", "relation": "supersedes", "deal": other, "other_pledge": "nowhere"})
+
+
 SHELVED = {"type": "status_observed", "stage": "shelved"}
 RESUMED = {"type": "status_observed", "stage": "construction"}
 _OTHER: Callable[[int], Any] = lambda deal: _amount(deal, more=20_000_000)  # noqa: E731
@@ -194,6 +207,8 @@ STORIES: dict[str, Story] = {
     "published before": Story(_withdraw_before_the_pledge, ("world",), _late("shrank")),
     "published in future": Story(_identify_in_future, ("record_keeping",), frozenset()),
     "converted": Story(_convert, ("world",), _late("grew"), ("implied-rate",)),
+    "registered in future": Story(_register_in_future, ("corrected",), frozenset()),
+    "supersedes no pledge": Story(_supersede_no_pledge, ("world",), _late()),
     "larger part": Story(_add_larger_part, ("world", "world"), _late(), ("member-not-below-aggregate",)),
 }
 
