@@ -131,6 +131,13 @@ async def test_comparison_starts_at_the_as_of_point_and_has_a_citation(
     assert 'value="2026-01-01T00:00:00.500000Z" selected' in (await demo_reader.get(f"{path}?{at}")).text
 
 
+@pytest.mark.parametrize("path", ["/", "/compare"])
+async def test_citation_of_some_deals_names_the_filters(demo_reader: httpx.AsyncClient, path: str) -> None:
+    for query, named in (("", "all deals"), ("?region=KR-31&q=AI", "deals (Region: Ulsan; “AI”)")):
+        html = (await demo_reader.get(f"{path}{query}")).text
+        assert named in text_of(html[html.index('id="cite-text"') :].partition("</q>")[0])
+
+
 @pytest.mark.parametrize(
     ("language", "cell", "sentence"),
     [

@@ -17,7 +17,6 @@ from registry.api.parameters import require_single_axis
 from registry.domain.audit.labels import claim_changes
 from registry.domain.history import AsOf
 from registry.domain.totals import Totals, TotalsColumn, TotalsQuery
-from registry.formatting.language import N_
 from registry.formatting.values import shown
 from registry.infra.threads import offload_answer, until_cancelled
 from registry.projections.columnar.lists import PagePlace
@@ -40,6 +39,7 @@ from registry.web.portfolio.deal_list import (
     deal_rows,
     deal_selection,
     facets_of,
+    listed_deals,
     shown_values,
 )
 
@@ -229,7 +229,7 @@ def _render(
         csv_url=f"/compare.csv?{urlencode({**parameters, **filters})}",
         cite=cite_comparison(
             page,
-            formatter.words.gettext(N_("all deals")),
+            listed_deals(formatter, selection, compared.names),
             page.position,
             compared.start,
             compared.end,
