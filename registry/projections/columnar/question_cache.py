@@ -172,14 +172,16 @@ class QuestionCache:
 
         @asking_memory(cursor)
         def carry(table: _Table) -> tuple[int, Any]:
+            now, parameters = select(point, left_out)
+            if left_out == table.left_out and not self.memory.prepare(cursor).changed_in(now, table.position):
+                return 0, None
             # What the deals in memory added at the table's position is known, unless more deals of that time are in
             # memory now.
             positions = {"before": table.position, "now": point.position}
             ((memory_before, memory_now),) = run(cursor, _MEMORY_EVENTS, positions)
             if table.memory_events != memory_before:
-                before, parameters = select(replace(point, known=table.position), table.left_out)
-                run(cursor, f"CREATE OR REPLACE TABLE {table.memory_sums} AS {before}", parameters)
-            now, parameters = select(point, left_out)
+                before, parameters_before = select(replace(point, known=table.position), table.left_out)
+                run(cursor, f"CREATE OR REPLACE TABLE {table.memory_sums} AS {before}", parameters_before)
             run(cursor, f"CREATE OR REPLACE TEMP TABLE memory_now AS {now}", parameters)
             negated = ", ".join(f"-{name} AS {name}" for name in sums)
             added = ", ".join(f"sum({name}) AS {name}" for name in sums)
