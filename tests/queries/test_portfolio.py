@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -71,6 +72,47 @@ async def test_sums_are_carried_forward_by_new_deals_and_by_later_events_of_thes
         found = await totals(is_kept=True)
         assert found == await totals(is_kept=False)
         assert found.overall.columns[0].pledges == 8
+
+
+def sited(site: str) -> dict[str, Any]:
+    """An announcement of a site."""
+    event = {"type": "site_announced", "site": site, "place": "KR-31"}
+    return {"effective_on": "2025-09-01", "event": event}
+
+
+async def test_sums_are_carried_forward_by_events_with_and_without_what_they_count(
+    database: ScratchDatabase, pool: Pool, tmp_path: Path
+) -> None:
+    streams, day, everything = StreamReader(pool), date(2026, 1, 1), Selection()
+    async with running_recorder(database.app_url) as recorder, ColumnarCopy(pool, tmp_path) as copy:
+        queries = PortfolioQueries(streams, OrganizationQueries(streams), copy)
+
+        async def answers(*, is_kept: bool) -> list[Any]:
+            point = await queries.point(AsOf(effective_on=day))
+            # Of a point that the log has gone beyond, nothing is kept.
+            point = point if is_kept else replace(point, head=point.head + 1)
+            return [
+                await queries.places(point, everything),
+                await queries.facets(point, everything),
+                await queries.effective_change_days(point, 100),
+                await queries.trend(point, everything, "USD", await streams.rates(AsOf()), [day]),
+            ]
+
+        for slug in ("anode", "boiler"):
+            await recorder.record(request(slug, REGISTERED))
+        for slug, announcement in (
+            ("anode", sited("first")),
+            ("anode", pledged("first")),
+            ("boiler", sited("first")),
+            ("boiler", pledged("first")),
+            ("boiler", pledged("second")),
+            ("anode", sited("second")),
+        ):
+            await recorder.record(request(slug, announcement))
+            found = await answers(is_kept=True)
+            assert found == await answers(is_kept=False)
+        assert found[0] == [("KR-31", 2)]
+        assert found[1]["region"] == {"KR": 2, "KR-31": 2}
 
 
 OVERLAPS = {
