@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from registry.domain.calendar import Calendar
 from registry.domain.fold.order import Rules
 from registry.domain.history import AsOf, state_as_of
 from registry.domain.stream_kinds import RULES
+from registry.events.codec import decode_content, decode_entry
 from registry.events.types import (
     EVENT_TYPES,
     AnyEvent,
@@ -80,8 +83,10 @@ from registry.events.values import ExternalIdentifier, Localized, Party
 from tests.domain.builders import LogBuilder, usd
 from tests.domain.comparisons import FIELD
 
-# Of each event type, one or more events, with what the domain says that they are. An event of a deal is `world` if
-# something happened, whatever the registry did.
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+# Events, with what the domain says that they are. An event of a deal is `world` if something happened, whatever the
+# registry did. That also holds for the event types that are not here: their golden histories tell of them.
 STORIES: dict[StreamKind, list[tuple[AnyEvent, Label]]] = {
     "deal": [
         (DealRegistered(title=Localized(en="A deal")), "record_keeping"),
@@ -172,6 +177,21 @@ def stories() -> Iterator[tuple[Story, Recorded, Label]]:
         story = Story(kind)
         for event, label in told:
             yield story, story.tell(event), label
+    told_types = {type(event) for told in STORIES.values() for event, _ in told}
+    for name, type_ in EVENT_TYPES.items():
+        if type_ not in told_types and type_ not in (EventCorrected, EventVoided, EventRedacted):
+            story = Story("deal")
+            *earlier, last = golden_events(name, type_.schema)
+            for event in earlier:
+                story.tell(event)
+            yield story, story.tell(last), "world"
+
+
+def golden_events(name: str, schema: int) -> Iterator[AnyEvent]:
+    """The events of the golden history of an event type; the last one is of this type."""
+    for stored in json.loads((GOLDEN / f"{name}.v{schema}.json").read_text())["stored"]:
+        entry = decode_entry(stored["entry"].encode())
+        yield decode_content(stored["content"].encode(), entry.type, entry.schema).event
 
 
 def test_history_and_comparison_give_each_event_type_the_label_of_the_domain() -> None:

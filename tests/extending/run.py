@@ -25,6 +25,9 @@ TESTS = (
     "tests/golden",
     "tests/infra/test_schema.py",
     "tests/i18n/test_labels.py",
+    "tests/i18n/test_help.py",
+    "tests/domain/test_labels.py",
+    "tests/projections/test_columnar_totals.py",
     "tests/schemas",
     "tests/api/test_openapi.py",
     "tests/web/test_forms.py",
@@ -127,6 +130,12 @@ LABELS = {
     },
 }
 
+HELP_OF_FILTER = """msgctxt "help"
+msgid "Only deals with a permit of this kind."
+msgstr "이 종류의 허가가 있는 투자 건만"
+
+"""
+
 TYPES = "registry/events/types/deals.py"
 STATES = "registry/domain/deal/state.py"
 EVOLVE = "registry/domain/deal/evolve.py"
@@ -134,6 +143,7 @@ FILTERS = "registry/schemas/deal_query.py"
 MIGRATIONS = "migrations/versions/0003_permits.py"
 GOLDEN = "tests/golden/permit_granted.v1.json"
 SCHEMA = "tests/infra/schema.txt"
+HELP = "registry/i18n/locale/ko/help.po"
 
 MAX_FILES = 5
 """Beside the catalogues, the golden file and the declared schema, which a command writes."""
@@ -192,6 +202,9 @@ def add_event_type(copy: Path) -> None:
     insert(copy, FILTERS, "    amount_min: str | None\n", "    permit: str | None\n")
     (copy / MIGRATIONS).write_text(MIGRATION)
     add_labels(copy, LABELS)
+    tables = (copy / HELP).read_text().replace("setbacks, events", "setbacks, permits, events")
+    (copy / HELP).write_text(tables)
+    insert(copy, HELP, 'msgctxt "help"\nmsgid "Only deals with an incentive', HELP_OF_FILTER)
     run(copy, "-m", "tests.golden.make")
     write_schema(copy)
 
@@ -210,6 +223,7 @@ def steps(copy: Path) -> Iterator[tuple[str, str, bytes | None]]:
     yield MIGRATIONS, "the file", None
     for language in LABELS:
         yield labels(language), "the labels", (ROOT / labels(language)).read_bytes()
+    yield HELP, "the help", (ROOT / HELP).read_bytes()
 
 
 def run(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

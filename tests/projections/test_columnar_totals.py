@@ -33,6 +33,7 @@ from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.selection import Selection
 from registry.projections.columnar.tables import MAX_WHOLE
 from registry.projections.columnar.totals import totals
+from registry.projections.facts import FACT_TABLES
 from registry.projections.point import Point
 from registry.schemas.deal_query import DealListQuery
 from tests.conftest import examples
@@ -60,11 +61,14 @@ TABLES = {
     "metric_facts": "deal VARCHAR, metric_id VARCHAR, metric VARCHAR, basis VARCHAR, site VARCHAR,"
     " metric_date VARCHAR, horizon_from VARCHAR, horizon_until VARCHAR, value DECIMAL(24, 6), unit VARCHAR,"
     " qualifier VARCHAR, stated_on DATE, for_day DATE",
-    "milestone_facts": "deal VARCHAR",
-    "incentive_facts": "deal VARCHAR, incentive VARCHAR, kind VARCHAR, status VARCHAR",
-    "setback_facts": "deal VARCHAR, setback VARCHAR, kind VARCHAR, resolved_on DATE",
     "deal_events": "deal VARCHAR, position BIGINT",
     "event_texts": "deal VARCHAR",
+}
+# Totals look at no row of the other fact tables.
+TABLES |= {
+    table.name: ", ".join(["deal VARCHAR", *(f"{column.name} VARCHAR" for column in (*table.ids, *table.values))])
+    for table in FACT_TABLES
+    if table.name not in TABLES
 }
 DAY = date(2025, 1, 1)
 POINT = Point("recorded", 1, date(2025, 2, 1), 1)

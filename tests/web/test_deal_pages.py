@@ -362,22 +362,22 @@ async def test_long_history_is_paged_without_missing_or_repeated_events(
     assert len(shown) == len(set(shown)) == len(events)
 
 
-class Permit(ListItem, frozen=True):
-    id_fields = ("permit",)
-    order = ("permit",)
+class Lease(ListItem, frozen=True):
+    id_fields = ("lease",)
+    order = ("lease",)
 
-    permit: str
+    lease: str
 
 
-class DealWithPermits(Deal, frozen=True, kw_only=True):
-    permits: tuple[Permit, ...]
+class DealWithLeases(Deal, frozen=True, kw_only=True):
+    leases: tuple[Lease, ...]
 
 
 def test_list_without_a_section_of_its_own_is_shown_by_the_common_pattern() -> None:
     """Whatever list is added to a deal's state is on its page."""
-    grid = Permit("grid")
-    assert other_lists(DealWithPermits(deal="d", title=None, permits=(grid,))) == {
-        "permits": [("/permits/grid/permit", grid)]
+    land = Lease("land")
+    assert other_lists(DealWithLeases(deal="d", title=None, leases=(land,))) == {
+        "leases": [("/leases/land/lease", land)]
     }
 
 
