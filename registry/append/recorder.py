@@ -195,8 +195,8 @@ class Recorder:
     def submit(self, requests: Sequence[AppendRequest], *, dry_run: bool = False) -> asyncio.Future[list[AppendResult]]:
         """Queue requests that are recorded together; the future has what `record_all` returns or raises.
 
-        Submissions are validated in the order in which they are queued, those of imports after all others, and large
-        ones one by one in between.
+        Submissions are validated in their order in the queue (`submission_queue.py`): imports after all others, and
+        large ones one by one in between.
 
         Raises:
             Overloaded: The queue is full, or the recorder is not running.

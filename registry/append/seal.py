@@ -38,7 +38,7 @@ class LogPlace(Struct, frozen=True):
 
 
 class Recording(Struct, frozen=True):
-    """When an event is recorded (UTC), the principal that records it, and the one that approved it, if any."""
+    """When an event is recorded (UTC), and the principals that record and, if any does, approve it."""
 
     at: datetime
     by: str

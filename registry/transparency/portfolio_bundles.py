@@ -73,9 +73,9 @@ class TotalCertificate(PortfolioBundle, frozen=True, kw_only=True, tag="total@v1
 class ListCertificate(PortfolioBundle, frozen=True, kw_only=True, tag="deals@v1"):
     """A list of deals at a point in time: the states of those that meet the filters, in the order of their slugs.
 
-    `similar` is what misspelt words of the query were taken for. The registry states it. Verification checks that the
-    words are similar, that nothing in the bundle has the misspelt ones and, if all deals are there, that no similar
-    word that stood there at the point is missing.
+    `similar` has the words that the registry took misspelt words of the query for. Verification checks that they are
+    similar and that no text in the bundle has a misspelt word; if the bundle has all deals, also that no similar word
+    of their texts is missing.
     """
 
     clocks: AsOf

@@ -97,7 +97,7 @@ def _keys(one: NamedOrganization) -> Iterator[tuple[Method, str]]:
 
 
 def _cluster(members: list[NamedOrganization], methods: set[Method]) -> Cluster | None:
-    """The cluster, without those that another identifier of one register proves to be another organization."""
+    """The cluster, without organizations that have another identifier in a register and so are not the same one."""
     kept, *others = sorted(members, key=lambda one: (not one.is_registered, -one.deals, one.organization))
     same = [one for one in others if not _differ(kept, one)]
     return Cluster((kept, *same), tuple(sorted(methods))) if same else None

@@ -5,7 +5,7 @@ A text has terms, a query has tokens, and a token matches a text that has one of
 - Case, accents and the width of letters do not matter.
 - Scripts that put no spaces between words (Hangul, Han, kana): a token matches a part of the text, spaces left out.
 - Other scripts: a token matches a word with the same stem or the British or American spelling of it, and a word that
-  begins with the token if it has three letters or more. Two words that follow each other are one word as well, so that
+  begins with the token if it has three letters or more. Two neighbouring words also make one word, so that
   "data-center", "datacenter" and "data centre" match each other.
 - A token that matches nothing is compared with spelling mistakes, and without a Korean particle at its end.
 

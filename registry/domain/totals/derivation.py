@@ -17,7 +17,7 @@ def derive(
     """The derivation of one group: a node per column, its pledges, and under each pledge those that it includes.
 
     Args:
-        included_in: For each pledge that is part of another, the name of that other one (`DEAL/PLEDGE`).
+        included_in: The name of the pledge that contains it (`DEAL/PLEDGE`), by the name of each pledge that is a part.
         more: How many pledges `lines` omits.
     """
     listed = {_name(line): line for line in lines}

@@ -324,7 +324,7 @@ SELECT min(p.deal)
 
 
 def naming_deals(cursor: DuckDBPyConnection, point: Point, search: Search) -> set[str]:
-    """A deal that names each organization for which a search finds another deal, in which it is no party.
+    """For each organization with a matching name that takes part in the found deals, one deal that names it.
 
     The deals that the search finds are in their table (`Point.found_deals`).
     """

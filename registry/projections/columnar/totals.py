@@ -189,7 +189,7 @@ def _examined(
     query: TotalsQuery,
     rates: Rates,
 ) -> tuple[list[str], TotalsBuilder]:
-    """The deals that are examined one by one, and the totals of those of them that are selected.
+    """The deals that are examined one by one, and the totals of the selected ones among them.
 
     They are cached until one of these deals changes.
     """

@@ -111,7 +111,7 @@ def build(form: ArticleForm, found: FoundNames) -> Built:
 
 
 def _slug(deal: DealForm, found: FoundNames, built: Built) -> str:
-    """The slug of a deal; an error, if there are announcements for it and it is not clear which it is."""
+    """The slug of a deal. Adds an error if there are announcements for a deal that the form does not identify."""
     pointer, typed = f"/{deal.prefix}/deal", deal.typed.strip()
     if not deal.kept:
         return ""
