@@ -80,8 +80,18 @@ class Proposal(Struct, frozen=True, kw_only=True):
         return await offload(self.size, self.decoded)
 
     def is_visible_to(self, credential: Credential) -> bool:
-        """Whether a principal sees the proposal: one that reviews proposals, or has written a part of it."""
-        return may_review(credential) or credential.id in self.writers
+        """Whether a principal sees the proposal: one that reviews those of its stream, or has written a part of it."""
+        may_decide = may_review(credential) and credential.rights.includes_stream(self.kind, self.slug)
+        return may_decide or credential.id in self.writers
+
+    def check_sources(self, credential: Credential) -> None:
+        """Check that a principal may decide on sources of others that the announcements cite.
+
+        Raises:
+            Forbidden: It may cite other publishers only.
+        """
+        if credential.id not in self.writers and not all(map(credential.rights.includes_sources, self.decoded())):
+            raise Forbidden("source", sources=credential.rights.sources)
 
     @property
     def sealed(self) -> tuple[str, ...]:
@@ -120,7 +130,7 @@ class ProposedImport(Struct, frozen=True):
 
 
 def may_review(credential: Credential) -> bool:
-    """Whether a principal sees all proposals and decides on them: it has a scope that records something."""
+    """Whether a principal sees proposals of others and decides on them: it has a scope that records something."""
     return any(credential.allows(scope) for scope in ("record", "correct", "redact"))
 
 

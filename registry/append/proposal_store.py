@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from registry.append.proposal import ListedSubmission, Proposal, Status
@@ -40,7 +41,8 @@ SELECT id, submission, kind, slug, announcements, digest, proposed_by, proposed_
           FROM (SELECT *
                   FROM proposals
                  WHERE ($1::text IS NULL OR status = $1)
-                   AND ($2::text IS NULL OR proposed_by = $2 OR $2 = ANY(changed_by))
+                   AND ($2::text IS NULL OR proposed_by = $2 OR $2 = ANY(changed_by)
+                        OR slug = ANY(CASE kind WHEN 'deal' THEN $6::text[] ELSE $7::text[] END))
                    AND ($3::uuid IS NULL OR id < $3)
                  ORDER BY id DESC
                  LIMIT $4) AS wanted
@@ -53,7 +55,8 @@ SELECT id, submission, kind, slug, announcements, digest, proposed_by, proposed_
 SELECT_SUBMISSIONS = """
 SELECT submission, count(*) AS proposals, (array_agg(id ORDER BY kind, id))[1] AS first
   FROM proposals
- WHERE status = $1 AND ($2::text IS NULL OR proposed_by = $2 OR $2 = ANY(changed_by))
+ WHERE status = $1 AND ($2::text IS NULL OR proposed_by = $2 OR $2 = ANY(changed_by)
+                        OR slug = ANY(CASE kind WHEN 'deal' THEN $5::text[] ELSE $6::text[] END))
    AND ($3::uuid IS NULL OR submission < $3)
  GROUP BY submission
  ORDER BY submission DESC
@@ -83,6 +86,17 @@ UPDATE proposals
 """
 
 
+class Visible(NamedTuple):
+    """Which proposals a principal sees: all, or those that it has written and those for some streams.
+
+    `principal` is None for all.
+    """
+
+    principal: str | None
+    deals: Sequence[str] = ()
+    organizations: Sequence[str] = ()
+
+
 async def insert(connection: Connection, proposals: Iterable[Proposal]) -> None:
     """Add open proposals."""
     await connection.executemany(
@@ -107,21 +121,22 @@ async def waiting(pool: Pool, slugs: Collection[str], digests: Collection[bytes]
     return [Proposal(**row) for row in await pool.fetch(SELECT_WAITING, list(slugs), list(digests))]
 
 
-async def page(
-    pool: Pool, status: Status | None, principal: str | None, before: UUID | None, limit: int
-) -> list[Proposal]:
-    """Proposals before an id, the newest first; of one principal, or of all.
+async def page(pool: Pool, status: Status | None, visible: Visible, before: UUID | None, limit: int) -> list[Proposal]:
+    """Proposals before an id, the newest first, as far as a principal sees them.
 
     There are fewer than `limit` where these would have too many bytes, but always one if there is one.
     """
-    return [Proposal(**row) for row in await pool.fetch(SELECT_PAGE, status, principal, before, limit, PAGE_BYTES)]
+    principal, *streams = visible
+    rows = await pool.fetch(SELECT_PAGE, status, principal, before, limit, PAGE_BYTES, *streams)
+    return [Proposal(**row) for row in rows]
 
 
 async def submissions(
-    pool: Pool, status: Status, principal: str | None, before: UUID | None, limit: int
+    pool: Pool, status: Status, visible: Visible, before: UUID | None, limit: int
 ) -> list[ListedSubmission]:
-    """Submissions before an id, the newest first; of one principal, or of all."""
-    listed = await pool.fetch(SELECT_SUBMISSIONS, status, principal, before, limit)
+    """Submissions before an id, the newest first, as far as a principal sees them."""
+    principal, *streams = visible
+    listed = await pool.fetch(SELECT_SUBMISSIONS, status, principal, before, limit, *streams)
     rows = await pool.fetch(SELECT_LISTED, [row["first"] for row in listed], LISTED_BYTES)
     by_id = {row["id"]: Proposal(**row) for row in rows}
     return [ListedSubmission(by_id[row["first"]], row["proposals"]) for row in listed]

@@ -38,6 +38,7 @@ from registry.append.proposal import (
     seal_parts,
     with_ids,
 )
+from registry.append.proposal_store import Visible
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest, AppendResult, SubmissionError
 from registry.append.seal import uuid7
@@ -164,19 +165,17 @@ class Proposals:
     async def page(
         self, credential: Credential, status: Status | None, before: UUID | None, limit: int
     ) -> list[Proposal]:
-        """Proposals, the newest first: all for those who may decide on them, else the principal's own.
+        """Proposals, the newest first: the principal's own, and those that it may decide on.
 
         There are fewer than `limit` where these would have too many bytes, but always one if there is one.
         """
-        own = None if may_review(credential) else credential.id
-        return await proposal_store.page(self._pool, status, own, before, limit)
+        return await proposal_store.page(self._pool, status, _visible_to(credential), before, limit)
 
     async def submissions(
         self, credential: Credential, status: Status, before: UUID | None, limit: int
     ) -> list[ListedSubmission]:
-        """What was proposed together, the newest first: all for those who may decide, else the principal's own."""
-        own = None if may_review(credential) else credential.id
-        return await proposal_store.submissions(self._pool, status, own, before, limit)
+        """What was proposed together, the newest first: the principal's own, and what it may decide on."""
+        return await proposal_store.submissions(self._pool, status, _visible_to(credential), before, limit)
 
     async def get(self, credential: Credential, id: UUID) -> Proposal:
         """One proposal.
@@ -391,8 +390,18 @@ class Proposals:
                     raise ProposalDecided(proposal.status, proposal=str(id))
                 if proposal.digest != digest:
                     raise ProposalChanged(proposal=str(id))
+                if credential.rights.sources:
+                    await offload(proposal.size, proposal.check_sources, credential)
                 proposals.append(proposal)
             yield connection, proposals
+
+
+def _visible_to(credential: Credential) -> Visible:
+    rights = credential.rights
+    if not may_review(credential):
+        return Visible(credential.id)
+    is_limited = rights.deals or rights.organizations
+    return Visible(credential.id, rights.deals, rights.organizations) if is_limited else Visible(None)
 
 
 def _visible(proposal: Proposal | None, credential: Credential, id: UUID) -> Proposal:

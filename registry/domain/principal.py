@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import cache
 from typing import assert_never
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from registry.domain.fold.applied_event import AppliedEvent
@@ -69,7 +69,8 @@ class Rights(Struct, frozen=True, kw_only=True):
     Attributes:
         scopes: The scopes; `admin` includes all others.
         deals, organizations: The only streams that may be written to. Both empty: every stream.
-        sources: The only publishers that may be cited, of which an announcement must cite one. Empty: any.
+        sources: The only publishers that may be cited, of which an announcement must cite one, and so must the sources
+            that a correction gives an event. Empty: any.
     """
 
     scopes: tuple[Scope, ...] = ()
@@ -91,8 +92,11 @@ class Rights(Struct, frozen=True, kw_only=True):
         """Whether an announcement cites the allowed publishers only."""
         if not self.sources or isinstance(announcement, PrincipalAnnouncement):
             return True
-        publishers = {source.publisher for source in announcement.sources}
-        return bool(publishers) and publishers <= set(self.sources)
+        event, cited = announcement.event, [announcement.sources]
+        if isinstance(event, EventCorrected) and event.replacement.sources is not UNSET:
+            cited.append(event.replacement.sources)
+        allowed = set(self.sources)
+        return all(sources and {source.publisher for source in sources} <= allowed for sources in cited)
 
 
 NO_RIGHTS = Rights()
