@@ -19,7 +19,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from registry.events import store, write_batch
-from registry.events.notifications import NOTIFY_CHANNEL
+from registry.events.notifications import NOTIFY_CHANNEL, NOTIFY_RIGHTS
 from registry.events.store import StoredEvent
 from registry.events.write_batch import Head
 from registry.infra import postgres, tasks
@@ -86,6 +86,8 @@ class _Listener:
         self.after = after
         self.woken = asyncio.Event()
         self.waits = False
+        # Whether rights have changed since it was sent something: perhaps those of its key.
+        self.has_new_rights = False
 
 
 class Feed:
@@ -163,6 +165,10 @@ class Feed:
             yield b"retry: 1000\n\n"
             while not self._ending:
                 listener.woken.clear()
+                if listener.has_new_rights:
+                    # Whoever sends the messages on checks the key before each.
+                    listener.has_new_rights = False
+                    yield HEARTBEAT_COMMENT
                 try:
                     async for chunk in self._backlog(listener):
                         yield chunk
@@ -267,11 +273,18 @@ class Feed:
     def _wake_listeners(self, new: list[FeedEvent] | None, before: int) -> None:
         """Wake the listeners that match one of the new events, which follow position `before`; None wakes all.
 
-        The other waiting listeners have been sent everything up to `before`.
+        An event of a principal wakes all too. The other waiting listeners have been sent everything up to `before`.
         """
+        has_rights = any(event.stream.startswith("principal/") for event in new or ())
+        if has_rights:
+            # The notification may come later than this read, or never.
+            for rights_listener in self.notify_listeners:
+                rights_listener(NOTIFY_RIGHTS)
         for event_filter, listeners in self._listeners.items():
-            if new is None or any(event_filter.matches(event.type, event.stream, event.terms) for event in new):
+            is_woken = new is None or has_rights
+            if is_woken or any(event_filter.matches(event.type, event.stream, event.terms) for event in new or ()):
                 for listener in listeners:
+                    listener.has_new_rights |= has_rights
                     if new is not None and listener.waits and not listener.woken.is_set():
                         listener.after = max(listener.after, before)
                     listener.woken.set()

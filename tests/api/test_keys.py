@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from typing import Any, get_args
 
 import asyncpg
@@ -11,6 +12,7 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
+from registry.delivery import feed
 from registry.events.values import Scope
 from tests.api.announcements import SOURCE, registered, voided
 from tests.api.conftest import Service, bearer, cloned, running
@@ -139,6 +141,32 @@ async def test_event_stream_of_a_private_registry_ends_with_its_key(private: Ser
             await private.revoke(key)
             await private.client.post(f"/v1/deals/{slug}-later/events", json=registered())
             assert [line for line in [line async for line in lines] if f"{slug}-later" in line] == []
+
+
+async def test_silent_event_stream_ends_with_its_key_in_every_process(
+    private: Service, slug: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "HEARTBEAT_SECONDS", 3600.0)
+    key, other = await private.issue("read"), await private.issue("read")
+    stream = f"/v1/events/stream?deal={slug}"
+    async with running(private.settings) as second, AsyncExitStack() as stack:
+        opened = []
+        for process in (private, second):
+            for held in (key, other):
+                reading = process.visitor.stream("GET", stream, headers=bearer(held))
+                lines = (await stack.enter_async_context(reading)).aiter_lines()
+                assert await anext(lines) == "retry: 1000"
+                opened.append(lines)
+        await private.revoke(key)
+        async with asyncio.timeout(PATIENCE):
+            for lines in opened[::2]:
+                assert not [line async for line in lines if line.startswith("data")]
+        # Those of other keys go on.
+        await private.client.post(f"/v1/deals/{slug}/events", json=registered())
+        async with asyncio.timeout(PATIENCE):
+            for lines in opened[1::2]:
+                while not (await anext(lines)).startswith("data: "):
+                    pass
 
 
 async def test_answers_of_a_private_registry_are_not_for_shared_caches(
