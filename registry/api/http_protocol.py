@@ -9,9 +9,11 @@ costs four times and hypercorn six times as much a request, and granian closes n
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from operator import itemgetter
 from typing import Any, cast
 
 import msgspec
@@ -22,11 +24,15 @@ from uvicorn.server import ServerState
 
 from registry.api.bodies import WHOLE_BODY
 from registry.api.problems import PROBLEMS, code_of, document
+from registry.api.rate_limits import client_network
 from registry.errors import BadRequest, BodyTimeout, HeadersTooLarge, Overloaded, RegistryError
 from registry.events.codec import random_bytes
 from registry.i18n import DEFAULT_LANGUAGE
 
 _VERSIONS = ("1.0", "1.1")
+
+# The part of all connections that a client may have whatever others have.
+FEWEST_OF_FULL = 16
 
 # Seconds that a stopping service receives the rest of a request that is answered already.
 STOPPING_LINGER_SECONDS = 1.0
@@ -36,7 +42,8 @@ class ConnectionLimits(Struct, frozen=True, kw_only=True):
     """What a client may use of a service. Times are in seconds, sizes in bytes.
 
     Args:
-        connections: Open connections. A new one replaces the one that is idle for longest.
+        connections: Open connections. A new one replaces the one that is idle for longest, or if none is idle, one of
+            the client that has the most.
         head_size: The request line and the header, or a chunk's header, or the trailer of a body.
         fields: Fields of a header.
         head_seconds: From the connection's begin, or the head's first byte, to the end of the head.
@@ -118,7 +125,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         connections = cast("set[LimitedProtocol]", self.connections)
-        is_full = len(connections) >= self._limits.connections and not _close_longest_idle(connections)
+        is_full = len(connections) >= self._limits.connections and not _make_room(
+            connections, client_network({"client": transport.get_extra_info("peername")})
+        )
         super().connection_made(transport)
         self._deadline = self.loop.time() + self._limits.head_seconds
         if is_full:
@@ -204,6 +213,12 @@ class LimitedProtocol(HttpToolsProtocol):
         return cycle is None or cycle.response_complete
 
     @property
+    def network(self) -> str:
+        """The address of the client of the latest request; behind a trusted proxy, as the proxy names it."""
+        # uvicorn's middleware changes the request's scope.
+        return client_network(self.scope)
+
+    @property
     def idle_since(self) -> float:
         """When the connection or its last answer began, on the loop's clock."""
         return self._idle_since
@@ -270,13 +285,22 @@ def _is_delimited(headers: list[tuple[bytes, bytes]], version: str) -> bool:
     return version in _VERSIONS and (not encodings or (encodings == [b"chunked"] and version == "1.1"))
 
 
-def _close_longest_idle(connections: set[LimitedProtocol]) -> bool:
-    """Close the connection without a request that is idle for longest. Returns False if there is none."""
-    idle = min((c for c in connections if c.is_idle), key=lambda c: c.idle_since, default=None)
-    if idle is None:
-        return False
-    connections.discard(idle)
-    idle.abort()
+def _make_room(connections: set[LimitedProtocol], newcomer: str) -> bool:
+    """Close a connection for a client's new one: the one without a request that is idle for longest.
+
+    If there is none, the oldest one of the client that has the most, so that no client keeps out the others, unless it
+    has few or is the newcomer. Returns False if none is closed.
+    """
+    chosen = [c for c in connections if c.is_idle]
+    if not chosen:
+        counts = Counter(c.network for c in connections)
+        most, count = max(counts.items(), key=itemgetter(1))
+        if most == newcomer or count < max(len(connections) // FEWEST_OF_FULL, counts[newcomer] + 2):
+            return False
+        chosen = [c for c in connections if c.network == most]
+    closed = min(chosen, key=lambda c: c.idle_since)
+    connections.discard(closed)
+    closed.abort()
     return True
 
 

@@ -54,10 +54,11 @@ class RawConnection(Struct):
 
 
 @asynccontextmanager
-async def connected(service: Service) -> AsyncIterator[RawConnection]:
-    """Open a connection."""
+async def connected(service: Service, address: str | None = None) -> AsyncIterator[RawConnection]:
+    """Open a connection, from an address of this machine if one is given."""
     place = urlsplit(service.url)
-    reader, writer = await asyncio.open_connection(place.hostname, place.port)
+    local = (address, 0) if address is not None else None
+    reader, writer = await asyncio.open_connection(place.hostname, place.port, local_addr=local)
     try:
         yield RawConnection(reader, writer)
     finally:

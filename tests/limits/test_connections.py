@@ -180,6 +180,19 @@ async def test_connection_is_refused_while_all_have_requests_in_progress(limited
         await asyncio.sleep(0.05)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only on Linux are all of 127.0.0.0/8 addresses")
+async def test_requests_of_one_address_in_progress_keep_out_no_other(limited: Service) -> None:
+    async with AsyncExitStack() as stack:
+        held = []
+        for _ in range(LIMITS.connections):
+            attacker = await stack.enter_async_context(connected(limited, "127.0.0.2"))
+            await attacker.send(b"GET /v1/events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert await attacker.status() == 200
+            held.append(attacker)
+        assert await others_are_served(limited)
+        assert await held[0].answer() in (b"", b"retry: 1000\n\n", b"d\r\nretry: 1000\n\n\r\n")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO counts segments on Linux")
 async def test_head_and_body_of_an_answer_arrive_in_one_segment(limited: Service) -> None:
     async with connected(limited) as client:
