@@ -302,7 +302,7 @@ class _Access(Struct):
 
 
 async def _open_access(stack: AsyncExitStack, settings: Settings, pools: _Pools, log: _Log) -> _Access:
-    principals, recorder = Principals(pools.reads), log.recorder
+    principals, recorder = Principals(pools.reads, public_read=settings.public_read), log.recorder
     recorder.commit_listeners.append(lambda _: principals.expire() if recorder.changed_rights else None)
     log.feed.notify_listeners.append(lambda payload: principals.expire() if payload == NOTIFY_RIGHTS else None)
     provider = None

@@ -76,6 +76,16 @@ async def authorize(request: Request, scope: Scope | Literal["any"]) -> None:
     request.scope["auth"] = key
 
 
+def check_may_read(request: Request) -> None:
+    """Check that a key, whatever else it is for, may read. For handlers of `ANY_SCOPE` that answer what is recorded.
+
+    Raises:
+        Forbidden: Reading needs the scope `read`, and the key lacks it.
+    """
+    if not request.app.state.settings.public_read:
+        check_scope(request.auth, "read")
+
+
 def is_public(request: Request) -> bool:
     """Whether a request needed no key, so that shared caches may keep the answer."""
     return request.scope.get("auth") is None

@@ -17,7 +17,7 @@ from litestar.response.streaming import ASGIStreamingResponse
 
 from registry.api.bodies import Request, decoder, read_body, require_content_type
 from registry.api.compression import UNCOMPRESSED
-from registry.api.guards import check_scope
+from registry.api.guards import check_may_read, check_scope
 from registry.api.import_session import ImportSession, NumberedLine, body_lines, decode_line, import_line, line_result
 from registry.api.openapi import reading, writing
 from registry.api.parameters import DryRun, Limit, text
@@ -108,6 +108,7 @@ class ImportsController(Controller):
         """Look up which announcements are recorded, and the states of deals by their identifiers. Records nothing."""
         if not request.auth.allows("propose"):
             check_scope(request.auth, "record")
+        check_may_read(request)
         asked = intake.decode(_lookup_request, await read_body(request))
         as_of = AsOf(effective_on=asked.effective_on, published_on=asked.published_on)
         found = await import_queries.lookup(asked.ids, asked.scheme, asked.values, as_of)

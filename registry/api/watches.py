@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
 from registry.api.bodies import Request, read_body
-from registry.api.guards import ANY_SCOPE
+from registry.api.guards import ANY_SCOPE, check_may_read
 from registry.api.openapi import reading, writing
 from registry.api.parameters import Limit
 from registry.api.problems import language_of
@@ -114,6 +114,7 @@ class WatchesController(Controller):
         /v1/watches/{watch}/confirm`; messages to it are those of webhooks, signed with the secret of this answer. An
         e-mail address is stored encrypted, outside the log.
         """
+        check_may_read(request)
         new: NewWatch = intake.decode(_new, await read_body(request))
         _check(new)
         event_filter = EventFilter(tuple(new.type or ()), new.deal, new.organization, new.source)
@@ -153,6 +154,7 @@ class WatchesController(Controller):
         It gets a signed message of the type `watch.challenge`, and must answer with a success, and with the text in
         `data.challenge` as the body. Later events are sent then.
         """
+        check_may_read(request)
         return json_response(encode(_of_webhook(await webhooks.confirm(watch, request.auth.id))), NO_STORE)
 
     @reading("/{watch:str}/deliveries", "not_found", scope=ANY_SCOPE)

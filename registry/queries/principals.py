@@ -42,10 +42,16 @@ PRINCIPAL_TYPES = tuple(tag_of(event) for event in (*get_args(PrincipalFact), Ev
 
 
 class Principals:
-    """Looks up credentials and principals. One per process; it reads from the primary."""
+    """Looks up credentials and principals. One per process; it reads from the primary.
 
-    def __init__(self, pool: Pool) -> None:
+    Args:
+        pool: The database.
+        public_read: Whether reading needs no key.
+    """
+
+    def __init__(self, pool: Pool, *, public_read: bool = True) -> None:
         self._pool = pool
+        self._public_read = public_read
         self._owners: dict[bytes, KeyOwner] = {}
         self._streams: dict[str, FoldedStream[Principal]] = {}
         self._position = 0
@@ -120,12 +126,16 @@ class Principals:
             return
 
     async def has_right(self, principal: str) -> bool:
-        """Whether a principal has a right, by itself or by a key. The registry sends nothing to others."""
+        """Whether the registry sends events to a principal: it has a right, by itself or by a key.
+
+        Where reading needs a key, it is the right to read.
+        """
         stream = await self.stream(principal)
         if stream is None:
             return False
         now = datetime.now(UTC)
-        return bool(stream.state.rights.scopes) or any(key.is_valid(now) for key in stream.state.keys)
+        held = [stream.state.rights, *(key.rights for key in stream.state.keys if key.is_valid(now))]
+        return any(rights.scopes and (self._public_read or rights.allows("read")) for rights in held)
 
     async def require(self, principal: str, position: int | None = None) -> FoldedStream[Principal]:
         """A principal as of a log position.

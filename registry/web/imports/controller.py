@@ -252,6 +252,9 @@ def _editor(page: PageRequest) -> Credential:
     key = require_key(page)
     if not key.allows("propose"):
         check_scope(key, "record")
+    if not page.request.app.state.settings.public_read:
+        # The rows are compared with what is recorded.
+        check_scope(key, "read")
     return key
 
 

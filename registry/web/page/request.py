@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from registry import errors
 from registry.api import filters, parameters
-from registry.api.guards import IGNORES_QUERY, check_query
+from registry.api.guards import IGNORES_QUERY, check_query, check_scope
 from registry.api.responses import location
 from registry.domain.calendar import Calendar
 from registry.domain.history import AsOf
@@ -264,9 +264,12 @@ async def page(
 
     Raises:
         Unauthorized: Reading needs a key.
+        Forbidden: It needs the scope `read`, and the key lacks it.
     """
-    if not settings.public_read and session.key is None:
-        raise errors.Unauthorized("sign_in_to_read")
+    if not settings.public_read:
+        if session.key is None:
+            raise errors.Unauthorized("sign_in_to_read")
+        check_scope(session.key, "read")
     head = await log_queries.head()
     await streams.latest_rates()
     resolved = await streams.resolve(as_of)
