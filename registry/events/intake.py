@@ -16,7 +16,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Struct
 
-from registry.errors import FieldError, Invalid, NotJson
+from registry.errors import FieldError, Invalid, NotJson, RegistryError
 from registry.events import json_scan, types, validation, values
 from registry.events.codec import earliest_publication
 from registry.events.edtf import effective_day
@@ -29,6 +29,7 @@ from registry.events.types import (
     PrincipalAnnouncement,
 )
 from registry.events.values import decode_hook
+from registry.infra.freeing import empty_in_thread
 
 A = TypeVar("A", bound=AnyAnnouncement)
 
@@ -87,11 +88,17 @@ class AnnouncementDecoder(Generic[A]):
         items = _decode_once(_items, body)
         if not items:
             raise Invalid([FieldError("", "no_announcement")])
-        announcements = list(self._decode_items(body, items))
-        errors = [error for i, a in enumerate(announcements) for error in validation.validate(a, f"/{i}")]
-        errors += _repeated_ids(announcements)
-        if errors:
-            raise Invalid(errors)
+        announcements: list[A] = []
+        try:
+            announcements += self._decode_items(body, items)
+            errors = [error for i, a in enumerate(announcements) for error in validation.validate(a, f"/{i}")]
+            errors += _repeated_ids(announcements)
+            if errors:
+                raise Invalid(errors)
+        except RegistryError:
+            # The error refers to them: with it, thousands would be freed at once.
+            empty_in_thread(items, announcements, depth=0)
+            raise
         return list(map(_with_effective_day, announcements))
 
     def _decode_items(self, body: bytes, items: Sequence[msgspec.Raw]) -> Iterator[A]:

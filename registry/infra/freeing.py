@@ -98,9 +98,13 @@ async def empty(*lists: list[Any], depth: int = DEPTH) -> None:
         await time.give_way()
 
 
-def empty_in_thread(*lists: list[Any]) -> None:
-    """Empty lists in a thread. What only they refer to is freed part by part, and other threads run in between."""
-    for _ in _parts(lists, DEPTH):
+def empty_in_thread(*lists: list[Any], depth: int = DEPTH) -> None:
+    """Empty lists in a thread. What only they refer to is freed part by part, and other threads run in between.
+
+    Args:
+        depth: As for `empty`.
+    """
+    for _ in _parts(lists, depth):
         pass
 
 
