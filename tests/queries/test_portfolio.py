@@ -100,6 +100,7 @@ async def test_sums_are_carried_forward_by_events_with_and_without_what_they_cou
 
         for slug in ("anode", "boiler"):
             await recorder.record(request(slug, REGISTERED))
+        found: list[Any] = []
         for slug, announcement in (
             ("anode", sited("first")),
             ("anode", pledged("first")),
