@@ -72,6 +72,9 @@ async def portfolio_file(
             if format == "parquet":
                 write_parquet(cursor, export, file.name)
             else:
+                # Without what was written before the copy found its file damaged and asked again.
+                file.seek(0)
+                file.truncate()
                 _WRITERS[format](cursor, export, file)
 
         await ask(write)
