@@ -281,11 +281,12 @@ class Watches:
     async def _send_news(self, watch: Watch, head: int) -> None:
         """Send what is new since the last message, if anything matches."""
         now = datetime.now(UTC)
+        wanted = EventFilter(tuple(watch.type or ()), watch.deal, watch.organization, watch.source)
+        found = await self._events.following(watch.position, MAX_EVENTS, wanted, watch.deals)
+        # After the events are read: a principal whose right ended before one of them was recorded does not get it.
         if not await self._principals.has_right(watch.principal):
             await watch_store.postpone(self._pool, watch.id, watch.failures, now, now)
             return
-        wanted = EventFilter(tuple(watch.type or ()), watch.deal, watch.organization, watch.source)
-        found = await self._events.following(watch.position, MAX_EVENTS, wanted, watch.deals)
         reached = found[-1].recorded.position if len(found) == MAX_EVENTS else head
         events = [event.recorded for event in found if not event.recorded.is_withheld]
         reached = max([reached, *(event.position for event in events)])

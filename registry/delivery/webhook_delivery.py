@@ -224,10 +224,6 @@ class WebhookDelivery:
         """Send a webhook its next events."""
         async with self._limit if webhook.owner is None else self._watch_limit:
             try:
-                if webhook.owner is not None and not await self._principals.has_right(webhook.owner):
-                    now = datetime.now(UTC)
-                    await webhook_store.postpone(self._pool, webhook.id, webhook.failures, now, now)
-                    return
                 await self._deliver_backlog(webhook, self.signing_secrets(webhook, encrypted))
             except SecretUnreadable as error:
                 at, attempt = datetime.now(UTC), webhook.failures + 1
@@ -246,6 +242,11 @@ class WebhookDelivery:
         asked = tuple(types) if len(types) == 1 else ()
         wanted = EventFilter(asked, webhook.deal, webhook.organization, webhook.source)
         events = await self._events.following(webhook.position, PAGE, wanted, webhook.deals)
+        # After the events are read: an owner whose right ended before one of them was recorded does not get it.
+        if webhook.owner is not None and not await self._principals.has_right(webhook.owner):
+            now = datetime.now(UTC)
+            await webhook_store.postpone(self._pool, webhook.id, webhook.failures, now, now)
+            return
         turn_ends = asyncio.get_running_loop().time() + TURN_SECONDS
         attempt = webhook.failures + 1
         for event in events:

@@ -21,7 +21,8 @@ from registry.delivery import confirmation
 from registry.delivery.problems import DeliveryProblem
 from registry.delivery.webhooks import MAX_OWNED
 from registry.i18n import render
-from tests.api.announcements import pledged, registered
+from registry.queries.matching_events import MatchingEvents
+from tests.api.announcements import announced, pledged, registered
 from tests.api.conftest import Service, bearer
 from tests.conftest import PATIENCE
 from tests.delivery.webhooks import post, signed_by
@@ -124,6 +125,31 @@ async def test_server_that_does_not_answer_with_the_challenge_gets_no_event(serv
     assert program.types == ["watch.challenge"] * len(readers)
     for reader in readers:
         assert [one["confirmed_at"] for one in await of(service, reader)] == [None]
+
+
+async def test_event_after_the_end_of_a_right_is_not_sent(
+    service: Service, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the right ends while the events are looked for."""
+    reader = await service.issue("read")
+    assert (await confirm(service, reader, await watch(service, reader, program)))[0] == 200
+    following = MatchingEvents.following
+    ended = False
+
+    async def end_the_right_first(events: MatchingEvents, *asked: Any) -> Any:
+        nonlocal ended
+        if not ended:
+            ended = True
+            await service.revoke(reader)
+            await post(service, "plant", announced("2026-01-02", "stage_changed", stage="signed"))
+        return await following(events, *asked)
+
+    monkeypatch.setattr(MatchingEvents, "following", end_the_right_first)
+    await post(service, "plant", registered())
+    async with asyncio.timeout(PATIENCE):
+        while (await service.client.get("/v1/webhooks")).json()["webhooks"][0]["disabled_at"] is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert program.types == ["watch.challenge"]
 
 
 async def test_watch_ends_with_the_right_of_its_principal(service: Service, program: Program) -> None:

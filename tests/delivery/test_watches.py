@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from registry.delivery import watches as module
 from registry.delivery.mail import Mail, Mailer, MailFailed
 from registry.infra.settings import Settings
+from registry.queries.matching_events import MatchingEvents
 from tests.api.announcements import announced, pledged, registered, revised
 from tests.api.conftest import NO_TLS, Service, bearer, cloned, running
 from tests.conftest import PATIENCE, Server
@@ -270,6 +271,32 @@ async def test_watch_of_a_revoked_principal_sends_nothing(service: Service, inbo
     assert made.status_code == 201
     await opened(service, "POST", link((await inbox.has(1)).pop(), "confirm"))
     await service.revoke(key)
+    await post(service, "plant", registered())
+    async with asyncio.timeout(PATIENCE):
+        while not await service.pool.fetchval("SELECT disabled_at FROM watches"):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert inbox.mails == []
+
+
+async def test_event_after_the_end_of_a_right_is_not_sent(
+    service: Service, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the right ends while the events are looked for."""
+    key = await service.issue("read")
+    await service.client.post("/v1/watches", json={"email": READER}, headers=bearer(key))
+    await opened(service, "POST", link((await inbox.has(1)).pop(), "confirm"))
+    following = MatchingEvents.following
+    ended = False
+
+    async def end_the_right_first(events: MatchingEvents, *asked: Any) -> Any:
+        nonlocal ended
+        if not ended:
+            ended = True
+            await service.revoke(key)
+            await post(service, "plant", pledged())
+        return await following(events, *asked)
+
+    monkeypatch.setattr(MatchingEvents, "following", end_the_right_first)
     await post(service, "plant", registered())
     async with asyncio.timeout(PATIENCE):
         while not await service.pool.fetchval("SELECT disabled_at FROM watches"):  # noqa: ASYNC110
