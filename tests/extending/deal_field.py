@@ -14,10 +14,12 @@ from pathlib import Path
 
 from tests.extending.run import (
     FILTERS,
+    HELP,
     MAX_FILES,
     ROOT,
     STATES,
     TYPES,
+    add_help,
     add_labels,
     copied_repository,
     failing_tests,
@@ -37,6 +39,8 @@ GOLDEN = "tests/golden/deal_registered.v1.funding.json"
 TESTS = (
     "tests/transparency/test_funding.py",
     "tests/i18n/test_labels.py",
+    "tests/i18n/test_help.py",
+    "tests/infra/test_schema.py",
     "tests/schemas",
     "tests/golden/test_golden.py",
     "tests/transparency/test_certificate.py::test_certificate_of_the_first_format_still_verifies",
@@ -109,6 +113,7 @@ def add_field(copy: Path) -> None:
     insert_after(copy, TABLES, "for one in FIELD_FILTERS.items()))),", ROW_TYPE)
     (copy / MIGRATION).write_text(UPGRADE)
     add_labels(copy, LABELS)
+    add_help(copy, "Only deals with this source of funds.", "재원이 이와 같은 투자 건만")
     insert(copy, STORIES, '    "deal_registered.v1.classifications"', LATER)
     run(copy, "-m", "tests.golden.make")
     write_schema(copy)
@@ -129,6 +134,7 @@ def steps(copy: Path) -> Iterator[tuple[str, str, bytes | None]]:
     yield GOLDEN, "the file", None
     for language in LABELS:
         yield labels(language), "the labels", (ROOT / labels(language)).read_bytes()
+    yield HELP, "the help", (ROOT / HELP).read_bytes()
 
 
 def main() -> None:

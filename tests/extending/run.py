@@ -130,12 +130,6 @@ LABELS = {
     },
 }
 
-HELP_OF_FILTER = """msgctxt "help"
-msgid "Only deals with a permit of this kind."
-msgstr "이 종류의 허가가 있는 투자 건만"
-
-"""
-
 TYPES = "registry/events/types/deals.py"
 STATES = "registry/domain/deal/state.py"
 EVOLVE = "registry/domain/deal/evolve.py"
@@ -179,6 +173,12 @@ def add_labels(copy: Path, of_languages: dict[str, dict[str, str]]) -> None:
         (copy / labels(language)).write_text(catalogue.rstrip("\n") + "\n" + entries)
 
 
+def add_help(copy: Path, text: str, translation: str) -> None:
+    """Add the Korean help of an option."""
+    catalogue = (copy / HELP).read_text()
+    (copy / HELP).write_text(f'{catalogue}\nmsgctxt "help"\nmsgid "{text}"\nmsgstr "{translation}"\n')
+
+
 def write_schema(copy: Path) -> None:
     """Write the declared schema."""
     os.environ["REGISTRY_WRITE_SCHEMA"] = "1"
@@ -204,7 +204,7 @@ def add_event_type(copy: Path) -> None:
     add_labels(copy, LABELS)
     tables = (copy / HELP).read_text().replace("setbacks, events", "setbacks, permits, events")
     (copy / HELP).write_text(tables)
-    insert(copy, HELP, 'msgctxt "help"\nmsgid "Only deals with an incentive', HELP_OF_FILTER)
+    add_help(copy, "Only deals with a permit of this kind.", "이 종류의 허가가 있는 투자 건만")
     run(copy, "-m", "tests.golden.make")
     write_schema(copy)
 
