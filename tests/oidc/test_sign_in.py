@@ -220,6 +220,22 @@ async def test_cookies_are_closed_to_scripts_and_other_sites(federated: Federate
         assert answer.headers["cache-control"] == "no-store"
 
 
+async def test_site_beside_this_one_plants_no_attempt(federated: Federated) -> None:
+    over_tls = {"X-Forwarded-Proto": "https"}
+    async with federated.browser() as browser:
+        cookie = (await browser.get("/sign-in/provider", headers=over_tls)).headers["set-cookie"]
+        name, _, value = cookie.partition(";")[0].partition("=")
+        # What browsers demand of this prefix, so that no other host can set it (RFC 6265bis §4.1.3.2).
+        assert name.startswith("__Host-")
+        attributes = {part.strip().lower() for part in cookie.split(";")[1:]}
+        assert {"path=/", "secure"} <= attributes
+        assert not any(attribute.startswith("domain") for attribute in attributes)
+        # An attempt that this service has made, under the name that any host of the domain can set.
+        planted = {**over_tls, "Cookie": f"registry_sign_in={value}"}
+        answer = await browser.get("/sign-in/callback?state=x&code=y", headers=planted)
+        assert answer.status_code == 400
+
+
 async def test_service_without_a_provider_offers_none(federated: Federated) -> None:
     settings = replace(federated.service.settings, oidc_issuer=None)
     async with running(settings) as plain, httpx.AsyncClient(base_url=plain.url, verify=NO_TLS) as browser:

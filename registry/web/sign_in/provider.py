@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from registry.infra.oidc import Attempt, Provider
 
 ATTEMPT = "registry_sign_in"
+SECURE_ATTEMPT = f"__Host-{ATTEMPT}"
+"""The cookie's name over TLS (RFC 6265bis §4.1.3.2).
+
+Under another name, a site of the same domain could plant an attempt, and the reader would sign in as another.
+"""
 ATTEMPT_SECONDS = 600
 MAX_ATTEMPT_LENGTH = 4000
 
@@ -78,7 +83,7 @@ class ProviderPages(Controller):
     ) -> Response[bytes]:
         """Check the provider's answer and start a session."""
         provider = require_provider(identities)
-        attempt = read_attempt(box, request.cookies.get(ATTEMPT, ""))
+        attempt = read_attempt(box, request.cookies.get(attempt_cookie(request, "", 0).key, ""))
         try:
             if attempt is None:
                 raise Unauthorized("sign_in_state")
@@ -135,16 +140,10 @@ def read_attempt(box: SecretBox, sealed: str) -> Attempt | None:
 
 
 def attempt_cookie(request: Request, value: str, seconds: int) -> Cookie:
-    """The cookie of an attempt."""
-    return Cookie(
-        ATTEMPT,
-        path="/sign-in",
-        value=value,
-        max_age=seconds,
-        httponly=True,
-        samesite="lax",
-        secure=request.url.scheme == "https",
-    )
+    """The cookie of an attempt. The prefix of its name over TLS demands the path."""
+    is_secure = request.url.scheme == "https"
+    name, path = (SECURE_ATTEMPT, "/") if is_secure else (ATTEMPT, "/sign-in")
+    return Cookie(name, path=path, value=value, max_age=seconds, httponly=True, samesite="lax", secure=is_secure)
 
 
 def forget_attempt(request: Request, response: Response[bytes]) -> Response[bytes]:
