@@ -12,15 +12,19 @@ import httpx
 import msgspec
 import pytest
 import pytest_asyncio
+from msgspec import convert
 from msgspec.structs import replace
 
 from registry.app import create_app
 from registry.append.principals import issue_key
 from registry.domain.principal import Rights
+from registry.domain.sources.identity import source_id
 from registry.errors import BadSetting
+from registry.events.values import Source
 from registry.infra.settings import Settings
-from tests.api.announcements import pledged, registered, revised
-from tests.api.conftest import Service, bearer, cloned, running
+from registry.web.page.request import csrf_token
+from tests.api.announcements import SOURCE, pledged, registered, revised
+from tests.api.conftest import NO_TLS, Service, bearer, cloned, running
 from tests.conftest import Server
 
 Headers = dict[str, str]
@@ -342,6 +346,48 @@ async def test_second_key_of_the_same_principal_is_no_second_principal(strict: S
         assert proposal.status_code == 201, proposal.text
         assert (await decide(strict, bearer(other), proposal)).status_code == 403
     assert not (await strict.visitor.get(f"/v1/deals/{slug}/events")).json()["events"][1]["erased"]
+
+
+async def test_no_other_way_records_what_needs_two_principals(strict: Service, slug: str) -> None:
+    source = {**SOURCE, "url": f"https://news.example/{slug}"}
+    cited = [{**registered(), "sources": [source]}, {**pledged(), "sources": [source]}]
+    made = (await strict.client.post(f"/v1/deals/{slug}/events", json=cited)).json()
+    void = {"event": {"type": "event_voided", "voids": made["events"][1]["id"], "reason": "a slip"}}
+    kim = await strict.issue("record", "correct", "redact", "propose", name="Kim")
+    services, size = strict.app.state.services, await strict.size()
+    # A retraction voids what cites the source alone; a list and an import may mix it with other events.
+    path = f"/v1/sources/{source_id(convert(source, Source))}/retraction"
+    answer = await strict.visitor.post(path, json={}, headers=bearer(kim))
+    assert (answer.status_code, answer.json()["code"]) == (403, "approval_required")
+    mixed = [revised("2025-08-01", "9"), void]
+    answer = await strict.visitor.post(f"/v1/deals/{slug}/events", json=mixed, headers=bearer(kim))
+    assert answer.json()["code"] == "approval_required"
+    lines = b"\n".join(msgspec.json.encode({"deal": slug, **one}) for one in mixed)
+    headers = {**bearer(kim), "Content-Type": "application/x-ndjson"}
+    answer = await strict.visitor.post("/v1/import?atomic=true", content=lines, headers=headers)
+    assert answer.json()["code"] == "approval_required"
+    # Nor a session of the proposer, started with another key of the same principal.
+    proposal = await propose(strict, bearer(kim), slug, void)
+    second = await issue_key(
+        services.recorder, services.pool, Rights(scopes=("record", "correct")), principal=kim.principal
+    )
+    async with httpx.AsyncClient(base_url=strict.url, verify=NO_TLS) as browser:
+        await browser.post("/sign-in", data={"key": second.secret})
+        id, digest = proposal.json()["proposal"], proposal.json()["digest"]
+        form = {"csrf": csrf_token(browser.cookies["registry_session"]), "decision": "approve"}
+        assert (await browser.post(f"/proposals/{id}", data={**form, f"digest/{id}": digest})).status_code == 409
+    # Nor a reviewer whose key ends before the approval.
+    lee = await strict.issue("record", "correct", name="Lee")
+    await strict.revoke(lee)
+    assert (await decide(strict, bearer(lee), proposal)).status_code == 401
+    for key in (kim, second):
+        await strict.revoke(key)
+    assert await strict.size() == size + 6  # The keys' events.
+    # The approver's rights count: the proposer's may have ended.
+    assert (await decide(strict, await strict.key("correct"), proposal)).status_code == 200
+    last = (await strict.visitor.get(f"/v1/deals/{slug}/events")).json()["events"][-1]
+    assert (last["type"], last["recorded_by"]) == ("event_voided", kim.principal)
+    assert last["approved_by"] not in (None, kim.principal)
 
 
 async def test_other_events_need_one_principal(strict: Service, slug: str) -> None:
