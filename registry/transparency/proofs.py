@@ -16,6 +16,7 @@ from registry.errors import InvalidParameter, NotFound
 from registry.events import store
 from registry.events.store import StoredEvent
 from registry.events.types import OrganizationMerged, Recorded
+from registry.infra import freeing
 from registry.infra.postgres import Pool
 from registry.infra.threads import offload_answer
 from registry.infra.work_time import in_thread
@@ -73,6 +74,7 @@ async def build_certificate(
     events = await store.feed(pool, 0, 2**31, until=size, stream=f"deal/{deal}")
     if not events:
         raise NotFound("deal", deal=deal)
+    freeing.once_unused(events)
     proven = await _proven(pool, events, size)
     state = await offload_answer(len(events), state_of, deal, [event.recorded for event in events], as_of, size)
     return Certificate(
