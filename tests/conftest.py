@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from functools import cache
 from pathlib import Path
 from shutil import disk_usage
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
@@ -38,6 +38,9 @@ from registry.infra.embedded.binaries import find_binaries
 from registry.infra.embedded.server import OWNER_ROLE, Embedded
 from registry.infra.embedded.user import User
 from tests.hung import tasks_shown_after
+
+if TYPE_CHECKING:
+    from tests.api.conftest import Service
 
 
 def examples(count: int) -> int:
@@ -346,6 +349,15 @@ async def demo_server(server: Server, admin: asyncpg.Connection[asyncpg.Record])
         async with running(settings):
             pass
         yield replace(server, template=f"{server.template}_demo", keys=settings.data_dir)
+
+
+@pytest_asyncio.fixture(scope="session", name="demo")
+async def demo_service(demo_server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
+    """A service that holds the demo, for packages whose tests record deals of their own beside it."""
+    from tests.api.conftest import cloned, running
+
+    async with cloned(demo_server, admin, "demo_service") as settings, running(settings) as service:
+        yield service
 
 
 def known_loggers() -> dict[str, logging.Logger]:

@@ -16,10 +16,3 @@ async def service(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> 
     """Run one service for all tests of clients; each test uses deals of its own."""
     async with cloned(server, admin, "clients") as settings, running(settings) as service:
         yield service
-
-
-@pytest_asyncio.fixture(scope="session")
-async def demo(demo_server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
-    """The demo's deals."""
-    async with cloned(demo_server, admin, "clients_demo") as settings, running(settings) as service:
-        yield service
