@@ -10,7 +10,6 @@ import asyncio
 import gc
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from msgspec import Struct
@@ -72,18 +71,6 @@ async def _free_unused(values: list[Any]) -> None:
         unused = [value]
         del value
         await empty(unused)
-
-
-@contextmanager
-def without_collections() -> Iterator[None]:
-    """Collect no garbage while the context lasts: for work whose objects are freed with it, without collections."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 async def empty(*lists: list[Any], depth: int = DEPTH) -> None:

@@ -10,6 +10,7 @@ in service, and the next rebuild drops the leftover tables. Needs the role that 
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any
@@ -22,7 +23,6 @@ from registry.errors import RegistryError
 from registry.events import log_lock, store, stream_heads, write_batch
 from registry.events.types import Recorded
 from registry.events.write_batch import WriteBatch
-from registry.infra import freeing
 from registry.infra.postgres import Connection, Pool
 from registry.projections import PROJECTIONS
 from registry.projections.event_texts import EventTexts
@@ -307,8 +307,13 @@ async def _build(owner_url: str, connection: Connection, projections: Sequence[P
     """Fill the tables from the log and catch up until few events are left. Returns the position that was reached."""
     known = (await write_batch.head(connection)).position
     # Streams have no reference cycles and are dropped after their rows are written: a collection would find nothing.
-    with freeing.without_collections():
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
         await _fill(owner_url, connection, projections, known, progress)
+    finally:
+        if was_enabled:
+            gc.enable()
     for table in _tables(projections):
         await _index(connection, table)
     while True:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from typing import Any
 
-import pytest
 from msgspec import Struct
 
 from registry.domain.fold.sorted_map import SortedMap
@@ -74,28 +72,3 @@ async def test_what_is_still_used_is_freed_in_parts_once_it_is_not() -> None:
             seen.append(Counted.freed)
             await asyncio.sleep(0)
     assert any(0 < freed < 50_000 for freed in seen)
-
-
-def test_no_garbage_is_collected_within_the_context_and_it_is_afterwards() -> None:
-    collected: list[int] = []
-
-    def note(phase: str, info: dict[str, int]) -> None:
-        collected.append(info["generation"])
-
-    def make_objects() -> int:
-        objects = [[i] for i in range(10 * gc.get_threshold()[0])]
-        del objects
-        return len(collected)
-
-    def fail() -> None:
-        with freeing.without_collections():
-            assert make_objects() == 0
-            raise KeyError
-
-    gc.callbacks.append(note)
-    try:
-        with pytest.raises(KeyError):
-            fail()
-        assert make_objects() > 0
-    finally:
-        gc.callbacks.remove(note)
