@@ -190,11 +190,11 @@ class Watches:
         return self._box.decrypt_stored(watch.email).decode()
 
     async def about(self, watch: Watch | Webhook, language: str) -> str:
-        """What a watch, by e-mail or at a receiver, is about."""
+        """What a watch, by e-mail or at a receiver, is about, in one line, as the header of a message."""
         streams = [f"deal/{watch.deal}"] if watch.deal is not None else []
         named = [watch.organization, watch.deals.organization if watch.deals is not None else None]
         streams += [f"organization/{organization}" for organization in named if organization is not None]
-        return describe(watch, await self.titles(streams, language), language)
+        return " ".join(describe(watch, await self.titles(streams, language), language).split())
 
     async def delete(self, id: str, principal: str) -> None:
         """End a watch of a principal. Raises NotFound."""
@@ -240,12 +240,12 @@ class Watches:
         return datetime.combine(day, DAILY_AT, self._calendar.zone).astimezone(UTC)
 
     async def titles(self, streams: Iterable[str], language: str) -> dict[str, str]:
-        """The names of deals and organizations in a language."""
+        """The names of deals and organizations in a language, each in one line: they cannot look like other lines."""
         titles = {}
         for name, stream in (await self._streams.load_all(list(dict.fromkeys(streams)))).items():
             match stream.state:
                 case Deal(title=texts) | Organization(name=texts):
-                    titles[name] = text_in(texts, language) or stream.slug
+                    titles[name] = " ".join((text_in(texts, language) or "").split()) or stream.slug
         return titles
 
     # --- delivery -----------------------------------------------------------------------------------------------------

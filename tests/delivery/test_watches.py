@@ -234,6 +234,17 @@ async def test_reader_watches_a_list_of_deals_from_its_page(service: Service, in
     assert "Ulsan" in (await inbox.has(1))[0].get_content()
 
 
+async def test_name_of_several_lines_is_one_line_of_a_message(service: Service, inbox: Inbox) -> None:
+    title = f"A plant\nBcc: other@example.org\u2028\nhttp://elsewhere.example{'/x' * 3}"
+    assert (await service.client.post("/v1/deals/a-plant/events", json=registered(title))).status_code == 201
+    await confirmed(service, inbox, deal="a-plant", deals={"q": "plant\nBcc: other@example.org"})
+    await service.client.post("/v1/deals/a-plant/events", json=pledged())
+    [mail] = await inbox.has(1)
+    assert mail["Bcc"] is None
+    assert "A plant Bcc: other@example.org" in mail["Subject"].replace("\n", "")
+    assert not [line for line in mail.get_content().splitlines() if line.startswith(("Bcc", "http://elsewhere"))]
+
+
 async def test_daily_watch_waits_for_its_hour(service: Service, inbox: Inbox) -> None:
     made = await confirmed(service, inbox, digest="daily", deal="plant")
     await confirmed(service, inbox, deal="other")
