@@ -182,14 +182,14 @@ async def test_tables_name_related_deals_and_organizations_as_the_pages_do(servi
             run, "--lang", "ko", words[0], "related-plant", *words[1:], "--table", "--url", service.url
         )
         assert done.returncode == 0, done.stderr
-        assert "투자 계획 total: 큰 계획의 일부" in re.sub(r"\s+", " ", done.stdout), done.stdout
+        assert "투자 약속 total: 큰 계획의 일부" in re.sub(r"\s+", " ", done.stdout), done.stdout
         assert "the-programme" not in done.stdout
         assert "베타" in done.stdout
     words = ("provenance", "related-plant", "/relations")
     done = await asyncio.to_thread(run, "--lang", "ko", *words, "--table", "--url", service.url)
     # Of the field, the path is shown, which names the deal; its value is the deal's name.
     assert "큰 계획" in done.stdout
-    assert "투자 계획 total" in done.stdout
+    assert "투자 약속 total" in done.stdout
 
 
 async def test_table_shows_slugs_of_the_deals_whose_titles_the_service_refuses(

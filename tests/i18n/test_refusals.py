@@ -32,4 +32,4 @@ def test_every_parameter_of_a_refusal_is_mentioned_in_english() -> None:
 def test_a_refusal_renders_in_each_language() -> None:
     refusal = Refusal("pledge-withdrawn", pledge="total")
     assert str(refusal) == "The pledge 'total' was withdrawn. Announce a new pledge with a new id."
-    assert render(refusal, "ko").startswith("‘total’ 투자 계획은 철회되었습니다.")
+    assert render(refusal, "ko").startswith("‘total’ 투자 약속은 철회되었습니다.")

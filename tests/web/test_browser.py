@@ -204,7 +204,7 @@ async def test_editor_records_corrects_compares_and_verifies_a_deal(
 
     # Open the calculation of a total.
     await page.get_by_role(
-        "link", name=say("Calculation: %(field)s", field=say("Promised or firmer")), exact=True
+        "link", name=say("Calculation: %(field)s", field=say("Pledged or committed")), exact=True
     ).click()
     await expect(page.get_by_role("heading", level=1)).to_have_text(say("How totals are calculated"))
     await expect(page.get_by_text(render(Rule.PART_OF.text, language[:2])).first).to_be_visible()
@@ -412,7 +412,7 @@ async def test_editor_records_corrects_and_verifies_a_deal_by_keyboard_only(wind
     assert await page.locator("[tabindex]:not([tabindex='0']):not([tabindex='-1'])").count() == 0
 
     # Open the calculation of a total, and go back.
-    await enter(page, page.get_by_role("link", name="Calculation: Promised or firmer", exact=True))
+    await enter(page, page.get_by_role("link", name="Calculation: Pledged or committed", exact=True))
     await expect(heading).to_have_text("How totals are calculated")
     await enter(page, page.get_by_role("link", name="Overview", exact=True))
     await expect(heading).to_have_text("Investment announcements")

@@ -47,7 +47,7 @@ async def test_headline_names_its_scope_and_counts_deals_beyond_it_apart(
     answer = await pages.client.post("/v1/deals/beyond-korea/events", json=abroad)
     assert answer.status_code == 201
     html = (await reader.get("/?region=KR&unit=USD&lang=en")).text
-    assert "Promised or firmer, South Korea" in text_of(html)
+    assert "Pledged for South Korea" in text_of(html)
     assert "also" in text_of(html[html.index('class="apart"') :][:400])
     for name, extent in (("committed", "within"), ("beyond", "beyond")):
         query = {"region": "KR", "extent": extent, "currency": "USD"}
@@ -123,7 +123,7 @@ async def test_deals_beyond_the_scope_without_amounts_say_so(demo_reader: httpx.
     apart = text_of(html[html.index('class="apart"') :].partition("</p>")[0])
     assert "one deal that also covers other places. No amounts disclosed" in apart
     unstated = text_of(html[html.rindex('class="apart"') :].partition("</p>")[0])
-    assert "one deal without a stated place. Promised or firmer: at least US$40bn" in unstated
+    assert "one deal without a stated place. Pledged or committed: at least US$40bn" in unstated
 
 
 async def test_of_it_figure_is_a_subset_of_the_figure_it_stands_under(demo_reader: httpx.AsyncClient) -> None:

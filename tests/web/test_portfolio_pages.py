@@ -299,7 +299,7 @@ async def test_group_names_what_it_adds_to_the_total_of_all_deals(demo_reader: h
     built = text_of(html[html.index('data-figure="built"') :].partition("</p>")[0]).partition(">")[2].strip()
     page = (await demo_reader.get("/totals?group_by=stage&unit=USD&lang=en")).text
     construction = text_of(page[page.index("<h2>Under construction</h2>") :].partition("</section>")[0])
-    assert f"In the total of all deals: {built} · Promised or firmer" in construction
+    assert f"In the total of all deals: {built} · Pledged or committed" in construction
     assert "groups can add up to more than all deals" in text_of(page)
 
 
