@@ -1,11 +1,11 @@
 """How long each kind of request holds the event loop: `python -m bench.holds --folder DIR [--deals 10000]`.
 
 A service with a watched loop (`bench/served.py`) holds the histories of some thousand deals, and one deal of 10,000
-events. It gets every route that answers GET, variants of these that cost more, and the costliest bodies. Each request
-is sent alone, so that what is found since the last report is its own; those whose first answer costs more, as the first
-request of a new process. Writes a line a request: ms of the longest hold and of its wait for a processor, and of the
-longest work of the loop's thread, the most of three tries, with the processor time of the process, the statuses, and
-what the loop's thread ran.
+events, in a copy of the log in DIR that lasts as long as the run. It gets every route that answers GET, variants of
+these that cost more, and the costliest bodies. Each request is sent alone, so that what is found since the last report
+is its own; those whose first answer costs more, as the first request of a new process. Writes a line a request: ms of
+the longest hold and of its wait for a processor, and of the longest work of the loop's thread, the most of three tries,
+with the processor time of the process, the statuses, and what the loop's thread ran.
 """
 
 from __future__ import annotations
@@ -279,18 +279,15 @@ async def ask(client: httpx.AsyncClient, process: Process, sent: Sent, tries: in
 
 
 async def prepare(client: httpx.AsyncClient, events: int = BIG_EVENTS) -> dict[str, str]:
-    """Record the deal of many events and a proposal, once, and return what the routes' names stand for."""
+    """Record the deal of many events and a proposal, and return what the routes' names stand for."""
     big = f"/v1/deals/{BIG}/events"
-    if (await client.get(f"/v1/deals/{BIG}")).status_code == 404:
-        first = {"event": {"type": "deal_registered", "title": {"en": "One big deal"}}, "sources": [SOURCE]}
-        answer = await client.post(big, json=[first | {"effective_on": "2010-01-01"}, *pledges(events)])
-        answer.raise_for_status()
+    first = {"event": {"type": "deal_registered", "title": {"en": "One big deal"}}, "sources": [SOURCE]}
+    answer = await client.post(big, json=[first | {"effective_on": "2010-01-01"}, *pledges(events)])
+    answer.raise_for_status()
     event = (await client.get(f"{big}?limit=1")).json()["events"][0]["id"]
-    proposals = (await client.get("/v1/proposals")).json()["proposals"]
-    if not proposals:
-        lines = [dict(one, effective_on="2024-06-01") for one in pledges(events // 2, 20_000)]
-        answer = await client.post("/v1/proposals", json={"deal": BIG, "announcements": lines})
-        proposals = [answer.raise_for_status().json()]
+    lines = [dict(one, effective_on="2024-06-01") for one in pledges(events // 2, 20_000)]
+    answer = await client.post("/v1/proposals", json={"deal": BIG, "announcements": lines})
+    proposal = answer.raise_for_status().json()["proposal"]
     size = (await client.get("/v1/log/checkpoint")).text.split()[1]
     webhooks = (await client.get("/v1/webhooks")).json()["webhooks"]
     watches = (await client.get("/v1/watches")).json()["watches"]
@@ -299,9 +296,9 @@ async def prepare(client: httpx.AsyncClient, events: int = BIG_EVENTS) -> dict[s
         "deal": BIG,
         "organization": "organization-7",
         "principal": principals[0]["principal"],
-        "proposal": proposals[0]["proposal"],
-        "/proposals/{id}": f"/proposals/{proposals[0]['proposal']}",
-        "/proposals/{id}/change": f"/proposals/{proposals[0]['proposal']}/change",
+        "proposal": proposal,
+        "/proposals/{id}": f"/proposals/{proposal}",
+        "/proposals/{id}/change": f"/proposals/{proposal}/change",
         "id": event,
         "source": source_id(SOURCE["url"]) or "",
         "webhook": webhooks[0]["webhook"] if webhooks else "none",
@@ -349,18 +346,20 @@ async def run(deals: int, folder: Path, only: str, kinds: list[str]) -> None:
         print(result, file=sys.stderr, flush=True)
 
     with Embedded(folder / "server", settings={"fsync": "off"}) as server:
-        database = (await prepared_log(Bench(server, folder, QUICK), deals)).database
-        for path in COLD if "cold" in kinds else ():
-            if only in path:
-                async with started(database) as (client, process):
-                    found(await ask(client, process, Sent(f"cold GET {path}", "GET", path), 1))
-        async with started(database) as (client, process):
-            known = await prepare(client)
-            lists = {"routes": routes(known), "questions": questions(workload.slug(1)), "bodies": bodies(known)}
-            for kind in (kind for kind in lists if kind in kinds):
-                for sent in lists[kind]:
-                    if only in sent.title:
-                        found(await ask(client, process, sent))
+        log = await prepared_log(Bench(server, folder, QUICK), deals)
+        async with service.database(server, template=log.database) as database:
+            async with started(database) as (client, _process):
+                known = await prepare(client)
+            for path in COLD if "cold" in kinds else ():
+                if only in path:
+                    async with started(database) as (client, process):
+                        found(await ask(client, process, Sent(f"cold GET {path}", "GET", path), 1))
+            async with started(database) as (client, process):
+                lists = {"routes": routes(known), "questions": questions(workload.slug(1)), "bodies": bodies(known)}
+                for kind in (kind for kind in lists if kind in kinds):
+                    for sent in lists[kind]:
+                        if only in sent.title:
+                            found(await ask(client, process, sent))
     print(f"{'held':>8} {'waited':>8} {'worked':>8} {'processor':>9}")
     for result in sorted(results, key=lambda one: -max(one.hold.held, one.hold.worked)):
         print(result)
