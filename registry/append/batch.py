@@ -60,7 +60,7 @@ from registry.events.types import (
     tag_of,
 )
 from registry.events.write_batch import Head, WriteBatch
-from registry.infra import freeing
+from registry.infra import freeing, memory
 from registry.infra.postgres import Connection, Pool
 from registry.infra.threads import LONG, is_long, offload
 from registry.infra.time_slice import TimeSlice
@@ -322,6 +322,8 @@ class Batch:
             if known is not None:
                 recorded.append(known)
                 continue
+            if is_long(stream.version):
+                memory.collect_often()
             event = self._seal(request, stream, announcement, len(events))
             pointer = f"/{number}" if len(request.announcements) > 1 else ""
             after = await self._admit(stream, event.recorded)
