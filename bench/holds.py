@@ -1,11 +1,11 @@
 """How long each kind of request holds the event loop: `python -m bench.holds --folder DIR [--deals 10000]`.
 
 A service with a watched loop (`bench/served.py`) holds the histories of some thousand deals, and one deal of 10,000
-events, in a copy of the log in DIR that lasts as long as the run. It gets every route that answers GET, variants of
-these that cost more, and the costliest bodies. Each request is sent alone, so that what is found since the last report
-is its own; those whose first answer costs more, as the first request of a new process. Writes a line a request: ms of
-the longest hold and of its wait for a processor, and of the longest work of the loop's thread, the most of three tries,
-with the processor time of the process, the statuses, and what the loop's thread ran.
+events, in a new copy of the log in DIR. It gets every route that answers GET, variants of these that cost more, and the
+costliest bodies. Each request is sent alone, so that what is found since the last report is its own; those whose first
+answer costs more, as the first request of a new process. Writes a line a request: ms of the longest hold and of its
+wait for a processor, and of the longest work of the loop's thread, the most of three tries, with the processor time of
+the process, the statuses, and what the loop's thread ran.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import json
 import re
+import shutil
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -347,19 +348,20 @@ async def run(deals: int, folder: Path, only: str, kinds: list[str]) -> None:
 
     with Embedded(folder / "server", settings={"fsync": "off"}) as server:
         log = await prepared_log(Bench(server, folder, QUICK), deals)
-        async with service.database(server, template=log.database) as database:
-            async with started(database) as (client, _process):
-                known = await prepare(client)
-            for path in COLD if "cold" in kinds else ():
-                if only in path:
-                    async with started(database) as (client, process):
-                        found(await ask(client, process, Sent(f"cold GET {path}", "GET", path), 1))
-            async with started(database) as (client, process):
-                lists = {"routes": routes(known), "questions": questions(workload.slug(1)), "bodies": bodies(known)}
-                for kind in (kind for kind in lists if kind in kinds):
-                    for sent in lists[kind]:
-                        if only in sent.title:
-                            found(await ask(client, process, sent))
+        shutil.rmtree(folder / "copy", ignore_errors=True)
+        database = await service.kept_copy(server, log.database, "bench_holds", folder / "copy")
+        async with started(database) as (client, _process):
+            known = await prepare(client)
+        for path in COLD if "cold" in kinds else ():
+            if only in path:
+                async with started(database) as (client, process):
+                    found(await ask(client, process, Sent(f"cold GET {path}", "GET", path), 1))
+        async with started(database) as (client, process):
+            lists = {"routes": routes(known), "questions": questions(workload.slug(1)), "bodies": bodies(known)}
+            for kind in (kind for kind in lists if kind in kinds):
+                for sent in lists[kind]:
+                    if only in sent.title:
+                        found(await ask(client, process, sent))
     print(f"{'held':>8} {'waited':>8} {'worked':>8} {'processor':>9}")
     for result in sorted(results, key=lambda one: -max(one.hold.held, one.hold.worked)):
         print(result)
