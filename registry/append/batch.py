@@ -162,6 +162,11 @@ class Batch:
         await self._add_projections(statement)
         return statement
 
+    @property
+    def has_long_stream(self) -> bool:
+        """Whether the batch read a long stream. If its requests are refused, nothing else refers to that."""
+        return any(is_long(stream.version) for stream in self.streams.values())
+
     async def free(self) -> None:
         """Free what a large batch has thousands of. The batch cannot be used any more."""
         for outcome in self.outcomes:

@@ -322,11 +322,11 @@ class Recorder:
     async def _free(
         self, batch: Batch, submissions: Sequence[QueuedSubmission], dropped: list[FoldedStream[Any]]
     ) -> None:
-        """Free a large batch in parts, with the streams that the cache dropped for it.
+        """Free a large batch, or one that read a long stream, in parts, with the streams that the cache dropped for it.
 
         For a small one, that takes 5 % of a post and saves other requests less.
         """
-        if is_long(sum(submission.events for submission in submissions)):
+        if is_long(sum(submission.events for submission in submissions)) or batch.has_long_stream:
             await freeing.empty(dropped, depth=0)
             await batch.free()
 
@@ -346,10 +346,14 @@ class Recorder:
             return None
         batch = self._batch(self._head, await self._rates.latest(self._pool))
         await batch.validate(self._pool, submissions, reading.now)
-        for submission, outcome in zip(submissions, batch.outcomes, strict=True):
-            if submission.has_retry_key and isinstance(outcome, RegistryError):
-                return None
-        return batch if batch.events else None
+        is_proven = batch.events and not any(
+            submission.has_retry_key and isinstance(outcome, RegistryError)
+            for submission, outcome in zip(submissions, batch.outcomes, strict=True)
+        )
+        if is_proven:
+            return batch
+        await self._free(batch, submissions, [])
+        return None
 
     def _batch(self, head: Head, rates: Rates) -> Batch:
         """An empty batch after a head."""
