@@ -62,10 +62,11 @@ async def until_none_is_left(editor: httpx.AsyncClient) -> None:
 async def test_unfinished_uploads_are_bounded_and_leave_nothing(limited: Service, editor: httpx.AsyncClient) -> None:
     memory = psutil.Process().memory_info().rss
     async with AsyncExitStack() as stack:
-        uploads = [await stack.enter_async_context(connected(limited)) for _ in range(UNFINISHED)]
-        # The answers are read all the time: they are lost when the service ends a connection.
-        refused = [asyncio.create_task(one.status()) for one in uploads]
-        for one in uploads:
+        refused = []
+        for _ in range(UNFINISHED):
+            one = await stack.enter_async_context(connected(limited))
+            # The answers are read all the time: they are lost when the service ends a connection.
+            refused.append(asyncio.create_task(one.status()))
             await begin(editor, one, b"a,b\n" * 2**18, MAX_UPLOAD_BYTES)
         recorded = await limited.client.post("/v1/deals/while-uploading/events", json=registered())
         assert recorded.status_code == 201
