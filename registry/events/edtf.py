@@ -127,6 +127,8 @@ def _bound_of_interval(start: str, end: str, bound: Bound) -> Day | date | None:
         return _OPEN[bound]
     # An unknown end is ten years from the other one.
     year, month, day = _bound(dates[0], "last" if bound == "first" else "first")
+    if day > monthrange(year, month)[1]:
+        return None
     year += -10 if bound == "first" else 10
     return year, month, min(day, monthrange(year, month)[1])
 

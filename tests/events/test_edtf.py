@@ -9,7 +9,7 @@ from io import StringIO
 
 import pytest
 from edtf import EDTFParseException, parse_edtf
-from hypothesis import assume, given, strategies
+from hypothesis import assume, example, given, strategies
 
 from registry.events.edtf import effective_day, first_day, last_day, precision, quarter_as_edtf
 
@@ -99,6 +99,8 @@ def our_days(text: str) -> list[date | None]:
 
 
 @given(strategies.one_of(strategies.sampled_from(DATES), strategies.tuples(*[strategies.sampled_from(DATES)] * 2)))
+@example(("2023-02-29", ""))
+@example(("", "2023-02-29"))
 def test_dates_have_the_days_that_the_library_gives_them(given: str | tuple[str, str]) -> None:
     text = given if isinstance(given, str) else "/".join(given)
     assume(text not in ("..", "") and not QUARTER.search(text))
