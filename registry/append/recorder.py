@@ -502,8 +502,8 @@ class Recorder:
     async def _cache_streams(self, batch: Batch) -> list[FoldedStream[Any]]:
         """Cache the streams of a committed batch, and return those that the cache dropped for them.
 
-        This takes 20 ms for 10,000 streams. Dry runs meanwhile do not use the cache, because the log's head is not yet
-        the cached one.
+        Other tasks run in between, because an atomic import may have 10,000 streams. Dry runs that begin meanwhile do
+        not use the cache: the log's head is not yet the cached one.
         """
         dropped: list[FoldedStream[Any]] = []
         time_slice = TimeSlice()

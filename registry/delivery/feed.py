@@ -166,7 +166,7 @@ class Feed:
             while not self._ending:
                 listener.woken.clear()
                 if listener.has_new_rights:
-                    # Whoever sends the messages on checks the key before each.
+                    # The handler that sends these messages checks the key before each one, so this makes it look now.
                     listener.has_new_rights = False
                     yield HEARTBEAT_COMMENT
                 try:
