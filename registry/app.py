@@ -13,16 +13,16 @@ from litestar.exceptions import MissingDependencyException
 from litestar.routes import HTTPRoute
 
 from registry import api
-from registry.api.hosts import HostNames
-from registry.api.middleware import AccessLogWriter, Metrics, RequestMiddleware, cors_config
 from registry.api.openapi import MsgspecSchemas, openapi_config
-from registry.api.problems import HANDLERS
-from registry.api.rate_limits import RateLimiter
 from registry.append.identities import SCOPES
 from registry.errors import BadSetting
 from registry.events.types import EVENT_TYPES
 from registry.events.validation import load_places
 from registry.events.write_batch import Head
+from registry.http.hosts import HostNames
+from registry.http.middleware import AccessLogWriter, Metrics, RequestMiddleware, cors_config
+from registry.http.problems import HANDLERS
+from registry.http.rate_limits import RateLimiter
 from registry.infra.problems import SettingProblem
 from registry.infra.settings import Settings
 from registry.services import Services, open_services, witness_addresses
@@ -30,7 +30,7 @@ from registry.web import router as pages
 from registry.web.page.errors import APPLICATION_HANDLERS, page_before_routes
 
 if TYPE_CHECKING:
-    from registry.api.tracing import Tracing
+    from registry.http.tracing import Tracing
 
 
 def create_app(settings: Settings) -> Litestar:
@@ -131,7 +131,7 @@ def _tracing(settings: Settings) -> Tracing | None:
         return None
     # Imported here: the packages are those of an extra, and a service without traces starts without them.
     try:
-        from registry.api.tracing import Tracing
+        from registry.http.tracing import Tracing
     except (ImportError, MissingDependencyException):
         problem = SettingProblem("otel_missing")
         raise BadSetting(setting="REGISTRY_OTLP_ENDPOINT (--otlp-endpoint)", reason=problem) from None

@@ -3,7 +3,7 @@
 An error is a code with parameters. Its text stands in the catalogues of `registry/i18n` under the context "error":
 `str(error)` renders it in English, pages and problem documents render it in the reader's language. A class whose texts
 differ by the occasion names the occasion first: `NotFound("deal", deal="x")` has the text `not_found/deal`.
-`api/problems.py` maps codes to HTTP statuses; nothing here knows about HTTP.
+`http/problems.py` maps codes to HTTP statuses; nothing here knows about HTTP.
 All errors are in this file, so that they can be read as one list; hence its length.
 """
 

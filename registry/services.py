@@ -13,9 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
-from registry.api.metrics import Parts, ServiceGauges
-from registry.api.middleware import Metrics
-from registry.api.probe import Probe
 from registry.append.admin_key import registered_admin_key
 from registry.append.identities import Identities
 from registry.append.organization_merges import OrganizationMerges
@@ -32,6 +29,9 @@ from registry.events.continuity import MARK_FILE, ContinuityGuard
 from registry.events.mirror_state import Mirror, MirrorStatus
 from registry.events.notifications import NOTIFY_RIGHTS
 from registry.events.write_batch import Head
+from registry.http.metrics import Parts, ServiceGauges
+from registry.http.middleware import Metrics
+from registry.http.probe import Probe
 from registry.infra import memory, postgres
 from registry.infra.postgres import Pool
 from registry.infra.problems import SettingProblem

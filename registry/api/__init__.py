@@ -1,28 +1,17 @@
 """JSON over HTTP: Litestar controllers, one for each resource, in modules with the name of the resource.
 
-The other modules are what the controllers and the pages (`registry.web`) share:
-
-    http_server.py, http_protocol.py    the server and its connections, with limits
-    middleware.py, hosts.py             request ids, security headers, access log, metrics; accepted host names
-    rate_limits.py, deadline.py         limits by key and address; the end of reads that take too long
-    guards.py                           the key, its scope, and the known query parameters
-    parameters.py, filters.py           typed parameters; cursors.py; conditional.py: ETags and preconditions
-    bodies.py                           the bytes of a body; `events/intake.py` decodes them
-    responses.py, compression.py        encoded answers
-    problems.py                         errors as problem documents
-
+`registry.http` has what they share with the pages (`registry.web`).
 `openapi.py` and `examples.py` add to the document that Litestar generates from the handlers; `docs.py` serves it.
 """
 
 from __future__ import annotations
 
-from registry.api import docs, exports, filters, parameters
+from registry.api import docs, exports
 from registry.api.deals import DealsController
 from registry.api.events import EventsController
 from registry.api.export_metadata import METADATA_HANDLERS
 from registry.api.extract import ExtractController
 from registry.api.feeds import FeedsController
-from registry.api.guards import check_request
 from registry.api.health import HealthController
 from registry.api.imports import ImportsController
 from registry.api.log import CheckpointController, EvidenceController
@@ -34,12 +23,14 @@ from registry.api.portfolio import PortfolioController
 from registry.api.principals import PrincipalsController
 from registry.api.proposals import ProposalsController
 from registry.api.reconcile import ReconcileController
-from registry.api.routes import Routes
 from registry.api.search import SearchController
 from registry.api.sources import SourcesController
 from registry.api.watches import WatchesController
 from registry.api.webhooks import WebhooksController
 from registry.api.witness import WitnessController
+from registry.http import filters, parameters
+from registry.http.guards import check_request
+from registry.http.routes import Routes
 
 
 def create_router() -> Routes:

@@ -16,20 +16,30 @@ from msgspec import Meta, Raw
 from msgspec.structs import replace
 
 from registry import schemas
-from registry.api import parameters
-from registry.api.bodies import Request, decoder, header, read_body
-from registry.api.conditional import (
+from registry.api.examples import ANNOUNCEMENTS
+from registry.api.openapi import MERGED, NOT_MODIFIED, reading, writing
+from registry.append.recorder import Recorder
+from registry.append.requests import AppendRequest
+from registry.domain.audit.provenance import FIRST_FIELD
+from registry.domain.history import AsOf
+from registry.domain.principal import required_scope
+from registry.events import intake
+from registry.events.types import (
+    Announcement,
+    StreamKind,
+)
+from registry.http import parameters
+from registry.http.bodies import Request, decoder, header, read_body
+from registry.http.conditional import (
     accepted_instant,
     expected_version,
     http_date,
     idempotency_key,
     matches,
 )
-from registry.api.cursors import CursorParameter, decode_cursor, encode_field_cursor
-from registry.api.examples import ANNOUNCEMENTS
-from registry.api.guards import check_scope, is_public
-from registry.api.openapi import MERGED, NOT_MODIFIED, reading, writing
-from registry.api.parameters import (
+from registry.http.cursors import CursorParameter, decode_cursor, encode_field_cursor
+from registry.http.guards import check_scope, is_public
+from registry.http.parameters import (
     MAX_PAGE,
     POST_HEADERS,
     STATE_HEADERS,
@@ -43,7 +53,7 @@ from registry.api.parameters import (
     PublishedOn,
     RecordedAt,
 )
-from registry.api.responses import (
+from registry.http.responses import (
     JSON,
     LD_JSON,
     RawHeaders,
@@ -54,16 +64,6 @@ from registry.api.responses import (
     page_headers,
     raw_headers,
     wants_linked_data,
-)
-from registry.append.recorder import Recorder
-from registry.append.requests import AppendRequest
-from registry.domain.audit.provenance import FIRST_FIELD
-from registry.domain.history import AsOf
-from registry.domain.principal import required_scope
-from registry.events import intake
-from registry.events.types import (
-    Announcement,
-    StreamKind,
 )
 from registry.infra.threads import offload_answer
 from registry.queries.deals import DealQueries

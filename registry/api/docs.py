@@ -17,14 +17,14 @@ import msgspec
 from litestar import Controller, Litestar, Response
 from litestar.datastructures import CacheControlHeader
 
-from registry.api.bodies import Request
-from registry.api.conditional import matches
-from registry.api.guards import PUBLIC
 from registry.api.openapi import LICENCE, NOT_MODIFIED, reading
-from registry.api.parameters import IfNoneMatch
-from registry.api.problems import PROBLEMS, text
-from registry.api.responses import RawResponse, json_response, not_modified, raw_headers
-from registry.api.static_files import static_files_router
+from registry.http.bodies import Request
+from registry.http.conditional import matches
+from registry.http.guards import PUBLIC
+from registry.http.parameters import IfNoneMatch
+from registry.http.problems import PROBLEMS, text
+from registry.http.responses import RawResponse, json_response, not_modified, raw_headers
+from registry.http.static_files import static_files_router
 from registry.i18n import DEFAULT_LANGUAGE, Label, negotiate_language, render
 from registry.infra.data_licence_setting import DataLicence
 from registry.infra.work_time import in_thread

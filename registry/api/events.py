@@ -13,13 +13,16 @@ from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, PathParameter, QueryParameter, SkipValidation
 
 from registry import schemas
-from registry.api.bodies import Request
-from registry.api.compression import UNCOMPRESSED
-from registry.api.guards import authenticate, check_scope
 from registry.api.openapi import reading
-from registry.api.parameters import MAX_POSITION, After, Limit, integer
-from registry.api.rate_limits import client_network
-from registry.api.responses import (
+from registry.delivery.feed import Feed
+from registry.errors import InvalidParameter, NotFound, RateLimited, RegistryError
+from registry.events.intake import as_uuid
+from registry.http.bodies import Request
+from registry.http.compression import UNCOMPRESSED
+from registry.http.guards import authenticate, check_scope
+from registry.http.parameters import MAX_POSITION, After, Limit, integer
+from registry.http.rate_limits import client_network
+from registry.http.responses import (
     LD_JSON,
     RawResponse,
     base_url,
@@ -29,9 +32,6 @@ from registry.api.responses import (
     stream,
     wants_linked_data,
 )
-from registry.delivery.feed import Feed
-from registry.errors import InvalidParameter, NotFound, RateLimited, RegistryError
-from registry.events.intake import as_uuid
 from registry.infra import postgres
 from registry.infra.settings import Settings
 from registry.infra.threads import offload

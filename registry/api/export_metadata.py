@@ -12,14 +12,14 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from registry import exports
-from registry.api.bodies import Request
 from registry.api.openapi import reading
-from registry.api.parameters import After
-from registry.api.responses import RawResponse, base_url, json_response
 from registry.domain.calendar import Calendar
 from registry.domain.history import AsOf
 from registry.errors import EvidenceUnavailable
 from registry.exports.datapackage import TITLES, ExportedPoint, datapackage
+from registry.http.bodies import Request
+from registry.http.parameters import After
+from registry.http.responses import RawResponse, base_url, json_response
 from registry.i18n import DEFAULT_LANGUAGE
 from registry.infra.settings import Settings
 from registry.projections.columnar.exported_columns import SOURCES, TABLES, ExportedColumn

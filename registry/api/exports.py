@@ -14,14 +14,14 @@ from litestar.params import QueryParameter
 from msgspec.structs import replace
 
 from registry import exports
-from registry.api.bodies import Request
 from registry.api.export_metadata import DATAPACKAGE, WithSources, query_without
 from registry.api.openapi import reading
-from registry.api.parameters import After
-from registry.api.responses import RawResponse, raw_headers, stream
 from registry.domain.deal import Deal
 from registry.domain.fold.items import item_types
 from registry.domain.history import AsOf
+from registry.http.bodies import Request
+from registry.http.parameters import After
+from registry.http.responses import RawResponse, raw_headers, stream
 from registry.infra.threads import offload
 from registry.projections.columnar.exported_columns import TABLES
 from registry.projections.columnar.lists import Order, PagePlace

@@ -10,14 +10,14 @@ from litestar import Controller, post
 from litestar.di import NamedDependency
 from msgspec import Meta, Struct
 
-from registry.api.bodies import Request, decoder, read_body
 from registry.api.openapi import writing
-from registry.api.responses import RawResponse, json_response
 from registry.errors import FieldError, Invalid
 from registry.events import intake
 from registry.events.codec import earliest_publication
 from registry.events.values import EventPart, Localized, Source, decode_hook
 from registry.extraction import Article, KnownOrganization, ProposedDeal, extract
+from registry.http.bodies import Request, decoder, read_body
+from registry.http.responses import RawResponse, json_response
 from registry.infra.threads import offload_answer
 from registry.queries.organizations import OrganizationQueries
 from registry.schemas import encode

@@ -15,12 +15,12 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from msgspec import UNSET, Struct, UnsetType, field
 
-from registry.api.bodies import Request
 from registry.api.openapi import reading
-from registry.api.parameters import MAX_POSITION, integer
-from registry.api.problems import language_of
-from registry.api.responses import RawResponse, base_url, raw_headers
 from registry.events.store import StoredEvent
+from registry.http.bodies import Request
+from registry.http.parameters import MAX_POSITION, integer
+from registry.http.problems import language_of
+from registry.http.responses import RawResponse, base_url, raw_headers
 from registry.i18n import Label, render, translations
 from registry.infra.data_licence_setting import DataLicence
 from registry.infra.settings import Settings

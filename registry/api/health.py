@@ -14,16 +14,16 @@ from litestar.openapi import ResponseSpec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from registry import schemas
-from registry.api.guards import IGNORES_QUERY, PUBLIC
-from registry.api.metrics import ServiceGauges
-from registry.api.middleware import Metrics
 from registry.api.openapi import reading
-from registry.api.probe import Probe
-from registry.api.responses import RawResponse, json_response
 from registry.append.recorder import Recorder
 from registry.errors import ClockUnsafe, DatabaseUnavailable, HealthWarning, LogRewound
 from registry.events.mirror_state import MirrorStatus
 from registry.events.write_batch import Head
+from registry.http.guards import IGNORES_QUERY, PUBLIC
+from registry.http.metrics import ServiceGauges
+from registry.http.middleware import Metrics
+from registry.http.probe import Probe
+from registry.http.responses import RawResponse, json_response
 from registry.infra import migrations, postgres
 from registry.projections.exchange_rates import rates_warning
 from registry.queries.log import LogQueries

@@ -15,14 +15,7 @@ from litestar.params import QueryParameter
 from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
 
-from registry.api.bodies import Request, decoder, read_body, require_content_type
-from registry.api.compression import UNCOMPRESSED
-from registry.api.guards import check_may_read, check_scope
-from registry.api.import_session import ImportSession, NumberedLine, body_lines, decode_line, import_line, line_result
 from registry.api.openapi import reading, writing
-from registry.api.parameters import DryRun, Limit, text
-from registry.api.problems import ProblemText, code_of, extension_members, language_of, problem
-from registry.api.responses import RawResponse, json_response, raw_headers
 from registry.append.proposal import ProposedImport, parts_of
 from registry.append.proposals import Proposals
 from registry.append.recorder import Recorder
@@ -32,6 +25,13 @@ from registry.errors import FieldError, Invalid, NotFound, NotJson
 from registry.events import intake
 from registry.events.intake import as_uuid
 from registry.events.values import Scheme
+from registry.http.bodies import Request, decoder, read_body, require_content_type
+from registry.http.compression import UNCOMPRESSED
+from registry.http.guards import check_may_read, check_scope
+from registry.http.import_session import ImportSession, NumberedLine, body_lines, decode_line, import_line, line_result
+from registry.http.parameters import DryRun, Limit, text
+from registry.http.problems import ProblemText, code_of, extension_members, language_of, problem
+from registry.http.responses import RawResponse, json_response, raw_headers
 from registry.i18n import render
 from registry.infra.threads import offload
 from registry.queries.imports import ImportQueries

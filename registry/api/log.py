@@ -8,11 +8,11 @@ from litestar import Controller, Response
 from litestar.di import NamedDependency
 from litestar.params import PathParameter
 
-from registry.api.bodies import Request
-from registry.api.guards import is_public
 from registry.api.openapi import reading
-from registry.api.parameters import MAX_POSITION, Accept, integer
-from registry.api.responses import RawResponse, raw_headers
+from registry.http.bodies import Request
+from registry.http.guards import is_public
+from registry.http.parameters import MAX_POSITION, Accept, integer
+from registry.http.responses import RawResponse, raw_headers
 from registry.schemas import encode
 from registry.transparency.bundles import Inclusion
 from registry.transparency.evidence import Evidence

@@ -12,8 +12,8 @@ from litestar.di import NamedDependency
 
 from registry import schemas
 from registry.api.openapi import reading
-from registry.api.parameters import MAX_POSITION, After, Limit, integer
-from registry.api.responses import RawResponse, json_response
+from registry.http.parameters import MAX_POSITION, After, Limit, integer
+from registry.http.responses import RawResponse, json_response
 from registry.queries.log import LogQueries
 from registry.schemas import encode
 from registry.transparency.evidence import Evidence

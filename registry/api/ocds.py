@@ -9,15 +9,15 @@ from litestar import Controller
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from registry.api.bodies import Request
 from registry.api.openapi import MERGED, reading
-from registry.api.parameters import DealSlug, Position, RecordedAt, instant
-from registry.api.responses import RawResponse, json_response
 from registry.domain.deal import Deal
 from registry.domain.fold.record import resolve_record
 from registry.domain.history import AsOf, FoldedStream
 from registry.domain.stream_kinds import DEALS
 from registry.errors import MergedInto, NotFound
+from registry.http.bodies import Request
+from registry.http.parameters import DealSlug, Position, RecordedAt, instant
+from registry.http.responses import RawResponse, json_response
 from registry.infra.freeing import empty_in_thread
 from registry.infra.settings import Settings
 from registry.infra.threads import offload_answer, until_cancelled

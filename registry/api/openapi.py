@@ -38,8 +38,8 @@ from litestar.response import Redirect
 from litestar.typing import FieldDefinition
 
 import registry
-from registry.api.guards import ANY_SCOPE, PUBLIC, value_type
-from registry.api.problems import PROBLEMS, text
+from registry.http.guards import ANY_SCOPE, PUBLIC, value_type
+from registry.http.problems import PROBLEMS, text
 from registry.schemas import ProblemDocument
 from registry.schemas.values import response_schema_hook
 
@@ -195,7 +195,7 @@ def _documented_body(body: Any, media_type: str) -> Provide:
     """Give Litestar the type of a body to document.
 
     Litestar documents the `data` parameter of a handler's dependencies. No handler uses this one, so Litestar does not
-    decode the body: the handlers decode its bytes strictly (registry/api/bodies.py).
+    decode the body: the handlers decode its bytes strictly (registry/http/bodies.py).
     """
 
     def documented_body(data: Any) -> None:

@@ -9,15 +9,15 @@ from litestar import Controller, post
 from litestar.di import NamedDependency
 
 from registry import schemas
-from registry.api.bodies import Request, read_body
-from registry.api.guards import check_scope
 from registry.api.openapi import reading, writing
-from registry.api.parameters import DryRun, Limit, integer
-from registry.api.problems import code_of, language_of
-from registry.api.responses import RawResponse, json_response
 from registry.append.organization_merges import Merge, MergeResult, OrganizationMerges
 from registry.domain.organizations.clusters import Cluster
 from registry.events import intake
+from registry.http.bodies import Request, read_body
+from registry.http.guards import check_scope
+from registry.http.parameters import DryRun, Limit, integer
+from registry.http.problems import code_of, language_of
+from registry.http.responses import RawResponse, json_response
 from registry.i18n import render
 from registry.queries.named_organizations import NamedOrganizations
 from registry.schemas import OrganizationMergeRequest, encode

@@ -11,12 +11,16 @@ from litestar.params import QueryParameter
 from msgspec import Meta
 
 from registry import schemas
-from registry.api.bodies import Request
-from registry.api.conditional import matches
 from registry.api.deals import REPLAYED, record
 from registry.api.examples import ORGANIZATION_ANNOUNCEMENTS
 from registry.api.openapi import MERGED, NOT_MODIFIED, reading, writing
-from registry.api.parameters import (
+from registry.append.recorder import Recorder
+from registry.domain.history import AsOf
+from registry.events import intake
+from registry.events.types import OrganizationAnnouncement
+from registry.http.bodies import Request
+from registry.http.conditional import matches
+from registry.http.parameters import (
     POST_HEADERS,
     Cursor,
     DryRun,
@@ -25,11 +29,7 @@ from registry.api.parameters import (
     OrganizationSlug,
     text,
 )
-from registry.api.responses import RawResponse, json_response, not_modified, page_headers, raw_headers
-from registry.append.recorder import Recorder
-from registry.domain.history import AsOf
-from registry.events import intake
-from registry.events.types import OrganizationAnnouncement
+from registry.http.responses import RawResponse, json_response, not_modified, page_headers, raw_headers
 from registry.queries.named_organizations import NamedOrganizations
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.search import SearchQueries

@@ -1,13 +1,12 @@
 """The portfolio: lists, totals and comparisons of all deals at a point in time.
 
-The three share how they resolve points and filters and how they are certified; hence the length.
+The three share how they resolve points and filters and how they are certified.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
 from litestar import Controller
 from litestar.di import NamedDependency, Provide
@@ -16,11 +15,16 @@ from msgspec import UNSET
 from msgspec.structs import asdict, replace
 
 from registry import schemas
-from registry.api.bodies import Request
-from registry.api.cursors import CursorParameter, decode_cursor, encode_cursor
 from registry.api.deals import CERTIFICATE, Certificate
 from registry.api.openapi import reading
-from registry.api.parameters import (
+from registry.domain.history import AsOf
+from registry.domain.totals import Estimates, Measure, TotalsQuery
+from registry.errors import InvalidParameter
+from registry.events.currencies import Currency
+from registry.http.bodies import Request
+from registry.http.cursors import CursorParameter, decode_cursor, encode_cursor
+from registry.http.list_parameters import Grouping, Sort, read_grouping, read_order
+from registry.http.parameters import (
     DAY_EXAMPLE,
     MAX_PAGE,
     Limit,
@@ -30,13 +34,8 @@ from registry.api.parameters import (
     integer,
     require_single_axis,
 )
-from registry.api.responses import REVALIDATED, RawResponse, json_response, page_headers
-from registry.domain.history import AsOf
-from registry.domain.totals import GROUPINGS, Estimates, Measure, TotalsQuery
-from registry.errors import InvalidParameter
-from registry.events.currencies import Currency
+from registry.http.responses import REVALIDATED, RawResponse, json_response, page_headers
 from registry.infra.threads import offload_answer
-from registry.projections.columnar.lists import Order
 from registry.projections.columnar.selection import Selection
 from registry.projections.point import Point
 from registry.queries.comparisons import ComparisonQueries
@@ -48,46 +47,10 @@ from registry.transparency.certificates import Certificates
 from registry.transparency.proofs import CertifiedStreams
 from registry.transparency.total_state import CertifiedQuery, needs_organizations
 
-Sort = Literal[
-    "deal", "-deal", "title", "-title", "amount", "-amount", "announced_on", "-announced_on", "updated", "-updated",
-    "stage", "-stage", "since", "-since", "relevance", "-relevance",
-]  # fmt: skip
-
 MAX_COMPARED = 200
 
 MAX_CERTIFIED = 5000
 """The most events of a point in a certificate of a total, a list or a comparison."""
-
-_DIMENSION = rf"({'|'.join(GROUPINGS)}|classification:[a-z_]+)"
-
-Grouping: TypeAlias = Annotated[
-    str | None,
-    QueryParameter(
-        description=f"What to group by: {', '.join(GROUPINGS)}, `classification:AXIS`; two with a comma between them.",
-        pattern=rf"^{_DIMENSION}(,{_DIMENSION})?$(?!\n)",
-        title="grouping",
-        schema_extra={"examples": ["organization", "region,year"]},
-    ),
-]
-
-
-def read_order(sort: str, q: str | None, weights: Mapping[str, float], language: str = "en") -> Order:
-    """The order that a parameter names. By relevance, the best come first.
-
-    Raises:
-        InvalidParameter: An order by relevance without words to search for.
-    """
-    key, descending = sort.removeprefix("-"), sort.startswith("-")
-    if key == "relevance":
-        if q is None:
-            raise InvalidParameter("relevance_search", parameter="q")
-        descending = not descending
-    return Order(key=key, descending=descending, language=language, weights=weights)  # type: ignore[arg-type]
-
-
-def read_grouping(text: str | None) -> tuple[str, ...]:
-    """The dimensions that a parameter names, each once."""
-    return tuple(dict.fromkeys(text.split(","))) if text else ()
 
 
 def totals_query(

@@ -15,19 +15,19 @@ from litestar.params import PathParameter
 from msgspec import Meta
 
 from registry import schemas
-from registry.api.bodies import Request, decoder, read_body
-from registry.api.conditional import expected_version, matches
 from registry.api.examples import PRINCIPAL_ANNOUNCEMENTS
-from registry.api.guards import check_scope
 from registry.api.openapi import NOT_MODIFIED, reading, writing
-from registry.api.parameters import POST_HEADERS, Cursor, IfNoneMatch, Limit, Position
-from registry.api.responses import RawResponse, json_response, not_modified, page_headers, raw_headers
 from registry.append.principals import store_secrets
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest
 from registry.domain.principal import required_scope
 from registry.events import intake
 from registry.events.types import PrincipalAnnouncement
+from registry.http.bodies import Request, decoder, read_body
+from registry.http.conditional import expected_version, matches
+from registry.http.guards import check_scope
+from registry.http.parameters import POST_HEADERS, Cursor, IfNoneMatch, Limit, Position
+from registry.http.responses import RawResponse, json_response, not_modified, page_headers, raw_headers
 from registry.queries.principals import Principals
 from registry.schemas import (
     AppendResponse,

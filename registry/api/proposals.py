@@ -16,11 +16,7 @@ from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 from msgspec import UNSET, Meta, Raw, Struct
 
-from registry.api.bodies import Request, decoder, read_body
-from registry.api.guards import ANY_SCOPE
 from registry.api.openapi import reading, writing
-from registry.api.parameters import Cursor, Limit
-from registry.api.responses import RawResponse, json_response, page_headers
 from registry.append.proposal import Proposal
 from registry.append.proposals import Proposals
 from registry.errors import FieldError, IdConflict, Invalid, InvalidParameter, NotFound, RuleBroken
@@ -28,6 +24,10 @@ from registry.events import intake
 from registry.events.intake import as_uuid
 from registry.events.types import AnnouncedKind
 from registry.events.values import Slug, Text
+from registry.http.bodies import Request, decoder, read_body
+from registry.http.guards import ANY_SCOPE
+from registry.http.parameters import Cursor, Limit
+from registry.http.responses import RawResponse, json_response, page_headers
 from registry.infra.threads import offload
 from registry.schemas import ProposalChange, ProposalPage, ProposalPreview, ProposalResponse, encode
 from registry.schemas.deals import refusal_response

@@ -18,13 +18,13 @@ from litestar.params import QueryParameter
 from msgspec import Meta, Struct
 from rapidfuzz import fuzz
 
-from registry.api.bodies import Request, read_body
 from registry.api.openapi import reading, writing
-from registry.api.parameters import text
-from registry.api.responses import RawResponse, base_url, raw_headers
 from registry.domain.history import AsOf
 from registry.domain.organizations.deduplication import normalize_name
 from registry.errors import InvalidParameter, NotFound
+from registry.http.bodies import Request, read_body
+from registry.http.parameters import text
+from registry.http.responses import RawResponse, base_url, raw_headers
 from registry.projections.columnar.lists import Order
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries

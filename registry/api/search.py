@@ -9,9 +9,9 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
 from registry.api.openapi import reading
-from registry.api.parameters import integer, text
-from registry.api.responses import RawResponse, json_response
 from registry.domain.history import AsOf
+from registry.http.parameters import integer, text
+from registry.http.responses import RawResponse, json_response
 from registry.queries.search import KINDS, SearchQueries
 from registry.schemas import encode
 from registry.schemas.search import HitKind, SearchResponse

@@ -13,11 +13,7 @@ from litestar.openapi import ResponseSpec
 from litestar.params import PathParameter
 from msgspec import Struct
 
-from registry.api.bodies import Request, read_body
-from registry.api.guards import check_scope
 from registry.api.openapi import reading, writing
-from registry.api.parameters import After, DryRun, Limit
-from registry.api.responses import RawResponse, json_response, page_headers
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest, AppendResult, SubmissionError
 from registry.domain.audit.diff import Change
@@ -29,6 +25,10 @@ from registry.events import intake
 from registry.events.types import AnyAnnouncement
 from registry.events.validation import validate
 from registry.events.values import Source, Text
+from registry.http.bodies import Request, read_body
+from registry.http.guards import check_scope
+from registry.http.parameters import After, DryRun, Limit
+from registry.http.responses import RawResponse, json_response, page_headers
 from registry.queries.sources import CitedEvent, SourceQueries
 from registry.schemas import RestingField, SourceCitation, SourceResponse, SourceRetraction, SourceUse, TreatedEvent
 from registry.schemas.base import encode

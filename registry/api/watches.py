@@ -12,12 +12,7 @@ from litestar.params import PathParameter
 from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
-from registry.api.bodies import Request, read_body
-from registry.api.guards import ANY_SCOPE, check_may_read
 from registry.api.openapi import reading, writing
-from registry.api.parameters import Limit
-from registry.api.problems import language_of
-from registry.api.responses import RawResponse, json_response
 from registry.api.webhooks import Deliveries, EventTypes
 from registry.delivery.watch_store import Digest, Watch
 from registry.delivery.watches import Watches
@@ -26,6 +21,11 @@ from registry.delivery.webhooks import WEBHOOK_PREFIX, Webhooks
 from registry.errors import FieldError, Invalid
 from registry.events import intake
 from registry.events.values import Slug, Url
+from registry.http.bodies import Request, read_body
+from registry.http.guards import ANY_SCOPE, check_may_read
+from registry.http.parameters import Limit
+from registry.http.problems import language_of
+from registry.http.responses import RawResponse, json_response
 from registry.queries.event_filter import EventFilter
 from registry.schemas import encode
 from registry.schemas.deal_query import DealQuery

@@ -10,15 +10,15 @@ from litestar.di import NamedDependency
 from litestar.params import PathParameter
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from registry.api.bodies import Request, read_body
 from registry.api.openapi import reading, writing
-from registry.api.parameters import Limit
-from registry.api.responses import RawResponse, json_response
 from registry.delivery.webhook_store import Delivery, Format, Webhook
 from registry.delivery.webhooks import OVERLAP_HOURS, Webhooks
 from registry.events import intake
 from registry.events.types import EVENT_TYPES
 from registry.events.values import Slug, Url
+from registry.http.bodies import Request, read_body
+from registry.http.parameters import Limit
+from registry.http.responses import RawResponse, json_response
 from registry.queries.event_filter import EventFilter
 from registry.schemas import encode
 from registry.schemas.deal_query import DealQuery

@@ -10,11 +10,11 @@ from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import PathParameter
 
-from registry.api.bodies import Request, read_body
-from registry.api.guards import PUBLIC
 from registry.api.openapi import reading, writing
-from registry.api.responses import RawResponse, raw_headers
 from registry.errors import NotFound
+from registry.http.bodies import Request, read_body
+from registry.http.guards import PUBLIC
+from registry.http.responses import RawResponse, raw_headers
 from registry.transparency.checkpoint import Checkpoint, parse_note
 from registry.transparency.witness import OtherSizeCosigned, Witness
 

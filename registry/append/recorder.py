@@ -93,7 +93,7 @@ class Recorder:
         calendar: Decides which day is today.
         four_eyes: The event types that a second principal must approve.
         commit_listeners: Called with the log's head after each commit.
-        batch_span: What each batch is committed in, given the contexts of its requests (`api/tracing.py`).
+        batch_span: What each batch is committed in, given the contexts of its requests (`http/tracing.py`).
         last_batch_size: Number of events of the last batch.
         last_projection_seconds: Seconds that the rows of the last batch's projections took to compute.
         last_batch_seconds: Seconds from taking the last batch from the queue to its commit.

@@ -170,8 +170,8 @@ async def _serve(
     after_ready: Callable[[str], None],
 ) -> None:
     # Imported here, because the other commands do not need it.
-    from registry.api.http_server import HttpServer
     from registry.app import create_app
+    from registry.http.server import HttpServer
 
     await check(settings)
     if settings.follow is not None:

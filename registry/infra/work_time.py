@@ -1,6 +1,6 @@
 """Measures the time in which a request does its own work, without the time in which it waits.
 
-A read that takes too long is the question's fault only if its own work took the time (`api/deadline.py`), not if it
+A read that takes too long is the question's fault only if its own work took the time (`http/deadline.py`), not if it
 waited for a connection, a lock, a free thread, or work that all questions share.
 """
 

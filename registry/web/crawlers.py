@@ -16,10 +16,10 @@ from litestar.di import NamedDependency
 from litestar.handlers.base import BaseRouteHandler
 from litestar.params import PathParameter, SkipValidation
 
-from registry.api.bodies import Request
-from registry.api.responses import base_url
 from registry.domain.history import AsOf
 from registry.errors import NotFound
+from registry.http.bodies import Request
+from registry.http.responses import base_url
 from registry.infra.settings import Settings
 from registry.infra.threads import offload_answer
 from registry.projections.columnar.selection import Selection

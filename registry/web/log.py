@@ -11,13 +11,13 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 from msgspec import Struct
 
-from registry.api.filters import EventType
-from registry.api.parameters import MAX_POSITION, integer, text
 from registry.errors import RegistryError
 from registry.events.store import StoredEvent
 from registry.events.types import EVENT_TYPES
 from registry.formatting.language import N_
 from registry.formatting.values import shown
+from registry.http.filters import EventType
+from registry.http.parameters import MAX_POSITION, integer, text
 from registry.queries.event_filter import EventFilter
 from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries

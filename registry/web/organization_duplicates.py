@@ -7,10 +7,10 @@ from typing import Annotated
 from litestar import Controller, Response, post, route
 from litestar.di import NamedDependency
 
-from registry.api.guards import check_scope
-from registry.api.parameters import integer
 from registry.append.organization_merges import Merge, OrganizationMerges
 from registry.domain.principal import Credential
+from registry.http.guards import check_scope
+from registry.http.parameters import integer
 from registry.i18n import Message
 from registry.queries.named_organizations import NamedOrganizations
 from registry.web.page import render

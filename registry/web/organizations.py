@@ -9,12 +9,12 @@ from litestar import Controller, Response, route
 from litestar.di import NamedDependency
 from msgspec import Struct
 
-from registry.api.cursors import CursorParameter, decode_cursor, encode_cursor
-from registry.api.parameters import Cursor, OrganizationSlug, text
 from registry.errors import MergedInto, NotFound
 from registry.events.values import Localized
 from registry.formatting.language import N_, words
 from registry.formatting.values import shown
+from registry.http.cursors import CursorParameter, decode_cursor, encode_cursor
+from registry.http.parameters import Cursor, OrganizationSlug, text
 from registry.infra.threads import offload_answer
 from registry.projections.columnar.lists import Order
 from registry.queries.named_organizations import NamedOrganizations, OrganizationEntry

@@ -13,7 +13,6 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter, SkipValidation
 from msgspec import Struct
 
-from registry.api.parameters import text
 from registry.append.proposal import Proposal, digest_of_all, may_review
 from registry.append.proposals import Proposals
 from registry.append.requests import SubmissionError
@@ -24,6 +23,7 @@ from registry.events.intake import as_uuid
 from registry.events.types import DealRegistered, EventCorrected, OrganizationRegistered
 from registry.events.values import Scope
 from registry.formatting.language import words
+from registry.http.parameters import text
 from registry.i18n import Message
 from registry.infra.threads import offload_answer
 from registry.web.articles.proposed import DIGEST, form_of

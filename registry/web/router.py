@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry.api.routes import Routes
+from registry.http.routes import Routes
 from registry.web.articles.controller import ArticleController, suggest_names
 from registry.web.charts import maps
 from registry.web.charts.pages import ChartPages

@@ -10,10 +10,10 @@ from litestar import Controller, Response, route
 from litestar.di import NamedDependency
 from msgspec import Struct
 
-from registry.api.parameters import text
 from registry.events.intake import as_uuid
 from registry.formatting.language import N_, Translations
 from registry.formatting.values import shown
+from registry.http.parameters import text
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.search import SearchQueries
 from registry.schemas import HitKind, SearchedWord, SearchHit, SearchMatch

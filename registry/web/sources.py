@@ -10,13 +10,13 @@ from litestar import Controller, Response, post, route
 from litestar.di import NamedDependency
 from msgspec import Struct
 
-from registry.api.parameters import After
 from registry.api.sources import NewRetraction, SourceId, retract
 from registry.append.recorder import Recorder
 from registry.domain.history import FoldedStream
 from registry.domain.sources.retraction import CitingEvent, Treatment
 from registry.errors import RuleBroken, VersionConflict
 from registry.events.intake import as_uuid
+from registry.http.parameters import After
 from registry.i18n import Message
 from registry.infra.threads import HEAVY_ITEM, offload_answer
 from registry.queries.sources import CitedEvent, SourceQueries

@@ -10,8 +10,6 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter, SkipValidation
 from msgspec.structs import asdict
 
-from registry.api.guards import IGNORES_QUERY
-from registry.api.parameters import text
 from registry.delivery.watch_mail import condition_text
 from registry.delivery.watch_store import Digest, Watch
 from registry.delivery.watches import Watches
@@ -20,6 +18,8 @@ from registry.delivery.webhooks import WEBHOOK_PREFIX, WatchUnconfirmed, Webhook
 from registry.errors import Invalid, NotFound, RateLimited, RegistryError
 from registry.events import intake
 from registry.events.types import EVENT_TYPES
+from registry.http.guards import IGNORES_QUERY
+from registry.http.parameters import text
 from registry.i18n import Message
 from registry.queries.event_filter import EventFilter
 from registry.schemas.deal_query import DealQuery

@@ -23,13 +23,13 @@ import pytest_asyncio
 from litestar import Litestar
 from msgspec import Struct
 
-from registry.api.http_protocol import ConnectionLimits
-from registry.api.http_server import HttpServer
 from registry.app import create_app
 from registry.append.principals import IssuedKey, issue_key, record_events
 from registry.domain.principal import Rights
 from registry.events.types import KeyRevoked
 from registry.events.values import Scope
+from registry.http.protocol import ConnectionLimits
+from registry.http.server import HttpServer
 from registry.infra.settings import Settings
 from registry.infra.sockets import bind
 from tests.conftest import APP_ROLE, PATIENCE, Server, at, copy_database

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from registry.api import bodies
+from registry.http import bodies
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service
 

@@ -13,7 +13,7 @@ import pytest
 from litestar import Litestar, get
 from litestar.response import Stream
 
-from registry.api.compression import AnswerSender, accepts_gzip
+from registry.http.compression import AnswerSender, accepts_gzip
 from tests.api.announcements import registered
 
 

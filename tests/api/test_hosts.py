@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from registry.api.hosts import HostNames
+from registry.http.hosts import HostNames
 from registry.infra.settings import Settings
 
 LOOPBACK, ANYWHERE = "127.0.0.1", "0.0.0.0"

@@ -12,9 +12,9 @@ import asyncpg
 import httpx
 import pytest
 
-from registry.api import bodies, import_session
 from registry.append.submission_queue import MAX_IMPORT_BATCH_EVENTS
 from registry.events.log_lock import LOG_LOCK_KEY
+from registry.http import bodies, import_session
 from tests.api.announcements import corrected, pledged, registered
 from tests.api.conftest import Service
 from tests.conftest import PATIENCE

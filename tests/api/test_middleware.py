@@ -14,15 +14,15 @@ import pytest
 import structlog
 from msgspec.structs import replace
 
-from registry.api import deadline
-from registry.api.compression import AnswerSender
-from registry.api.deadline import Deadline
 from registry.api.health import failed_check
 from registry.app import create_app
 from registry.append import recorder
 from registry.cli.server import log_to_stderr
 from registry.events import log_lock
 from registry.events.log_lock import LOG_LOCK_KEY
+from registry.http import deadline
+from registry.http.compression import AnswerSender
+from registry.http.deadline import Deadline
 from registry.infra import postgres
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service, cloned, running, served

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from registry.api.examples import ANNOUNCEMENTS, EVENT, ORGANIZATION_ANNOUNCEMENTS, PRINCIPAL_ANNOUNCEMENTS
-from registry.api.problems import PROBLEMS
 from registry.events.types import EVENT_TYPES
+from registry.http.problems import PROBLEMS
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service, openapi_document
 from tests.conftest import drill

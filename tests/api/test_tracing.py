@@ -184,7 +184,7 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     from registry.infra.settings import Settings
 
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
-    monkeypatch.delitem(sys.modules, "registry.api.tracing", raising=False)
+    monkeypatch.delitem(sys.modules, "registry.http.tracing", raising=False)
     settings = Settings(data_dir=Path(), signing_key=Path("signing.key"), otlp_endpoint="http://127.0.0.1:4318")
     with pytest.raises(BadSetting, match="otel"):
         create_app(settings)

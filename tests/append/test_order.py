@@ -12,13 +12,13 @@ import asyncpg
 import msgspec
 import pytest
 
-from registry.api.import_session import ImportSession, NumberedLine
 from registry.append.principals import record_events
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendResult
 from registry.domain.principal import Credential, Rights
 from registry.errors import VersionConflict
 from registry.events.types import PrincipalRegistered, ScopesChanged
+from registry.http.import_session import ImportSession, NumberedLine
 from tests.append.conftest import BREAK, Owner, Pool, event_ids, hold_appends, wait_until_append_is_held
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, positions, request, running_recorder
 from tests.conftest import ScratchDatabase

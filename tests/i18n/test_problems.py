@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry.api.problems import PROBLEMS
+from registry.http.problems import PROBLEMS
 from registry.i18n import LANGUAGES
 from tests.i18n.codes import catalogue_texts, parameters_of
 

@@ -11,7 +11,7 @@ import asyncpg
 import pytest_asyncio
 from msgspec import Struct
 
-from registry.api.http_protocol import ConnectionLimits
+from registry.http.protocol import ConnectionLimits
 from tests.api.conftest import Service, cloned, running
 from tests.conftest import PATIENCE, Server
 

@@ -9,9 +9,9 @@ from contextlib import AsyncExitStack
 import psutil
 import pytest
 
-from registry.api import bodies
-from registry.api.bodies import LARGE_BODY, BodyDecoder
 from registry.errors import Overloaded
+from registry.http import bodies
+from registry.http.bodies import LARGE_BODY, BodyDecoder
 from tests.api.announcements import registered
 from tests.api.conftest import ADMIN_KEY, Service
 from tests.conftest import PATIENCE

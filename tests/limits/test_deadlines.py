@@ -17,8 +17,8 @@ import asyncpg
 import httpx
 import pytest
 
-from registry.api import deadline
 from registry.api import deals as deals_api
+from registry.http import deadline
 from registry.infra import threads
 from registry.infra.work_time import STATEMENT_SECONDS, WorkTime
 from registry.projections.columnar import lists, search_at_point

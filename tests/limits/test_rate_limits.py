@@ -14,8 +14,8 @@ import pytest
 from msgspec.structs import replace
 
 from registry.api import events
-from registry.api.rate_limits import MAX_CLIENTS, Bucket, RateLimiter
 from registry.domain.principal import Credential, Rights
+from registry.http.rate_limits import MAX_CLIENTS, Bucket, RateLimiter
 from registry.infra.rate_limit_setting import DEFAULT_RATE_LIMITS, RateLimit, parse_rate_limits
 from tests.api.announcements import registered
 from tests.api.conftest import NO_TLS, Service, bearer, cloned, running

@@ -11,7 +11,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from registry.api import bodies
+from registry.http import bodies
 from registry.web.imports import upload
 from registry.web.imports.jobs import MAX_JOBS_OF_PRINCIPAL, MAX_UPLOAD_BYTES
 from tests.api.announcements import registered

@@ -15,8 +15,8 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
-from registry.api.http_server import HttpServer
 from registry.events.mirror_state import MirrorStatus
+from registry.http.server import HttpServer
 from registry.infra import postgres
 from registry.infra.postgres import Pool
 from registry.infra.settings import Settings

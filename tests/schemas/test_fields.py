@@ -17,7 +17,6 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 import registry
-from registry.api.filters import totals_parameters
 from registry.cli.asking import FILTERS, FILTERS_OF_TOTALS
 from registry.client.parameters import SearchFilters
 from registry.domain.assessment import Assessment
@@ -37,6 +36,7 @@ from registry.domain.organizations.organization import Organization
 from registry.events.values import Amount, EventPart, StatedAmount
 from registry.exports import COLUMNS, Kind
 from registry.formatting.language import words
+from registry.http.filters import totals_parameters
 from registry.i18n import DEFAULT_LANGUAGE
 from registry.schemas import (
     AssessmentResponse,

@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx
 
-from registry.api.deadline import ANONYMOUS_SECONDS
 from registry.errors import ErrorMessage
 from registry.events.types import Recorded
+from registry.http.deadline import ANONYMOUS_SECONDS
 from registry.i18n import LANGUAGES, render
 from tests.api.conftest import ADMIN_KEY, NO_TLS, Service
 from tests.web.walker import figures_of

@@ -53,7 +53,7 @@ REBUILT_SECONDS = 5.0
 """After so long a question looks for replaced rows although the log has not grown: a rebuild makes no events."""
 
 PATIENCE_SECONDS = 5.0
-"""How long a request waits for the copy or the index of texts: less than it may take (`api/deadline.py`)."""
+"""How long a request waits for the copy or the index of texts: less than it may take (`http/deadline.py`)."""
 
 WORKERS = 4
 LONG_WORKERS = 2
@@ -301,7 +301,7 @@ class ColumnarCopy:
                 self._long if is_long else self._threads, timed_call(_answer, cursor, self._cache, question)
             )
         except asyncio.CancelledError:
-            # A read that takes too long, or whose client has left, is cancelled (`api/deadline.py`).
+            # A read that takes too long, or whose client has left, is cancelled (`http/deadline.py`).
             cursor.interrupt()
             raise
 

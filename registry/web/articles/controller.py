@@ -10,8 +10,6 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, QueryParameter, SkipValidation
 from msgspec import Struct
 
-from registry.api.guards import IGNORES_QUERY, check_scope
-from registry.api.parameters import text
 from registry.append.proposal import ProposedPart
 from registry.append.proposals import Proposals
 from registry.append.recorder import Recorder
@@ -27,6 +25,8 @@ from registry.errors import (
     RegistryError,
 )
 from registry.events.intake import as_uuid
+from registry.http.guards import IGNORES_QUERY, check_scope
+from registry.http.parameters import text
 from registry.infra.threads import offload_answer
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import StreamReader

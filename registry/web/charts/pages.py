@@ -13,12 +13,12 @@ from litestar import Controller, Response, route
 from litestar.di import NamedDependency, Provide
 from litestar.params import QueryParameter, SkipValidation
 
-from registry.api.parameters import DealSlug
 from registry.domain.audit.entries import audit_trail
 from registry.domain.stream_kinds import DEALS
 from registry.errors import NotFound
 from registry.formatting.language import N_
 from registry.formatting.values import shown
+from registry.http.parameters import DealSlug
 from registry.infra.freeing import empty_in_thread
 from registry.infra.settings import Settings
 from registry.infra.threads import offload_answer

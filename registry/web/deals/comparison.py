@@ -11,13 +11,13 @@ from litestar import Controller, Response, route
 from litestar.di import NamedDependency
 from msgspec.structs import replace
 
-from registry.api.parameters import DealSlug
 from registry.domain.audit.comparison import AttributedChange, Comparison, compare
 from registry.domain.audit.labels import Kind, Label, claim_changes
 from registry.domain.deal import Deal
 from registry.domain.history import AsOf, FoldedStream
 from registry.domain.stream_kinds import DEALS
 from registry.formatting.values import ChangeLine, Names, ValueFormatter, shown
+from registry.http.parameters import DealSlug
 from registry.infra.freeing import empty_in_thread
 from registry.infra.threads import HEAVY_ITEM, offload_answer, until_cancelled
 from registry.queries.deals import DealQueries

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from registry.api.parameters import MAX_POSITION, integer
 from registry.domain.audit.entries import AuditEntry, audit_trail
 from registry.domain.history import StateAsOf
+from registry.http.parameters import MAX_POSITION, integer
 from registry.web.page.request import PageRequest
 
 # The most events of a history on one page.

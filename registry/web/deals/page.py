@@ -15,7 +15,6 @@ from litestar.params import QueryParameter
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.api.parameters import DealSlug, text
 from registry.domain.assessment import Assessment, last_published
 from registry.domain.audit.entries import audit_trail
 from registry.domain.deal import Deal
@@ -26,6 +25,7 @@ from registry.domain.stream_kinds import DEALS
 from registry.errors import MergedInto
 from registry.formatting.summaries import doubted_pledges, summarize_deal
 from registry.formatting.values import shown
+from registry.http.parameters import DealSlug, text
 from registry.infra.threads import offload_answer
 from registry.queries.deal_errors import first_effective_day
 from registry.queries.deals import DealQueries

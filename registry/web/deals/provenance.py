@@ -11,8 +11,6 @@ from litestar import Controller, Response, route
 from litestar.di import NamedDependency
 from msgspec import Struct
 
-from registry.api.cursors import CursorParameter, decode_cursor, encode_field_cursor
-from registry.api.parameters import DealSlug
 from registry.domain.audit.provenance import (
     FIRST_FIELD,
     FieldPlace,
@@ -28,6 +26,8 @@ from registry.domain.fold.items import item_types
 from registry.domain.principal import AuthorNames
 from registry.formatting.language import DOT, N_
 from registry.formatting.values import Names, ValueFormatter, shown
+from registry.http.cursors import CursorParameter, decode_cursor, encode_field_cursor
+from registry.http.parameters import DealSlug
 from registry.infra.threads import offload_answer
 from registry.queries.deals import DealQueries
 from registry.web.deals.page import DealView, FieldPath, load_deal, render_unknown_deal

@@ -16,11 +16,11 @@ from litestar import Controller, Response, post, route
 from litestar.di import NamedDependency
 from litestar.params import FromPath, SkipValidation
 
-from registry.api.guards import check_scope
-from registry.api.parameters import text
 from registry.domain.calendar import Calendar
 from registry.domain.principal import Credential
 from registry.errors import BadMapping, InvalidParameter, NotFound, Overloaded, TooLarge, UnreadableSheet
+from registry.http.guards import check_scope
+from registry.http.parameters import text
 from registry.i18n import Message, render
 from registry.imports.encodings import ENCODINGS
 from registry.imports.mapping import document, form_data

@@ -16,8 +16,6 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from registry.api.bodies import BODY_LIMIT
-from registry.api.import_session import ImportSession, NumberedLine
 from registry.append.proposal import parts_of
 from registry.append.proposals import Proposals
 from registry.append.recorder import Recorder
@@ -25,6 +23,8 @@ from registry.domain.principal import Credential
 from registry.errors import BadMapping, RegistryError, TooLarge
 from registry.events import intake
 from registry.events.types import AnnouncedKind, Announcement, OrganizationAnnouncement, tag_of
+from registry.http.bodies import BODY_LIMIT
+from registry.http.import_session import ImportSession, NumberedLine
 from registry.i18n import render
 from registry.imports import mapping as mappings
 from registry.imports import workbook

@@ -14,9 +14,9 @@ from typing import Any, BinaryIO
 from msgspec import Struct, field
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
-from registry.api import bodies
-from registry.api.bodies import header, require_content_type
 from registry.errors import BodyTimeout, IncompleteBody, InvalidParameter, TooLarge
+from registry.http import bodies
+from registry.http.bodies import header, require_content_type
 from registry.web.page.request import Request
 
 MAX_FIELD_BYTES = 256 * 1024

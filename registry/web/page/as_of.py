@@ -14,10 +14,10 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from registry.api.parameters import instant
 from registry.domain.calendar import Calendar
 from registry.domain.history import AsOf
 from registry.errors import InvalidParameter
+from registry.http.parameters import instant
 
 Axis = Literal["recorded", "published"]
 

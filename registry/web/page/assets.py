@@ -10,8 +10,8 @@ from pathlib import Path
 from litestar import Response
 from litestar.datastructures import CacheControlHeader
 
-from registry.api.static_files import static_files_router
 from registry.exports.csv import csv_text
+from registry.http.static_files import static_files_router
 
 FOLDER = Path(__file__).parents[1] / "static"
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from litestar import Response
 
-from registry.api.responses import base_url
+from registry.http.responses import base_url
 from registry.infra.work_time import in_thread
 from registry.web.page.render import EncodedPage, Rendered, encode_for_cache, page_response, send
 from registry.web.page.request import PageRequest

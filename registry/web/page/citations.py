@@ -9,9 +9,9 @@ from urllib.parse import quote, urlencode
 import msgspec
 from msgspec import Struct
 
-from registry.api.responses import base_url
 from registry.domain.history import AsOf
 from registry.formatting.language import N_
+from registry.http.responses import base_url
 from registry.i18n import Message
 from registry.queries.deal_conditions import CONDITIONS
 from registry.schemas.deal_query import DealListQuery

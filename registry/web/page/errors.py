@@ -12,13 +12,13 @@ from litestar.exceptions import HTTPException, NotFoundException, ValidationExce
 from msgspec import Struct
 
 from registry import errors
-from registry.api import problems
-from registry.api.responses import location
 from registry.domain.totals.measures import Quantity
 from registry.events.currencies import Currency
 from registry.events.values import MetricBasis
 from registry.formatting.language import N_, words
 from registry.formatting.values import shown
+from registry.http import problems
+from registry.http.responses import location
 from registry.i18n import LANGUAGES, Message, negotiate_language
 from registry.web.page.render import HEADERS, NO_FRAME, environment
 from registry.web.page.request import COOKIE, CsrfError, Request

@@ -23,8 +23,6 @@ from litestar import Response
 from markupsafe import Markup, escape
 from msgspec import Struct
 
-from registry.api.compression import accepts_gzip
-from registry.api.conditional import matches
 from registry.domain.audit.labels import kind_of
 from registry.domain.sources.identity import source_id
 from registry.domain.totals.doubts import DOUBTING_FLAGS
@@ -34,6 +32,8 @@ from registry.formatting.numbers import figures
 from registry.formatting.summaries import summarize_event
 from registry.formatting.values import RELATED, capitalized, fault_of, own_changes, shown
 from registry.formatting.word_diff import word_diff
+from registry.http.compression import accepts_gzip
+from registry.http.conditional import matches
 from registry.i18n import LANGUAGES
 from registry.web.charts.maps import map_labels
 from registry.web.page.assets import static_url
@@ -255,7 +255,7 @@ class EncodedPage(Struct, frozen=True):
     Attributes:
         body: The bytes.
         etag: The tag. It is weak, since one page has several encodings.
-        compressed: The same bytes with gzip. None: they are compressed when they are sent (`api/compression.py`).
+        compressed: The same bytes with gzip. None: they are compressed when they are sent (`http/compression.py`).
     """
 
     body: bytes

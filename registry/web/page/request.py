@@ -16,13 +16,13 @@ from litestar.params import QueryParameter, SkipValidation
 from msgspec import Struct
 
 from registry import errors
-from registry.api import filters, parameters
-from registry.api.guards import IGNORES_QUERY, check_query, check_scope
-from registry.api.responses import location
 from registry.domain.calendar import Calendar
 from registry.domain.history import AsOf
 from registry.domain.principal import Credential
 from registry.events.mirror_state import MirrorStatus
+from registry.http import filters, parameters
+from registry.http.guards import IGNORES_QUERY, check_query, check_scope
+from registry.http.responses import location
 from registry.i18n import LANGUAGES, negotiate_language
 from registry.infra.data_licence_setting import DataLicence
 from registry.infra.sessions import Sessions

@@ -12,12 +12,12 @@ from litestar import Controller, Response, route
 from litestar.di import NamedDependency, Provide
 from msgspec import Struct
 
-from registry.api.cursors import decode_cursor, encode_cursor
-from registry.api.parameters import require_single_axis
 from registry.domain.audit.labels import claim_changes
 from registry.domain.history import AsOf
 from registry.domain.totals import Totals, TotalsColumn, TotalsQuery
 from registry.formatting.values import shown
+from registry.http.cursors import decode_cursor, encode_cursor
+from registry.http.parameters import require_single_axis
 from registry.infra.threads import offload_answer, until_cancelled
 from registry.projections.columnar.lists import PagePlace
 from registry.queries.comparisons import ComparisonQueries

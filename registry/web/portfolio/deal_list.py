@@ -12,8 +12,6 @@ from litestar.params import QueryParameter
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.api.cursors import CursorParameter, decode_cursor, encode_cursor
-from registry.api.portfolio import Sort, read_order
 from registry.domain.history import AsOf
 from registry.domain.money.rates import Rates
 from registry.domain.stages import ENDED_STAGES
@@ -21,6 +19,8 @@ from registry.events.currencies import Currency
 from registry.events.values import Amount
 from registry.formatting.language import N_
 from registry.formatting.values import ValueFormatter
+from registry.http.cursors import CursorParameter, decode_cursor, encode_cursor
+from registry.http.list_parameters import Sort, read_order
 from registry.projections.columnar.selection import Selection
 from registry.projections.point import Point
 from registry.queries.portfolio import PortfolioQueries

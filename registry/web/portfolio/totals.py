@@ -10,12 +10,12 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import QueryParameter
 from msgspec.structs import replace
 
-from registry.api.cursors import decode_cursor, encode_cursor
-from registry.api.filters import totals_parameters
-from registry.api.portfolio import Grouping, read_grouping
 from registry.domain.totals import GROUPINGS, DerivationNode, Totals, TotalsQuery
 from registry.formatting.language import N_
 from registry.formatting.values import shown
+from registry.http.cursors import decode_cursor, encode_cursor
+from registry.http.filters import totals_parameters
+from registry.http.list_parameters import Grouping, read_grouping
 from registry.infra.threads import HEAVY_ITEM, offload_answer
 from registry.queries.portfolio import PortfolioQueries
 from registry.web.page import render

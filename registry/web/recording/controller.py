@@ -14,8 +14,6 @@ from litestar import Controller, Response, post, route
 from litestar.di import NamedDependency, Provide
 from litestar.params import SkipValidation
 
-from registry.api.guards import check_scope
-from registry.api.parameters import DealSlug, OrganizationSlug, text
 from registry.append.proposals import Proposals
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest
@@ -23,6 +21,8 @@ from registry.domain import money
 from registry.domain.principal import required_scope
 from registry.errors import ApprovalRequired, Invalid, RedactionUnavailable, RuleBroken, VersionConflict
 from registry.formatting.messages import messages
+from registry.http.guards import check_scope
+from registry.http.parameters import DealSlug, OrganizationSlug, text
 from registry.queries.streams import StreamReader
 from registry.web.articles.lookup import Lookup, chosen, picks, resolved, with_name
 from registry.web.forms.parse import with_further_languages

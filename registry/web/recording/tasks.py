@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 import msgspec
 from msgspec import UNSET, Struct
 
-from registry.api.guards import check_scope
 from registry.domain.admission import fill_defaults
 from registry.domain.fold.corrections import EffectiveEvent
 from registry.domain.history import FoldedStream
@@ -28,6 +27,7 @@ from registry.events.types import (
     tag_of,
 )
 from registry.events.values import Amount
+from registry.http.guards import check_scope
 from registry.queries.streams import StreamReader
 from registry.web.forms.event_types import REGISTRATIONS, form_event_type
 from registry.web.forms.parse import form_values, parse

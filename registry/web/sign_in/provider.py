@@ -16,11 +16,11 @@ from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
 from litestar.params import SkipValidation
 
-from registry.api.guards import IGNORES_QUERY
-from registry.api.parameters import text
-from registry.api.rate_limits import CALLBACK
 from registry.append.identities import Identities
 from registry.errors import SecretUnreadable, Unauthorized
+from registry.http.guards import IGNORES_QUERY
+from registry.http.parameters import text
+from registry.http.rate_limits import CALLBACK
 from registry.i18n import render as render_text
 from registry.infra.secret_box import SecretBox
 from registry.infra.settings import Settings

@@ -14,13 +14,13 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, SkipValidation
 from msgspec.structs import replace
 
-from registry.api.bodies import decoder, read_body
-from registry.api.parameters import text
-from registry.api.responses import base_url
 from registry.append.identities import Identities
 from registry.domain.principal import Credential
 from registry.errors import InvalidParameter, NotFound, Unauthorized
 from registry.formatting.language import N_, words
+from registry.http.bodies import decoder, read_body
+from registry.http.parameters import text
+from registry.http.responses import base_url
 from registry.infra.secret_box import SecretBox
 from registry.infra.sessions import LIFETIME, Sessions
 from registry.infra.settings import Settings

@@ -1,6 +1,6 @@
 """Query, header and path parameters that several handlers share, and the dependencies made of them.
 
-Litestar reads, checks and documents each parameter from its annotation. `registry/api/guards.py` refuses what an
+Litestar reads, checks and documents each parameter from its annotation. `registry/http/guards.py` refuses what an
 annotation does not describe.
 """
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import uvicorn
 
-from registry.api.http_protocol import ConnectionLimits, LimitedConfig, LimitedProtocol
+from registry.http.protocol import ConnectionLimits, LimitedConfig, LimitedProtocol
 from registry.infra.sockets import allow_reuse
 
 # Seconds that open requests have to end when the service stops.

@@ -22,11 +22,11 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from registry.api.bodies import WHOLE_BODY
-from registry.api.problems import PROBLEMS, code_of, document
-from registry.api.rate_limits import client_network
 from registry.errors import BadRequest, BodyTimeout, HeadersTooLarge, Overloaded, RegistryError
 from registry.events.codec import random_bytes
+from registry.http.bodies import WHOLE_BODY
+from registry.http.problems import PROBLEMS, code_of, document
+from registry.http.rate_limits import client_network
 from registry.i18n import DEFAULT_LANGUAGE
 
 _VERSIONS = ("1.0", "1.1")

@@ -26,15 +26,15 @@ from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricF
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from registry.api import deadline as deadlines
-from registry.api.bodies import raw_header
-from registry.api.compression import AnswerSender
-from registry.api.deadline import Deadline, Deadlines
-from registry.api.hosts import HostNames
-from registry.api.problems import PROBLEMS, code_of, document
-from registry.api.rate_limits import OPEN, Admission, Headers, RateLimiter, client_address
 from registry.errors import BadRequest, NotFound, RegistryError
 from registry.events.codec import random_bytes
+from registry.http import deadline as deadlines
+from registry.http.bodies import raw_header
+from registry.http.compression import AnswerSender
+from registry.http.deadline import Deadline, Deadlines
+from registry.http.hosts import HostNames
+from registry.http.problems import PROBLEMS, code_of, document
+from registry.http.rate_limits import OPEN, Admission, Headers, RateLimiter, client_address
 from registry.i18n import negotiate_language
 from registry.infra.data_licence_setting import DataLicence
 

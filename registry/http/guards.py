@@ -21,12 +21,12 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.params import ParameterKwarg, PathParameter, QueryParameter
 from litestar.typing import FieldDefinition
 
-from registry.api.bodies import Request, header
 from registry.append.identities import Identities, is_access_token
 from registry.domain.principal import Credential
 from registry.domain.totals import GROUPINGS
 from registry.errors import Forbidden, InvalidParameter, ReadOnlyMirror, Unauthorized
 from registry.events.values import Scope
+from registry.http.bodies import Request, header
 
 PUBLIC: Final = "public"
 ANY_SCOPE: Final = "any"

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 from litestar import Response
 from litestar.response import Stream
 
-from registry.api.bodies import Request, header
+from registry.http.bodies import Request, header
 
 T = TypeVar("T")
 

@@ -17,10 +17,6 @@ import structlog
 from litestar.exceptions import InternalServerException
 from msgspec import Struct
 
-from registry.api import bodies
-from registry.api.bodies import Request
-from registry.api.guards import check_scope
-from registry.api.problems import PROBLEMS, code_of, extension_members
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest, AppendResult
 from registry.domain.principal import Credential, required_scope
@@ -35,6 +31,10 @@ from registry.errors import (
 )
 from registry.events import intake
 from registry.events.types import AnnouncedKind, Announcement, OrganizationAnnouncement
+from registry.http import bodies
+from registry.http.bodies import Request
+from registry.http.guards import check_scope
+from registry.http.problems import PROBLEMS, code_of, extension_members
 from registry.i18n import DEFAULT_LANGUAGE, render
 from registry.infra import postgres, tasks
 from registry.schemas import encode

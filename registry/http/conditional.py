@@ -6,9 +6,9 @@ import re
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 
-from registry.api.bodies import Request, header
 from registry.append.requests import ANY_VERSION
 from registry.errors import InvalidParameter
+from registry.http.bodies import Request, header
 
 _HTTP_DATE = re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT\Z", re.ASCII)
 _ETAG = re.compile(r'\s*(?:W/)?"(\d{1,9})(?:;[^"]*)?"\s*\Z')

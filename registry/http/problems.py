@@ -17,8 +17,8 @@ from litestar.exceptions import HTTPException, ValidationException
 from msgspec import Struct
 
 from registry import errors
-from registry.api import guards
-from registry.api.responses import location
+from registry.http import guards
+from registry.http.responses import location
 from registry.i18n import DEFAULT_LANGUAGE, Message, negotiate_language, render
 from registry.infra import postgres
 

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from registry.api.bodies import raw_header
-from registry.api.conditional import matches
+from registry.http.bodies import raw_header
+from registry.http.conditional import matches
 from registry.infra.work_time import in_thread
 
 # The name of the handler option that turns compression off, for streams.

@@ -14,11 +14,11 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import QueryParameter
 from msgspec.structs import asdict, replace
 
-from registry.api.parameters import INSTANT_SCHEMA, form_of, instant, slug, text
 from registry.errors import InvalidParameter
 from registry.events.currencies import Currency
 from registry.events.types import EVENT_TYPES
 from registry.events.values import Decimal, Percent, Place, Slug
+from registry.http.parameters import INSTANT_SCHEMA, form_of, instant, slug, text
 from registry.queries.event_filter import EventFilter
 from registry.schemas.deal_query import CLASSIFICATION, DESCRIBED_FILTERS, IDENTIFIER, DealListQuery, DealQuery
 

@@ -18,9 +18,9 @@ from typing import Any
 import structlog
 from msgspec import Struct
 
-from registry.api.bodies import raw_header
 from registry.domain.principal import Credential
 from registry.errors import RateLimited, RegistryError
+from registry.http.bodies import raw_header
 from registry.infra import postgres
 from registry.infra.rate_limit_setting import RateLimit
 
