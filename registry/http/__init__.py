@@ -1,6 +1,6 @@
 """What the API and the pages share: the server, its limits, and what every request passes through.
 
-server.py, protocol.py              the server and its connections, with limits
+server.py, protocol.py              the server and its connections, with limits; open_connections.py
 middleware.py, hosts.py             request ids, security headers, access log, metrics; accepted host names
 metrics.py, probe.py, tracing.py    what a scrape reads of the service; checks that may hang; OpenTelemetry
 rate_limits.py, deadline.py         limits by key and address; the end of reads that take too long

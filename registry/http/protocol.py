@@ -9,11 +9,9 @@ costs four times and hypercorn six times as much a request, and granian closes n
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from operator import itemgetter
 from typing import Any, cast
 
 import msgspec
@@ -25,14 +23,12 @@ from uvicorn.server import ServerState
 from registry.errors import BadRequest, BodyTimeout, HeadersTooLarge, Overloaded, RegistryError
 from registry.events.codec import random_bytes
 from registry.http.bodies import WHOLE_BODY
+from registry.http.open_connections import OpenConnections
 from registry.http.problems import PROBLEMS, code_of, document
 from registry.http.rate_limits import client_network
 from registry.i18n import DEFAULT_LANGUAGE
 
 _VERSIONS = ("1.0", "1.1")
-
-# The part of all connections that a client may have whatever others have.
-FEWEST_OF_FULL = 16
 
 # Seconds that a stopping service receives the rest of a request that is answered already.
 STOPPING_LINGER_SECONDS = 1.0
@@ -66,6 +62,7 @@ class LimitedConfig(Config):
     """uvicorn's configuration with the limits of a connection."""
 
     limits: ConnectionLimits
+    open_connections: OpenConnections
 
 
 class _AnswerTransport:
@@ -112,6 +109,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def __init__(self, config: Config, server_state: ServerState, *args: Any, **kwargs: Any) -> None:
         super().__init__(config, server_state, *args, **kwargs)
         self._limits = cast("LimitedConfig", config).limits
+        self._open = cast("LimitedConfig", config).open_connections
         # Bytes that were parsed since the last part of a body, or the last end of a head or a message.
         self._unproductive = 0
         self._progress = False
@@ -121,17 +119,25 @@ class LimitedProtocol(HttpToolsProtocol):
         self._is_stopping = False
         self._deadline: float | None = None
         self._blocked_since: float | None = None
-        self._idle_since = self.loop.time()
+        # That of the request in progress, or of the one before; uvicorn's middleware changes its client.
+        self._latest_scope: Any = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
-        connections = cast("set[LimitedProtocol]", self.connections)
-        is_full = len(connections) >= self._limits.connections and not _make_room(
-            connections, client_network({"client": transport.get_extra_info("peername")})
-        )
         super().connection_made(transport)
-        self._deadline = self.loop.time() + self._limits.head_seconds
-        if is_full:
+        self._latest_scope = {"client": self.client}
+        now = self.loop.time()
+        self._deadline = now + self._limits.head_seconds
+        if not self._open.admit(self, self.network, now):
             self._refuse(Overloaded("connections"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._open.remove(self)
+        super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._open.begin(self, self.loop.time())
+        self._latest_scope = cycle.scope
+        super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
         # httptools' cost is quadratic in what it gets without progress, so it never gets more than the limit.
@@ -180,14 +186,15 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Do as uvicorn without its timer, which took 2 % of a GET: `close_if_expired` closes idle connections."""
         self.server_state.total_requests += 1
-        self._idle_since = self.loop.time()
+        self._open.end(self)
+        now = self.loop.time()
         if self._in_body:
-            self._deadline = self._idle_since + self._limits.linger_seconds
+            self._deadline = now + self._limits.linger_seconds
         elif self.transport.is_closing():
             self._deadline = None
         else:
             seconds = self._limits.head_seconds if self._in_head else self._limits.idle_seconds
-            self._deadline = self._idle_since + seconds
+            self._deadline = now + seconds
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
@@ -215,13 +222,7 @@ class LimitedProtocol(HttpToolsProtocol):
     @property
     def network(self) -> str:
         """The address of the client of the latest request; behind a trusted proxy, as the proxy names it."""
-        # uvicorn's middleware changes the request's scope.
-        return client_network(self.scope)
-
-    @property
-    def idle_since(self) -> float:
-        """When the connection or its last answer began, on the loop's clock."""
-        return self._idle_since
+        return client_network(self._latest_scope)
 
     def abort(self) -> None:
         """Close the connection and discard what is not sent yet."""
@@ -283,25 +284,6 @@ def _is_delimited(headers: list[tuple[bytes, bytes]], version: str) -> bool:
     """
     encodings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
     return version in _VERSIONS and (not encodings or (encodings == [b"chunked"] and version == "1.1"))
-
-
-def _make_room(connections: set[LimitedProtocol], newcomer: str) -> bool:
-    """Close a connection for a client's new one: the one without a request that is idle for longest.
-
-    If there is none, the oldest one of the client that has the most, so that no client keeps out the others, unless it
-    has few or is the newcomer. Returns False if none is closed.
-    """
-    chosen = [c for c in connections if c.is_idle]
-    if not chosen:
-        counts = Counter(c.network for c in connections)
-        most, count = max(counts.items(), key=itemgetter(1))
-        if most == newcomer or count < max(len(connections) // FEWEST_OF_FULL, counts[newcomer] + 2):
-            return False
-        chosen = [c for c in connections if c.network == most]
-    closed = min(chosen, key=lambda c: c.idle_since)
-    connections.discard(closed)
-    closed.abort()
-    return True
 
 
 def _answer(error: RegistryError) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 
 import uvicorn
 
+from registry.http.open_connections import OpenConnections
 from registry.http.protocol import ConnectionLimits, LimitedConfig, LimitedProtocol
 from registry.infra.sockets import allow_reuse
 
@@ -37,6 +38,7 @@ class HttpServer(uvicorn.Server):
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         config.limits = limits or ConnectionLimits(connections=_usable_connections())
+        config.open_connections = OpenConnections(config.limits.connections)
         super().__init__(config)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -180,6 +180,18 @@ async def test_connection_is_refused_while_all_have_requests_in_progress(limited
         await asyncio.sleep(0.05)
 
 
+async def test_refused_connections_that_stay_open_make_no_room_for_others(limited: Service) -> None:
+    statuses = []
+    async with AsyncExitStack() as stack:
+        for _ in range(LIMITS.connections + 20):
+            follower = await stack.enter_async_context(connected(limited))
+            await follower.send(b"GET /v1/events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            statuses.append(await follower.status())
+    assert statuses == [200] * LIMITS.connections + [503] * 20
+    while not await others_are_served(limited):  # noqa: ASYNC110 - until the service has seen the followers leave
+        await asyncio.sleep(0.05)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only on Linux are all of 127.0.0.0/8 addresses")
 async def test_requests_of_one_address_in_progress_keep_out_no_other(limited: Service) -> None:
     async with AsyncExitStack() as stack:
