@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from litestar import Controller, Response, route
@@ -13,10 +14,12 @@ from msgspec.structs import replace
 
 from registry.domain.audit.entries import AuditEntry, audit_trail
 from registry.domain.deal import Deal
+from registry.domain.history import FoldedStream
 from registry.domain.organizations.organization import Organization
 from registry.domain.principal import Principal
 from registry.errors import NotFound, RegistryError
 from registry.events.intake import as_uuid
+from registry.events.types import Recorded
 from registry.events.values import Localized
 from registry.formatting.language import N_
 from registry.formatting.values import shown
@@ -32,7 +35,7 @@ from registry.web.page import render
 from registry.web.page.cache import cached_page
 from registry.web.page.citations import CitedProof, cite
 from registry.web.page.render import Rendered
-from registry.web.page.request import READ, Page
+from registry.web.page.request import READ, Page, PageRequest
 from registry.web.page.sliders import stream_sliders
 
 
@@ -68,75 +71,83 @@ class EventPages(Controller):
             raise NotFound("event_id", id=id[:80])
 
         async def make() -> Rendered:
-            stored, effective = await log_queries.event(uuid)
-            recorded = stored.recorded
-            loaded, _ = await streams.load(f"{recorded.kind}/{recorded.slug}")
-            assert loaded is not None
-            stream = loaded.copy_for_thread() if is_long(loaded.version) else loaded
-
-            def found() -> tuple[Any, list[AuditEntry]]:
-                """The state, and the event with those that are about it."""
-                if recorded.is_withheld:
-                    return stream.state, []
-                snapshot = stream.state_as_of(page.as_of)
-                after = recorded.position - 1
-                return stream.state, audit_trail(
-                    stream.events,
-                    page.as_of,
-                    stream.rules,
-                    page.times.calendar,
-                    snapshot=snapshot,
-                    after=after,
-                    limit=1,
-                )
-
-            state, entries = await offload_answer(stream.version, found)
-            texts = shown(page.language)
-            names: dict[str, str] = {}
-            title: Localized | None = None
-            match state:
-                case Deal():
-                    title = state.title
-                    names = await page.names.of_deal(state)
-                case Organization():
-                    title = state.name
-                case Principal():
-                    author = await streams.author_names_of([recorded.slug])
-                    title = Localized(en=author.at(recorded.slug, recorded.position))
-            authors = await streams.author_names([recorded])
-            check = await check_inclusion(evidence, recorded.position)
-            sliders = await offload_answer(stream.version, stream_sliders, page, stream)
-            name = texts.words.localized(title, recorded.slug)
-            if "stream" in check.text.params:
-                # The verdict names the deal as the page does.
-                check = replace(check, text=check.text.with_params(stream=name))
-            return render.render(
-                page,
-                "event.html",
-                recorded=recorded,
-                effective=effective,
-                entry=next((entry for entry in entries if entry.effective.recorded.id == uuid), None),
-                names=names,
-                title=title,
-                related_entries=[entry for entry in entries if entry.target_event == uuid],
-                envelope=stored.entry.decode(),
-                content=None if recorded.is_withheld else indented_json(stored.content),
-                salt=stored.salt.hex() if stored.salt else None,
-                authors=authors,
-                check=check,
-                sliders=sliders,
-                data_url=f"/v1/events/{uuid}",
-                csv_url=f"/v1/export/events.csv?{recorded.kind}={recorded.slug}",
-                cite=cite(
-                    page,
-                    f"{texts.type_of(recorded.type)}, {name}",
-                    recorded.position,
-                    proofs=[CitedProof(N_("Inclusion proof"), f"/v1/log/proof/inclusion?position={recorded.position}")],
-                    feed=None if recorded.is_withheld else {recorded.kind: recorded.slug},
-                ),
-            )
+            return await render_event(page, uuid, log_queries, streams, evidence)
 
         return await cached_page(page, make)
+
+
+async def render_event(
+    page: PageRequest, id: UUID, log_queries: LogQueries, streams: StreamReader, evidence: Evidence
+) -> Rendered:
+    """The page of an event."""
+    stored, effective = await log_queries.event(id)
+    recorded = stored.recorded
+    loaded, _ = await streams.load(f"{recorded.kind}/{recorded.slug}")
+    assert loaded is not None
+    stream = loaded.copy_for_thread() if is_long(loaded.version) else loaded
+    state, entries = await offload_answer(stream.version, state_and_entries, page, stream, recorded)
+    title, names = await title_and_names(page, state, recorded, streams)
+    texts = shown(page.language)
+    name = texts.words.localized(title, recorded.slug)
+    check = await check_inclusion(evidence, recorded.position)
+    if "stream" in check.text.params:
+        # The verdict names the deal as the page does.
+        check = replace(check, text=check.text.with_params(stream=name))
+    return render.render(
+        page,
+        "event.html",
+        recorded=recorded,
+        effective=effective,
+        entry=next((entry for entry in entries if entry.effective.recorded.id == id), None),
+        names=names,
+        title=title,
+        related_entries=[entry for entry in entries if entry.target_event == id],
+        envelope=stored.entry.decode(),
+        content=None if recorded.is_withheld else indented_json(stored.content),
+        salt=stored.salt.hex() if stored.salt else None,
+        authors=await streams.author_names([recorded]),
+        check=check,
+        sliders=await offload_answer(stream.version, stream_sliders, page, stream),
+        data_url=f"/v1/events/{id}",
+        csv_url=f"/v1/export/events.csv?{recorded.kind}={recorded.slug}",
+        cite=cite(
+            page,
+            f"{texts.type_of(recorded.type)}, {name}",
+            recorded.position,
+            proofs=[CitedProof(N_("Inclusion proof"), f"/v1/log/proof/inclusion?position={recorded.position}")],
+            feed=None if recorded.is_withheld else {recorded.kind: recorded.slug},
+        ),
+    )
+
+
+def state_and_entries(page: PageRequest, stream: FoldedStream[Any], recorded: Recorded) -> tuple[Any, list[AuditEntry]]:
+    """The stream's present state, and the audit entries of an event and of those about it."""
+    if recorded.is_withheld:
+        return stream.state, []
+    return stream.state, audit_trail(
+        stream.events,
+        page.as_of,
+        stream.rules,
+        page.times.calendar,
+        snapshot=stream.state_as_of(page.as_of),
+        after=recorded.position - 1,
+        limit=1,
+    )
+
+
+async def title_and_names(
+    page: PageRequest, state: Any, recorded: Recorded, streams: StreamReader
+) -> tuple[Localized | None, dict[str, str]]:
+    """The title of an event's stream, and the names that its state refers to. A principal has its name of then."""
+    match state:
+        case Deal():
+            return state.title, await page.names.of_deal(state)
+        case Organization():
+            return state.name, {}
+        case Principal():
+            author = await streams.author_names_of([recorded.slug])
+            return Localized(en=author.at(recorded.slug, recorded.position)), {}
+    return None, {}
 
 
 def indented_json(content: bytes | None) -> str | None:
