@@ -22,6 +22,7 @@ from registry.errors import UnreadableSheet
 from registry.imports import xlsx_rows
 from registry.imports.encodings import ENCODINGS, encoding_of
 from registry.imports.messages import ImportText
+from registry.imports.xlsx_rows import MergedRows
 
 MAX_TEXTS_BYTES = 100 * 2**20
 MAX_PART_BYTES = 8 * 2**20
@@ -82,12 +83,17 @@ class SheetRow(Struct, frozen=True, gc=False):
 class Sheet(Struct, frozen=True):
     """A sheet whose rows can be read, several times if need be: first those above the header, if it has any.
 
-    `encoding` is how the text of a CSV file is encoded; other files say it themselves.
+    Attributes:
+        name: The sheet's name.
+        rows: Reads the rows.
+        encoding: How the text of a CSV file is encoded; other files say it themselves.
+        merged: The cells that were merged over several rows, when all rows have been read.
     """
 
     name: str
     rows: Callable[[], Iterator[SheetRow]]
     encoding: str = "utf-8"
+    merged: Sequence[MergedRows] = ()
 
     def table(self, is_header: Callable[[Sequence[str]], bool] = any, header_row: int | None = None) -> Table | None:
         """The table of the sheet: its header is the first row that looks like one, or the row with the given number."""
@@ -96,7 +102,7 @@ class Sheet(Struct, frozen=True):
         for row in rows:
             header = header_of(row, above)
             if row.number == header_row if header_row is not None else is_header(header):
-                return Table(self.name, header, row.number, rows)
+                return Table(self.name, header, row.number, rows, self.merged)
             if header_row is None and row.number > MAX_PREAMBLE_ROWS:
                 return None
             above = row
@@ -115,12 +121,16 @@ def header_of(row: SheetRow, above: SheetRow | None) -> tuple[str, ...]:
 
 
 class Table(Struct, frozen=True):
-    """The texts of a header, the number of its row, and the rows below it, which can be read once."""
+    """The texts of a header, the number of its row, and the rows below it, which can be read once.
+
+    `merged` are the sheet's merged cells.
+    """
 
     name: str
     header: tuple[str, ...]
     header_row: int
     rows: Iterable[SheetRow]
+    merged: Sequence[MergedRows] = ()
 
     def at(self, row: int, column: int) -> str:
         """A cell's position, such as `Announcements!F12`; `column` counts from 0."""
@@ -183,7 +193,7 @@ def open_sheets(
                 case ".xlsx":
                     book = _open_book(path.name, stack.enter_context(path.open("rb")), max_unpacked)
                     stack.callback(book.close)
-                    sheets += [Sheet(sheet.title, _reader_of_xlsx(sheet)) for sheet in book.worksheets]
+                    sheets += map(_sheet_of_xlsx, book.worksheets)
                 case _:
                     raise UnreadableSheet(file=path.name, why=ImportText("file-type-unknown"))
         yield sheets
@@ -280,17 +290,19 @@ def _has_doctype(start: bytes) -> bool:
     return len(start) == MAX_PROLOG_BYTES
 
 
-def _reader_of_xlsx(sheet: Any) -> Callable[[], Iterator[SheetRow]]:
+def _sheet_of_xlsx(sheet: Any) -> Sheet:
+    merged: list[MergedRows] = []
+
     def rows() -> Iterator[SheetRow]:
         try:
-            for number, cells in xlsx_rows.rows_of(sheet):
+            for number, cells in xlsx_rows.rows_of(sheet, merged):
                 if texts := _texts(cells):
                     yield SheetRow(number, texts)
         except xlsx_rows.MALFORMED as error:
             why = ImportText("xlsx-unreadable", reason=str(error) or type(error).__name__)
             raise UnreadableSheet(file=sheet.title, why=why) from None
 
-    return rows
+    return Sheet(sheet.title, rows, merged=merged)
 
 
 def _texts(cells: Iterable[str]) -> tuple[str, ...]:

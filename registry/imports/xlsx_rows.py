@@ -6,6 +6,7 @@ time of a second import of a sheet. The names of the sheets, the table of texts 
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterator
 from datetime import date, datetime
@@ -14,6 +15,8 @@ from functools import lru_cache
 from typing import Any
 from xml.parsers import expat
 from zipfile import BadZipFile
+
+from msgspec import Struct
 
 PART_BYTES = 2**16
 
@@ -26,20 +29,38 @@ MAX_ROW_NUMBER = 2**20
 MAX_CELLS = 2**28
 """Cells of a sheet, with the empty ones before the last of each row: a file of 100 kB can have as many."""
 
+MAX_MERGED = 1_000
+"""Merged ranges of a sheet that are kept."""
+
 MALFORMED = (ArithmeticError, ValueError, LookupError, TypeError, EOFError, BadZipFile, zlib.error, expat.ExpatError)
 """What reading a malformed worksheet raises."""
 
 _NAMESPACE = "http://schemas.openxmlformats.org/spreadsheetml/2006/main "
-_ROW, _CELL, _VALUE, _TEXT, _PHONETIC = (_NAMESPACE + name for name in ("row", "c", "v", "t", "rPh"))
+_ROW, _CELL, _VALUE, _TEXT, _PHONETIC, _MERGED = (
+    _NAMESPACE + name for name in ("row", "c", "v", "t", "rPh", "mergeCell")
+)
+_ROWS_OF_RANGE = re.compile(r"[A-Z]+([0-9]+):[A-Z]+([0-9]+)", re.ASCII)
 
 
-def rows_of(sheet: Any) -> Iterator[tuple[int, list[str]]]:
+class MergedRows(Struct, frozen=True):
+    """Cells that were merged over several rows: only the first row has their text. `cells` is such as `B6:B7`."""
+
+    cells: str
+    first: int
+
+
+def rows_of(sheet: Any, merged: list[MergedRows]) -> Iterator[tuple[int, list[str]]]:
     """The number and the cells of each row of a worksheet that openpyxl has opened for reading.
+
+    Args:
+        sheet: The worksheet.
+        merged: Has the cells that were merged over several rows when all rows are read.
 
     Raises:
         One of `MALFORMED`.
     """
-    handlers = _Handlers(sheet)
+    handlers = _Handlers(sheet, merged)
+    merged.clear()
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
     parser.StartElementHandler = handlers.start
@@ -56,8 +77,9 @@ def rows_of(sheet: Any) -> Iterator[tuple[int, list[str]]]:
 class _Handlers:
     """Makes rows of the elements of a worksheet; `rows` are those that are complete."""
 
-    def __init__(self, sheet: Any) -> None:
+    def __init__(self, sheet: Any, merged: list[MergedRows]) -> None:
         self.rows: list[tuple[int, list[str]]] = []
+        self._merged = merged
         self._book = sheet.parent
         self._texts: list[str] = sheet._shared_strings
         self._cell_count = 0
@@ -88,6 +110,10 @@ class _Handlers:
             self._cells, self._column = [], 0
         elif name == _PHONETIC:
             self._is_phonetic = True
+        elif name == _MERGED:
+            rows = _ROWS_OF_RANGE.fullmatch(attributes.get("ref", ""))
+            if rows is not None and rows[1] != rows[2] and len(self._merged) < MAX_MERGED:
+                self._merged.append(MergedRows(rows[0], int(rows[1])))
 
     def characters(self, text: str) -> None:
         """Handle characters."""

@@ -235,6 +235,21 @@ def test_malformed_sheet_is_refused(tmp_path: Path, row: bytes) -> None:
     assert problem_of_sheet(tmp_path, row) == "xlsx-unreadable"
 
 
+def test_cells_merged_over_several_rows_are_known_when_the_rows_are_read(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    for row in (["Plants", None], ["Company", "Amount"], ["Alpha", 1], [None, 2], ["Beta", 3]):
+        sheet.append(row)
+    for cells in ("A1:B1", "A3:A4", "B5:B6"):
+        sheet.merge_cells(cells)
+    book.save(tmp_path / "merged.xlsx")
+    with workbook.open_sheets([tmp_path / "merged.xlsx"]) as (read,):
+        for _ in range(2):
+            assert [row.number for row in read.rows()] == [1, 2, 3, 4, 5]
+        assert sorted((one.cells, one.first) for one in read.merged) == [("A3:A4", 3), ("B5:B6", 5)]
+
+
 def test_damaged_file_is_refused(tmp_path: Path) -> None:
     data = bytearray(xlsx(*[[f"a text {n * n}"] for n in range(5_000)]))
     start = data.index(b"sheet1.xml") + 2_000

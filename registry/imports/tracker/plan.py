@@ -33,6 +33,9 @@ PIECE = 500
 MIN_REDEFINED = 3
 """How many values of a column must have changed by one factor before a changed definition is suspected."""
 
+MAX_LISTED = 10
+"""Merged cells that a note lists."""
+
 Progress = Callable[[int], None]
 
 
@@ -180,6 +183,11 @@ class _Planner:
             stated = [one for row in rows if (one := self._read_row(row)) is not None]
             self._compare(stated)
             progress(self.plan.rows)
+        below = [one for one in table.merged if one.first > table.header_row]
+        merged = [one.cells for one in sorted(below, key=lambda one: one.first)]
+        if merged:
+            listed = ", ".join(merged[:MAX_LISTED]) + (" …" if len(merged) > MAX_LISTED else "")
+            self.plan.notes.append(ImportText("cells-merged", cells=listed))
         self._finish()
 
     def _read_row(self, row: SheetRow) -> StatedDeal | None:
