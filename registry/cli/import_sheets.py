@@ -113,8 +113,16 @@ def import_sheets(files: Sequence[Path], options: ImportOptions, url: str) -> No
         if mapping is None:
             lines, header_rows = _announcements(sheets, spool, outcome)
         else:
-            plan, header_rows = _plan(service, sheets, files, mapping, options, outcome)
+            question_file = options.questions or files[0].with_name(f"{files[0].stem}-questions.toml")
+            answered = _answered(question_file)
+            plan = _plan(service, sheets, mapping, options, answered)
             stack.callback(plan.spool.close)
+            header_rows = {plan.sheet: plan.header_row}
+            outcome.errors += plan.errors
+            outcome.questions += plan.questions
+            _print_notes(plan)
+            if plan.questions and not options.dry_run:
+                _write_questions(plan, answered, question_file)
 
             def lines() -> Iterator[Line]:
                 return (Line(plan.sheet, one.row, one.slug, one.line) for one in plan.lines())
@@ -187,17 +195,15 @@ def _announcements(
     return lines, {sheet.name: table.header_row for sheet in sheets if (table := sheet.table()) is not None}
 
 
+def _answered(file: Path) -> QuestionFile:
+    """The questions and answers of a file; none if there is no such file."""
+    return questions.read(file.read_text("utf-8"), file.name) if file.is_file() else QuestionFile()
+
+
 def _plan(
-    service: Client,
-    sheets: Sequence[Sheet],
-    files: Sequence[Path],
-    read: Mapping,
-    options: ImportOptions,
-    outcome: Outcome,
-) -> tuple[Plan, dict[str, int]]:
+    service: Client, sheets: Sequence[Sheet], read: Mapping, options: ImportOptions, answered: QuestionFile
+) -> Plan:
     published_on = _day(options.published_on, read)
-    question_file = options.questions or files[0].with_name(f"{files[0].stem}-questions.toml")
-    answered = questions.read(question_file.read_text("utf-8"), question_file.name) if question_file.is_file() else None
     with _progress() as progress:
         task = progress.add_task(rendered(Text("reading_rows")), total=None)
         plan = make_plan(
@@ -205,7 +211,7 @@ def _plan(
             read,
             published_on,
             HttpRegistry(service),
-            answered.answers if answered is not None else {},
+            answered.answers,
             lambda rows: progress.update(task, completed=rows),
         )
     if plan is None:
@@ -213,16 +219,14 @@ def _plan(
             rendered(ImportText("key-columns-missing", columns=tuple(" / ".join(names) for names in read.key_columns))),
             param_hint="FILE",
         )
-    outcome.errors += plan.errors
-    outcome.questions += plan.questions
-    _print_notes(plan)
-    if plan.questions and not options.dry_run:
-        introduction = rendered(ImportText("questions-introduction"))
-        text = questions.write(answered or QuestionFile(), plan.questions, rendered, introduction)
-        question_file.write_text(text, "utf-8")
-        note = Text("questions_written", count=len(plan.questions), file=str(question_file))
-        stderr.print(rendered(note), soft_wrap=True, markup=False)
-    return plan, {plan.sheet: plan.header_row}
+    return plan
+
+
+def _write_questions(plan: Plan, answered: QuestionFile, file: Path) -> None:
+    introduction = rendered(ImportText("questions-introduction"))
+    file.write_text(questions.write(answered, plan.questions, rendered, introduction), "utf-8")
+    note = Text("questions_written", count=len(plan.questions), file=str(file))
+    stderr.print(rendered(note), soft_wrap=True, markup=False)
 
 
 def _day(text: str | None, mapping: Mapping) -> date:

@@ -297,6 +297,31 @@ def test_parse_refuses_an_amount_with_an_unknown_word(written: tuple[str, Parsed
         parse(text[:at] + junk + text[at:])
 
 
+@pytest.mark.parametrize(
+    ("text", "value", "low", "high"),
+    [
+        ("약 2,500", "2500000000", None, None),
+        ("up to 1,500,000", "1500000000000", None, None),
+        ("1,000~1,500", None, "1000000000", "1500000000"),
+        ("1.5+", "1500000", None, None),
+        ("약 3조", "3000000000000", None, None),
+        ("3~5조", None, "3000000000000", "5000000000000"),
+        ("$2 million", "2000000", None, None),
+    ],
+)
+def test_unit_of_a_column_applies_to_figures_without_unit_and_currency(
+    text: str, value: str | None, low: str | None, high: str | None
+) -> None:
+    amount = parse(text, otherwise="KRW", unit=Decimal(1_000_000)).amount
+    assert (amount.value, amount.low, amount.high) == (value, low, high)
+
+
+@pytest.mark.parametrize("text", ["$12,000", "12,000원", "KRW 1,500,000", "$500-700", "1,500 ($12,000)"])
+def test_figure_that_may_be_in_the_unit_of_its_column_or_not_is_refused(text: str) -> None:
+    with pytest.raises(AmountParseError):
+        parse(text, otherwise="KRW", unit=Decimal(1_000_000))
+
+
 @given(written_amounts())
 def test_parse_refuses_an_amount_without_currency(written: tuple[str, ParsedAmount]) -> None:
     text, meant = written

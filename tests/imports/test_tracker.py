@@ -6,10 +6,12 @@ Each test imports editions of one sheet of plants; hence the length of the file.
 from __future__ import annotations
 
 import csv
+import gc
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pytest
 
 from tests.api.conftest import Service
@@ -349,6 +351,52 @@ async def test_zero_and_empty_cells_are_unknown_values(service: Service, plants:
     assert [await power(service, slug) for slug in ("t-1", "t-2")] == ["100", "7"]
 
 
+PLEDGE_IN_MILLIONS = """
+[[pledge]]
+pledge = "total"
+amount = { column = "Capex", times = "1000000" }
+currency = "KRW"
+"""
+
+
+async def test_unit_of_a_column_applies_to_its_press_texts(service: Service, plants: Plants) -> None:
+    rows = ['1,A,"1,500,000"', '2,B,"약 1,500,000"', "3,C,약 3조", '4,D,"$12,000"']
+    run = await plants.on("2025-12-15", *rows, header="Id,Name,Capex", more=PLEDGE_IN_MILLIONS)
+    amounts = [(await state(service, f"t-{key}"))["pledges"][0]["amount"] for key in "123"]
+    assert [amount["value"] for amount in amounts] == ["1500000000000", "1500000000000", "3000000000000"]
+    assert [error.at for error in run.errors] == ["plants!C5"]
+
+
+async def test_annual_amount_of_a_press_text_is_not_a_total(service: Service, plants: Plants) -> None:
+    table = {"header": "Id,Name,Capex", "more": PLEDGE_IN_MILLIONS}
+    await plants.on("2025-12-15", "1,A,1천억 원", "2,B,연간 1천억 원", **table)
+    assert [(await state(service, f"t-{key}"))["pledges"][0]["amount_basis"] for key in "12"] == [None, "annual"]
+    # A newer edition that states it is a revision.
+    await plants.on("2026-05-20", "1,A,연간 1천억 원", "2,B,연간 1천억 원", **table)
+    assert [(await state(service, f"t-{key}"))["pledges"][0]["amount_basis"] for key in "12"] == ["annual", "annual"]
+
+
+@pytest.mark.parametrize("kind", ["pledge", "incentive"])
+async def test_basis_that_a_text_cannot_have_is_refused(plants: Plants, kind: str) -> None:
+    stated = 'amount_basis = "total"' if kind == "pledge" else ""
+    more = PLEDGE_IN_MILLIONS.replace("pledge", kind) + stated
+    run = await plants.on("2025-12-15", "1,A,연간 1천억 원", header="Id,Name,Capex", more=more)
+    assert [error.at for error in run.errors] == ["plants!C2"]
+
+
+async def test_cells_merged_over_several_rows_are_noted(import_: Import, tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    for row in (["Id", "Name", "Owner"], ["1", "A", "Alpha"], ["2", "B", None]):
+        sheet.append(row)
+    sheet.merge_cells("C2:C3")
+    book.save(tmp_path / "plants.xlsx")
+    (tmp_path / "plants.toml").write_text(MAPPING_OF_PLANTS, "utf-8")
+    run = await import_(tmp_path / "plants.xlsx", mapping=tmp_path / "plants.toml", published_on="2025-12-15")
+    assert "C2:C3" in run.err
+
+
 async def test_owner_that_is_no_longer_named_has_not_left(service: Service, plants: Plants) -> None:
     await plants.on("2025-12-15", "1,A,100,,Alpha")
     await plants.on("2026-05-20", "1,A,100,,Beta")
@@ -401,6 +449,16 @@ async def test_milestone_is_reached_only_when_the_sheet_says_so(service: Service
     assert run.asked == [("changed", "plants!D2")]
     run = await plants.on("2026-07-20", "2,B,,2031", header=header, mapping=mapping)
     assert [(error.at, error.column) for error in run.errors] == [("plants!D2", "Opened")]
+
+
+async def test_file_of_questions_that_cannot_be_written_leaves_no_file_open(plants: Plants, tmp_path: Path) -> None:
+    mapping = MAPPING_OF_PLANTS.replace('empty = ["0"]', 'on_change = "ask"')
+    await plants.on("2025-12-15", "1,A,100,,", mapping=mapping)
+    with pytest.raises(OSError, match="missing") as raised:
+        await plants.on("2026-05-20", "1,A,150,,", mapping=mapping, questions=tmp_path / "missing" / "file.toml")
+    # The warning of a file that was not closed fails the test.
+    del raised
+    gc.collect()
 
 
 async def test_planned_date_that_moved_is_asked_about(plants: Plants) -> None:

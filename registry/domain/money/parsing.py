@@ -64,7 +64,7 @@ class ParsedAmount(Struct, frozen=True):
     names_currency: bool = True
 
 
-def parse(text: str, otherwise: Currency | None = None) -> ParsedAmount:
+def parse(text: str, otherwise: Currency | None = None, unit: Decimal | None = None) -> ParsedAmount:
     """Parse the one amount that `text` states.
 
     Supported are qualifiers (약, 최대, 이상, more than, nearly …), Korean units (조 10^12, 억 10^8, 만 10^4, 천 within
@@ -74,11 +74,13 @@ def parse(text: str, otherwise: Currency | None = None) -> ParsedAmount:
     Args:
         text: The text.
         otherwise: The currency of a text that names none; None: such a text is refused.
+        unit: The unit of figures that have neither a unit nor a currency, such as those of a column of millions. A
+            figure that has only a currency ("$12,000") is then refused, because it may be in that unit or not.
 
     Raises:
         AmountParseError: The text has no amount, several, or more than one possible meaning.
     """
-    return _AmountParser(text).parse(otherwise)
+    return _AmountParser(text, unit).parse(otherwise)
 
 
 def _alternatives(words: Mapping[str, Currency]) -> str:
@@ -113,10 +115,11 @@ class _Figure(Struct, frozen=True):
 
 
 class _AmountParser:
-    """Parses one text. `text` is the whole input, which errors quote."""
+    """Parses one text. `text` is the whole input, which errors quote; `unit` is the unit of figures without one."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, unit: Decimal | None) -> None:
         self.text = text
+        self.unit = unit
 
     def refuse(self, problem: AmountProblem) -> NoReturn:
         raise AmountParseError(self.text, problem)
@@ -132,6 +135,7 @@ class _AmountParser:
         core, modifiers = self.strip_modifiers(words)
         low, high = self.parse_figures(core, modifiers.get("range"))
         named = self.resolve_currency(modifiers.get("currency"), low, high)
+        low, high = self.in_unit(low, named), high and self.in_unit(high, named)
         currency = named or otherwise
         if currency is None:
             self.refuse(AmountProblem("currency_missing"))
@@ -157,6 +161,8 @@ class _AmountParser:
         figure, high = self.parse_figures(core, None)
         if high is not None or "basis" in modifiers or "range" in modifiers:
             self.refuse(AmountProblem("brackets"))
+        if self.unit is not None and not figure.scaled:
+            self.refuse(AmountProblem("unit_missing"))
         if figure.qualifier is not None:
             self.set_modifier(modifiers, "qualifier", figure.qualifier)
         currency = self.resolve_currency(modifiers.get("currency"), figure, None)
@@ -200,7 +206,7 @@ class _AmountParser:
         """One figure, or the two of a range. A lower figure without a unit ("3~5조") has that of the higher one."""
         figure = None if separator else self.parse_figure(core)
         if figure is not None:
-            if not figure.scaled and figure.value < SMALLEST_WITHOUT_UNIT:
+            if self.is_too_small(figure):
                 self.refuse(AmountProblem("unit_missing"))
             return figure, None
         separators = (separator,) if separator else ("~", " to ", "에서", "-")
@@ -229,9 +235,21 @@ class _AmountParser:
             low = _Figure(low.value * high.unit, high.unit, True, low.currency, low.qualifier)
         if low.scaled and not high.scaled:
             self.refuse(AmountProblem("range_high_unit"))
-        if not high.scaled and low.value < SMALLEST_WITHOUT_UNIT:
+        if self.is_too_small(low):
             self.refuse(AmountProblem("unit_missing"))
         return low, high
+
+    def in_unit(self, figure: _Figure, named: Currency | None) -> _Figure:
+        """A figure in the unit of figures without one."""
+        if self.unit is None or figure.scaled:
+            return figure
+        if named is not None:
+            self.refuse(AmountProblem("unit_missing"))
+        return _Figure(figure.value * self.unit, self.unit, True, None, figure.qualifier)
+
+    def is_too_small(self, figure: _Figure) -> bool:
+        """Whether a figure is so small that its unit must have been left out, if the text has no other."""
+        return self.unit is None and not figure.scaled and figure.value < SMALLEST_WITHOUT_UNIT
 
     def refuse_unreadable(self, core: str) -> NoReturn:
         """Refuse a text that is neither a figure nor a range, with the most specific reason."""

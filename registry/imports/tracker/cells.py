@@ -151,6 +151,16 @@ class CellReader:
             cache[text] = self._column_value(leaf, source, text)
         return cache[text]
 
+    def stated_text(self, leaf: Leaf, cells: RowCells) -> str:
+        """The text of a field, from which its value is read."""
+        match leaf.value:
+            case ColumnValue(join=join, column=column):
+                return self.text(cells, join, column)
+            case TextValue():
+                return self.filled_text(leaf.value, cells)
+            case Constant(value=value):
+                return str(value)
+
     def filled_text(self, value: TextValue, cells: RowCells) -> str:
         """The text with the values of the columns that it names."""
         filled = _PLACEHOLDER.sub(lambda name: self.text(cells, None, (name[1],)), value.text)
@@ -240,7 +250,8 @@ class CellReader:
     def _amount(self, text: str, times: Decimal | None) -> dict[str, Any]:
         """The parts of an amount: of a plain number its value, of a press text its currency and qualifier as well.
 
-        The mapping states the currency of a text that names none.
+        The mapping states the currency of a text that names none. `basis` is that of the text, which is no part of an
+        amount ("연간 1천억 원").
         """
         try:
             return {"value": values.decimal_text(text, self.mapping.decimal, times)}
@@ -248,7 +259,7 @@ class CellReader:
             if not re.search(r"[^\d\s.,+-]", text):
                 raise
             try:
-                parsed = money.parse(text, otherwise="KRW")
+                parsed = money.parse(text, otherwise="KRW", unit=times)
             except money.AmountParseError as error:
                 if no_number.message.code == "number-negative":
                     raise no_number from None
@@ -256,7 +267,7 @@ class CellReader:
             amount: dict[str, Any] = msgspec.to_builtins(parsed.amount)
             if not parsed.names_currency:
                 del amount["currency"]
-            return amount
+            return amount if parsed.basis is None else {**amount, "basis": parsed.basis}
 
 
 SPLIT_FIELDS = frozenset({("organization",)})

@@ -184,6 +184,8 @@ class RowReader:
         if effective_on is None:
             return
         by_name = {leaf.path[0]: leaf for leaf in reversed(block.leaves)}
+        if "amount" in by_name and "amount_basis" in block_type.fields:
+            by_name.setdefault("amount_basis", by_name["amount"])
         reached = fields.pop("reached", None)
         for event in self._events(stated, block, fields):
             yield Fact(block, event, effective_on, date_text is not None, by_name, _loose(date_text))
@@ -197,10 +199,31 @@ class RowReader:
                 yield PartiesJoined(parties=(party,))
             return
         if "amount" in block_type.fields:
-            fields = _with_amount(fields)
+            fields = self._with_amount(stated, block, fields)
         event: Event | None = self._converted(stated, fields, block_type.event, block.leaves)
         if event is not None:
             yield event
+
+    def _with_amount(self, stated: StatedDeal, block: Block, fields: dict[str, Any]) -> dict[str, Any]:
+        """The fields with the parts of the amount inside it, and with the basis that its text states."""
+        parts = {name: fields[name] for name in AMOUNT_PARTS if name in fields}
+        rest = {name: value for name, value in fields.items() if name not in AMOUNT_PARTS}
+        if "amount" not in rest:
+            return rest
+        amount = {**parts, **rest["amount"]}
+        basis = amount.pop("basis", None)
+        known = rest.get("amount_basis")
+        if basis is not None and known is None and "amount_basis" in BLOCKS[block.kind].fields:
+            rest["amount_basis"] = basis
+        elif basis not in (None, known):
+            leaf = next(leaf for leaf in block.leaves if leaf.path[0] == "amount")
+            text = self.cells.stated_text(leaf, stated.cells)
+            if known is not None:
+                problem = ImportText("basis-conflict", text=text, basis=basis, stated=known)
+            else:
+                problem = ImportText("basis-not-expressible", text=text, basis=basis)
+            stated.errors.append(self._error(stated, leaf, problem))
+        return {**rest, "amount": amount}
 
     def _parties(self, stated: StatedDeal, block: Block, fields: dict[str, Any]) -> Iterator[Party]:
         organizations = fields["organization"]
@@ -309,10 +332,3 @@ def _with_date(block: Block) -> tuple[Leaf, ...]:
 def _may_omit_dates(block: Block) -> bool:
     """Whether a milestone block states milestones without a date: it has no columns of dates."""
     return not any(leaf.path[0] in ("planned", "reached") for leaf in block.leaves)
-
-
-def _with_amount(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields with the parts of the amount inside it."""
-    parts = {name: fields[name] for name in AMOUNT_PARTS if name in fields}
-    rest = {name: value for name, value in fields.items() if name not in AMOUNT_PARTS}
-    return {**rest, "amount": {**parts, **rest["amount"]}} if "amount" in rest else rest
