@@ -117,9 +117,11 @@ async def test_future_effective_dates_do_not_change_todays_state(client: httpx.A
     answer = await client.get(f"/v1/deals/{slug}")
     assert amount(answer.json()) == "5"
     today = answer.json()["effective_on"]
-    assert answer.headers["etag"] == f'"3;{today}"'
+    # More parts follow after an import of exchange rates, such as that of test_rates.py.
+    assert answer.headers["etag"].strip('"').split(";")[:2] == ["3", today]
     assert await value(client, slug, effective_on=ahead) == "7"
-    assert (await client.get(f"/v1/deals/{slug}", params={"effective_on": ahead})).headers["etag"] == f'"3;{ahead}"'
+    planned = await client.get(f"/v1/deals/{slug}", params={"effective_on": ahead})
+    assert planned.headers["etag"].strip('"').split(";")[:2] == ["3", ahead]
     matched = await client.post(
         f"/v1/deals/{slug}/events", json=revised("2025-07-01", "6"), headers={"If-Match": answer.headers["etag"]}
     )
