@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import date
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from registry.exports.portfolio import Ask, portfolio_file
 from registry.infra.postgres import Pool
 from registry.projections.columnar import ColumnarCopy
 from registry.projections.columnar.copy import Question
+from registry.projections.columnar.exported import PortfolioExport
 from registry.projections.columnar.selection import Selection
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
@@ -19,11 +23,12 @@ from registry.queries.streams import StreamReader
 from tests.append_helpers import REGISTERED, pledged, request, running_recorder
 from tests.conftest import ScratchDatabase
 
+Exported = tuple[PortfolioExport, Ask]
 
-@pytest.mark.parametrize("format", ["csv", "ndjson"])
-async def test_file_has_each_row_once_if_the_copy_asks_again(
-    database: ScratchDatabase, pool: Pool, tmp_path: Path, format: str
-) -> None:
+
+@pytest.fixture
+async def exported(database: ScratchDatabase, pool: Pool, tmp_path: Path) -> AsyncIterator[Exported]:
+    """What an export of two deals has, and what asks the copy for it."""
     async with running_recorder(database.app_url) as recorder:
         for slug in ("anode", "boiler"):
             await recorder.record(request(slug, REGISTERED, pledged("total")))
@@ -31,19 +36,47 @@ async def test_file_has_each_row_once_if_the_copy_asks_again(
     async with ColumnarCopy(pool, tmp_path) as copy:
         queries = PortfolioQueries(streams, OrganizationQueries(streams), copy)
         point = await queries.point(AsOf(effective_on=date(2026, 1, 1)))
-        export = await queries.exported("deals", point, Selection(), AsOf())
 
-        async def once(question: Question[None]) -> None:
+        async def ask(question: Question[None]) -> None:
             await queries.read(point, Selection(), question)
 
-        async def again(question: Question[None]) -> None:
-            # As the copy does when it finds its file damaged after some rows.
-            await once(question)
-            await once(question)
+        yield await queries.exported("deals", point, Selection(), AsOf()), ask
 
-        async def written(ask: Ask) -> bytes:
-            return b"".join([part async for part in portfolio_file(export, format, ask)])
 
-        file = await written(once)
-        assert file.count(b"anode") == 1
-        assert await written(again) == file
+@pytest.mark.parametrize("format", ["csv", "ndjson"])
+async def test_file_has_each_row_once_if_the_copy_asks_again(exported: Exported, format: str) -> None:
+    export, ask = exported
+
+    async def again(question: Question[None]) -> None:
+        # As the copy does when it finds its file damaged after some rows.
+        await ask(question)
+        await ask(question)
+
+    async def written(ask: Ask) -> bytes:
+        return b"".join([part async for part in portfolio_file(export, format, ask)])
+
+    file = await written(ask)
+    assert file.count(b"anode") == 1
+    assert await written(again) == file
+
+
+async def test_file_is_sent_while_it_is_written_and_no_longer_written_when_its_reader_leaves(
+    exported: Exported,
+) -> None:
+    export, ask = exported
+    ended = asyncio.Event()
+
+    async def endless(question: Question[None]) -> None:
+        try:
+            await ask(question)
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with aclosing(portfolio_file(export, "csv", endless)) as parts:
+        sent = b""
+        async with asyncio.timeout(60):
+            while b"boiler" not in sent:
+                sent += await anext(parts)
+    async with asyncio.timeout(60):
+        await ended.wait()

@@ -287,8 +287,8 @@ def exported_objects(cursor: DuckDBPyConnection, export: PortfolioExport) -> Ite
         yield "".join(f"{line}\n" for (line,) in rows)
 
 
-def write_csv(cursor: DuckDBPyConnection, export: PortfolioExport, file: IO[bytes], part: Path) -> None:
-    """Write the rows as CSV (RFC 4180) after what a file has; `part` is the path of a temporary file."""
+def write_csv(cursor: DuckDBPyConnection, export: PortfolioExport, file: IO[bytes], part: Path) -> Iterator[None]:
+    """Write the rows as CSV (RFC 4180) after what a file has, in parts; `part` is the path of a temporary file."""
     texts = ", ".join(f'{column.text} AS "{column.name}"' for column in export.columns)
     cells = ", ".join(
         f'"{column.name}"' if column.type in _PLAIN else _CELL.format(f'"{column.name}"') for column in export.columns
@@ -299,6 +299,7 @@ def write_csv(cursor: DuckDBPyConnection, export: PortfolioExport, file: IO[byte
         run(cursor, copy, {**export.parameters, **bounds})
         with part.open("rb") as written:
             shutil.copyfileobj(written, file)
+        yield
 
 
 def write_parquet(cursor: DuckDBPyConnection, export: PortfolioExport, file: str) -> None:
