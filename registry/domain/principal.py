@@ -84,7 +84,10 @@ class Rights(Struct, frozen=True, kw_only=True):
 
     def includes_stream(self, kind: StreamKind, slug: str) -> bool:
         """Whether a stream may be written to."""
-        if kind == "principal" or not (self.deals or self.organizations):
+        if kind == "principal":
+            # Whoever writes to principals can issue a key without limits.
+            return not (self.deals or self.organizations or self.sources)
+        if not (self.deals or self.organizations):
             return True
         return slug in (self.deals if kind == "deal" else self.organizations)
 

@@ -22,6 +22,9 @@ log = structlog.get_logger(__name__)
 IDLE = timedelta(hours=2)
 LIFETIME = timedelta(hours=12)
 
+# Sessions of one principal. One more ends the one that was unused for longest.
+MAX_OF_PRINCIPAL = 100
+
 # The time of the last request is written at most this often.
 TOUCH_INTERVAL = timedelta(minutes=1)
 
@@ -48,6 +51,10 @@ SELECT id, principal, key, created_at, seen_at, expires_at, agent
 TOUCH = "UPDATE sessions SET seen_at = $2 WHERE id = $1"
 DELETE = "DELETE FROM sessions WHERE id = $1 AND principal = $2 RETURNING id"
 DELETE_OTHERS = "DELETE FROM sessions WHERE principal = $1 AND id <> $2"
+DELETE_LEAST_USED = """
+DELETE FROM sessions
+ WHERE id IN (SELECT id FROM sessions WHERE principal = $1 ORDER BY seen_at DESC, created_at DESC OFFSET $2)
+"""
 DELETE_EXPIRED = "DELETE FROM sessions WHERE expires_at <= $1 OR seen_at <= $2"
 
 
@@ -81,6 +88,7 @@ class Sessions:
         secret = secrets.token_urlsafe(32)
         digest, id, expires_at = _digest(secret), secrets.token_hex(8), now + LIFETIME
         seal = self._box.seal(*_sealed(digest, id, principal, key, expires_at))
+        await self._pool.execute(DELETE_LEAST_USED, principal, MAX_OF_PRINCIPAL - 1)
         await self._pool.execute(INSERT, id, digest, principal, key, now, expires_at, agent[:MAX_AGENT_LENGTH], seal)
         return secret
 

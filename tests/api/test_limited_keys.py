@@ -123,3 +123,16 @@ async def test_retraction_of_a_source_stops_at_a_forbidden_deal(service: Service
         answer = await service.visitor.post(f"/v1/sources/{id}/retraction{query}", json={}, headers=limited)
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
     assert await service.size() == size
+
+
+@pytest.mark.parametrize("limit", ["deals", "organizations", "sources"])
+async def test_limited_administrator_gives_no_rights(service: Service, slug: str, limit: str) -> None:
+    key = await service.issue("admin", **{limit: (slug,)})
+    issued = {"event": {"type": "key_issued", "scopes": ["admin"]}}
+    unlimited = {"event": {"type": "scopes_changed", "key": key.key, "scopes": ["admin"]}}
+    new = {"event": {"type": "principal_registered", "name": "A", "kind": "system"}}
+    size = await service.size()
+    for principal, events in ((key.principal, issued), (key.principal, unlimited), (f"p-{slug}", [new, issued])):
+        answer = await service.visitor.post(f"/v1/principals/{principal}/events", json=events, headers=bearer(key))
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), answer.text
+    assert await service.size() == size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from litestar.routes import HTTPRoute
 from msgspec import Struct
 from msgspec.structs import replace
 
+from registry.append.identities import principal_id
 from registry.append.principals import record_events
 from registry.events.types import KeyRevoked, ScopesChanged
 from registry.events.values import Scope
@@ -26,6 +28,7 @@ from registry.web.page.request import csrf_token
 from tests.api.conftest import NO_TLS, Service, cloned, running
 from tests.conftest import PATIENCE, Server, drill
 from tests.rights.table import API, FILL, RULES, Rule
+from tests.rights.tokens import AUDIENCE, Issuer, issuing
 
 COOKIE = "registry_session"
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -64,7 +67,7 @@ async def _signed_in(service: Service, key: str) -> str:
         return browser.cookies[COOKIE]
 
 
-async def _clients(service: Service) -> list[Client]:
+async def _clients(service: Service, issuer: Issuer) -> list[Client]:
     recorder = service.app.state.services.recorder
     soon = datetime.now(UTC) + timedelta(seconds=2)
     clients = [Client("without a key", None), Client("with another key", None, "reg_" + "0" * 43, "0" * 43)]
@@ -91,7 +94,34 @@ async def _clients(service: Service) -> list[Client]:
     ended = await service.issue("admin")
     clients.append(Client("whose session ended", None, None, await _signed_in(service, ended.secret)))
     await service.pool.execute("DELETE FROM sessions WHERE principal = $1", ended.principal)
+    clients += await _token_clients(service, issuer)
     await asyncio.sleep(max(0.0, (soon - datetime.now(UTC)).total_seconds()))
+    return clients
+
+
+async def _token_clients(service: Service, issuer: Issuer) -> list[Client]:
+    """Clients with an access token of an OpenID provider, and the session of a person who has signed in there."""
+    services = service.app.state.services
+    clients = []
+
+    async def signed_in(name: str, scopes: frozenset[str] | None, token: str) -> str:
+        credential = await services.identities.find(token)
+        now = datetime.now(UTC)
+        cookie = await services.sessions.create(credential.id, None, "", now)
+        clients.append(Client(name, scopes, token, cookie))
+        return str(credential.id)
+
+    for scope in SCOPES:
+        await signed_in(f"with a token for {scope}", frozenset({scope}), issuer.token(f"has {scope}", scope))
+    ended = await signed_in("with a token whose rights ended", None, issuer.token("left", "admin"))
+    await record_events(services.recorder, ended, [ScopesChanged(scopes=())])
+    changed = await signed_in("with a token of more than the log", frozenset({"record"}), issuer.token("less", "admin"))
+    # An older token does not give back what was taken.
+    await record_events(services.recorder, changed, [ScopesChanged(scopes=("record",))])
+    clients[-1] = replace(clients[-1], key=issuer.token("less", "admin", "record", iat=int(time.time()) - 60))
+    for reason, token in issuer.refused("admin").items():
+        clients.append(Client(f"with a token {reason}", None, token, token))
+    assert await services.principals.stream(principal_id(issuer.url, "forger")) is None
     return clients
 
 
@@ -99,12 +129,20 @@ async def _clients(service: Service) -> list[Client]:
 async def registries(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[dict[bool, Registry]]:
     """A registry that is public to read, and one that is not. Each has clients with a key of the other."""
     async with AsyncExitStack() as stack:
+        issuer = await stack.enter_async_context(issuing())
         found: dict[bool, Registry] = {}
         for public_read in (True, False):
             settings = await stack.enter_async_context(cloned(server, admin, f"rights_{public_read}".lower()))
-            settings = replace(settings, public_read=public_read)
+            settings = replace(
+                settings,
+                public_read=public_read,
+                oidc_issuer=issuer.url,
+                oidc_client_id="registry",
+                oidc_rights={scope: (scope,) for scope in SCOPES},
+                oidc_audience=AUDIENCE,
+            )
             service = await stack.enter_async_context(running(settings))
-            found[public_read] = Registry(service, await _clients(service))
+            found[public_read] = Registry(service, await _clients(service, issuer))
         for public_read, registry in found.items():
             other = next(one for one in found[not public_read].clients if one.name == "admin")
             registry.clients.append(replace(other, name="of another registry", scopes=None))
@@ -181,3 +219,11 @@ async def test_events_are_sent_to_principals_that_may_read_them(registries: dict
         for scope in SCOPES:
             key = await registry.service.issue(scope)
             assert await principals.has_right(key.principal) == (public_read or scope in ("read", "admin"))
+
+
+async def test_access_token_starts_no_session(registries: dict[bool, Registry]) -> None:
+    for registry in registries.values():
+        for client in registry.clients:
+            if client.name.startswith("with a token"):
+                answer = await registry.service.visitor.post("/sign-in", data={"key": client.key})
+                assert answer.status_code == 401, client.name

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from registry.append.principals import IssuedKey
-from registry.infra.sessions import IDLE, LIFETIME
+from registry.infra.sessions import IDLE, LIFETIME, MAX_OF_PRINCIPAL
 from tests.api.announcements import registered
 from tests.api.conftest import NO_TLS, Service
 from tests.web.html import text_of
@@ -210,3 +210,15 @@ async def test_signed_in_reader_is_told_so_instead_of_asked_for_a_key(service: S
         assert 'name="key"' not in page
         # Pages without data of the registry have the same links as others.
         assert 'href="/watches">Watches</a>' in page
+
+
+async def test_sessions_of_a_principal_are_bounded(service: Service) -> None:
+    key, other = await service.issue("record"), await service.issue("record")
+    sessions = service.app.state.services.sessions
+    async with visit(service, key) as first, visit(service, other) as another:
+        now = datetime.now(UTC) + timedelta(seconds=1)
+        for _ in range(MAX_OF_PRINCIPAL):
+            await sessions.create(key.principal, key.key, "", now)
+        assert len(await sessions.of_principal(key.principal, now)) == MAX_OF_PRINCIPAL
+        assert not await is_signed_in(first)
+        assert await is_signed_in(another)

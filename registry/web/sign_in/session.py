@@ -24,6 +24,7 @@ from registry.http.responses import base_url
 from registry.infra.secret_box import SecretBox
 from registry.infra.sessions import LIFETIME, Sessions
 from registry.infra.settings import Settings
+from registry.queries.principals import Principals
 from registry.web.page import render
 from registry.web.page.render import Rendered
 from registry.web.page.request import READ, Page, PageRequest, Request, Session, check_csrf, cookie_name, redirect
@@ -54,16 +55,16 @@ class SessionPages(Controller):
         self,
         request: Request,
         public_page: Page,
-        identities: NamedDependency[SkipValidation[Identities]],
+        principals: NamedDependency[Principals],
         sessions: AnySessions,
         settings: NamedDependency[SkipValidation[Settings]],
     ) -> Response[bytes]:
-        """Start a session for the holder of a valid API key."""
+        """Start a session for the holder of a valid API key. An access token, which lives for minutes, starts none."""
         sent = await read_form(request)
         check_csrf(request, None, "")
         key = sent.get("key", "").strip()
         then = safe_redirect_path(sent.get("then", "/"))
-        credential = await identities.find(key) if key else None
+        credential = await principals.find(key) if key else None
         if credential is None:
             problem = words(public_page.language).gettext(N_("Invalid or revoked API key."))
             return render.send(public_page, render_sign_in(public_page, settings, then, problem, 401))
