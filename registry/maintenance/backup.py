@@ -2,9 +2,9 @@
 
 The file is gzipped NDJSON: a header, then every event (its hashed envelope, content and salt), then the rows of the
 tables that are not derived from the log: API keys, checkpoints, exchange rates, idempotency records; last a signature
-of all these lines with the log's signing key. It may be encrypted with a passphrase. A restore recomputes tiles and
-projections, and accepts the events only if they give the header's root hash, and all lines only if a known key has
-signed them. A backup still contains content that is redacted later: delete it from the backup too.
+of all these lines with the log's signing key. It may be encrypted with a passphrase. A restore uses no line before it
+has found that a known key has signed them all. It recomputes tiles and projections, and accepts the events only if they
+give the header's root hash. A backup still contains content that is redacted later: delete it from the backup too.
 
 Writing and reading stand in one file, because each line that one writes is a line that the other must accept.
 """
@@ -45,7 +45,7 @@ FORMAT = "investment-registry-backup@v1"
 
 BATCH_SIZE = 1_000
 
-# Bytes of a line: a body of 8 MiB, escaped, is shorter. A file is read before its signature, its last line, is checked.
+# Bytes of a line: a body of 8 MiB, escaped, is shorter. The signature of a file is its last line.
 MAX_LINE = 64 * 2**20
 
 # Tables that the log determines, the schema's own, and who was signed in. A restore rebuilds the projections.
@@ -224,6 +224,9 @@ async def restore(
         LogCorrupt: The events do not give the header's root hash.
         OSError: The file cannot be read.
     """
+    if keys is not None:
+        with _lines(file, passphrase) as lines:
+            lines.verify_all(keys)
     async with _connected(owner_url) as connection:
         with _lines(file, passphrase) as lines:
             async with log_lock.hold_log_lock(connection, patience=60):
@@ -234,6 +237,7 @@ async def restore(
                 await exchange_rates.delete_all(connection)
                 restored = await _restore(connection, file, lines, progress)
                 if keys is not None:
+                    # The file may have changed since.
                     lines.verify(restored.header, keys)
     await rebuild.rebuild(owner_url)
     return restored
@@ -307,10 +311,25 @@ class _Lines:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidBackup(file=str(self._file), reason=str(error)) from None
 
+    def verify_all(self, keys: Sequence[VerifierKey]) -> None:
+        """Check that the last line of the file is a signature of all before it, which are only hashed.
+
+        Raises:
+            InvalidBackup: It is not.
+        """
+        header = self.next(_header)
+        last = self._read()
+        while (line := self._read()) is not None:
+            self._digest.update(last or b"")
+            last = line
+        self._verify(header, last, keys)
+
     def verify(self, header: Header, keys: Sequence[VerifierKey]) -> None:
         """Check that the line after the last is a signature of all before it. Raises InvalidBackup."""
+        self._verify(header, self._read(), keys)
+
+    def _verify(self, header: Header, line: bytes | None, keys: Sequence[VerifierKey]) -> None:
         signed = _signed_text(header, self._digest.digest())
-        line = self._read()
         if line is None:
             raise self._invalid(BackupProblem("unsigned"))
         try:
