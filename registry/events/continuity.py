@@ -50,12 +50,14 @@ SELECT pg_is_in_recovery() AS is_standby,
        LEFT JOIN (SELECT position, leaf_hash, recorded_at FROM events ORDER BY position DESC LIMIT 1) AS last ON true
 """
 
-# One open incident is enough, and a signed tree that an operator has given up is no new one.
+# One open incident is enough, and a signed tree that an operator has given up is no new one. Neither is a lost mark, if
+# an operator has decided since the log was looked at: without the last condition, the decision would be undone.
 INSERT_INCIDENT = """
 INSERT INTO log_incidents (number, noticed_at, kind, position, leaf_hash, log_position)
 SELECT (SELECT coalesce(max(number), 0) + 1 FROM log_incidents), $1, $2, $3, $4, $5
  WHERE NOT EXISTS (SELECT FROM log_incidents
                     WHERE decided_at IS NULL OR ($2 = 'signed' AND position >= $3))
+   AND ($2 <> 'seen' OR (SELECT count(*) FROM log_incidents WHERE decided_at IS NOT NULL) <= $6)
 """
 
 SELECT_INCIDENTS = """
@@ -165,9 +167,14 @@ class ContinuityGuard:
         self.problem = None
         return head
 
-    async def report(self, pool: Pool, kind: str, position: int, leaf_hash: str, log_position: int) -> None:
-        """Write an incident into the database, so that Postgres refuses appends of every service."""
-        await pool.execute(INSERT_INCIDENT, datetime.now(UTC), kind, position, leaf_hash, log_position)
+    async def report(
+        self, pool: Pool, kind: str, position: int, leaf_hash: str, log_position: int, decisions: int = 0
+    ) -> None:
+        """Write an incident into the database, so that Postgres refuses appends of every service.
+
+        `decisions` is the number of decisions of operators when the log was looked at.
+        """
+        await pool.execute(INSERT_INCIDENT, datetime.now(UTC), kind, position, leaf_hash, log_position, decisions)
 
     @contextlib.asynccontextmanager
     async def watching(self, pool: Pool) -> AsyncIterator[ContinuityGuard]:
@@ -186,7 +193,7 @@ class ContinuityGuard:
             self._wake.clear()
 
     async def _look(self, pool: Pool) -> None:
-        known = self.problem
+        known, decisions = self.problem, self.mark.decisions
         try:
             async with pool.acquire_for(WATCH_TIMEOUT_SECONDS) as connection:
                 await self.check(connection)
@@ -200,7 +207,7 @@ class ContinuityGuard:
                 async with asyncio.timeout(WATCH_TIMEOUT_SECONDS):
                     mark = self.mark
                     log_position = int(error.params["log_position"])  # type: ignore[arg-type]
-                    await self.report(pool, "seen", mark.position, mark.leaf_hash, log_position)
+                    await self.report(pool, "seen", mark.position, mark.leaf_hash, log_position, decisions)
         except (RegistryError, *postgres.ERRORS, TimeoutError) as error:
             self.failed_looks += 1
             log.warning("the log's head cannot be read", error=str(error) or type(error).__name__)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
-from registry.events.continuity import MARK_FILE
+import asyncpg
+import pytest
+
+from registry.events import continuity
+from registry.events.continuity import MARK_FILE, ContinuityGuard, LogMark
+from registry.infra import postgres
 from tests.api.announcements import registered
 from tests.api.conftest import Service
+from tests.conftest import ScratchDatabase
 from tests.transparency.conftest import append_until
 from tests.transparency.test_cli import registry, rows
 
@@ -28,6 +35,27 @@ async def test_operator_sees_and_accepts_the_loss_of_events(service: Service) ->
     assert (decided["decided by"], decided["reason"]) == ("an operator", "the disk is lost")
     assert (await registry(service.settings, *decision)).returncode == 3
     assert (await service.client.post("/v1/deals/plant/events", json=registered())).status_code == 201
+
+
+async def test_loss_that_an_operator_accepts_while_a_service_reports_it_stays_accepted(
+    database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = await asyncpg.connect(database.owner_url)
+    guard = ContinuityGuard()
+    guard.mark = LogMark(9, "ab" * 32)
+    report, reported = guard.report, asyncio.Event()
+
+    async def report_around_the_decision(*args: Any) -> None:
+        await report(*args)
+        await continuity.accept(owner, "an operator", "the disk is lost")
+        await report(*args)
+        reported.set()
+
+    monkeypatch.setattr(guard, "report", report_around_the_decision)
+    async with await postgres.pool(database.app_url) as pool, guard.watching(pool):
+        await reported.wait()
+        assert [incident.decided_by for incident in await continuity.incidents(owner)] == ["an operator"]
+    await owner.close()
 
 
 async def test_doctor_compares_the_log_with_what_this_host_knows(service: Service) -> None:
