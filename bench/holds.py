@@ -3,9 +3,9 @@
 A service with a watched loop (`bench/served.py`) holds the histories of some thousand deals, and one deal of 10,000
 events, in a new copy of the log in DIR. It gets every route that answers GET, variants of these that cost more, and the
 costliest bodies. Each request is sent alone, so that what is found since the last report is its own; those whose first
-answer costs more, as the first request of a new process. Writes a line a request: ms of the longest hold and of its
-wait for a processor, and of the longest work of the loop's thread, the most of three tries, with the processor time of
-the process, the statuses, and what the loop's thread ran.
+answer costs more, as the first request of a new process. Writes a line a request: ms of the longest hold, of its waits
+for a processor and for the interpreter, and of the longest work of the loop's thread, the most of three tries, with the
+processor time of the process, the statuses, and what the loop's thread ran.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import httpx
 import msgspec
 from litestar.routes import HTTPRoute
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bench import service, workload
 from bench.context import Bench
@@ -236,16 +237,16 @@ class Found(Struct):
     """
 
     title: str
-    hold: Hold = Hold(0, 0, 0, "")
+    hold: Hold = Hold(0, 0, 0, 0, "")
     processor: float = 0
     seconds: list[float] = msgspec.field(default_factory=list)
     statuses: list[int] = msgspec.field(default_factory=list)
 
     def __str__(self) -> str:
         hold = self.hold
-        held, waited, worked, used = (1000 * one for one in (hold.held, hold.waited, hold.worked, self.processor))
+        times = "".join(f"{1000 * one:8.1f} " for one in (hold.held, hold.waited, hold.blocked, hold.worked))
         statuses = ",".join(str(status) for status in sorted(set(self.statuses)))
-        return f"{held:8.1f} {waited:8.1f} {worked:8.1f} {used:9.0f}  {statuses:7}  {self.title[:100]}  {hold.place}"
+        return f"{times}{1000 * self.processor:9.0f}  {statuses:7}  {self.title[:100]}  {hold.place}"
 
 
 Send = Callable[[], Awaitable[int]]
@@ -265,7 +266,7 @@ async def measure(process: Process, title: str, send: Send, tries: int = TRIES, 
         hold = await process.hold()
         worst = max(found.hold, hold, key=lambda one: one.worked)
         longest = max(found.hold, hold, key=lambda one: one.held)
-        found.hold = Hold(longest.held, longest.waited, worst.worked, worst.place)
+        found.hold = replace(longest, worked=worst.worked, place=worst.place)
     return found
 
 
@@ -362,7 +363,7 @@ async def run(deals: int, folder: Path, only: str, kinds: list[str]) -> None:
                 for sent in lists[kind]:
                     if only in sent.title:
                         found(await ask(client, process, sent))
-    print(f"{'held':>8} {'waited':>8} {'worked':>8} {'processor':>9}")
+    print(f"{'held':>8} {'waited':>8} {'blocked':>8} {'worked':>8} {'processor':>9}")
     for result in sorted(results, key=lambda one: -max(one.hold.held, one.hold.worked)):
         print(result)
 

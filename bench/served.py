@@ -1,12 +1,14 @@
 """The service with a watch on its event loop: `python -m bench.served`, with the settings in the environment.
 
-On SIGUSR1 it prints a line `held SECONDS waited SECONDS worked SECONDS in PLACE`, about the time since the last one:
+On SIGUSR1 it prints a line `held SECONDS waited SECONDS own SECONDS worked SECONDS in PLACE`, about the time since the
+last one:
 
 - held: the longest time during which the loop ran nothing else, or the processor time of the process in that time,
   where it is less, because other processes may use the processor as well. A thread that does not let others run holds
   the loop too.
 - waited: how long of that time the loop's thread was ready and had no processor (on Linux; elsewhere 0): because of
-  other processes, or of threads that do not need the interpreter. The rest it worked, or waited for the interpreter.
+  other processes, or of threads that do not need the interpreter.
+- own: how long of that time the loop's thread worked. In what is left, it waited for the interpreter.
 - worked: the longest processor time of the loop's own thread, which no thread and no other process adds to.
 - in: the functions of the registry that the loop's thread ran in its longest such time, innermost first. After
   `held by`, those of the other thread that kept the interpreter longest, or what it ran next.
@@ -52,7 +54,7 @@ class Watch:
 
     def clear(self) -> None:
         """Forget what was found."""
-        self._held = self._waited = self._worked = self._kept = 0.0
+        self._held = self._waited = self._own = self._worked = self._kept = 0.0
         self._place = self._holder = "nothing"
 
     def _used(self) -> float:
@@ -73,6 +75,7 @@ class Watch:
             held = min(loop.time() - before - INTERVAL, time.process_time() - process)
             if held > self._held:
                 self._held, self._waited = held, min(held, self._waited_until_now() - waited)
+                self._own = min(held, worked)
             if worked > self._worked:
                 self._worked = worked
                 self._place = self._seen.most_common(1)[0][0] if self._seen else "nothing long"
@@ -82,7 +85,8 @@ class Watch:
     def report(self) -> None:
         """Print what was found, and forget it."""
         places = f"{self._place}; held by {self._holder}"
-        print(f"held {self._held:.6f} waited {self._waited:.6f} worked {self._worked:.6f} in {places}", flush=True)
+        parts = f"held {self._held:.6f} waited {self._waited:.6f} own {self._own:.6f} worked {self._worked:.6f}"
+        print(f"{parts} in {places}", flush=True)
         self.clear()
 
     def _look(self) -> None:

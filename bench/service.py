@@ -103,13 +103,19 @@ async def key(made: BenchDatabase) -> str:
 
 
 class Hold(Struct, frozen=True, order=True):
-    """What held an event loop: the longest hold, how long of it the loop waited for a processor, the longest work of
-    its own thread, and where (`bench/served.py`)."""
+    """What held an event loop: the longest hold, how long of it the loop waited for a processor and how long it worked,
+    the longest work of its own thread, and where (`bench/served.py`)."""
 
     held: float
     waited: float
+    own: float
     worked: float
     place: str
+
+    @property
+    def blocked(self) -> float:
+        """How long of the hold the loop waited for the interpreter."""
+        return max(0.0, self.held - self.waited - self.own)
 
 
 class Process:
@@ -130,8 +136,9 @@ class Process:
         """What held the event loop since the last call (`bench/served.py`)."""
         self._process.send_signal(signal.SIGUSR1)
         assert self._process.stdout is not None
-        held, waited, worked, place = (await self._process.stdout.readline()).decode().split(maxsplit=7)[1::2]
-        return Hold(float(held), float(waited), float(worked), place.strip())
+        parts = (await self._process.stdout.readline()).decode().split(maxsplit=9)[1::2]
+        held, waited, own, worked = map(float, parts[:4])
+        return Hold(held, waited, own, worked, parts[4].strip())
 
     @property
     def processor_seconds(self) -> float:
