@@ -74,14 +74,14 @@ class OcdsController(Controller):
         return await _package(request, settings, await deal_queries.stream(deal), as_of, content)
 
 
-def _history(settings: Settings, stream: FoldedStream[Deal], as_of: AsOf) -> ocds.History:
+def _history(settings: Settings, stream: FoldedStream[Deal], as_of: AsOf, spent: list[Any]) -> ocds.History:
     events = [event for event in stream.events if as_of.was_recorded(event)]
     if not events:
         raise NotFound("deal", deal=stream.slug)
     merged_into = resolve_record(stream.slug, events, DEALS).merged_into
     if merged_into is not None:
         raise MergedInto(deal=stream.slug, into=merged_into)
-    return ocds.history(settings.ocid_prefix, stream.slug, until_cancelled(events))
+    return ocds.history(settings.ocid_prefix, stream.slug, until_cancelled(events), spent)
 
 
 def _releases(settings: Settings, deal: str, found: ocds.History) -> list[dict[str, Any]]:
@@ -100,14 +100,15 @@ async def _package(
     uri = str(request.url)
 
     def encoded() -> bytes:
-        found = _history(settings, stream, as_of)
+        spent: list[Any] = []
+        found = _history(settings, stream, as_of, spent)
         licence = settings.data_licence.url if settings.data_licence is not None else None
         published = found.releases[-1].event.recorded_at
         document = ocds.package(uri, settings.log_origin, licence, published, content(found))
         body = ocds.encode(document)
-        dropped: list[Any] = [found, document]
+        spent += [found, document]
         del found, document
-        empty_in_thread(dropped)
+        empty_in_thread(spent)
         return body
 
     return json_response(await offload_answer(stream.version, encoded))

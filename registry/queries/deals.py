@@ -351,7 +351,10 @@ class DealQueries:
         calendar = self._streams.calendar
 
         def answer() -> Timemap:
-            return timemap(slug, until_cancelled(change_points(stream.events, calendar)), calendar.now())
+            spent: list[Any] = []
+            found = timemap(slug, until_cancelled(change_points(stream.events, calendar, spent)), calendar.now())
+            empty_in_thread(spent)
+            return found
 
         return await offload_answer(stream.version, answer)
 

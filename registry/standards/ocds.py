@@ -66,7 +66,7 @@ class History(Struct, frozen=True):
     compiled: Json
 
 
-def history(prefix: str, deal: str, events: Iterable[Recorded]) -> History:
+def history(prefix: str, deal: str, events: Iterable[Recorded], spent: list[Any] | None = None) -> History:
     """The releases of a deal's events, in the order of the log.
 
     Each release is made from the facts that its event changed, so a release costs what it states.
@@ -75,8 +75,11 @@ def history(prefix: str, deal: str, events: Iterable[Recorded]) -> History:
         prefix: The publisher's prefix of identifiers.
         deal: The deal.
         events: Its events up to the point in time; the effective date is open.
+        spent: Collects what this makes for itself, so that its caller can free it in parts (`infra/freeing.py`).
     """
     parts, compiled = _Parts(prefix, deal), _Compiled()
+    if spent is not None:
+        spent += [parts, compiled]
     releases = tuple(Release(event, compiled.change(parts.after(event, compiled.ids))) for event in events)
     return History(releases, compiled.document())
 
