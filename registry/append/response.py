@@ -14,6 +14,8 @@ from registry.domain.checks.plausibility import Flag
 from registry.domain.history import FoldedStream
 from registry.events.store import SealedEvent
 from registry.events.types import EventRedacted
+from registry.infra.freeing import empty_in_thread
+from registry.infra.threads import is_long
 from registry.schemas import AppendResponse, Receipt, changes_response, encode, encode_long, flags_response
 
 
@@ -28,17 +30,22 @@ def encode_response(
     """The response's JSON, as it is sent and stored under the request's idempotency key."""
     if request.low_priority and request.idempotency_key is None:
         return b""
-    return (encode_long if len(receipts) > 1 else encode)(
-        AppendResponse(
-            **{request.kind: request.slug},
-            version=after.version,
-            position=after.events[-1].position,
-            events=tuple(receipts),
-            effective_later=min((r.effective_later for r in receipts if r.effective_later is not UNSET), default=UNSET),
-            changes=changes_response(_changes(before, after, () if request.dry_run else events, len(receipts))),
-            flags=flags_response(flags),
-        )
+    changes = _changes(before, after, () if request.dry_run else events, len(receipts))
+    response = AppendResponse(
+        **{request.kind: request.slug},
+        version=after.version,
+        position=after.events[-1].position,
+        events=tuple(receipts),
+        effective_later=min((r.effective_later for r in receipts if r.effective_later is not UNSET), default=UNSET),
+        changes=changes_response(changes),
+        flags=flags_response(flags),
     )
+    body = (encode_long if len(receipts) > 1 else encode)(response)
+    if is_long(len(changes)):
+        spent: list[Any] = [changes, response]
+        del changes, response
+        empty_in_thread(spent, depth=1)
+    return body
 
 
 def _changes(
