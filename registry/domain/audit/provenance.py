@@ -53,6 +53,9 @@ class FieldProvenance(Struct, frozen=True, kw_only=True):
     preferred_by: UUID | None = None
 
 
+FREED_AT_ONCE = 1_000
+
+
 def shown_fields(state: Struct, start: FieldPlace = FIRST_FIELD) -> Iterator[ShownField]:
     """The fields of a state that have a value, in order, from a place on."""
     items = item_types(type(state))
@@ -80,7 +83,14 @@ def _fact_of(name: str) -> FactKey:
 
 def provenance(snapshot: StateAsOf[S]) -> list[FieldProvenance]:
     """The provenance of every field that has a value, in the order of the state's fields."""
-    return provenance_of(snapshot, list(shown_fields(snapshot.state))) if snapshot.state is not None else []
+    if snapshot.state is None:
+        return []
+    fields = list(shown_fields(snapshot.state))
+    found = provenance_of(snapshot, fields)
+    # No other thread runs while a list is freed: the fields of 10,000 pledges took 17 ms at once (load 12).
+    while fields:
+        del fields[-FREED_AT_ONCE:]
+    return found
 
 
 def provenance_page(

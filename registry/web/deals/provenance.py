@@ -28,6 +28,7 @@ from registry.formatting.language import DOT, N_
 from registry.formatting.values import Names, ValueFormatter, shown
 from registry.http.cursors import CursorParameter, decode_cursor, encode_field_cursor
 from registry.http.parameters import DealSlug
+from registry.infra.freeing import empty_in_thread
 from registry.infra.threads import offload_answer
 from registry.queries.deals import DealQueries
 from registry.web.deals.page import DealView, FieldPath, load_deal, render_unknown_deal
@@ -127,8 +128,10 @@ class ProvenancePages(Controller):
         view = await load_deal(page, deal, deal_queries)
 
         def table() -> Response[bytes]:
-            rows = [_row(field, effective) for field, effective in field_sources(view)]
-            return csv_response(f"{deal}.csv", FIELDS_HEADER, rows)
+            sources = field_sources(view)
+            response = csv_response(f"{deal}.csv", FIELDS_HEADER, (_row(*source) for source in sources))
+            empty_in_thread(sources, depth=0)
+            return response
 
         return await offload_answer(view.stream.version, table)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 from litestar import Response
 from litestar.datastructures import CacheControlHeader
 
-from registry.exports.csv import csv_text
+from registry.exports.csv import csv_bytes
 from registry.http.static_files import static_files_router
 
 FOLDER = Path(__file__).parents[1] / "static"
@@ -37,4 +38,4 @@ def csv_response(name: str, head: Sequence[str], rows: Iterable[Sequence[str]]) 
         "Cache-Control": "no-cache",
         "X-Content-Type-Options": "nosniff",
     }
-    return Response(b"\xef\xbb\xbf" + csv_text([head, *rows]).encode(), media_type="text/csv", headers=headers)
+    return Response(b"\xef\xbb\xbf" + csv_bytes(chain([head], rows)), media_type="text/csv", headers=headers)
