@@ -19,6 +19,7 @@ from registry.errors import BadSetting
 from registry.events.types import EVENT_TYPES
 from registry.events.validation import load_places
 from registry.events.write_batch import Head
+from registry.exports.temporary import delete_left_files
 from registry.http.hosts import HostNames
 from registry.http.middleware import AccessLogWriter, Metrics, RequestMiddleware, cors_config
 from registry.http.problems import HANDLERS
@@ -116,7 +117,8 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
 
 
 def _prepare() -> None:
-    """Read and make what the first requests would hold the event loop for."""
+    """Read and make what the first requests would hold the event loop for, and delete what a killed process left."""
+    delete_left_files()
     load_places()
     pages.prepare_pages()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import msgspec
 
 from registry.exports.files import read_chunks
 from registry.exports.rows import Row
+from registry.exports.temporary import SPILL, temporary_file
 from registry.projections.columnar.exported import copy_to_parquet
 from registry.projections.columnar.exported_columns import ExportedColumn
 
@@ -25,8 +25,8 @@ class ParquetWriter:
 
     def __init__(self, columns: Sequence[ExportedColumn]) -> None:
         self._columns = columns
-        self._rows = tempfile.NamedTemporaryFile(prefix="registry-export-")  # noqa: SIM115 - discard() closes it
-        self._table = tempfile.NamedTemporaryFile(prefix="registry-export-")  # noqa: SIM115
+        self._rows = temporary_file()
+        self._table = temporary_file()
         self._encoder = msgspec.json.Encoder()
 
     def write(self, rows: Sequence[Row]) -> bytes:
@@ -42,7 +42,7 @@ class ParquetWriter:
         config: dict[str, Any] = {
             "memory_limit": MEMORY_LIMIT,
             "threads": 1,
-            "temp_directory": f"{self._table.name}.spill",
+            "temp_directory": f"{self._table.name}{SPILL}",
         }
         with duckdb.connect(config=config) as connection:
             rows = f"FROM read_json('{self._rows.name}', columns = {types}, format = 'newline_delimited')"

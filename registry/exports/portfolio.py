@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from msgspec.structs import replace
 from registry.errors import Overloaded
 from registry.exports.csv import csv_text
 from registry.exports.files import CHUNK_BYTES
+from registry.exports.temporary import temporary_file
 from registry.exports.xlsx import XlsxWriter
 from registry.projections.columnar.copy import Question
 from registry.projections.columnar.exported import (
@@ -100,7 +100,7 @@ async def portfolio_file(
 @contextmanager
 def _temporary_file() -> Iterator[IO[bytes]]:
     """A file that a thread deletes: deleting one of 31 MB takes 7 ms, in which the event loop would do nothing else."""
-    file = tempfile.NamedTemporaryFile(prefix="registry-export-")  # noqa: SIM115 - closed below
+    file = temporary_file()
     try:
         yield file
     finally:
@@ -120,7 +120,7 @@ def _counted() -> Iterator[None]:
 def _write_csv(cursor: DuckDBPyConnection, export: PortfolioExport, file: IO[bytes]) -> Iterator[None]:
     file.write(csv_text([[column.name for column in export.columns]]).encode())
     yield
-    with tempfile.NamedTemporaryFile(prefix="registry-export-") as part:
+    with temporary_file() as part:
         yield from write_csv(cursor, export, file, Path(part.name))
 
 
