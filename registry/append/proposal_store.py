@@ -17,6 +17,12 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'open', $9)
 PAGE_BYTES = 8 * 2**20
 """Bytes of the announcements of a page of proposals, beside those of the first."""
 
+MAX_OPEN = 20_000
+"""Open proposals of one principal."""
+
+MAX_OPEN_BYTES = 256 * 2**20
+"""Bytes of their announcements."""
+
 LISTED_BYTES = 16 * 2**10
 """Bytes of the announcements of a proposal that a list reads."""
 
@@ -31,6 +37,12 @@ SELECT_FOR_UPDATE = f"{_COLUMNS} WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDA
 SELECT_SUBMISSION = f"{_COLUMNS} WHERE submission = $1 ORDER BY id"
 
 SELECT_IS_OWN = "SELECT bool_and(proposed_by = $2) FROM proposals WHERE submission = $1"
+
+SELECT_OPEN_SIZE = """
+SELECT count(*) AS number, coalesce(sum(octet_length(announcements)), 0)::bigint AS bytes
+  FROM proposals
+ WHERE status = 'open' AND proposed_by = $1
+"""
 
 # As many as are asked for, but no more than fit in $5 bytes beside the first.
 SELECT_PAGE = """
@@ -109,6 +121,13 @@ async def insert(connection: Connection, proposals: Iterable[Proposal]) -> None:
             for one in proposals
         ],
     )
+
+
+async def has_too_many(connection: Connection, principal: str) -> bool:
+    """Whether the open proposals of a principal are over the limits, with those of this transaction."""
+    row = await connection.fetchrow(SELECT_OPEN_SIZE, principal)
+    assert row is not None
+    return bool(row["number"] > MAX_OPEN or row["bytes"] > MAX_OPEN_BYTES)
 
 
 async def is_own(pool: Pool, submission: UUID, principal: str) -> bool:

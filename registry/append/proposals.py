@@ -43,7 +43,16 @@ from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest, AppendResult, SubmissionError
 from registry.append.seal import uuid7
 from registry.domain.principal import Credential
-from registry.errors import ApprovalRequired, Forbidden, NotFound, ProposalChanged, ProposalDecided, ProposalForged
+from registry.errors import (
+    ApprovalRequired,
+    FieldError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    ProposalChanged,
+    ProposalDecided,
+    ProposalForged,
+)
 from registry.events import store
 from registry.events.types import AnnouncedKind, Announcement, OrganizationAnnouncement, tag_of
 from registry.infra.postgres import Connection, Pool
@@ -72,6 +81,7 @@ class Proposals:
 
         Raises:
             Forbidden: The principal may neither propose nor record them.
+            Invalid: The principal has too many open proposals.
         """
         return (await self.propose_all(credential, [(kind, slug, announcements)]))[0]
 
@@ -91,6 +101,7 @@ class Proposals:
         Raises:
             Forbidden: The principal may neither propose nor record them; nothing was added.
             NotFound: The submission is not the principal's; nothing was added.
+            Invalid: The principal has too many open proposals; nothing was added.
         """
         size = sum(len(announcements) for _, _, announcements in proposed)
         await offload(size, check_authors, credential, proposed)
@@ -105,7 +116,7 @@ class Proposals:
             lambda: [self._proposal(credential, together, now, *one) for one in zip(ids, proposed, strict=True)],
         )
         async with self._pool.acquire() as connection, connection.transaction():
-            await proposal_store.insert(connection, made)
+            await _insert(connection, made)
         return made
 
     async def propose_import(
@@ -200,7 +211,7 @@ class Proposals:
         """Replace the announcements, and note that the principal has changed them.
 
         Raises:
-            NotFound, Forbidden, ProposalDecided, ProposalChanged: Nothing was changed.
+            NotFound, Forbidden, Invalid, ProposalDecided, ProposalChanged: Nothing was changed.
         """
         async with self._open(credential, {id: expected}) as (connection, [proposal]):
             await offload(len(announcements), check_author, credential, proposal.kind, proposal.slug, announcements)
@@ -228,6 +239,8 @@ class Proposals:
         )
         changed = replace(changed, seal=self._box.seal(*changed.sealed))
         await proposal_store.replace_content(connection, changed)
+        if len(changed.announcements or b"") > len(proposal.announcements or b""):
+            await _check_size(connection, changed.proposed_by)
         return changed
 
     async def approve(self, credential: Credential, id: UUID, expected: bytes) -> tuple[Proposal, AppendResult]:
@@ -319,7 +332,7 @@ class Proposals:
             reason: Why proposals that are no longer wanted are rejected.
 
         Raises:
-            NotFound, Forbidden, ProposalDecided, ProposalChanged: Nothing was changed.
+            NotFound, Forbidden, Invalid, ProposalDecided, ProposalChanged: Nothing was changed.
         """
         await offload(sum(len(part[2]) for part in wanted), check_authors, credential, wanted)
         now = datetime.now(UTC)
@@ -333,7 +346,7 @@ class Proposals:
                     continue
                 id = uuid7(now + timedelta(milliseconds=number))
                 made = await offload(len(part[2]), self._proposal, credential, proposals[0].submission, now, id, part)
-                await proposal_store.insert(connection, [made])
+                await _insert(connection, [made])
                 revised.append(made)
             unwanted = _decided(left.values(), "rejected", credential, now, reason)
             await proposal_store.decide(connection, unwanted)
@@ -418,3 +431,14 @@ def _decided(
         replace(one, status=status, decided_by=credential.id, decided_at=now, reason=reason, announcements=None)
         for one in proposals
     ]
+
+
+async def _insert(connection: Connection, made: Sequence[Proposal]) -> None:
+    await proposal_store.insert(connection, made)
+    await _check_size(connection, made[0].proposed_by)
+
+
+async def _check_size(connection: Connection, principal: str) -> None:
+    if await proposal_store.has_too_many(connection, principal):
+        limits = {"limit": proposal_store.MAX_OPEN, "megabytes": proposal_store.MAX_OPEN_BYTES // 2**20}
+        raise Invalid([FieldError("", "too_many_proposals", **limits)])

@@ -16,6 +16,7 @@ from msgspec import convert
 from msgspec.structs import replace
 
 from registry.app import create_app
+from registry.append import proposal_store
 from registry.append.principals import issue_key
 from registry.domain.principal import Rights
 from registry.domain.sources.identity import source_id
@@ -410,3 +411,27 @@ def test_unknown_event_type_in_the_setting_is_refused(settings_of: Settings) -> 
 @pytest.fixture
 def settings_of(service: Service) -> Settings:
     return service.settings
+
+
+async def test_open_proposals_of_a_principal_are_bounded(
+    service: Service, slug: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proposal_store, "MAX_OPEN", 2)
+    proposer, other = await service.key("propose"), await service.key("propose")
+    first, second = [await propose(service, proposer, f"{slug}-{n}", registered()) for n in range(2)]
+    refused = await propose(service, proposer, f"{slug}-2", registered())
+    assert (refused.status_code, refused.json()["errors"][0]["code"]) == (422, "too_many_proposals")
+    imported = await propose_lines(service, proposer, {"deal": f"{slug}-2", **registered()})
+    assert "too_many_proposals" in imported.text
+    assert (await propose(service, other, f"{slug}-2", registered())).status_code == 201
+    withdrawn = await decide(service, proposer, first, "reject", json={})
+    assert withdrawn.status_code == 200, withdrawn.text
+    third = await propose(service, proposer, f"{slug}-3", registered())
+    assert third.status_code == 201
+    monkeypatch.setattr(proposal_store, "MAX_OPEN_BYTES", 2_000)
+    longer = {"announcements": [{**registered(), "note": "x" * 2_000}]}
+    headers = {**proposer, "If-Match": second.headers["etag"]}
+    grown = await service.visitor.put(second.headers["location"], json=longer, headers=headers)
+    assert (grown.status_code, grown.json()["errors"][0]["code"]) == (422, "too_many_proposals")
+    unchanged = await service.visitor.get(second.headers["location"], headers=proposer)
+    assert unchanged.headers["etag"] == headers["If-Match"]
