@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import httpx
 import psutil
@@ -19,6 +20,7 @@ from tests.api.conftest import Service
 from tests.conftest import PATIENCE
 from tests.limits.conftest import RawConnection, connected
 from tests.web.test_import_pages import token
+from tests.web.test_import_pages import upload as upload_sheet
 from tests.web.test_sessions import visit
 
 UNFINISHED = 40
@@ -109,3 +111,24 @@ async def test_upload_that_ends_after_the_sign_out_records_nothing(limited: Serv
         assert await slow.status() == 303
     assert await limited.size() == size
     assert (await editor.get("/import")).status_code == 303
+
+
+async def test_files_for_an_import_that_it_does_not_use_are_not_kept(
+    limited: Service, editor: httpx.AsyncClient
+) -> None:
+    path = await upload_sheet(editor, "sheet.csv", b"a,b\n1,2\n")
+    form = {"csrf": token((await editor.get(path)).text)}
+    kept = files(limited)
+    unused = {"another": ("mapping.toml", b"x" * 10_000)}
+    assert (await editor.post(f"{path}/files", data=form, files=unused)).status_code == 303
+    forged = {**form, "csrf": "x"}
+    assert (await editor.post(f"{path}/files", data=forged, files=unused)).status_code == 403
+    too_many = [("mapping", (f"{n}.toml", b"x" * 10_000)) for n in range(3)]
+    assert (await editor.post(f"{path}/files", data=form, files=too_many)).status_code == 400
+    assert files(limited) == kept
+    assert (await editor.post(f"{path}/delete", data=form)).status_code == 303
+
+
+def files(service: Service) -> set[Path]:
+    """The files of all imports."""
+    return set((service.settings.data_dir / "imports").rglob("*"))

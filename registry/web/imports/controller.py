@@ -6,6 +6,7 @@ Every step is a form and a redirect, so all steps work without scripts, and the 
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import tomllib
 from datetime import date
 from pathlib import Path
@@ -178,18 +179,18 @@ class ImportPages(Controller):
         """Take a mapping, or a file with answered questions."""
         job = import_jobs.store.find(_editor(public_page).id, id)
 
-        def folder(fields: dict[str, str]) -> Path:
-            check_csrf(request, public_page.session.token, fields.get("csrf", ""))
-            _check_idle(job)
-            new = import_jobs.store.path(job, "received")
-            new.mkdir(exist_ok=True)
-            return new
+        with tempfile.TemporaryDirectory(prefix="received-", dir=import_jobs.store.path(job, "")) as new:
 
-        received = await receive(request, FileTarget(folder, MAX_TEXT_BYTES, 2))
-        before, encoding = import_jobs.store.path(job, MAPPING).read_text("utf-8"), import_jobs.encoding(job)
-        problem = await asyncio.to_thread(
-            lambda: _take_mapping(import_jobs, job, received) or _take_answers(import_jobs, job, received)
-        )
+            def folder(fields: dict[str, str]) -> Path:
+                check_csrf(request, public_page.session.token, fields.get("csrf", ""))
+                _check_idle(job)
+                return Path(new)
+
+            received = await receive(request, FileTarget(folder, MAX_TEXT_BYTES, 2))
+            before, encoding = import_jobs.store.path(job, MAPPING).read_text("utf-8"), import_jobs.encoding(job)
+            problem = await asyncio.to_thread(
+                lambda: _take_mapping(import_jobs, job, received) or _take_answers(import_jobs, job, received)
+            )
         problem = problem or await _use_encoding(import_jobs, job, before, encoding)
         if problem is not None:
             return await views.shown(public_page, import_jobs, job, problem=problem, status=422)
