@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import weakref
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -43,6 +44,9 @@ from registry.standards import prov
 MAX_STREAMS = 100
 """Open event streams of an address without a key: one client must not take all connections."""
 
+MAX_STREAMS_OF_KEY = 500
+"""Open event streams of the keys of a principal. Each event is sent to each stream, after a look at its key."""
+
 EventId = Annotated[str, PathParameter(description="An event's id, a UUID.")]
 LastEventId = Annotated[
     str | None,
@@ -62,8 +66,8 @@ class EventsController(Controller):
 
     def __init__(self, owner: Router) -> None:
         super().__init__(owner)
-        # The open streams without a key, by the client's address.
-        self._streams: Counter[str] = Counter()
+        # The open streams by principal, and without a key by the client's address.
+        self._streams: Counter[tuple[str, str]] = Counter()
 
     @reading("/")
     async def get_events(
@@ -123,9 +127,6 @@ class EventsController(Controller):
         Each message is one event as in `GET /v1/events`; its id is its position. `Last-Event-ID`, or `after`, says
         where to continue: no event is missing and none comes twice. Without either it begins with the next event.
         """
-        network = client_network(request.scope) if self._limits_streams(request, settings) else None
-        if network is not None and self._streams[network] >= MAX_STREAMS:
-            raise RateLimited("streams", limit=MAX_STREAMS, seconds=1)
         head = await feed.head()
         # A client that reconnects sends Last-Event-ID; it is newer than the address.
         parameter = "after" if last_event_id is None else "Last-Event-ID"
@@ -140,26 +141,40 @@ class EventsController(Controller):
         messages = feed.listen(head if start is None else start, event_filter, as_cloud_events=format is not None)
         if request.scope.get("auth") is not None:
             messages = _while_permitted(request, messages)
-        return stream(self._counted(network, messages), media_type="text/event-stream", headers=headers)
+        return stream(self._counted(request, settings, messages), media_type="text/event-stream", headers=headers)
 
-    @staticmethod
-    def _limits_streams(request: Request, settings: Settings) -> bool:
-        """Whether the request counts for its address: it has no valid key, and addresses have limits."""
-        return "address" in settings.rate_limits and request.scope["state"]["principal"] is None
+    def _counted(self, request: Request, settings: Settings, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The messages of a stream, which counts for its client from now on until they end.
 
-    async def _counted(self, network: str | None, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """The messages of a stream, which is open for its address until they end."""
-        if network is not None:
-            self._streams[network] += 1
-        try:
-            async with aclosing(messages):  # type: ignore[type-var]
-                async for message in messages:
-                    yield message
-        finally:
-            if network is not None:
-                self._streams[network] -= 1
-                if not self._streams[network]:
-                    del self._streams[network]
+        Raises:
+            RateLimited: The client has as many streams as it may have.
+        """
+        principal = request.scope["state"]["principal"]
+        name, most = ("address", MAX_STREAMS) if principal is None else ("key", MAX_STREAMS_OF_KEY)
+        if name not in settings.rate_limits:
+            return messages
+        client = name, principal or client_network(request.scope)
+        if self._streams[client] >= most:
+            raise RateLimited("streams" if principal is None else "streams_of_key", limit=most, seconds=1)
+        self._streams[client] += 1
+
+        async def counted() -> AsyncIterator[bytes]:
+            try:
+                async with aclosing(messages):  # type: ignore[type-var]
+                    async for message in messages:
+                        yield message
+            finally:
+                end()
+
+        made = counted()
+        # Once, also if the client is gone before the first message is asked for.
+        end = weakref.finalize(made, self._end_stream, client)
+        return made
+
+    def _end_stream(self, client: tuple[str, str]) -> None:
+        self._streams[client] -= 1
+        if not self._streams[client]:
+            del self._streams[client]
 
 
 async def _while_permitted(request: Request, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -212,6 +212,21 @@ async def test_known_key_counts_for_itself_while_the_database_does_not_answer() 
     assert {admission.principal for admission in admitted} == {"press-desk"}
 
 
+@pytest.mark.parametrize("with_key", [False, True])
+async def test_streams_that_are_opened_at_once_are_limited_too(
+    server: Server, admin: Admin, monkeypatch: pytest.MonkeyPatch, *, with_key: bool
+) -> None:
+    monkeypatch.setattr(events, "MAX_STREAMS", 3)
+    monkeypatch.setattr(events, "MAX_STREAMS_OF_KEY", 3)
+    async with service_with(server, admin, address=RateLimit(1000, 1), key=RateLimit(1000, 1)) as service:
+        client = service.client if with_key else service.visitor
+        async with AsyncExitStack() as stack:
+            opening = (stack.enter_async_context(client.stream("GET", "/v1/events/stream")) for _ in range(20))
+            statuses = [answer.status_code for answer in await asyncio.gather(*opening)]
+            assert sorted(statuses) == [200] * 3 + [429] * 17
+            assert (await client.get("/v1/deals")).status_code == 200
+
+
 async def test_address_opens_a_limited_number_of_event_streams(
     server: Server, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,7 +243,7 @@ async def test_address_opens_a_limited_number_of_event_streams(
             assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
             # A wrong key is none.
             assert (await service.visitor.get(stream, headers=token("reg_x"))).status_code == 429
-            # A key names who it is: it is not limited, and other questions are answered.
+            # A key counts by itself, and other questions are answered.
             with_key = await stack.enter_async_context(service.client.stream("GET", stream))
             assert with_key.status_code == 200
             assert (await service.visitor.get("/v1/deals")).status_code == 200
