@@ -13,6 +13,8 @@ from registry.cli.options import AsJson
 from registry.cli.texts import Text, rendered
 
 SHEETS = (".csv", ".tsv", ".xlsx")
+# Of other programs: the service would refuse each of their bytes as a line of JSON.
+OTHER_SHEETS = (".xls", ".xlsm", ".xlsb", ".ods", ".numbers")
 
 Files = Annotated[
     list[str] | None,
@@ -71,6 +73,8 @@ def import_(
     Lines and rows stand alone: what is wrong is reported, the rest is recorded. Lines (NDJSON) need an 'id' each to be
     recognized; rows of sheets are recognized by their content. An interrupted import is completed by running it again.
     """
+    if any(file.lower().endswith(OTHER_SHEETS) for file in files or ()):
+        raise typer.BadParameter(rendered(Text("sheet_of_other_type")), param_hint="FILE")
     sheets = [file for file in files or () if file.lower().endswith(SHEETS)]
     if template is not None or sheets:
         # Imported here: importing lines does not need the spreadsheet library.

@@ -42,6 +42,14 @@ def test_unusable_option_is_rejected(arguments: dict[str, Any], option: str) -> 
     assert rejected.value.param_hint == option
 
 
+@pytest.mark.parametrize("name", ["deals.XLS", "deals.ods"])
+def test_sheet_of_another_program_is_not_sent_as_lines(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\xd0\xcf\x11\xe0")
+    with pytest.raises(typer.BadParameter) as rejected:
+        imports.import_(files=[str(tmp_path / name)])
+    assert rejected.value.param_hint == "FILE"
+
+
 async def test_mapping_needs_the_publication_day_of_the_sheets(import_: Import, tmp_path: Path) -> None:
     sheet, mapping = tmp_path / "a.csv", tmp_path / "a.toml"
     sheet.write_text("Name\nA\n", "utf-8")
