@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from asyncio import create_task, sleep, wait
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, NoReturn
 from uuid import UUID
@@ -122,6 +123,8 @@ class _LogVerifier:
     def __init__(self, trusted: Sequence[TrustedCheckpoint], *, is_mirror: bool) -> None:
         self._is_mirror = is_mirror
         self.frontier = Frontier()
+        # That of the last event; an event that claims an earlier one would change what was known then.
+        self.recorded_at: datetime | None = None
         # Each stream's version and the last leaf hash in hexadecimal.
         self.streams: dict[str, tuple[int, str]] = {}
         # Events without content, and events that a redaction names: their position and stream, by id.
@@ -179,6 +182,9 @@ class _LogVerifier:
         )
         if canonical(expected) != entry or version != (previous[0] + 1 if previous else 1):
             self._raise_entry_mismatch(position, expected, entry, previous)
+        if self.recorded_at is not None and recorded_at < self.recorded_at:
+            raise LogCorrupt(detail=Finding("log_time_order", position=position))
+        self.recorded_at = recorded_at
         leaf = sha256(b"\x00" + entry).digest()
         if leaf != stored_leaf:
             raise LogCorrupt(detail=Finding("log_leaf_hash", position=position))

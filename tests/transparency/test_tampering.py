@@ -282,8 +282,11 @@ async def test_two_events_at_one_position_are_found(log: TamperedLog) -> None:
     await log.caught(position=42)
 
 
-async def rewrite(log: TamperedLog, position: int, *, tiles: bool) -> None:
-    """Change an event like a database owner: content, digest, entry, later entries of its stream, and the tiles."""
+async def rewrite(log: TamperedLog, position: int, *, tiles: bool, year: str = "") -> None:
+    """Change an event like a database owner: content, digest, entry, later entries of its stream, and the tiles.
+
+    With a year, change when it was recorded too.
+    """
     rows = await log.owner.fetch("SELECT * FROM events LEFT JOIN event_contents USING (position) ORDER BY position")
     statements, frontier = [], Frontier()
     last: dict[str, str] = {}
@@ -295,6 +298,11 @@ async def rewrite(log: TamperedLog, position: int, *, tiles: bool) -> None:
             statements.append(
                 f"UPDATE event_contents SET content = '\\x{content.hex()}' WHERE position = {row['position']}"
             )
+            if year:
+                entry["recorded_at"] = year + entry["recorded_at"][4:]
+                statements.append(
+                    f"UPDATE events SET recorded_at = '{entry['recorded_at']}' WHERE position = {row['position']}"
+                )
         entry["previous"] = last.get(row["stream"])
         leaf = leaf_hash(canonical(entry))
         last[row["stream"]] = leaf.hex()
@@ -321,6 +329,11 @@ async def test_consistently_rewritten_log_contradicts_the_checkpoints(log: Tampe
     assert (
         result.root != open_checkpoint(log.memory, log.keys).root.hex()
     )  # without checkpoints the change is not found
+
+
+async def test_event_that_claims_an_earlier_time_is_found_without_a_checkpoint(log: TamperedLog) -> None:
+    await rewrite(log, 150, tiles=True, year="2001")
+    await log.caught("log_time_order", memory=False, database=False, position=150)
 
 
 async def test_rewritten_log_with_old_tiles_is_found_at_its_position(log: TamperedLog) -> None:
