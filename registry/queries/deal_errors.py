@@ -7,7 +7,7 @@ from datetime import UTC, date
 from msgspec.structs import replace
 
 from registry.domain.deal import Deal
-from registry.domain.history import AsOf, FoldedStream, StateAsOf
+from registry.domain.history import UNBOUNDED, AsOf, FoldedStream, StateAsOf
 from registry.errors import MergedInto, NotFound, NotYetEffective
 from registry.schemas import deal_link
 
@@ -49,12 +49,17 @@ def require_state(stream: FoldedStream[Deal], snapshot: StateAsOf[Deal], as_of: 
 
 
 def not_known_yet(stream: FoldedStream[Deal]) -> NotFound:
-    """The error for a point at which nothing was known of a deal."""
-    first = stream.events[0]
+    """The error for a point at which nothing was known of a deal, with the first point on each axis at which it is."""
+    latest = stream.state_as_of(UNBOUNDED)
+    published = [step.effective.published_on for step in latest.steps]
+    days = [step.key[0] for step in latest.steps]
+    if latest.registration is not None:
+        published.append(latest.registration.published_on)
+        days.append(latest.registration.registered_on or latest.registration.published_on)
     return NotFound(
         "deal_not_known_yet",
         deal=stream.slug,
-        recorded_at=first.recorded_at.astimezone(UTC),
-        published_on=first.published_on,
-        effective_on=first.effective_on or first.published_on,
+        recorded_at=stream.events[0].recorded_at.astimezone(UTC),
+        published_on=min(published),
+        effective_on=min(days),
     )

@@ -102,6 +102,19 @@ async def test_deal_that_is_not_known_yet_is_not_found_with_the_reason(client: h
         assert "was not known" in early.json()["detail"]
 
 
+async def test_deal_that_is_not_known_yet_names_the_first_publication_of_any_event(
+    client: httpx.AsyncClient, slug: str
+) -> None:
+    # The registration cites no source, so it counts as published today.
+    pledge = {**pledged(value="5"), "effective_on": "2025-06-16", "sources": source("2025-06-17")}
+    registration = {"event": {"type": "deal_registered", "title": {"en": "A plant"}}}
+    await client.post(f"/v1/deals/{slug}/events", json=[registration, pledge])
+    early = await client.get(f"/v1/deals/{slug}", params={"published_on": "2025-06-16"})
+    assert early.status_code == 404
+    assert "2025-06-17" in early.json()["detail"]
+    assert (await client.get(f"/v1/deals/{slug}", params={"published_on": "2025-06-17"})).status_code == 200
+
+
 async def test_malformed_slug_is_not_found(client: httpx.AsyncClient) -> None:
     for name in ("%00", "A", "%E2%82%AC", "a--b", "a" * 81, "%FF", "a%20b"):
         for url in (f"/v1/deals/{name}", f"/v1/deals/{name}/events", f"/v1/organizations/{name}"):
