@@ -35,6 +35,7 @@ from litestar.openapi.spec import (
 from litestar.params import Body, BodyKwarg, ParameterKwarg
 from litestar.plugins import OpenAPISchemaPlugin
 from litestar.response import Redirect
+from litestar.types import ExceptionHandlersMap
 from litestar.typing import FieldDefinition
 
 import registry
@@ -111,6 +112,17 @@ MERGED = {308: ResponseSpec(None, description="Merged into another record: follo
 # --- handlers ---------------------------------------------------------------------------------------------------------
 
 
+class _Read(route):
+    """A handler whose exception handlers are merged once. Litestar merges them for each request, in 0.65 µs."""
+
+    _merged: ExceptionHandlersMap | None = None
+
+    def resolve_exception_handlers(self) -> ExceptionHandlersMap:
+        if self._merged is None:
+            self._merged = super().resolve_exception_handlers()
+        return self._merged
+
+
 def reading(
     path: str,
     *refusals: str,
@@ -134,7 +146,7 @@ def reading(
         options: Options of Litestar's `route`.
     """
     common = OPEN if scope == PUBLIC else READING if scope == "read" else ADMINISTERING
-    return route(
+    return _Read(
         path,
         http_method=[HttpMethod.GET, HttpMethod.HEAD],
         opt={"scope": scope, **(opt or {})},

@@ -44,27 +44,27 @@ class Deadlines:
     """The reads of a service that are in progress and not watched yet, in the order in which they began."""
 
     def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
         self._since: dict[Deadline, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, deadline: Deadline) -> float:
         """A read begins. Returns the loop's time."""
-        loop = asyncio.get_running_loop()
-        now = self._since[deadline] = loop.time()
+        now = self._since[deadline] = self.loop.time()
         if self._timer is None:
-            self._timer = loop.call_later(WATCH_AFTER, self._look, loop, context=Context())
+            self._timer = self.loop.call_later(WATCH_AFTER, self._look, context=Context())
         return now
 
     def remove(self, deadline: Deadline) -> None:
         """A read is answered, or has ended."""
         self._since.pop(deadline, None)
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        begun = loop.time() - WATCH_AFTER
+    def _look(self) -> None:
+        begun = self.loop.time() - WATCH_AFTER
         for deadline, _ in list(takewhile(lambda read: read[1] <= begun, self._since.items())):
             del self._since[deadline]
             deadline.watch()
-        self._timer = loop.call_later(LOOK_INTERVAL, self._look, loop) if self._since else None
+        self._timer = self.loop.call_later(LOOK_INTERVAL, self._look) if self._since else None
 
 
 class Deadline:
@@ -93,7 +93,7 @@ class Deadline:
         self._is_ended = False
 
     def __enter__(self) -> Deadline:
-        self._handler = asyncio.current_task()
+        self._handler = asyncio.current_task(self._deadlines.loop)
         self._work = work_time.start()
         self._begin = self._deadlines.add(self)
         return self
