@@ -157,7 +157,10 @@ def run(
     # `infra/memory.py`, where that can see how much memory is used.
     memory.CollectorPace(2_500_000 if memory.find_trim() is not None else 10).start()
     # Questions about all deals run in threads. One that computes keeps the interpreter for so long when the event loop
-    # wants it: with four of them and Python's 5 ms, the loop waited for 32 ms (median), with 1 ms for 6.5 ms.
+    # wants it: with four of them and Python's 5 ms, the loop waited for 32 ms (median), with 1 ms for 6.5 ms. Each time
+    # the thread releases Python's lock by itself, if only for some µs, this wait begins again, so work in threads must
+    # not read or write small parts often (`exports/xlsx.py`). A shorter time would help there, but two threads that
+    # compute took 66 ms with 1 ms, and 118 with 0.05 ms.
     sys.setswitchinterval(SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(_serve(settings, bound, before_ready, after_ready))
