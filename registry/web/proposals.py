@@ -25,6 +25,7 @@ from registry.events.values import Scope
 from registry.formatting.language import words
 from registry.http.parameters import text
 from registry.i18n import Message
+from registry.infra import freeing
 from registry.infra.threads import offload_answer
 from registry.web.articles.proposed import DIGEST, form_of
 from registry.web.page import render
@@ -240,6 +241,7 @@ async def _view(page: PageRequest, proposal: Proposal, proposals: Proposals) -> 
         except RegistryError as error:
             # It may have been recorded since by its proposer, and can still be rejected.
             view.refusal = message_of(error)
+    freeing.once_unused(announcements, view.changes)
     return view
 
 
