@@ -44,6 +44,12 @@ COLLECTIONS = 1
 """After one more collection than this, what is left of their objects is looked through again, with the next new ones.
 With 4 and 8,000 objects, that took up to 20 ms while deals were posted, with 1 and 6,000 up to 13 (load 9)."""
 
+FAST_COLLECTIONS = 100
+"""So many collections of the fewest objects must be fast before there are more objects. Posts are fast for thousands of
+collections. A long list of announcements is fast while it is decoded, and slow when its deal is folded: while lists of
+8 MiB were recorded, collections took up to 22 ms when two fast ones were enough, and up to 14 with this number
+(processor time, load 9)."""
+
 SLOW_SECONDS = 1e-6
 """Processor time of a collection for each object. Those of posts take 0.4 to 0.6 µs, those of a long deal up to 12
 (load 7 to 12 on 2 cores)."""
@@ -64,12 +70,13 @@ def share_heaps() -> None:
 
 
 class CollectorPace:
-    """How often Python collects garbage: rarely while collections are fast, often once one is slow."""
+    """How often Python collects garbage: rarely once many collections were fast, often once one is slow."""
 
     def __init__(self, full: int) -> None:
         """Take the count of the larger collections after which all objects are looked through."""
         self._full = full
         self._began = 0.0
+        self._fast = 0
 
     def start(self) -> None:
         """Set the pace, and follow the collections."""
@@ -81,9 +88,13 @@ class CollectorPace:
             self._began = time.thread_time()
         elif info["generation"] == 0:
             took, objects = time.thread_time() - self._began, gc.get_threshold()[0]
-            is_slow = took > SLOW_SECONDS * objects
-            following = FEWEST_OBJECTS if is_slow else min(2 * objects, MOST_OBJECTS)
-            gc.set_threshold(following, COLLECTIONS, self._full)
+            if took > SLOW_SECONDS * objects:
+                self._fast, objects = 0, FEWEST_OBJECTS
+            elif objects < MOST_OBJECTS:
+                self._fast += 1
+                if self._fast == FAST_COLLECTIONS:
+                    self._fast, objects = 0, MOST_OBJECTS
+            gc.set_threshold(objects, COLLECTIONS, self._full)
 
 
 def collect_often() -> None:

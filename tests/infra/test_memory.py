@@ -81,19 +81,20 @@ def test_threads_share_heaps() -> None:
 
 
 def test_the_collector_looks_through_more_objects_while_that_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0.0, 0.001, 0.0, 0.001, 0.0, 0.1, 0.0, 0.001])
+    fast, slow, enough = [0.0, 0.0005], [0.0, 0.1], memory.FAST_COLLECTIONS
+    clock = iter([*fast * (enough - 1), *slow, *fast * enough, *slow, *fast])
     before, callbacks = gc.get_threshold(), list(gc.callbacks)
     gc.disable()
     try:
         memory.CollectorPace(10).start()
         monkeypatch.setattr("time.thread_time", lambda: next(clock))
         seen = [gc.get_threshold()[0]]
-        for _ in range(4):
+        for _ in range(2 * enough + 2):
             gc.collect(0)
             seen.append(gc.get_threshold()[0])
     finally:
         gc.callbacks[:] = callbacks
         gc.set_threshold(*before)
         gc.enable()
-    fewest = memory.FEWEST_OBJECTS
-    assert seen == [fewest, 2 * fewest, memory.MOST_OBJECTS, fewest, 2 * fewest]
+    fewest, most = memory.FEWEST_OBJECTS, memory.MOST_OBJECTS
+    assert seen == [fewest] * 2 * enough + [most, fewest, fewest]
