@@ -8,7 +8,8 @@ last one:
   the loop too.
 - waited: how long of that time the loop's thread was ready and had no processor (on Linux; elsewhere 0): because of
   other processes, or of threads that do not need the interpreter.
-- own: how long of that time the loop's thread worked. In what is left, it waited for the interpreter.
+- own: how long of that time the loop's thread worked. In what is left, it waited for the interpreter. Beside other
+  processes, that is too little: a thread that waits for the interpreter wakes up every ms, and then for a processor.
 - worked: the longest processor time of the loop's own thread, which no thread and no other process adds to.
 - in: the functions of the registry that the loop's thread ran in its longest such time, innermost first. After
   `held by`, those of the other thread that kept the interpreter longest, or what it ran next.
