@@ -122,7 +122,7 @@ def _issue(key: str, rights: Rights, expires_at: datetime | None) -> KeyIssued:
 async def rotate_key(
     recorder: Recorder, pool: Pool, principal: Principal, key: str, overlap: timedelta, *, now: datetime
 ) -> IssuedKey:
-    """Issue a key with the rights of another one, which ends after the overlap.
+    """Issue a key with the rights and the lifetime of another one, which ends after the overlap.
 
     Raises:
         RuleBroken: The other key is unknown or not valid.
@@ -130,8 +130,10 @@ async def rotate_key(
     new = IssuedKey(principal.principal, keys.new_key_id(), keys.new_secret())
     await keys.store_digest(pool, KeyOwner(new.principal, new.key), new.secret)
     rights = principal.rights_of(key, now) or Rights(scopes=("read",))
+    old = next((state for state in principal.keys if state.key == key), None)
+    expires_at = now + (old.expires_at - old.issued_at) if old is not None and old.expires_at is not None else None
     # A key that is not valid any more makes the recorder refuse both events.
-    events: list[PrincipalEvent] = [_issue(new.key, rights, None), KeyRevoked(key=key, revoked_at=now + overlap)]
+    events: list[PrincipalEvent] = [_issue(new.key, rights, expires_at), KeyRevoked(key=key, revoked_at=now + overlap)]
     await record_events(recorder, new.principal, events)
     return new
 

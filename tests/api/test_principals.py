@@ -100,6 +100,17 @@ async def test_rotated_key_works_until_the_overlap_ends(service: Service, slug: 
     assert await record(service, f"{slug}-3", old.secret) == 401
 
 
+async def test_rotated_key_expires_as_long_after_its_issue_as_the_old_one(service: Service) -> None:
+    services, day = service.app.state.services, timedelta(days=1)
+    old = await service.issue("record", expires_at=datetime.now(UTC) + 30 * day)
+    state = (await services.principals.require(old.principal)).state
+    later = datetime.now(UTC) + 20 * day
+    new = await rotate_key(services.recorder, service.pool, state, old.key, timedelta(hours=1), now=later)
+    listed = (await service.client.get(f"/v1/principals/{old.principal}")).json()["keys"]
+    [expires_at] = [datetime.fromisoformat(key["expires_at"]) for key in listed if key["key"] == new.key]
+    assert abs(expires_at - (later + 30 * day)) < timedelta(minutes=1)
+
+
 async def test_key_of_another_principal_is_not_taken(service: Service, slug: str) -> None:
     await post(service, f"kim-{slug}", REGISTERED, issued(key=f"key-{slug}"))
     answer = await post(service, f"lee-{slug}", REGISTERED, issued(key=f"key-{slug}"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -26,6 +28,7 @@ from registry.events.codec import (
     decode_content,
     decode_entry,
     published_on,
+    random_bytes,
 )
 from registry.events.types import AnyEvent, tag_of
 from registry.events.values import Axis, Classifications, Code, Localized, Source, Text, decode_hook
@@ -245,3 +248,19 @@ def test_event_is_published_on_the_earliest_date_of_its_sources() -> None:
     assert published_on((dated[0], undated, dated[1]), recorded_at) == date(2025, 10, 27)
     assert published_on((undated,), recorded_at) == date(2025, 10, 29)
     assert published_on((), recorded_at + timedelta(hours=1)) == date(2025, 10, 30)
+
+
+def test_threads_never_get_the_same_random_bytes() -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            taken = [part for parts in threads.map(_many_random_bytes, range(4)) for part in parts]
+    finally:
+        sys.setswitchinterval(before)
+    assert {len(part) for part in taken} == {16}
+    assert len(set(taken)) == len(taken)
+
+
+def _many_random_bytes(_: int) -> list[bytes]:
+    return [random_bytes(16) for _ in range(50_000)]
