@@ -1,4 +1,4 @@
-"""The currencies of ISO 4217 and their Korean names."""
+"""The currencies of ISO 4217, also those that it has withdrawn since 1999, and their Korean names."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ Currency = Literal[
     "SZL", "THB", "TJS", "TMT", "TND", "TOP", "TRY", "TTD", "TWD", "TZS", "UAH", "UGX",
     "USD", "USN", "UYI", "UYU", "UYW", "UZS", "VED", "VES", "VND", "VUV", "WST", "XAD",
     "XAF", "XCD", "XCG", "XOF", "XPF", "YER", "ZAR", "ZMW", "ZWG",
+    # Withdrawn from ISO 4217 since 1999: announcements of before are stated in them.
+    "ADP", "AFA", "ANG", "AOR", "ATS", "AZM", "BEF", "BGL", "BGN", "BYB", "BYR", "CSD", "CUC", "CYP", "DEM", "ECS",
+    "EEK", "ESP", "FIM", "FRF", "GHC", "GRD", "HRK", "IEP", "ITL", "LTL", "LUF", "LVL", "MGF", "MRO", "MTL", "MZM",
+    "NLG", "PTE", "ROL", "RUR", "SDD", "SIT", "SKK", "SLL", "SRG", "STD", "TJR", "TMM", "TPE", "TRL", "VEB", "VEF",
+    "YUM", "ZMK", "ZWD", "ZWL",
 ]  # fmt: skip
 
 KOREAN_NAMES: dict[str, str] = {
@@ -61,10 +66,19 @@ KOREAN_NAMES: dict[str, str] = {
     "WST": "사모아 탈라", "XAF": "중앙아프리카 CFA 프랑", "XCD": "동카리브 달러", "XCG": "카리브 길더",
     "XOF": "서아프리카 CFA 프랑", "XPF": "CFP 프랑", "YER": "예멘 리알", "ZAR": "남아프리카공화국 랜드",
     "ZMW": "잠비아 콰차", "ZWG": "짐바브웨 골드",
+    "ADP": "안도라 페세타", "ANG": "네덜란드령 안틸레스 길더", "ATS": "오스트리아 실링", "BEF": "벨기에 프랑",
+    "BGN": "불가리아 레프", "CUC": "쿠바 태환 페소", "CYP": "키프로스 파운드", "DEM": "독일 마르크",
+    "ECS": "에콰도르 수크레", "EEK": "에스토니아 크룬", "ESP": "스페인 페세타", "FIM": "핀란드 마르카",
+    "FRF": "프랑스 프랑", "GRD": "그리스 드라크마", "HRK": "크로아티아 쿠나", "IEP": "아일랜드 파운드",
+    "ITL": "이탈리아 리라", "LTL": "리투아니아 리타스", "LUF": "룩셈부르크 프랑", "LVL": "라트비아 라트",
+    "MGF": "마다가스카르 프랑", "MTL": "몰타 리라", "NLG": "네덜란드 길더", "PTE": "포르투갈 에스쿠도",
+    "SDD": "수단 디나르", "SIT": "슬로베니아 톨라르", "SKK": "슬로바키아 코루나", "SRG": "수리남 길더",
+    "TJR": "타지키스탄 루블",
 }  # fmt: skip
 """The ordinary Korean name of each currency: that of CLDR, in today's spelling and without "화" and "신".
 
-Funds and units of account ("CLF", "XAD") have none: amounts in them keep the code.
+Funds and units of account ("CLF", "XAD") and currencies whose successor has the same name ("ROL") have none: amounts in
+them keep the code.
 """
 
 SHORT_KOREAN_NAMES: dict[str, str] = {

@@ -61,6 +61,16 @@ async def test_totals_can_leave_out_estimates(client: httpx.AsyncClient, new_slu
     assert without["rules"] == {"counted": 1, "estimate": 1}
 
 
+async def test_amount_in_a_withdrawn_currency_counts_at_the_rate_of_its_day(
+    client: httpx.AsyncClient, new_slug: Callable[[], str]
+) -> None:
+    slug = new_slug()
+    lev = announced("2024-06-03", "pledge_announced", pledge="total", amount={"value": "1955800", "currency": "BGN"})
+    await posted(client, slug, registered(sectors=[slug]), lev)
+    (column,) = (await totals(client, sector=slug, currency="EUR"))["overall"]["columns"]
+    assert (column["low"], column["currency"]) == ("1000000", "EUR")
+
+
 async def test_metrics_are_totalled_by_basis_and_place(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
     slug = new_slug()
     sites = [
