@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date
+from datetime import UTC, date, datetime
 
-from msgspec.structs import replace
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from registry.domain.deal import Deal
 from registry.domain.history import UNBOUNDED, AsOf, FoldedStream, StateAsOf
@@ -48,18 +49,29 @@ def require_state(stream: FoldedStream[Deal], snapshot: StateAsOf[Deal], as_of: 
     raise NotYetEffective(deal=stream.slug, effective_on=first, link=link)
 
 
-def not_known_yet(stream: FoldedStream[Deal]) -> NotFound:
-    """The error for a point at which nothing was known of a deal, with the first point on each axis at which it is."""
-    latest = stream.state_as_of(UNBOUNDED)
+class FirstKnown(Struct, frozen=True):
+    """When a deal was known first on each axis, whichever event that is."""
+
+    recorded_at: datetime
+    published_on: date
+    effective_on: date
+
+
+def first_known(stream: FoldedStream[Deal]) -> FirstKnown:
+    """The first point on each axis at which something is known of a deal; of its first event if all was voided."""
+    first, latest = stream.events[0], stream.state_as_of(UNBOUNDED)
     published = [step.effective.published_on for step in latest.steps]
     days = [step.key[0] for step in latest.steps]
     if latest.registration is not None:
         published.append(latest.registration.published_on)
         days.append(latest.registration.registered_on or latest.registration.published_on)
-    return NotFound(
-        "deal_not_known_yet",
-        deal=stream.slug,
-        recorded_at=stream.events[0].recorded_at.astimezone(UTC),
-        published_on=min(published),
-        effective_on=min(days),
+    return FirstKnown(
+        first.recorded_at.astimezone(UTC),
+        min(published, default=first.published_on),
+        min(days, default=first.effective_on or first.published_on),
     )
+
+
+def not_known_yet(stream: FoldedStream[Deal]) -> NotFound:
+    """The error for a point at which nothing was known of a deal."""
+    return NotFound("deal_not_known_yet", deal=stream.slug, **asdict(first_known(stream)))

@@ -27,7 +27,7 @@ from registry.formatting.summaries import doubted_pledges, summarize_deal
 from registry.formatting.values import shown
 from registry.http.parameters import DealSlug, text
 from registry.infra.threads import offload_answer
-from registry.queries.deal_errors import first_effective_day
+from registry.queries.deal_errors import first_effective_day, first_known
 from registry.queries.deals import DealQueries
 from registry.schemas import IncomingRelation
 from registry.web.charts.ladder import ladder_marks
@@ -46,7 +46,6 @@ from registry.web.deals.sections import (
 )
 from registry.web.page import render
 from registry.web.page.cache import cached_page
-from registry.web.page.change_points import change_points
 from registry.web.page.citations import cite, deal_certificate, timeline_links
 from registry.web.page.render import Rendered
 from registry.web.page.request import READ, Page, PageRequest
@@ -143,9 +142,7 @@ def _snapshot(stream: FoldedStream[Deal], point: AsOf) -> StateAsOf[Deal]:
 
 def render_unknown_deal(page: PageRequest, view: DealView) -> Rendered:
     """The page of a deal that was not known at the as-of point: it links to the first point at which it was."""
-    first = view.stream.events[0]
-    days = change_points(view.stream).effective
-    effective = days[0] if days else first.published_on
+    first = first_known(view.stream)
     # Where only the effective date is too early, the link keeps the rest of the point.
     later = first_effective_day(view.stream, page.as_of)
     return render.render(
@@ -155,9 +152,7 @@ def render_unknown_deal(page: PageRequest, view: DealView) -> Rendered:
         deal=view.slug,
         title=view.stream.state.title,
         first=first,
-        # None without a dated source: the day of its publication is not known.
-        published_on=view.stream.record.by_id[first.id].dated_by_source,
-        effective=later or effective,
+        effective=later or first.effective_on,
         ahead=later is not None,
         sliders=stream_sliders(page, view.stream),
         data_url=page.data(f"/v1/deals/{view.slug}"),
