@@ -24,9 +24,9 @@ from pathlib import Path
 from registry.infra import tasks
 
 TRIM_SECONDS = 0.2
-"""Seconds between two times that what is free is given back. With 1 s, 13 of some 200 GET requests of `bench.holds` held
-the event loop for 20 ms or more, and with 0.2 s 3 (one run of each, idle machine). Posts and imports cost the same: 0.99
-and 0.96 of the loop's processor time with 1 s (medians of four alternating rounds of 3 s)."""
+"""Seconds between two times that what is free is given back. With 1 s, 13 of some 200 GET requests of `bench.holds`
+held the event loop for 20 ms or more; with 0.2 s 3 and 9 in two runs (idle machine). Posts and imports cost the same:
+0.99 and 0.96 of the loop's processor time with 1 s (medians of four alternating rounds of 3 s)."""
 
 GROWTH = 512 * 2**20
 """Bytes by which the memory may grow before garbage is looked for among all objects."""
