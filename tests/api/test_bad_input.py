@@ -386,6 +386,6 @@ async def test_deal_that_was_not_known_names_an_instant_from_which_it_can_be_req
     await client.post(f"/v1/deals/{slug}/events", json=registered())
     address = f"/v1/deals/{slug}"
     refused = (await client.get(address, params={"recorded_at": "2001-01-01T00:00:00Z"})).json()
-    named = re.search(r"recorded at (\S+),", refused["detail"])
+    named = re.search(r"recorded before (\S+),", refused["detail"])
     assert named is not None
     assert (await client.get(f"{address}?recorded_at={named[1]}")).status_code == 200
