@@ -23,6 +23,9 @@ MAX_OPEN = 20_000
 MAX_OPEN_BYTES = 256 * 2**20
 """Bytes of their announcements."""
 
+MAX_CHANGES = 1_000
+"""Changes of one proposal: each is kept, with its author and time."""
+
 LISTED_BYTES = 16 * 2**10
 """Bytes of the announcements of a proposal that a list reads."""
 

@@ -225,11 +225,17 @@ class Proposals:
         announcements: Sequence[Announcement | OrganizationAnnouncement],
         now: datetime,
     ) -> Proposal:
-        """Replace the announcements of a proposal; without a difference it stays as it is."""
+        """Replace the announcements of a proposal; without a difference it stays as it is.
+
+        Raises:
+            Invalid: It has been changed too often, or its proposer has too many open proposals.
+        """
         content = await offload(len(announcements), with_ids, announcements, now)
         digest = await offload(len(announcements), digest_of, proposal.kind, proposal.slug, content)
         if digest == proposal.digest:
             return proposal
+        if len(proposal.changed_by) >= proposal_store.MAX_CHANGES:
+            raise Invalid([FieldError("", "too_many_changes", limit=proposal_store.MAX_CHANGES)])
         changed = replace(
             proposal,
             announcements=content,

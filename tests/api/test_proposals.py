@@ -435,3 +435,20 @@ async def test_open_proposals_of_a_principal_are_bounded(
     assert (grown.status_code, grown.json()["errors"][0]["code"]) == (422, "too_many_proposals")
     unchanged = await service.visitor.get(second.headers["location"], headers=proposer)
     assert unchanged.headers["etag"] == headers["If-Match"]
+
+
+async def test_changes_of_a_proposal_are_bounded(service: Service, slug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proposal_store, "MAX_CHANGES", 1)
+    proposer = await service.key("propose")
+    proposed = await propose(service, proposer, slug, registered())
+    etag, answers = proposed.headers["etag"], []
+    for note in ("first", "second"):
+        changed = await service.visitor.put(
+            proposed.headers["location"],
+            json={"announcements": [{**registered(), "note": note}]},
+            headers={**proposer, "If-Match": etag},
+        )
+        answers.append(changed)
+        etag = changed.headers.get("etag", etag)
+    assert [answer.status_code for answer in answers] == [200, 422]
+    assert answers[1].json()["errors"][0]["code"] == "too_many_changes"
