@@ -85,7 +85,7 @@ class Rights(Struct, frozen=True, kw_only=True):
     def includes_stream(self, kind: StreamKind, slug: str) -> bool:
         """Whether a stream may be written to."""
         if kind == "principal":
-            # Whoever writes to principals can issue a key without limits.
+            # A limited key could otherwise issue one without limits.
             return not (self.deals or self.organizations or self.sources)
         if not (self.deals or self.organizations):
             return True

@@ -24,7 +24,7 @@ class Connection(Protocol):
         """The address of the client of the latest request."""
 
     def abort(self) -> None:
-        """Close the connection and discard what is not sent yet."""
+        """Close the connection at once, without sending the rest."""
 
 
 class OpenConnections:

@@ -225,7 +225,7 @@ class LimitedProtocol(HttpToolsProtocol):
         return client_network(self._latest_scope)
 
     def abort(self) -> None:
-        """Close the connection and discard what is not sent yet."""
+        """Close the connection at once, without sending the rest."""
         self.transport.abort()
 
     def shutdown(self) -> None:

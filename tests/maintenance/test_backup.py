@@ -320,13 +320,13 @@ async def test_backup_with_lines_that_were_not_signed_restores_nothing(
 
 
 async def test_backup_that_no_known_key_has_signed_is_refused_before_anything_of_it_is_used(signed: Path) -> None:
-    nowhere = "postgresql://nobody@127.0.0.1:9/nothing"
+    unreachable = "postgresql://nobody@127.0.0.1:9/nothing"
     for file, key in ((signed, SigningKey.generate("localhost/test-log")), (signed.with_name("changed"), KEY)):
         if file != signed:
             changed = [line.replace(b"plant", b"blant") for line in lines(signed)]
             await asyncio.to_thread(file.write_bytes, gzip.compress(b"".join(changed)))
         with pytest.raises(InvalidBackup):
-            await restore(nowhere, file, keys=[key.verifier])
+            await restore(unreachable, file, keys=[key.verifier])
 
 
 async def test_line_without_an_end_is_refused_in_bounded_memory(

@@ -7,8 +7,7 @@ choose otherwise for each event.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, assert_never
 from uuid import UUID
 
@@ -19,6 +18,7 @@ from registry.domain.fold.corrections import EffectiveEvent
 from registry.domain.history import FoldedStream
 from registry.domain.sources.identity import source_id
 from registry.errors import RuleBroken
+from registry.events.codec import random_bytes
 from registry.events.types import (
     Announcement,
     AnyEvent,
@@ -94,7 +94,6 @@ def plan_retraction(
         limit: The most events; None: all.
     """
     plan: list[CitingEvent] = []
-    ids = _random_ids()
     for effective in citations(stream, source)[::-1][:limit]:
         choices = list(_choices(effective))
         wanted = chosen.get(effective.recorded.id)
@@ -105,7 +104,7 @@ def plan_retraction(
         while wanted != "keep":
             event = fill_defaults(stream, _treatment_event(effective, source, wanted, None))
             try:
-                stream = admit(stream, _as_recorded(stream, event, next(ids)))
+                stream = admit(stream, _as_recorded(stream, event, _random_id()))
                 break
             except RuleBroken as error:
                 if problem is None:
@@ -138,12 +137,11 @@ def announcements(
         sources: Where the retraction was published.
     """
     made: list[tuple[CitingEvent, Announcement | OrganizationAnnouncement]] = []
-    ids = _random_ids()
     for citation in plan:
         if citation.treatment != "keep":
             event: Any = _treatment_event(citation.effective, source, citation.treatment, reason)
             announced = Announcement if citation.kind == "deal" else OrganizationAnnouncement
-            made.append((citation, announced(id=next(ids), event=event, sources=sources)))
+            made.append((citation, announced(id=_random_id(), event=event, sources=sources)))
     return made
 
 
@@ -173,19 +171,14 @@ def _treatment_event(effective: EffectiveEvent, source: str, treatment: Treatmen
             assert_never(treatment)
 
 
-_IDS_AT_ONCE = 256
-
-
-def _random_ids() -> Iterator[UUID]:
-    """Random ids (RFC 9562 version 4), of which many are read from the operating system at once.
+def _random_id() -> UUID:
+    """A random id (RFC 9562 version 4). `uuid4` reads from the operating system each time.
 
     Python releases its lock during each read, for 1 µs. That is too short for the event loop to get the lock, and the
     loop's wait of SWITCH_SECONDS (`cli/server.py`), after which it would get it, begins again. With a read for each of
     1,000 events, one every 0.3 ms, it waited for up to 28 ms.
     """
-    while True:
-        data = os.urandom(16 * _IDS_AT_ONCE)
-        yield from (UUID(bytes=data[at : at + 16], version=4) for at in range(0, len(data), 16))
+    return UUID(bytes=random_bytes(16), version=4)
 
 
 def _as_recorded(stream: FoldedStream[Any], event: AnyEvent, id: UUID) -> Recorded:
