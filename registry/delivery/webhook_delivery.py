@@ -205,9 +205,14 @@ class WebhookDelivery:
 
     async def _start_due(self) -> bool:
         """Start a task for each due webhook that has none. Returns False if there are no webhooks."""
+        # A task that ends while the webhooks are read stores its outcome after them: its webhook is read again.
+        busy = set(self._tasks)
         for webhook, encrypted in await webhook_store.load_due(self._pool, datetime.now(UTC)):
             if webhook.id in self._tasks:
                 self._due_again.add(webhook.id)
+                continue
+            if webhook.id in busy:
+                self._wake.set()
                 continue
             task = asyncio.create_task(self._serve(webhook, encrypted), name=f"webhook {webhook.id}")
             self._tasks[webhook.id] = task

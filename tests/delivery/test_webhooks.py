@@ -10,6 +10,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import datetime
+from typing import Any
 
 import httpx
 import pytest
@@ -17,7 +18,7 @@ import pytest_asyncio
 from msgspec.structs import replace
 
 from registry.delivery import webhook_delivery as module
-from registry.delivery import webhook_sender
+from registry.delivery import webhook_sender, webhook_store
 from registry.delivery.webhook_sender import sign
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service, cloned, running
@@ -68,6 +69,27 @@ async def test_event_is_sent_again_until_the_receiver_accepts_it(service: Servic
     ]
     assert attempts[0]["error"] is None
     assert attempts[-1]["error"] == "answered 500"
+
+
+async def test_webhook_that_was_read_before_its_attempt_ended_is_read_again(
+    service: Service, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = webhook_store.load_due
+
+    async def read_slowly(*arguments: Any) -> Any:
+        rows = await read(*arguments)
+        await asyncio.sleep(0.05)
+        return rows
+
+    monkeypatch.setattr(webhook_store, "load_due", read_slowly)
+    receiver.answers = [500, 500, 500]
+    webhook = await hook(service, receiver)
+    # Each event that is recorded makes the delivery read the webhooks that are due.
+    for number in range(20):
+        await post(service, f"plant-{number}", registered())
+    await listed(service, lambda webhook: webhook["position"] == 22)
+    attempts = [(d["position"], d["attempt"]) for d in reversed(await deliveries(service, webhook))]
+    assert attempts == [(3, 1), (3, 2), (3, 3), (3, 4), *((position, 1) for position in range(4, 23))]
 
 
 async def test_failing_webhook_is_disabled_and_resumes_after_a_resend(service: Service, receiver: Receiver) -> None:
