@@ -18,7 +18,7 @@ from registry.errors import MergedInto, NotFound
 from registry.http.bodies import Request
 from registry.http.parameters import DealSlug, Position, RecordedAt, instant
 from registry.http.responses import RawResponse, json_response
-from registry.infra.freeing import empty_in_thread
+from registry.infra import freeing
 from registry.infra.settings import Settings
 from registry.infra.threads import offload_answer, until_cancelled
 from registry.queries.deals import DealQueries
@@ -74,14 +74,14 @@ class OcdsController(Controller):
         return await _package(request, settings, await deal_queries.stream(deal), as_of, content)
 
 
-def _history(settings: Settings, stream: FoldedStream[Deal], as_of: AsOf, spent: list[Any]) -> ocds.History:
+def _history(settings: Settings, stream: FoldedStream[Deal], as_of: AsOf) -> ocds.History:
     events = [event for event in stream.events if as_of.was_recorded(event)]
     if not events:
         raise NotFound("deal", deal=stream.slug)
     merged_into = resolve_record(stream.slug, events, DEALS).merged_into
     if merged_into is not None:
         raise MergedInto(deal=stream.slug, into=merged_into)
-    return ocds.history(settings.ocid_prefix, stream.slug, until_cancelled(events), spent)
+    return ocds.history(settings.ocid_prefix, stream.slug, until_cancelled(events))
 
 
 def _releases(settings: Settings, deal: str, found: ocds.History) -> list[dict[str, Any]]:
@@ -100,15 +100,11 @@ async def _package(
     uri = str(request.url)
 
     def encoded() -> bytes:
-        spent: list[Any] = []
-        found = _history(settings, stream, as_of, spent)
+        found = _history(settings, stream, as_of)
         licence = settings.data_licence.url if settings.data_licence is not None else None
         published = found.releases[-1].event.recorded_at
         document = ocds.package(uri, settings.log_origin, licence, published, content(found))
-        body = ocds.encode(document)
-        spent += [found, document]
-        del found, document
-        empty_in_thread(spent)
-        return body
+        freeing.after_work(found, document)
+        return ocds.encode(document)
 
     return json_response(await offload_answer(stream.version, encoded))

@@ -14,7 +14,7 @@ from registry.domain.checks.plausibility import Flag
 from registry.domain.history import FoldedStream
 from registry.events.store import SealedEvent
 from registry.events.types import EventRedacted
-from registry.infra.freeing import empty_in_thread
+from registry.infra import freeing
 from registry.infra.threads import is_long
 from registry.schemas import AppendResponse, Receipt, changes_response, encode, encode_long, flags_response
 
@@ -40,12 +40,9 @@ def encode_response(
         changes=changes_response(changes),
         flags=flags_response(flags),
     )
-    body = (encode_long if len(receipts) > 1 else encode)(response)
     if is_long(len(changes)):
-        spent: list[Any] = [changes, response]
-        del changes, response
-        empty_in_thread(spent, depth=1)
-    return body
+        freeing.after_work(changes, response)
+    return (encode_long if len(receipts) > 1 else encode)(response)
 
 
 def _changes(

@@ -29,6 +29,7 @@ from registry.domain.fold.timeline import Timeline
 from registry.domain.history import FoldedStream, StateAsOf
 from registry.domain.money.rates import Rates
 from registry.domain.stages import GEM, IATI, Crosswalk, Inactivity, LadderStep, StageChange, ladder
+from registry.infra.threads import sorted_in_groups
 
 
 class ExternalStageCodes(Struct, frozen=True):
@@ -125,9 +126,13 @@ def flags_raised(
     if registration is not None and registration.recorded.id in ids:
         flags += _registration_flags(registration)
     steps = [step for id in ids if (step := stream.place(id)) is not None]
-    for step in sorted(steps, key=attrgetter("key"), reverse=True):
+    for step in reversed(sorted_in_groups(steps, _effective_on, attrgetter("key"))):
         flags += _flags_of(stream.timeline, step, rates, neighbours)
     return _distinct(flags) if flags else flags
+
+
+def _effective_on(step: OrderedEvent) -> date:
+    return step.key[0]
 
 
 def _registration_flags(registration: EffectiveEvent) -> tuple[Flag, ...]:

@@ -31,6 +31,8 @@ from registry.domain.fold.timeline import Timeline
 from registry.domain.stream_caches import FlagCache, FlagsByEvent, StreamCaches
 from registry.events.types import EventRedacted, Recorded
 from registry.i18n import Message
+from registry.infra import freeing
+from registry.infra.threads import is_long
 
 S = TypeVar("S", bound=Struct)
 
@@ -156,7 +158,10 @@ def state_as_of(slug: str, events: Sequence[Recorded], as_of: AsOf, rules: Rules
     record = resolve_record(slug, recorded, rules)
     visible = [event for event in record.foldable_events() if as_of.is_visible(event)]
     timeline = Timeline(rules, record.base).extend(visible)
-    return _state_after(len(visible), timeline, record, as_of)
+    snapshot = _state_after(len(visible), timeline, record, as_of)
+    if is_long(len(events)):
+        freeing.after_work(snapshot)
+    return snapshot
 
 
 def known_by(record: RecordState[S], timeline: Timeline[S], as_of: AsOf) -> StateAsOf[S]:
@@ -218,6 +223,8 @@ class FoldedStream(Generic[S]):
         # The stream that this one was copied from for another thread.
         self._origin: FoldedStream[S] | None = None
         self._fold_all(resolve_record(slug, with_redacted_effects(events), rules))
+        if is_long(len(events)):
+            freeing.after_work(self)
 
     def _fold_all(self, record: RecordState[S]) -> None:
         self.record = record

@@ -9,12 +9,16 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-from collections.abc import Iterator
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
 from registry.infra.time_slice import TimeSlice
+
+T = TypeVar("T")
 
 
 def _references_to_own() -> int:
@@ -39,6 +43,9 @@ FIRST_LOOK_SECONDS, LAST_LOOK_SECONDS = 0.01, 1.0
 
 _tasks: set[asyncio.Task[None]] = set()
 """The event loop alone would forget tasks that run."""
+
+_kept: ContextVar[deque[Any] | None] = ContextVar("kept", default=None)
+"""What the work of a thread has left to be freed."""
 
 
 def once_unused(*values: Any) -> None:
@@ -95,6 +102,38 @@ def empty_in_thread(*lists: list[Any], depth: int = DEPTH) -> None:
         pass
 
 
+def call(work: Callable[[], T]) -> T:
+    """Return what `work` returns, in a thread, and free what it has made (`after_work`) part by part."""
+    kept: deque[Any] = deque()
+    _kept.set(kept)
+    try:
+        return work()
+    finally:
+        _free_unused_of(kept)
+
+
+def after_work(*values: Any) -> None:
+    """Free large objects that a thread has made part by part, once its work has ended or calls this again.
+
+    Python would free all of them when the function returns that made them. Those that others use then stay. On the
+    event loop this does nothing.
+    """
+    if (kept := _kept.get()) is not None:
+        _free_unused_of(kept)
+        kept.extend(values)
+
+
+def _free_unused_of(kept: deque[Any]) -> None:
+    for _ in range(len(kept)):
+        value = kept.popleft()
+        if sys.getrefcount(value) > ONLY_OWN:
+            kept.append(value)
+            continue
+        unused = [value]
+        del value
+        empty_in_thread(unused)
+
+
 def _parts(lists: tuple[list[Any], ...], depth_of_items: int) -> Iterator[None]:
     """Take the items of lists apart, and stop after each part."""
     for items in lists:
@@ -119,5 +158,5 @@ def _is_long(value: Any) -> bool:
 def _references(value: Any) -> list[Any]:
     """What an object refers to. The garbage collector does not know it of structs that it does not track."""
     if isinstance(value, Struct):
-        return [getattr(value, name) for name in value.__struct_fields__]
+        return [*(getattr(value, name) for name in value.__struct_fields__), *getattr(value, "__dict__", {}).values()]
     return gc.get_referents(value)

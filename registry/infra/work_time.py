@@ -15,6 +15,8 @@ from threading import Lock
 from time import monotonic
 from typing import ParamSpec, TypeVar
 
+from registry.infra import freeing
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -69,7 +71,10 @@ def current() -> WorkTime | None:
 
 
 def timed_call(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Callable[[], T]:
-    """Return a call of `work` for another thread, in this task's context. Its time counts as own work."""
+    """Return a call of `work` for another thread, in this task's context. Its time counts as own work.
+
+    What it has made is freed part by part (`freeing.after_work`).
+    """
     return partial(copy_context().run, partial(_timed, partial(work, *args, **kwargs)))
 
 
@@ -81,10 +86,10 @@ async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
 def _timed(work: Callable[[], T]) -> T:
     own = _work.get()
     if own is None:
-        return work()
+        return freeing.call(work)
     own.change(1)
     try:
-        return work()
+        return freeing.call(work)
     finally:
         own.change(-1)
 

@@ -19,7 +19,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -36,7 +36,7 @@ from registry.domain.principal import AuthorNames
 from registry.domain.stages import inactivity
 from registry.domain.stream_kinds import DEALS
 from registry.events.types import EventRedacted
-from registry.infra.freeing import empty_in_thread
+from registry.infra import freeing
 from registry.infra.threads import HEAVY_ITEM, is_long, offload_answer, until_cancelled
 from registry.projections import organizations
 from registry.queries.deal_errors import not_known_yet, require_state, unknown_deal
@@ -316,11 +316,8 @@ class DealQueries:
         names = await self._streams.author_names(stream.events)
 
         def answer() -> bytes:
-            points = [(one.as_of, stream.state_as_of(one.as_of)) for one in (a, b)]
-            spent: list[Any] = []
-            comparison = compare_states(
-                stream.events, points[0], points[1], DEALS, self._streams.calendar, until_cancelled, spent
-            )
+            first, second = [(one.as_of, stream.state_as_of(one.as_of)) for one in (a, b)]
+            comparison = compare_states(stream.events, first, second, DEALS, self._streams.calendar, until_cancelled)
             response = deal_comparison(
                 slug,
                 requested_point(start, a.effective_on),
@@ -329,11 +326,8 @@ class DealQueries:
                 stream.record.by_id,
                 names,
             )
-            body = encode_long(response)
-            dropped: list[Any] = [comparison, response]
-            del comparison, response
-            empty_in_thread(dropped, spent, points)
-            return body
+            freeing.after_work(response)
+            return encode_long(response)
 
         return await offload_answer(HEAVY_ITEM * stream.version, answer)
 
@@ -351,10 +345,7 @@ class DealQueries:
         calendar = self._streams.calendar
 
         def answer() -> Timemap:
-            spent: list[Any] = []
-            found = timemap(slug, until_cancelled(change_points(stream.events, calendar, spent)), calendar.now())
-            empty_in_thread(spent)
-            return found
+            return timemap(slug, until_cancelled(change_points(stream.events, calendar)), calendar.now())
 
         return await offload_answer(stream.version, answer)
 

@@ -22,7 +22,7 @@ from registry.events import store
 from registry.events.codec import stream_name
 from registry.events.types import EventCorrected
 from registry.events.values import Localized, Source
-from registry.infra.freeing import empty_in_thread
+from registry.infra import freeing
 from registry.infra.threads import is_long, offload_answer, until_cancelled
 from registry.projections import event_index
 from registry.queries.streams import StreamReader
@@ -160,9 +160,7 @@ def _cited_events_of(
     for stream in until_cancelled(streams):
         of_stream = _cited_events(stream, id, calendar)
         found.update((event, of_stream[event]) for event in listed if event in of_stream)
-        dropped = [of_stream]
-        del of_stream
-        empty_in_thread(dropped)
+        freeing.after_work(of_stream)
     return found
 
 

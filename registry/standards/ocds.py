@@ -23,6 +23,7 @@ from registry.domain.sources.identity import source_id
 from registry.domain.stream_kinds import DEALS
 from registry.events.types import EventCorrected, EventVoided, Recorded
 from registry.events.values import Source
+from registry.infra import freeing
 from registry.standards.ocds_objects import (
     LANGUAGE,
     Json,
@@ -66,7 +67,7 @@ class History(Struct, frozen=True):
     compiled: Json
 
 
-def history(prefix: str, deal: str, events: Iterable[Recorded], spent: list[Any] | None = None) -> History:
+def history(prefix: str, deal: str, events: Iterable[Recorded]) -> History:
     """The releases of a deal's events, in the order of the log.
 
     Each release is made from the facts that its event changed, so a release costs what it states.
@@ -75,11 +76,9 @@ def history(prefix: str, deal: str, events: Iterable[Recorded], spent: list[Any]
         prefix: The publisher's prefix of identifiers.
         deal: The deal.
         events: Its events up to the point in time; the effective date is open.
-        spent: Collects what this makes for itself, so that its caller can free it in parts (`infra/freeing.py`).
     """
     parts, compiled = _Parts(prefix, deal), _Compiled()
-    if spent is not None:
-        spent += [parts, compiled]
+    freeing.after_work(parts, compiled)
     releases = tuple(Release(event, compiled.change(parts.after(event, compiled.ids))) for event in events)
     return History(releases, compiled.document())
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 from registry.domain.audit.change_points import ChangePoint, change_points
 from registry.domain.calendar import Calendar
-from registry.domain.history import FoldedStream
 from registry.events.types import DealMerged, EventVoided, PledgeAnnounced, PledgeRevised
 from registry.schemas import timemap
 from tests.domain.builders import LogBuilder, article, day, usd
@@ -74,12 +72,3 @@ def test_merge_is_a_change_point_and_ends_the_changes_by_day() -> None:
     log.admit(PledgeAnnounced(pledge="total", amount=usd("5")), "2031-01-01")
     merged = log.admit(DealMerged(into="other-deal"))
     assert (points_of(log)[-1].position, points_of(log)[-1].is_recording) == (merged.position, True)
-
-
-def test_caller_can_free_what_was_made_on_the_way() -> None:
-    log = LogBuilder()
-    log.admit(PledgeAnnounced(pledge="total", amount=usd("5")), "2025-01-01")
-    spent: list[Any] = []
-    points = list(change_points(log.events, UTC_DAYS, spent))
-    assert points
-    assert [one.version for one in spent if isinstance(one, FoldedStream)] == [len(log.events)]

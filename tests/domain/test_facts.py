@@ -11,6 +11,7 @@ from registry.domain.deal.state import Deal, PledgeState
 from registry.domain.fold import facts
 from registry.domain.fold.items import order_key
 from registry.events.types import PledgeAnnounced
+from registry.infra.threads import MANY_ITEMS
 from tests.domain.builders import LogBuilder, usd
 
 
@@ -21,7 +22,7 @@ def test_long_list_has_the_order_of_its_items() -> None:
     assert isinstance(state, Deal)
     [pledge] = state.pledges
     random = Random(1)
-    days = [date(2020, 1, 1) + timedelta(random.randrange(50)) for _ in range(3 * facts.MANY_ITEMS)]
+    days = [date(2020, 1, 1) + timedelta(random.randrange(50)) for _ in range(3 * MANY_ITEMS)]
     pledges: list[PledgeState] = [
         replace(pledge, pledge=f"p-{number}", announced_on=day) for number, day in enumerate(days)
     ]

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from msgspec import Struct
 
 from registry.domain.fold.sorted_map import SortedMap
+from registry.domain.history import AsOf, FoldedStream, state_as_of
+from registry.domain.stream_kinds import DEALS
+from registry.events.types import PledgeAnnounced
 from registry.infra import freeing
+from registry.infra.threads import LONG
+from registry.infra.work_time import in_thread
+from tests.domain.builders import LogBuilder, usd
 
 
 class Counted:
@@ -72,3 +81,61 @@ async def test_what_is_still_used_is_freed_in_parts_once_it_is_not() -> None:
             seen.append(Counted.freed)
             await asyncio.sleep(0)
     assert any(0 < freed < 50_000 for freed in seen)
+
+
+class Noted:
+    """An object that notes which module's code freed it."""
+
+    freed_by: list[str]
+
+    def __del__(self) -> None:
+        self.freed_by.append(sys._getframe(1).f_globals["__name__"])
+
+
+async def test_what_a_thread_has_made_is_freed_part_by_part() -> None:
+    freed_by: list[str] = []
+
+    def noted(count: int) -> list[Noted]:
+        made = [Noted() for _ in range(count)]
+        for one in made:
+            one.freed_by = freed_by
+        return made
+
+    def work() -> tuple[int, list[Noted]]:
+        kept = noted(100)
+        first = noted(100)
+        freeing.after_work(kept, first)
+        del first
+        freeing.after_work(noted(100))
+        return len(freed_by), kept
+
+    freed_meanwhile, kept = await in_thread(work)
+    assert (freed_meanwhile, len(freed_by), len(kept)) == (100, 200, 100)
+    assert set(freed_by) == {freeing.__name__}
+
+
+@pytest.mark.parametrize(
+    "fold",
+    [
+        lambda log: state_as_of("plant", log.events, AsOf(), DEALS),
+        lambda log: FoldedStream("plant", DEALS, log.events),
+    ],
+)
+async def test_long_fold_of_a_thread_is_freed_part_by_part(
+    fold: Callable[[LogBuilder], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = LogBuilder()
+    for number in range(LONG):
+        log.admit(PledgeAnnounced(pledge=f"p-{number}", amount=usd("5")), "2025-01-01")
+    freed: list[type] = []
+    empty = freeing.empty_in_thread
+
+    def noted(items: list[Any]) -> None:
+        freed.extend(map(type, items))
+        empty(items)
+
+    monkeypatch.setattr(freeing, "empty_in_thread", noted)
+    expected = type(fold(log))
+    assert freed == []
+    version = await in_thread(lambda: fold(log).version)
+    assert (version, freed) == (len(log.events), [expected])

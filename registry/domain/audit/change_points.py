@@ -23,6 +23,7 @@ from registry.domain.history import AsOf, FoldedStream, LastChange, StateAsOf
 from registry.domain.stream_kinds import DEALS
 from registry.events.types import Recorded
 from registry.i18n import Message
+from registry.infra import freeing
 
 
 class ChangePoint(Struct, frozen=True, kw_only=True):
@@ -64,9 +65,7 @@ def _unapplied(snapshot: StateAsOf[Deal]) -> list[tuple[UUID, Message]]:
     return [(effective.recorded.id, refusal) for effective, refusal in snapshot.unapplied]
 
 
-def change_points(
-    events: Sequence[Recorded], calendar: Calendar, spent: list[Any] | None = None
-) -> Iterator[ChangePoint]:
+def change_points(events: Sequence[Recorded], calendar: Calendar) -> Iterator[ChangePoint]:
     """Every moment at which the answer to a question without a point in time changed, and the days on which it will.
 
     At each moment that question shows what is recorded by then and in effect on that day. The days to come show what
@@ -75,7 +74,6 @@ def change_points(
     Args:
         events: The deal's events.
         calendar: The registry's calendar; a day begins at midnight there.
-        spent: Collects what this has made for itself, so that its caller can free it in parts (`infra/freeing.py`).
     """
     shown: _Moment | None = None
     stream = FoldedStream(events[0].slug if events else "", DEALS)
@@ -95,8 +93,7 @@ def change_points(
                     is_recording=is_recording,
                 )
             shown = moment
-    if spent is not None:
-        spent += [stream, shown]
+    freeing.after_work(stream, shown)
 
 
 def _moments(

@@ -39,6 +39,7 @@ from registry.domain.fold.order import CLAIM_TYPES, FoldKey, OrderedEvent, Rules
 from registry.domain.fold.timeline import Timeline
 from registry.domain.history import AsOf, StateAsOf, state_as_of
 from registry.events.types import ClaimPreferred, ClaimReported, Recorded
+from registry.infra import freeing
 
 S = TypeVar("S", bound=Struct)
 
@@ -107,7 +108,6 @@ def compare(
     rules: Rules[S],
     calendar: Calendar,
     interruptible: Interruptible = iter,
-    spent: list[Any] | None = None,
 ) -> Comparison[S]:
     """What changed in a stream from one point to another.
 
@@ -120,14 +120,11 @@ def compare(
       first time. A later observation of another stage is a change of the world.
 
     `calendar` decides on which day an event was recorded. `interruptible` passes the steps on, and may end the
-    comparison. `spent` collects what the comparison has made for
-    itself, so that its caller can free it in parts (`infra/freeing.py`).
+    comparison.
     """
     slug = events[0].slug if events else ""
     a, b = state_as_of(slug, events, start, rules), state_as_of(slug, events, end, rules)
-    if spent is not None:
-        spent += [a, b]
-    return compare_states(events, (start, a), (end, b), rules, calendar, interruptible, spent)
+    return compare_states(events, (start, a), (end, b), rules, calendar, interruptible)
 
 
 def compare_states(
@@ -137,30 +134,28 @@ def compare_states(
     rules: Rules[S],
     calendar: Calendar,
     interruptible: Interruptible = iter,
-    spent: list[Any] | None = None,
 ) -> Comparison[S]:
     """Like `compare`, for a caller that has the stream as of the two points."""
     (_, a), (_, b) = start, end
     if a.version > b.version:
-        reverse = compare_states(events, end, start, rules, calendar, interruptible, spent)
-        if spent is not None:
-            spent.append(reverse)
+        reverse = compare_states(events, end, start, rules, calendar, interruptible)
+        freeing.after_work(reverse)
         return _reverse(reverse)
     builder, sequence = _DiffBuilder(a, b, rules), _StepSequence(events, start, end, calendar)
     steps: list[_Step] = []
-    if spent is not None:
-        spent += [builder, sequence, steps]
+    freeing.after_work(builder, sequence, steps)
     for step in interruptible(sequence.in_order()):
         builder.take(step)
-        if spent is not None:
-            steps.append(step)
-    return Comparison(
+        steps.append(step)
+    comparison = Comparison(
         before=a.state,
         after=b.state,
         changes=builder.attributed_changes(),
         differences=diff(a.state, b.state),
         merged_into=Change("/merged_into", a.merged_into, b.merged_into) if a.merged_into != b.merged_into else None,
     )
+    freeing.after_work(comparison)
+    return comparison
 
 
 def appearance(

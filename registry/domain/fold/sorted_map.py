@@ -11,7 +11,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import chain, islice
-from operator import itemgetter
 from typing import Any, Generic, TypeVar, overload
 from uuid import UUID
 
@@ -236,9 +235,8 @@ class EventMap(Mapping[UUID, V]):
     __slots__ = ("_entries",)
 
     def __init__(self, entries: Mapping[UUID, V] | None = None) -> None:
-        self._entries: SortedMap[int, V] = SortedMap.of(
-            sorted(((event.int, value) for event, value in (entries or {}).items()), key=itemgetter(0))
-        )
+        values = {event.int: value for event, value in (entries or {}).items()}
+        self._entries: SortedMap[int, V] = SortedMap.of([(event, values[event]) for event in sorted(values)])
 
     def _with(self, entries: SortedMap[int, V]) -> EventMap[V]:
         new: EventMap[V] = object.__new__(EventMap)

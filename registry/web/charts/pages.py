@@ -19,7 +19,7 @@ from registry.errors import NotFound
 from registry.formatting.language import N_
 from registry.formatting.values import shown
 from registry.http.parameters import DealSlug
-from registry.infra.freeing import empty_in_thread
+from registry.infra import freeing
 from registry.infra.settings import Settings
 from registry.infra.threads import offload_answer
 from registry.queries.deals import DealQueries
@@ -176,12 +176,8 @@ async def _timeline(
             "names": view.names,
             "mark_text": mark_text(page, view.names),
         }
-        rendered = make(page, context)
-        # The history of a long deal takes some ms to free, in which no other thread runs.
-        context.clear()
-        del wide, narrow
-        empty_in_thread(entries)
-        return rendered
+        freeing.after_work(entries, wide, narrow)
+        return make(page, context)
 
     rendered = await offload_answer(view.stream.version, drawn)
     if rendered is None:

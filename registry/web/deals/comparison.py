@@ -18,7 +18,7 @@ from registry.domain.history import AsOf, FoldedStream
 from registry.domain.stream_kinds import DEALS
 from registry.formatting.values import ChangeLine, Names, ValueFormatter, shown
 from registry.http.parameters import DealSlug
-from registry.infra.freeing import empty_in_thread
+from registry.infra import freeing
 from registry.infra.threads import HEAVY_ITEM, offload_answer, until_cancelled
 from registry.queries.deals import DealQueries
 from registry.queries.streams import StreamReader
@@ -57,10 +57,9 @@ class ComparisonPages(Controller):
                 stream = view.stream
                 chosen = chosen_start(page, given_start)
                 start = first_point(stream) if chosen is None else chosen
-                spent: list[Any] = []
-                comparison = compare_points(stream, start, end, page.times, spent)
+                comparison = compare_points(stream, start, end, page.times)
                 formatter = shown(page.language)
-                rendered = render.render(
+                return render.render(
                     page,
                     "compare.html",
                     slug=deal,
@@ -89,10 +88,6 @@ class ComparisonPages(Controller):
                         feed={"deal": deal},
                     ),
                 )
-                spent.append(comparison)
-                del comparison
-                empty_in_thread(spent)
-                return rendered
 
             return await offload_answer(HEAVY_ITEM * view.stream.version, compared)
 
@@ -113,21 +108,14 @@ class ComparisonPages(Controller):
         start, end = await pinned_point(streams, from_as_of), await pinned_point(streams, to_as_of)
 
         def table() -> Response[bytes]:
-            spent: list[Any] = []
-            comparison = compare_points(view.stream, start, end, page.times, spent)
+            comparison = compare_points(view.stream, start, end, page.times)
             rows = [
                 [c.kind, c.path, json_text(c.before), json_text(c.after), " ".join(map(str, c.causes)), c.label]
                 for changes in changes_by_kind(comparison).values()
                 for c in changes
             ]
-            spent += [comparison, rows]
-            del comparison
-            response = csv_response(
-                f"{deal}-compare.csv", ("kind", "field", "before", "after", "causes", "label"), rows
-            )
-            del rows
-            empty_in_thread(spent)
-            return response
+            freeing.after_work(rows)
+            return csv_response(f"{deal}-compare.csv", ("kind", "field", "before", "after", "causes", "label"), rows)
 
         return await offload_answer(HEAVY_ITEM * view.stream.version, table)
 
@@ -150,12 +138,10 @@ def point_parameters(start: AsOf, end: AsOf) -> dict[str, str]:
     return {**as_of.as_parameters(start, "from."), **as_of.as_parameters(end, "to.")}
 
 
-def compare_points(
-    stream: FoldedStream[Deal], start: AsOf, end: AsOf, times: as_of.PageAsOf, spent: list[Any] | None = None
-) -> Comparison[Deal]:
-    """A deal compared at two points; a point without an effective date is at today's. `spent`: see `compare`."""
+def compare_points(stream: FoldedStream[Deal], start: AsOf, end: AsOf, times: as_of.PageAsOf) -> Comparison[Deal]:
+    """A deal compared at two points; a point without an effective date is at today's."""
     first, second = (replace(point, effective_on=point.effective_on or times.today) for point in (start, end))
-    return compare(stream.events, first, second, DEALS, times.calendar, until_cancelled, spent)
+    return compare(stream.events, first, second, DEALS, times.calendar, until_cancelled)
 
 
 def first_point(stream: FoldedStream[Deal]) -> AsOf:

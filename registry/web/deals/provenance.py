@@ -28,7 +28,7 @@ from registry.formatting.language import DOT, N_
 from registry.formatting.values import Names, ValueFormatter, shown
 from registry.http.cursors import CursorParameter, decode_cursor, encode_field_cursor
 from registry.http.parameters import DealSlug
-from registry.infra.freeing import empty_in_thread
+from registry.infra import freeing
 from registry.infra.threads import offload_answer
 from registry.queries.deals import DealQueries
 from registry.web.deals.page import DealView, FieldPath, load_deal, render_unknown_deal
@@ -129,9 +129,8 @@ class ProvenancePages(Controller):
 
         def table() -> Response[bytes]:
             sources = field_sources(view)
-            response = csv_response(f"{deal}.csv", FIELDS_HEADER, (_row(*source) for source in sources))
-            empty_in_thread(sources, depth=0)
-            return response
+            freeing.after_work(sources)
+            return csv_response(f"{deal}.csv", FIELDS_HEADER, (_row(*source) for source in sources))
 
         return await offload_answer(view.stream.version, table)
 
