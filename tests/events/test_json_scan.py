@@ -58,6 +58,33 @@ def test_a_repeated_key_is_refused_and_no_other_text(text: str, window: int) -> 
         assert not has_repeated_key(text)
 
 
+AT_THE_BORDER = (
+    (b'{"a":1,"a":2}', True),
+    (b'{"a":1,"b":2}', False),
+    (b'{"a" \t:1,"\\u0061"\n :2}', True),
+    (b'{"a\\"":1,"a\\\\":2}', False),
+    (b'{"\\\\":{"}":1},"\\u005c":0}', True),
+    (b'{"a":{"a":"{\\"a\\":1"}}', False),
+    ('{"한":[{"b":"}"}],"한":1}'.encode(), True),
+)
+
+
+@pytest.mark.parametrize(("value", "is_repeated"), AT_THE_BORDER)
+def test_value_that_crosses_the_border_of_a_window_is_read_as_elsewhere(value: bytes, is_repeated: bool) -> None:
+    """Each byte of the value is once the first of a window, as is the byte after it."""
+    for before in range(len(value) + 1):
+        # The list begins with a text, with numbers, or with space.
+        size = json_scan.WINDOW_BYTES - before
+        for start in (b'["' + b"x" * (size - 4) + b'",', b"[" + b"1," * ((size - 1) // 2), b"[" + b" " * (size - 1)):
+            body = start.ljust(size) + value + b"]"
+            assert body.index(value) == size
+            if is_repeated:
+                with pytest.raises(DuplicateKeyError):
+                    refuse_duplicates(body)
+            else:
+                refuse_duplicates(body)
+
+
 @pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '{"a": 1, "\\u0061": 2}', '[{"a": {"b": [], "b": 0}}]'])
 def test_an_object_with_a_key_twice_is_refused(text: str) -> None:
     with pytest.raises(DuplicateKeyError):
@@ -93,6 +120,15 @@ def turns() -> Iterator[list[int]]:
 
 def test_other_threads_run_while_a_long_text_is_scanned(turns: list[int]) -> None:
     body = b'{"a":["b"' + b',"b"' * 300_000 + b"]}"
+    before = turns[0]
+    refuse_duplicates(body)
+    assert turns[0] - before > 20
+
+
+@pytest.mark.parametrize("filling", [b"1," * 2_000_000 + b"1", b'{"a"' + b" " * 4_000_000 + b":1}"])
+def test_other_threads_run_while_no_string_is_found(turns: list[int], filling: bytes) -> None:
+    """A search ends with its window: without windows, one search would go through the whole text."""
+    body = b"[" + filling + b"]"
     before = turns[0]
     refuse_duplicates(body)
     assert turns[0] - before > 20
