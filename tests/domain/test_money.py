@@ -144,6 +144,43 @@ def test_parse_refuses_ambiguous_and_unreadable_texts(text: str, reason: str) ->
         assert render(problem, language) in render(refused.value.message, language)
 
 
+EOK, MAN, MILLION = Decimal(10) ** 8, Decimal(10) ** 4, Decimal(10) ** 6
+
+
+@pytest.mark.parametrize("rest", ["5,000", "5000", "5천"])
+def test_last_part_without_a_unit_has_that_of_its_column_if_it_is_the_next_lower_one(rest: str) -> None:
+    for gap in ("", " "):
+        assert parse(f"3조{gap}{rest}", "KRW", EOK).amount == amount("KRW", "3500000000000")
+        assert parse(f"2억{gap}{rest}", "KRW", MAN).amount == amount("KRW", "250000000")
+        assert parse(f"1만{gap}{rest}", "KRW").amount == amount("KRW", "15000")
+    between = parse(f"약 3조~3조 {rest}", "KRW", EOK).amount
+    assert between == amount("KRW", low="3000000000000", high="3500000000000", qualifier="about")
+
+
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [
+        ("3조 5,000", None),
+        ("3조 5천", None),
+        ("3조 5000", MILLION),
+        ("3조 5,000", MAN),
+        ("2억 5,000", EOK),
+        ("1만 5,000", EOK),
+        ("3조 5000원", EOK),
+        ("3조 5,000~4조", MILLION),
+    ],
+)
+def test_last_part_without_a_unit_is_refused_if_its_unit_is_not_known(text: str, unit: Decimal | None) -> None:
+    with pytest.raises(AmountParseError) as refused:
+        parse(text, "KRW", unit)
+    assert refused.value.reason == "rest_unit"
+    assert "5000" in render(refused.value.message, "ko")
+
+
+def test_last_part_in_ones_may_name_its_currency() -> None:
+    assert parse("1억 2,345만 6,789원", "KRW", EOK).amount == amount("KRW", "123456789")
+
+
 def test_6_6_eok_dollars_are_660_million() -> None:
     assert parse("6.6억 달러").amount.value == "660000000"
     assert parse("$6.6 billion").amount.value == "6600000000"

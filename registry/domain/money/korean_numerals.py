@@ -15,11 +15,17 @@ _TERM = re.compile(r"([0-9.,천백십 ]+?) ?(조|억|만) ?")
 
 
 class KoreanNumeral(Struct, frozen=True):
-    """A value; `unit` is its only unit of 조, 억 and 만 (None: none or several), `scaled` whether it has any."""
+    """A value; `unit` is its only unit of 조, 억 and 만 (None: none or several), `scaled` whether it has any.
+
+    `rest` is the last part if it has no unit but follows one ("5000" in "3조 5000"), `next_unit` the unit below that
+    one. `value` counts it in ones.
+    """
 
     value: Decimal
     unit: Decimal | None
     scaled: bool
+    rest: Decimal | None = None
+    next_unit: Decimal = Decimal(1)
 
 
 def parse_korean_numeral(text: str) -> KoreanNumeral | None:
@@ -44,7 +50,9 @@ def parse_korean_numeral(text: str) -> KoreanNumeral | None:
     rest = _coefficient(tail)
     if rest is None or rest != int(rest) or (last is not None and rest >= last):
         return None
-    return KoreanNumeral(total + rest, None, terms > 0)
+    if last is None:
+        return KoreanNumeral(rest, None, False)
+    return KoreanNumeral(total + rest, None, True, rest, last / 10_000)
 
 
 def _coefficient(text: str) -> Decimal | None:

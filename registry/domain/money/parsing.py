@@ -14,7 +14,7 @@ from typing import NoReturn, assert_never, get_args
 from msgspec import Struct
 
 from registry.domain.money.formatting import format_decimal
-from registry.domain.money.korean_numerals import parse_korean_numeral
+from registry.domain.money.korean_numerals import KoreanNumeral, parse_korean_numeral
 from registry.domain.money.vocabulary import (
     BELOW,
     CURRENCIES_AFTER,
@@ -75,7 +75,8 @@ def parse(text: str, otherwise: Currency | None = None, unit: Decimal | None = N
         text: The text.
         otherwise: The currency of a text that names none; None: such a text is refused.
         unit: The unit of figures that have neither a unit nor a currency, such as those of a column of millions. A
-            figure that has only a currency ("$12,000") is then refused, because it may be in that unit or not.
+            figure that has only a currency ("$12,000") is then refused, because it may be in that unit or not. It is
+            also the unit of the last part of "3조 5,000" if it is the unit below 조.
 
     Raises:
         AmountParseError: The text has no amount, several, or more than one possible meaning.
@@ -96,7 +97,7 @@ _FIGURE = re.compile(
         (?P<plus>\+)?
         (?:[\ -](?P<after>{_alternatives(CURRENCIES_AFTER)})|\ ?(?P<after_ko>{_alternatives(KOREAN_CURRENCIES)}))?
     |
-        (?P<korean>[0-9.,천백십조억만\ ]*[천백십조억만](?:\ ?[1-9][0-9]{{0,3}})?)
+        (?P<korean>[0-9.,천백십조억만\ ]*[천백십조억만](?:\ ?[1-9](?:[0-9]{{0,3}}|,[0-9]{{3}}))?)
         (?P<odd>여)?
         (?:\ (?P<after_code>{_alternatives(CURRENCY_CODES)})|\ ?(?P<after_korean>{_alternatives(KOREAN_CURRENCIES)}))?
     )""",
@@ -286,7 +287,7 @@ class _AmountParser:
             qualifier: Qualifier | None = "more_than" if match["odd"] else None
             if numeral is None:
                 return None
-            return _Figure(numeral.value, numeral.unit, numeral.scaled, currency, qualifier)
+            return _Figure(self.value_of(numeral, currency), numeral.unit, numeral.scaled, currency, qualifier)
         qualifier = "at_least" if match["plus"] else None
         value = Decimal(number.replace(",", ""))
         scale = match["letter"] or match["word"]
@@ -296,6 +297,20 @@ class _AmountParser:
             return _Figure(value, None, False, currency, qualifier)
         unit = Decimal(10) ** SCALES[scale]
         return _Figure(value * unit, unit, True, currency, qualifier)
+
+    def value_of(self, numeral: KoreanNumeral, currency: Currency | None) -> Decimal:
+        """The value of a Korean numeral. Its last part without a unit must have one meaning.
+
+        "3조 5,000" is 3조 5,000억 in a column of 억; elsewhere it may be that or 3조 and 5,000.
+        """
+        rest, unit = numeral.rest, numeral.next_unit
+        if rest is None:
+            return numeral.value
+        if currency is None and unit == (self.unit or 1):
+            return numeral.value - rest + rest * unit
+        if currency is not None and (self.unit is None or unit == 1):
+            return numeral.value
+        return self.refuse(AmountProblem("rest_unit", rest=format_decimal(rest)))
 
     def resolve_currency(self, spelled_out: str | None, low: _Figure, high: _Figure | None) -> Currency | None:
         currencies = {c for c in (spelled_out, low.currency, high and high.currency) if c}
