@@ -38,6 +38,19 @@ MEANINGS = frozenset({"deal.key", "deal.title", *(meaning for _, meaning, _ in _
 """The fields that a column may be guessed to be."""
 _REMARK = re.compile(r"\b(notes?|quote|comments?|remarks?|wikidata|ids?)\b|비고|메모", re.IGNORECASE)
 """What a column's name contains that is about another column's value."""
+_CONTACT = re.compile(
+    r"\b(phone|telephone|tel|mobile|fax|e-?mail|contact|zip|postal|postcode)\b|전화|내선|휴대|팩스|이메일|우편|담당|대표번호",
+    re.IGNORECASE,
+)
+"""What the name of a column contains that says whom to ask, or where post goes: it identifies no deal."""
+_OF_COMPANY = re.compile(
+    r"\b(company|owner|parent|ticker|isin|lei|duns|tax|vat)\b|사업자|법인|업종|종목|기업", re.IGNORECASE
+)
+"""What the name of a column contains whose texts identify companies."""
+_OF_LIST = re.compile(
+    r"^((unique|record|deal|row).?)?(id|key)$|(관리|접수|사업|프로젝트|고유) ?(번호|코드)$", re.IGNORECASE
+)
+"""The name of a column that identifies the rows of its list."""
 KEY = re.compile(r"\b(unique.?)?id$|\bkey\b|\bcode$|번호$|^id\b", re.IGNORECASE)
 TITLE = re.compile(r"\b(project|facility|plant|site|name|title|handle|deal)\b|명$|이름", re.IGNORECASE)
 DESCRIPTION = re.compile(r"\bdescription\b|설명|내용", re.IGNORECASE)
@@ -82,7 +95,7 @@ _STAGES = (
 def meaning_of(name: str, kind: str) -> str | None:
     """The field of a mapping that a column with values of a kind may be; None if none is known."""
     name = name.replace("_", " ")
-    if _REMARK.search(name):
+    if _REMARK.search(name) or _CONTACT.search(name):
         return None
     for pattern, meaning, kinds in _MEANINGS:
         if kind in kinds and re.search(pattern, name, re.IGNORECASE):
@@ -111,7 +124,23 @@ def name_of_field(meaning: str) -> Message:
 def says_more(name: str) -> bool:
     """Whether a column of this name has descriptions or remarks, which name nothing."""
     name = name.replace("_", " ")
-    return bool(_REMARK.search(name) or DESCRIPTION.search(name))
+    return bool(_REMARK.search(name) or DESCRIPTION.search(name) or _CONTACT.search(name))
+
+
+def is_of_company(name: str) -> bool:
+    """Whether a column of this name has names, numbers or codes of companies, which may have several deals."""
+    return _OF_COMPANY.search(name.replace("_", " ")) is not None
+
+
+def rank_of_key(name: str) -> int | None:
+    """The place of a column among those that identify rows by their name, the best first; None if it is not one.
+
+    Numbers and codes of companies, and how to reach them, are unique only by chance.
+    """
+    name = name.replace("_", " ")
+    if not KEY.search(name) or _CONTACT.search(name) or is_of_company(name):
+        return None
+    return 0 if _OF_LIST.search(name) else 1 if TITLE.search(name) else 2
 
 
 def unit_of(name: str) -> tuple[str | None, str | None]:

@@ -19,11 +19,12 @@ from registry.imports import values
 from registry.imports.column_meanings import (
     DESCRIPTION,
     EMPTY_WORDS,
-    KEY,
     REPEATED,
     TITLE,
+    is_of_company,
     meaning_of,
     name_of_field,
+    rank_of_key,
     role_of,
     says_more,
     stage_of,
@@ -78,8 +79,9 @@ _SEPARATORS = (";", r"\|", r",(?=\S)")
 
 
 def _named(columns: Sequence[SheetColumn]) -> list[SheetColumn]:
-    """The columns that may be titles by their names, the likeliest first."""
-    return [column for pattern in (TITLE, DESCRIPTION) for column in columns if pattern.search(column.name)]
+    """The columns that may be titles by their names, the likeliest first: names of companies after those of deals."""
+    ordered = sorted(columns, key=lambda column: is_of_company(column.name))
+    return [column for pattern in (TITLE, DESCRIPTION) for column in ordered if pattern.search(column.name)]
 
 
 def describe(
@@ -272,9 +274,10 @@ class _Drafter:
     def _key(self) -> list[SheetColumn]:
         """The column that identifies each row, or the fewest columns that do so together."""
         unique = [column for column in self.columns if column.is_unique]
-        named = [column for column in unique if KEY.search(column.name.replace("_", " "))]
+        ranks = {column.name: rank for column in unique if (rank := rank_of_key(column.name)) is not None}
+        named = sorted((column for column in unique if column.name in ranks), key=lambda column: ranks[column.name])
         texts = [column for column in unique if column.kind in ("text", "choice")]
-        titles = [column for column in texts if TITLE.search(column.name)]
+        titles = [column for column in _named(texts) if TITLE.search(column.name)]
         others = [column for column in texts if not says_more(column.name)]
         if found := [*named, *titles, *others]:
             return found[:1]

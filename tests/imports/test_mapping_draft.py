@@ -146,6 +146,43 @@ def test_draft_makes_a_title_where_the_column_of_names_is_empty(tmp_path: Path) 
     assert titles[:2] == ["(S0)", "Site 1 (S1)"]
 
 
+@pytest.mark.parametrize(
+    ("header", "key"),
+    [
+        ("기업명,사업명,투자액(억원),담당자 전화번호", "사업명"),
+        ("기업명,사업명,내선번호,우편번호", "사업명"),
+        ("문서번호,관리번호,사업명,기업", "관리번호"),
+        ("사업자등록번호,기업,사업명,접수번호", "접수번호"),
+        ("업종코드,기업,사업명,투자액(억원)", "사업명"),
+        ("Zip code,Company,Project,Capex (USD million)", "Project"),
+        ("Ticker code,Company ID,Project,Capex (USD million)", "Project"),
+        ("Phone code,Parcel ID,Project ID,Project name", "Project ID"),
+        ("Contact e-mail,Company,Site,MW", "Site"),
+        ("Parent ID,Project ID,ID,Project name", "ID"),
+        ("Phone,Parcel ID,Company,MW", "Parcel ID"),
+    ],
+)
+def test_key_is_the_column_that_identifies_deals(tmp_path: Path, header: str, key: str) -> None:
+    """Every column is unique: those of contacts and of companies by chance."""
+    rows = (",".join(f"{letter}-{i:03}" for letter in "ABCD") for i in range(40))
+    (tmp_path / "list.csv").write_text("\n".join((header, *rows)), "utf-8")
+    with workbook.open_sheets([tmp_path / "list.csv"]) as sheets:
+        assert mappings.parse(describe(sheets).mapping).key_columns == ((key,),)
+
+
+def test_title_is_the_name_of_the_deal_rather_than_that_of_the_company(tmp_path: Path) -> None:
+    rows = (f"{i},기업{i % 9},공장{i},031-{i}" for i in range(40))
+    (tmp_path / "list.csv").write_text("\n".join(("접수번호,기업명,사업명,담당 기업 전화", *rows)), "utf-8")
+    with workbook.open_sheets([tmp_path / "list.csv"]) as sheets:
+        made = planned(sheets, mappings.parse(describe(sheets).mapping))
+    found = [msgspec.json.decode(line.line)["event"] for line in made.lines()]
+    assert [list(event["title"].values()) for event in found if "title" in event][3] == ["공장3"]
+    assert [event["parties"][0]["name"] for event in found if "parties" in event][3] in (
+        {"ko": "기업3"},
+        {"en": "기업3"},
+    )
+
+
 SITES = (
     "Name,City,Status,Capex (USD million),Notes",
     "Data centre,Ulsan,Planned,10,first of its kind",
