@@ -132,7 +132,7 @@ class OrganizationsController(Controller):
         if found.is_registered:
             snapshot, state = await organization_queries.state(organization, resolved.as_of)
             version = snapshot.version
-            body = encode(organization_response(state, snapshot, links, as_of, resolved.effective_on))
+            body = encode(organization_response(state, snapshot, links, as_of, resolved.effective_on, log_position))
         else:
             body = encode(announced_organization(found.state, links, as_of, resolved.effective_on, log_position))
         # Events of other streams change the answer too, so the ETag has a digest beside the version for If-Match.

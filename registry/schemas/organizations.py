@@ -190,15 +190,25 @@ def organization_response(
     links: OrganizationLinks,
     as_of: AsOf,
     effective_on: date,
+    position: int,
 ) -> OrganizationResponse:
-    """An organization as of a point in time, with what other records state about it."""
+    """An organization as of a point in time, with what other records state about it.
+
+    Args:
+        state: The organization.
+        snapshot: Its stream at the point.
+        links: What other records state about it.
+        as_of: The point that was asked for.
+        effective_on: The day of the point.
+        position: The position of the log at the point: the links may come from later events than the organization's.
+    """
     fields = organization_fields(state)
     return OrganizationResponse(
         **{name: getattr(fields, name) for name in OrganizationFields.__struct_fields__},
         **{name: getattr(links, name) for name in OrganizationLinks.__struct_fields__},
         registered=True,
         version=snapshot.version,
-        position=snapshot.position,
+        position=position,
         effective_on=effective_on,
         published_on=as_of.published_on,
         recorded_at=as_of.recorded_at,

@@ -189,6 +189,23 @@ async def test_merge_is_effective_from_its_log_position(client: httpx.AsyncClien
     assert then.status_code == 200
 
 
+@pytest.mark.parametrize("is_registered", [True, False])
+async def test_position_of_an_organization_covers_what_other_records_state_about_it(
+    client: httpx.AsyncClient, new_slug: Callable[[], str], *, is_registered: bool
+) -> None:
+    one, deal, later = (new_slug() for _ in range(3))
+    if is_registered:
+        await organization(client, one)
+    await invests(client, deal, one, "4")
+    url = f"/v1/organizations/{one}"
+    found = (await client.get(url)).json()
+    assert found["position"] == (await client.get("/v1/deals")).json()["position"]
+    await invests(client, later, one, "5")
+    then = (await client.get(url, params={"position": found["position"]})).json()
+    assert then["position"] == found["position"]
+    assert [d["deal"] for d in then["deals"]] == [d["deal"] for d in found["deals"]] == [deal]
+
+
 async def test_circular_merge_is_refused(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
     one, two = new_slug(), new_slug()
     await organization(client, one)
