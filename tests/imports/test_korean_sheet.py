@@ -55,6 +55,19 @@ def test_draft_reads_a_korean_sheet_without_a_change(sheet: Path) -> None:
     assert planned_for == ["2027-11", "2028", "2029-01/2029-06"]
 
 
+@pytest.mark.parametrize("key", ["합계", "합 계", "소계", "Grand total", "TOTAL", "※ 2026년 6월 기준"])
+def test_row_of_totals_and_footnote_are_no_deals(tmp_path: Path, key: str) -> None:
+    rows = ["연번,사업명,기업,투자규모(억원)", "1,울산 센터,알파,100", "2,평택 공장,베타,200"]
+    (tmp_path / "list.csv").write_text("\n".join((*rows, f"{key},,,300")), "utf-8")
+    with workbook.open_sheets([tmp_path / "list.csv"]) as sheets:
+        mapping = mappings.parse(describe(sheets).mapping)
+        made = planned(sheets, mapping)
+    assert mapping.key_columns == (("연번",),)
+    assert [(error.at, error.problem.code) for error in made.errors] == [("list!A4", "key-no-deal")]
+    events = [msgspec.json.decode(line.line)["event"] for line in made.lines()]
+    assert [one["amount"]["value"] for one in events if "amount" in one] == ["10000000000", "20000000000"]
+
+
 def test_header_in_two_rows_has_the_names_of_both(sheet: Path) -> None:
     with workbook.open_sheets([sheet]) as [only]:
         table = only.table(header_row=5)

@@ -61,6 +61,10 @@ class Fact(Struct, frozen=True):
         return BLOCKS[self.block.kind]
 
 
+_TOTALS = frozenset({"합계", "총합계", "총계", "소계", "누계", "계", "total", "grandtotal", "subtotal", "sum"})
+"""What a row of totals has for its key, without spaces."""
+
+
 class StatedDeal(Struct):
     """A row of the sheet: the deal's key and what the row states about it, or what is wrong in it.
 
@@ -128,6 +132,9 @@ class RowReader:
         stated = StatedDeal(cells, key, uuid5(NAMESPACE, hashlib.sha256(name.encode()).hexdigest()))
         if not key:
             stated.errors.append(self.cells.table.error(row, self._key_column, ImportText("key-missing")))
+        elif "".join(key.split()).casefold() in _TOTALS or key.startswith("※"):
+            # As a deal, it would count a second time what the rows above it state.
+            stated.errors.append(self.cells.table.error(row, self._key_column, ImportText("key-no-deal", key=key)))
         return stated
 
     def _key(self, cells: RowCells) -> str:
