@@ -14,7 +14,7 @@ from registry.events import intake, store
 from registry.events.types import StreamKind
 from registry.infra import postgres
 from registry.projections.rebuild import compare
-from tests.conftest import ScratchDatabase
+from tests.databases import ScratchDatabase
 
 REGISTERED = {"event": {"type": "deal_registered", "title": {"en": "A plant"}}}
 

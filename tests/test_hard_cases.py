@@ -9,8 +9,8 @@ import asyncpg
 import pytest_asyncio
 
 from tests.api.announcements import announced, pledged, registered, revised
-from tests.api.conftest import Service, cloned, running
-from tests.conftest import Server
+from tests.databases import Server
+from tests.service import Service, cloned, running
 
 # docs/totals.md calculates the demo's totals by hand for this day.
 DAY = "2025-12-31"

@@ -1,6 +1,6 @@
 """The OpenAPI 3.1 document: Litestar generates it from the handlers, msgspec gives the schemas.
 
-Every answer that a test receives is checked against it (tests/api/conftest.py, tests/api/test_contract_fuzz.py).
+Every answer that a test receives is checked against it (tests/service.py, tests/api/test_contract_fuzz.py).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Not Litestar's compression: it keeps the strong ETag of the plain body (RFC 9110 §8.8.3 wants another), compresses a
 refusal such as `gzip;q=0` too, says `Vary` only where it compresses, and holds the event loop for the time of a whole
-body: 25 ms for one megabyte (tests/api/test_compression.py).
+body: 25 ms for one megabyte (tests/http/test_compression.py).
 """
 
 from __future__ import annotations

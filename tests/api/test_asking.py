@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.api.announcements import SOURCE, announced, corrected, pledged, registered, revised
-from tests.api.conftest import Service
+from tests.service import Service
 
 
 def source(day: str) -> list[dict[str, str]]:

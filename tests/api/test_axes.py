@@ -11,7 +11,7 @@ import httpx
 import msgspec
 
 from tests.api.announcements import SOURCE, announced, corrected, pledged, registered, revised
-from tests.api.conftest import Service
+from tests.service import Service
 
 AHEAD = str(datetime.now(UTC).date() + timedelta(days=400))
 

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from tests.api.announcements import SOURCE, announced, pledged, registered
-from tests.api.conftest import Service
 from tests.conftest import drill
+from tests.service import Service
 
 VALID_BODY = json.dumps(pledged()).encode()
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from registry.append.clock import ClockGuard
-from tests.api.conftest import Service
+from tests.service import Service
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode, checks
 
-from tests.api.conftest import Service, openapi_document
 from tests.conftest import drill, examples
+from tests.service import Service, openapi_document
 
 # Selected by `make drills`.
 pytestmark = pytest.mark.hypothesis

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from tests.api.announcements import SOURCE, corrected, pledged, registered, revised
-from tests.api.conftest import Service
 from tests.api.test_lists import pages, party, record
+from tests.service import Service
 
 
 async def test_log_is_read_in_order_from_any_position(service: Service, slug: str) -> None:

@@ -11,9 +11,9 @@ import pytest
 import pytest_asyncio
 
 from tests.api.announcements import announced, pledged, registered, revised
-from tests.api.conftest import Service, cloned, running
 from tests.api.test_exports import parquet_table, workbook_rows
-from tests.conftest import Server
+from tests.databases import Server
+from tests.service import Service, cloned, running
 
 COLUMNS = ("source_publishers", "source_urls", "source_published_on")
 

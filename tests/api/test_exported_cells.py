@@ -13,9 +13,9 @@ import pytest_asyncio
 
 from registry.exports import column_names
 from tests.api.announcements import announced, pledged, registered
-from tests.api.conftest import Service, cloned, running
 from tests.api.test_exports import parquet_table
-from tests.conftest import Server
+from tests.databases import Server
+from tests.service import Service, cloned, running
 
 HARD_TEXTS = [
     'A "quoted", title',

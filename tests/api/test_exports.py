@@ -27,8 +27,8 @@ from registry.infra.data_licence_setting import DataLicence
 from registry.projections.columnar import exported
 from registry.schemas import base
 from tests.api.announcements import announced, pledged, registered, revised
-from tests.api.conftest import Service, cloned, running
-from tests.conftest import Server
+from tests.databases import Server
+from tests.service import Service, cloned, running
 
 LICENCE = DataLicence("CC-BY-4.0", "https://creativecommons.org/licenses/by/4.0/")
 FORMATS = ["csv", "ndjson", "xlsx", "parquet"]

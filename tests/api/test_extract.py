@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from registry.api import extract
-from tests.api.conftest import Service
+from tests.service import Service
 
 SOURCE = {"publisher": "A paper", "url": "https://news.example/1", "language": "ko", "published_on": "2025-10-29"}
 TEXT = (

@@ -9,7 +9,7 @@ import feedparser
 import httpx
 
 from tests.api.announcements import announced, pledged, registered, revised
-from tests.api.conftest import Service
+from tests.service import Service
 
 
 async def grown(service: Service, slug: str) -> list[str]:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.api.announcements import announced, registered, voided
-from tests.api.conftest import Service
 from tests.api.test_vocabulary import post, record
+from tests.service import Service
 
 
 def identified(value: str, scheme: str = "gem") -> dict[str, Any]:

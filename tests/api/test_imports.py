@@ -16,9 +16,9 @@ from registry.append.submission_queue import MAX_IMPORT_BATCH_EVENTS
 from registry.events.log_lock import LOG_LOCK_KEY
 from registry.http import bodies, import_session
 from tests.api.announcements import corrected, pledged, registered
-from tests.api.conftest import Service
 from tests.conftest import PATIENCE
 from tests.faults.servers import eventually
+from tests.service import Service
 
 TYPE = {"Content-Type": "application/x-ndjson"}
 

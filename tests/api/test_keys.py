@@ -15,8 +15,9 @@ from msgspec.structs import replace
 from registry.delivery import feed
 from registry.events.values import Scope
 from tests.api.announcements import SOURCE, registered, voided
-from tests.api.conftest import Service, bearer, cloned, running
-from tests.conftest import PATIENCE, Server
+from tests.conftest import PATIENCE
+from tests.databases import Server
+from tests.service import Service, bearer, cloned, running
 
 NOTHING = "00000000-0000-7000-8000-000000000000"
 

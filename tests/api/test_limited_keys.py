@@ -11,7 +11,7 @@ from msgspec import convert
 from registry.domain.sources.identity import source_id
 from registry.events.values import Source
 from tests.api.announcements import SOURCE, corrected, pledged, registered, revised, voided
-from tests.api.conftest import Service, bearer
+from tests.service import Service, bearer
 
 OTHER_SOURCE = {**SOURCE, "publisher": "The Other Times", "url": "https://other.example/plant"}
 LINES = {"Content-Type": "application/x-ndjson"}

@@ -12,8 +12,8 @@ from registry.infra import threads
 from registry.queries import deals
 from registry.web.deals import page as pages
 from tests.api.announcements import pledged, registered, revised
-from tests.api.conftest import Service
 from tests.conftest import PATIENCE
+from tests.service import Service
 from tests.transparency.conftest import post
 
 ANSWERED_BY = {

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.api.announcements import SOURCE, corrected, registered
-from tests.api.conftest import Service
+from tests.service import Service
 from tests.web.html import text_of
 
 

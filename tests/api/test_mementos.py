@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from registry.domain.calendar import Calendar
 from registry.queries import deals
 from tests.api.announcements import announced, pledged, registered, revised
-from tests.api.conftest import Service, cloned, running
-from tests.conftest import Server
+from tests.databases import Server
+from tests.service import Service, cloned, running
 
 AHEAD = datetime.now(UTC).date() + timedelta(days=400)
 PARTY = {"organization": "builder", "name": {"en": "Builder"}, "role": "investor"}

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.conftest import Service
+from tests.service import Service
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from registry.api.examples import ANNOUNCEMENTS, EVENT, ORGANIZATION_ANNOUNCEMEN
 from registry.events.types import EVENT_TYPES
 from registry.http.problems import PROBLEMS
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import Service, openapi_document
 from tests.conftest import drill
+from tests.service import Service, openapi_document
 
 
 async def test_document_has_exactly_the_routes_of_the_service(service: Service) -> None:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.api.announcements import announced, corrected, pledged, registered, revised, voided
-from tests.api.conftest import Service
+from tests.service import Service
 
 
 async def test_announcement_is_recorded(client: httpx.AsyncClient, slug: str) -> None:

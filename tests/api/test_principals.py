@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from registry.append.principals import rotate_key
 from registry.projections.rebuild import compare
 from tests.api.announcements import registered
-from tests.api.conftest import Service, bearer, cloned, running
-from tests.conftest import Server
+from tests.databases import Server
+from tests.service import Service, bearer, cloned, running
 
 REGISTERED = {"event": {"type": "principal_registered", "name": "Kim Min-ji", "kind": "person"}}
 

@@ -25,8 +25,8 @@ from registry.events.values import Source
 from registry.infra.settings import Settings
 from registry.web.page.request import csrf_token
 from tests.api.announcements import SOURCE, pledged, registered, revised
-from tests.api.conftest import NO_TLS, Service, bearer, cloned, running
-from tests.conftest import Server
+from tests.databases import Server
+from tests.service import NO_TLS, Service, bearer, cloned, running
 
 Headers = dict[str, str]
 

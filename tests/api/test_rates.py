@@ -13,7 +13,7 @@ from registry.append.clock import ClockGuard
 from registry.append.rates import import_rates
 from registry.domain.quotes import RateRow
 from registry.projections.exchange_rates import REFRESH_SECONDS
-from tests.api.conftest import Service
+from tests.service import Service
 
 
 async def get(client: httpx.AsyncClient, url: str, **params: Any) -> Any:

@@ -8,8 +8,8 @@ import pytest
 import pytest_asyncio
 
 from tests.api.announcements import announced
-from tests.api.conftest import Service
 from tests.api.test_lists import record
+from tests.service import Service
 
 DAY = "2026-01-01"
 NEWS = {"publisher": "수박일보", "url": "https://www.watermelon.example/quoll/1", "title": "Bilby builds in Ulsan"}

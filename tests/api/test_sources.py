@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from registry.domain.sources.identity import source_id
 from tests.api.announcements import announced, pledged, registered
-from tests.api.conftest import NO_TLS, Service
+from tests.service import NO_TLS, Service
 
 AMOUNT = "/pledges/total/amount"
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.api.announcements import announced, pledged, registered
-from tests.api.conftest import Service
+from tests.service import Service
 
 
 async def post(client: httpx.AsyncClient, slug: str, *announcements: Any) -> httpx.Response:

@@ -13,7 +13,7 @@ import pytest
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendResult
 from tests.append_helpers import running_recorder
-from tests.conftest import ScratchDatabase
+from tests.databases import ScratchDatabase
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Owner: TypeAlias = "asyncpg.Connection[asyncpg.Record]"

@@ -25,7 +25,7 @@ from registry.projections.exchange_rates import RateCache
 from registry.projections.facts.sweep_line import Folding
 from tests.append.conftest import BREAK_LATE, Owner, Pool, hold_appends, wait_until_append_is_held
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, positions, request, running_recorder
-from tests.conftest import ScratchDatabase
+from tests.databases import ScratchDatabase
 
 
 async def test_internal_error_in_validation_fails_only_its_own_request(pool: Pool, recorder: Recorder) -> None:

@@ -13,7 +13,7 @@ from registry.append.recorder import Recorder
 from registry.errors import ClockUnsafe
 from tests.append.conftest import Owner, Pool
 from tests.append_helpers import REGISTERED, pledged, positions, request, running_recorder
-from tests.conftest import ScratchDatabase
+from tests.databases import ScratchDatabase
 
 NOW = datetime(2027, 3, 1, 12, tzinfo=UTC)
 

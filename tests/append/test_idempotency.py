@@ -11,7 +11,7 @@ from registry.append.recorder import Recorder
 from registry.errors import IdConflict, IdempotencyConflict, RuleBroken
 from tests.append.conftest import Owner, Pool, event_ids
 from tests.append_helpers import REGISTERED, pledged, positions, request, running_recorder
-from tests.conftest import ScratchDatabase
+from tests.databases import ScratchDatabase
 
 
 async def test_concurrent_requests_with_one_key_record_one_event(

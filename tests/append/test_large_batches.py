@@ -17,7 +17,7 @@ from registry.errors import DatabaseUnavailable
 from registry.events import log_lock, write_batch
 from tests.append.conftest import Owner, Pool
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, positions, request, running_recorder
-from tests.conftest import ScratchDatabase
+from tests.databases import ScratchDatabase
 
 EVENTS = 1_000
 """They have five seconds more."""

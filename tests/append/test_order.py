@@ -21,7 +21,7 @@ from registry.events.types import PrincipalRegistered, ScopesChanged
 from registry.http.import_session import ImportSession, NumberedLine
 from tests.append.conftest import BREAK, Owner, Pool, event_ids, hold_appends, wait_until_append_is_held
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, positions, request, running_recorder
-from tests.conftest import ScratchDatabase
+from tests.databases import ScratchDatabase
 
 IMPORTER = Credential("importer", "Importer", Rights(scopes=("record",)))
 

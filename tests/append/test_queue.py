@@ -9,7 +9,7 @@ import pytest
 from registry.errors import Overloaded
 from tests.append.conftest import Owner, Pool, hold_appends, wait_until_append_is_held
 from tests.append_helpers import REGISTERED, positions, request, running_recorder
-from tests.conftest import ScratchDatabase
+from tests.databases import ScratchDatabase
 
 
 async def test_interactive_requests_are_recorded_before_queued_imports(

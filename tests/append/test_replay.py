@@ -18,7 +18,7 @@ from registry.queries.log import begins_with_replay
 from registry.queries.principals import Principals
 from tests.append.conftest import Pool
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, request, running_recorder
-from tests.conftest import ScratchDatabase
+from tests.databases import ScratchDatabase
 
 FIRST = datetime(2025, 6, 16, 9, tzinfo=UTC)
 SECOND = FIRST + timedelta(days=4)

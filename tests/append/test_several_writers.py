@@ -12,7 +12,7 @@ from registry.errors import RuleBroken
 from registry.events import log_lock
 from tests.append.conftest import Owner, Pool
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, positions, request, running_recorder
-from tests.conftest import ScratchDatabase
+from tests.databases import ScratchDatabase
 
 
 async def test_registering_a_deal_that_another_process_registered_is_refused(

@@ -20,7 +20,7 @@ from registry.delivery.webhook_store import Webhook
 from registry.infra import postgres
 from registry.infra.settings import variable
 from tests.cli.test_service import ENVIRONMENT
-from tests.conftest import ScratchDatabase
+from tests.databases import ScratchDatabase
 
 Checks = dict[str, tuple[str, str]]
 

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from registry import cli
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import ADMIN_KEY, Service, cloned, running
-from tests.conftest import Server
+from tests.databases import Server
+from tests.service import ADMIN_KEY, Service, cloned, running
 
 Admin: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 

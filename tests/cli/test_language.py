@@ -24,9 +24,9 @@ from registry.i18n import LANGUAGES, Label, render, translations
 from registry.infra.problems import SettingProblem
 from registry.infra.rate_limit_setting import RateLimit
 from tests.api.announcements import registered
-from tests.api.conftest import Service, cloned, running
 from tests.cli.test_service import run
-from tests.conftest import Server
+from tests.databases import Server
+from tests.service import Service, cloned, running
 
 BAD_PORT = BadSetting(setting="REGISTRY_PORT (--port)", reason=SettingProblem("port", value="x"))
 

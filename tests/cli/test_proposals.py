@@ -17,9 +17,9 @@ from registry.cli import proposals as module
 from registry.cli.headings import HEADINGS
 from registry.i18n import LANGUAGES, Label, render, translations
 from tests.api.announcements import SOURCE, pledged, registered
-from tests.api.conftest import Service, bearer, cloned, running
 from tests.cli.test_files import Ended, Run
-from tests.conftest import Server
+from tests.databases import Server
+from tests.service import Service, bearer, cloned, running
 
 
 @pytest_asyncio.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 
 from registry.domain.calendar import Calendar
 from tests.cli.test_service import run
-from tests.conftest import ScratchDatabase
+from tests.databases import ScratchDatabase
 
 FILE = "day,currency,per,source\n2025-10-29,TWD,36.5,CBC\n2025-10-28,TWD,36.4,CBC\n"
 

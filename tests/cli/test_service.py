@@ -31,9 +31,10 @@ from registry.infra import migrations, postgres
 from registry.infra.embedded.server import Embedded
 from registry.infra.settings import Settings
 from tests.api.announcements import registered
-from tests.api.conftest import ADMIN_KEY, cloned
-from tests.conftest import PATIENCE, ScratchDatabase, Server
+from tests.conftest import PATIENCE
+from tests.databases import ScratchDatabase, Server
 from tests.preloaded import COMMAND, preloaded
+from tests.service import ADMIN_KEY, cloned
 
 REGISTRY = Path(sys.executable).with_name("registry")
 # Settings of the developer's environment must not affect the tests.

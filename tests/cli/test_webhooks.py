@@ -18,12 +18,12 @@ from registry.cli.headings import HEADINGS
 from registry.cli.texts import Text
 from registry.i18n import LANGUAGES, render
 from tests.api.announcements import registered
-from tests.api.conftest import ADMIN_KEY, Service
 from tests.cli.test_files import Ended, Run
 from tests.cli.test_service import ENVIRONMENT
-from tests.conftest import Server
+from tests.databases import Server
 from tests.delivery.webhooks import Admin, Receiver, post, receiving, serving, signed_by
 from tests.preloaded import COMMAND, preloaded
+from tests.service import ADMIN_KEY, Service
 
 
 @pytest_asyncio.fixture(scope="module")

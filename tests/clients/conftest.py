@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest_asyncio
 
-from tests.api.conftest import Service, cloned, running
-from tests.conftest import Server
+from tests.databases import Server
+from tests.service import Service, cloned, running
 
 
 @pytest_asyncio.fixture(scope="session")

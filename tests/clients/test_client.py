@@ -30,9 +30,10 @@ from registry.events.values import Localized
 from registry.infra.rate_limit_setting import RateLimit
 from registry.schemas import DealResponse, encode
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import ADMIN_KEY, Service, cloned, openapi_document, running
-from tests.conftest import PATIENCE, Server
+from tests.conftest import PATIENCE
+from tests.databases import Server
 from tests.fault_proxy import wire
+from tests.service import ADMIN_KEY, Service, cloned, openapi_document, running
 
 Admin: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.conftest import ADMIN_KEY, Service, openapi_document
-from tests.conftest import NO_GENERATOR
+from tests.missing import NO_GENERATOR
+from tests.service import ADMIN_KEY, Service, openapi_document
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parent.parent / "docs" / "clients"

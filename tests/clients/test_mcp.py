@@ -13,9 +13,9 @@ import pytest
 
 from registry.cli.mcp import TOOLS, respond
 from registry.client import Client, Retries
-from tests.api.conftest import Service
 from tests.clients.test_generators import EXAMPLES, PATH, run
-from tests.conftest import NO_GENERATOR
+from tests.missing import NO_GENERATOR
+from tests.service import Service
 
 COMMAND = str(Path(sys.executable).parent / "registry")
 

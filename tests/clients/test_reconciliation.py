@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from tests.api.conftest import Service
+from tests.service import Service
 
 SCHEMAS = Path(__file__).parent.parent / "vectors" / "reconciliation"
 

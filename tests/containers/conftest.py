@@ -20,7 +20,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import NO_CONTAINERS, PATIENCE
+from tests.conftest import PATIENCE
+from tests.missing import NO_CONTAINERS
 
 TOP = Path(__file__).parents[2]
 HERE = Path(__file__).parent

@@ -16,7 +16,6 @@ from functools import partial
 import httpx
 import pytest
 
-from tests.conftest import NO_CONTAINERS
 from tests.containers.conftest import (
     ADMIN_KEY,
     TOP,
@@ -26,6 +25,7 @@ from tests.containers.conftest import (
     register_deal,
     wait_until,
 )
+from tests.missing import NO_CONTAINERS
 
 # podman-compose 1.0 passes ${NAME:-}, whose default is empty, on as it stands.
 OLDEST = (1, 1)

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from registry.delivery import webhook_delivery as module
-from tests.api.conftest import Service
-from tests.conftest import Server
+from tests.databases import Server
 from tests.delivery.webhooks import Admin, Receiver, receiving, serving
+from tests.service import Service
 
 
 @pytest.fixture

@@ -20,10 +20,11 @@ from registry.infra import postgres
 from registry.queries.event_filter import EventFilter
 from registry.queries.log import LogQueries
 from registry.queries.streams import StreamReader
-from tests.api.conftest import Service, cloned, running
 from tests.append_helpers import REGISTERED, pledged, request, running_recorder
-from tests.conftest import PATIENCE, ScratchDatabase, Server
+from tests.conftest import PATIENCE
+from tests.databases import ScratchDatabase, Server
 from tests.fault_proxy import wire
+from tests.service import Service, cloned, running
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Admin: TypeAlias = "asyncpg.Connection[asyncpg.Record]"

@@ -23,10 +23,10 @@ from registry.delivery.webhooks import MAX_OWNED
 from registry.i18n import render
 from registry.queries.matching_events import MatchingEvents
 from tests.api.announcements import announced, pledged, registered
-from tests.api.conftest import Service, bearer
 from tests.conftest import PATIENCE
 from tests.delivery.webhooks import post, signed_by
 from tests.preloaded import COMMAND, preloaded
+from tests.service import Service, bearer
 from tests.web.forms import FormParser
 from tests.web.html import text_of
 from tests.web.test_sessions import visit

@@ -23,8 +23,9 @@ from registry.delivery.mail import Mail, Mailer, MailFailed
 from registry.infra.settings import Settings
 from registry.queries.matching_events import MatchingEvents
 from tests.api.announcements import announced, pledged, registered, revised
-from tests.api.conftest import NO_TLS, Service, bearer, cloned, running
-from tests.conftest import PATIENCE, Server
+from tests.conftest import PATIENCE
+from tests.databases import Server
+from tests.service import NO_TLS, Service, bearer, cloned, running
 from tests.transparency.conftest import post
 
 Admin: TypeAlias = "asyncpg.Connection[asyncpg.Record]"

@@ -12,9 +12,10 @@ from cryptography.fernet import Fernet, InvalidToken
 from msgspec.structs import replace
 
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import Service, cloned, running
-from tests.conftest import PATIENCE, Server
+from tests.conftest import PATIENCE
+from tests.databases import Server
 from tests.delivery.webhooks import LOOPBACK, Admin, Receiver, deliveries, hook, listed, post, signed_by
+from tests.service import Service, cloned, running
 
 
 async def test_rotated_secret_signs_beside_the_old_one_until_the_overlap_ends(

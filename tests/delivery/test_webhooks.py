@@ -21,9 +21,9 @@ from registry.delivery import webhook_delivery as module
 from registry.delivery import webhook_sender, webhook_store
 from registry.delivery.webhook_sender import sign
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import Service, cloned, running
-from tests.conftest import Server
+from tests.databases import Server
 from tests.delivery.webhooks import LOOPBACK, Admin, Receiver, deliveries, hook, listed, post
+from tests.service import Service, cloned, running
 
 
 async def test_new_events_are_sent_signed_and_in_order(service: Service, receiver: Receiver) -> None:

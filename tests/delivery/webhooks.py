@@ -14,8 +14,9 @@ import asyncpg
 from msgspec.structs import replace
 
 from registry.delivery.webhook_sender import sign
-from tests.api.conftest import Service, cloned, running
-from tests.conftest import PATIENCE, Server
+from tests.conftest import PATIENCE
+from tests.databases import Server
+from tests.service import Service, cloned, running
 
 Admin: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 

@@ -15,9 +15,9 @@ import pytest_asyncio
 from registry.domain.calendar import Calendar
 from registry.domain.principal import REGISTRY
 from registry.events import store
-from tests.api.conftest import Service, cloned, running
-from tests.conftest import Server
+from tests.databases import Server
 from tests.demo.loader import DealLine, OrganizationLine, announcements, organizations
+from tests.service import Service, cloned, running
 
 SEOUL = Calendar("Asia/Seoul")
 # What is recorded within this time of its publication is recorded on time; a weekend may lie between.

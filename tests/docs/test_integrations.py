@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from tests.api.conftest import Service
 from tests.doc_examples import ROOT
+from tests.service import Service
 
 DOCUMENT = (ROOT / "docs" / "integrations.md").read_text()
 PROGRAMS = re.findall(r"^```python\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)

@@ -9,9 +9,9 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
-from tests.api.conftest import ADMIN_KEY, Service, cloned, running
-from tests.conftest import Server
+from tests.databases import Server
 from tests.doc_examples import ROOT, Example, examples, matches, run
+from tests.service import ADMIN_KEY, Service, cloned, running
 
 EXAMPLES = list(examples(ROOT / "docs" / "operating.md"))
 

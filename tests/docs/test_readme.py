@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from registry.infra.settings import SETTINGS, variable
-from tests.api.conftest import ADMIN_KEY, Service
 from tests.doc_examples import ROOT, Example, examples, matches, run
+from tests.service import ADMIN_KEY, Service
 
 README = ROOT / "README.md"
 EXAMPLES = list(examples(README))

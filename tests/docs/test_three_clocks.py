@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.api.conftest import ADMIN_KEY, Service
 from tests.doc_examples import ROOT, Example, examples, matches, run
+from tests.service import ADMIN_KEY, Service
 
 EXAMPLES = list(examples(ROOT / "docs" / "three-clocks.md"))
 

@@ -21,7 +21,7 @@ from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
 from tests.append_helpers import REGISTERED, pledged, request, running_recorder
-from tests.conftest import ScratchDatabase
+from tests.databases import ScratchDatabase
 
 Exported = tuple[PortfolioExport, Ask]
 

@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 
 from registry.exports.temporary import SPILL, delete_left_files, temporary_file
-from tests.api.conftest import cloned, running
-from tests.conftest import Server
+from tests.databases import Server
+from tests.service import cloned, running
 
 KILLED = """
 import time

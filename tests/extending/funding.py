@@ -10,7 +10,7 @@ from registry.delivery.watch_mail import condition_text
 from registry.events.types import EVENT_TYPES
 from registry.transparency.bundles import verify_bundle
 from tests.api.announcements import announced, pledged, registered
-from tests.api.conftest import Service
+from tests.service import Service
 from tests.transparency.conftest import keys, post
 from tests.web.test_forms import form_fields
 

@@ -10,8 +10,8 @@ from registry.cli.asking import FILTERS
 from registry.events.types import EVENT_TYPES
 from registry.queries.deal_conditions import CONDITIONS
 from tests.api.announcements import announced, registered
-from tests.api.conftest import Service
 from tests.imports.test_mapping import HEAD, events
+from tests.service import Service
 from tests.web.test_forms import form_fields
 
 PERMIT = {"permit": "water", "kind": "environmental", "authority": "ulsan-city", "text": {"ko": "취수"}}

@@ -9,8 +9,8 @@ from typing import Any
 from registry.cli import summaries
 from registry.events.types import EVENT_TYPES
 from tests.api.announcements import announced, registered
-from tests.api.conftest import Service
 from tests.imports.test_mapping import HEAD, events
+from tests.service import Service
 from tests.web.test_forms import form_fields
 
 AMOUNT = {"value": "5000000000", "currency": "USD", "tax": "included"}

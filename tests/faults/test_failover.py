@@ -17,7 +17,7 @@ from registry.errors import RegistryError
 from registry.infra import migrations, postgres
 from registry.infra.embedded.server import APP_ROLE, Embedded
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, positions, request, running_recorder
-from tests.conftest import ScratchDatabase
+from tests.databases import ScratchDatabase
 from tests.faults.servers import answers, moved, standby
 
 pytestmark = pytest.mark.drill

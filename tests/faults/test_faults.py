@@ -26,10 +26,11 @@ from registry.infra import migrations, postgres
 from registry.infra.embedded import binaries
 from registry.infra.embedded.server import APP_ROLE, Embedded
 from registry.infra.settings import Settings
-from tests.api.conftest import ADMIN_KEY, NO_TLS, running
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, positions, request, running_recorder
-from tests.conftest import PATIENCE, ScratchDatabase
+from tests.conftest import PATIENCE
+from tests.databases import ScratchDatabase
 from tests.fault_proxy import FaultProxy, wire
+from tests.service import ADMIN_KEY, NO_TLS, running
 
 pytestmark = pytest.mark.drill
 

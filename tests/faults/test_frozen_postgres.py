@@ -14,8 +14,8 @@ import pytest
 from registry.infra import migrations, postgres
 from registry.infra.embedded.server import APP_ROLE, Embedded
 from registry.infra.settings import Settings
-from tests.api.conftest import running
 from tests.conftest import PATIENCE
+from tests.service import running
 
 pytestmark = pytest.mark.drill
 

@@ -10,10 +10,11 @@ import pytest
 from registry.infra import migrations
 from registry.infra.embedded.server import APP_ROLE, Embedded
 from registry.infra.settings import Settings
-from tests.api.conftest import ADMIN_KEY, running
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged
-from tests.conftest import NO_PGBOUNCER, ScratchDatabase
+from tests.databases import ScratchDatabase
 from tests.faults.pgbouncer import PREPARED_SINCE, pgbouncer, program, version
+from tests.missing import NO_PGBOUNCER
+from tests.service import ADMIN_KEY, running
 
 pytestmark = [pytest.mark.drill, pytest.mark.skipif(program() is None, reason=NO_PGBOUNCER)]
 

@@ -12,11 +12,11 @@ import pytest
 
 from registry.infra import migrations
 from tests.append_helpers import pledged
-from tests.conftest import NO_PGBACKREST
 from tests.faults.archived import ArchivedServer, system_postgres
 from tests.faults.load import ADMIN_KEY, Load, ServiceProcess, as_flags, run_command, serving
 from tests.faults.servers import answers, eventually
 from tests.faults.test_faults import a_free_port
+from tests.missing import NO_PGBACKREST
 
 pytestmark = pytest.mark.drill
 

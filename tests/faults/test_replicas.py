@@ -12,9 +12,9 @@ from msgspec import Struct
 from registry.infra import migrations
 from registry.infra.embedded.server import APP_ROLE, Embedded
 from registry.infra.settings import Settings
-from tests.api.conftest import ADMIN_KEY, Service, running
 from tests.append_helpers import REGISTERED, pledged
 from tests.faults.servers import Standby, caught_up, eventually, execute, moved, standby
+from tests.service import ADMIN_KEY, Service, running
 
 pytestmark = pytest.mark.drill
 

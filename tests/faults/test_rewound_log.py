@@ -18,10 +18,10 @@ from registry.events.write_batch import Head
 from registry.infra import migrations, postgres
 from registry.infra.embedded.server import APP_ROLE, Embedded
 from registry.infra.settings import Settings
-from tests.api.conftest import ADMIN_KEY, Service, running
 from tests.append_helpers import REGISTERED, pledged
-from tests.conftest import ScratchDatabase
+from tests.databases import ScratchDatabase
 from tests.faults.servers import answers, caught_up, eventually, execute, moved, standby
+from tests.service import ADMIN_KEY, Service, running
 
 pytestmark = pytest.mark.drill
 

@@ -23,8 +23,8 @@ from registry.infra.settings import Settings
 from registry.projections.columnar import ColumnarCopy
 from registry.projections.columnar.question_cache import QuestionCache
 from tests.api.announcements import registered
-from tests.api.conftest import ADMIN_KEY, Service, running
 from tests.conftest import PATIENCE
+from tests.service import ADMIN_KEY, Service, running
 
 pytestmark = pytest.mark.drill
 

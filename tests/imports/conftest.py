@@ -15,9 +15,9 @@ from msgspec import Struct
 from registry.cli import import_sheets
 from registry.cli.import_sheets import ImportOptions
 from registry.infra.settings import Settings
-from tests.api.conftest import ADMIN_KEY, Service, running
-from tests.conftest import ScratchDatabase
+from tests.databases import ScratchDatabase
 from tests.imports.plans import close_plans
+from tests.service import ADMIN_KEY, Service, running
 
 EXCERPT = Path(__file__).parent / "data"
 MAPPINGS = Path(__file__).parents[2] / "docs" / "mappings"

@@ -19,9 +19,9 @@ from registry.imports.announcements import ParsedRow, RefusedRow, SkippedSheet
 from registry.imports.columns import columns_of, header
 from registry.imports.template import template_csv, template_xlsx
 from registry.imports.workbook import CellError
-from tests.api.conftest import Service
 from tests.imports.conftest import Import, LineResult, events_of_deals
 from tests.imports.test_workbook import xlsx
+from tests.service import Service
 
 
 class Parsed(Struct):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.conftest import ADMIN_KEY, Service
 from tests.doc_examples import ROOT, examples, matches, run
+from tests.service import ADMIN_KEY, Service
 
 
 @pytest.mark.drill

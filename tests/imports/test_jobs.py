@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.api.conftest import Service
 from tests.imports.conftest import Import
+from tests.service import Service
 
 MAPPING = """
 scheme = "works"

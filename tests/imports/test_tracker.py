@@ -14,8 +14,8 @@ from typing import Any
 import openpyxl
 import pytest
 
-from tests.api.conftest import Service
 from tests.imports.conftest import DECEMBER, EXCERPT, MAPPING, MAY, Import, ImportRun, events_of_deals
+from tests.service import Service
 
 # The tracker's complete files, if a folder beside the checkout has them.
 COMPLETE = [file.parent for file in Path(__file__).parents[3].glob(f"*/data/epoch/{DECEMBER[:7]}_centers.csv")]

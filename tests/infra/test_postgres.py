@@ -14,7 +14,8 @@ from alembic.script import ScriptDirectory
 from registry.errors import DatabaseUnusable, MigrationFailed
 from registry.infra import migrations, postgres
 from registry.infra.problems import DatabaseProblem
-from tests.conftest import PATIENCE, ScratchDatabase
+from tests.conftest import PATIENCE
+from tests.databases import ScratchDatabase
 
 
 async def test_application_role_can_only_add_to_the_log(pool: asyncpg.Pool[asyncpg.Record]) -> None:

@@ -23,7 +23,7 @@ from registry.infra.problems import DatabaseProblem
 from registry.infra.settings import Settings
 from registry.projections.rebuild import outdated_tables
 from tests.append_helpers import REGISTERED, assert_projections_match_log, request, running_recorder
-from tests.conftest import APP_ROLE, ScratchDatabase, at
+from tests.databases import APP_ROLE, ScratchDatabase, at
 from tests.infra.schema_dump import dump
 
 DECLARED = Path(__file__).with_name("schema.txt")

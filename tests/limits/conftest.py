@@ -12,8 +12,9 @@ import pytest_asyncio
 from msgspec import Struct
 
 from registry.http.protocol import ConnectionLimits
-from tests.api.conftest import Service, cloned, running
-from tests.conftest import PATIENCE, Server
+from tests.conftest import PATIENCE
+from tests.databases import Server
+from tests.service import Service, cloned, running
 
 LIMITS = ConnectionLimits(connections=60, head_seconds=1, linger_seconds=1, write_seconds=1)
 

@@ -13,9 +13,9 @@ from registry.errors import Overloaded
 from registry.http import bodies
 from registry.http.bodies import LARGE_BODY, BodyDecoder
 from tests.api.announcements import registered
-from tests.api.conftest import ADMIN_KEY, Service
 from tests.conftest import PATIENCE
 from tests.limits.conftest import connected
+from tests.service import ADMIN_KEY, Service
 
 UNFINISHED = 40
 

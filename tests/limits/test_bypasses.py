@@ -12,8 +12,8 @@ import pytest
 
 from registry.exports import portfolio
 from tests.api.announcements import pledged, registered, revised
-from tests.api.conftest import ADMIN_KEY, NO_TLS, Service, bearer, numbers
 from tests.limits.conftest import connected
+from tests.service import ADMIN_KEY, NO_TLS, Service, bearer, numbers
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.api.conftest import ADMIN_KEY, Service
 from tests.conftest import drill
 from tests.limits.conftest import LIMITS, connected
+from tests.service import ADMIN_KEY, Service
 
 GET = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 BEGIN = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"

@@ -23,9 +23,9 @@ from registry.infra import threads
 from registry.infra.work_time import STATEMENT_SECONDS, WorkTime
 from registry.projections.columnar import lists, search_at_point
 from tests.api.announcements import registered
-from tests.api.conftest import Service
 from tests.conftest import PATIENCE
 from tests.limits.conftest import connected
+from tests.service import Service
 
 WAITING = """
 SELECT count(*)

@@ -9,9 +9,9 @@ import pytest
 from litestar.routes import HTTPRoute
 
 from registry.http.guards import query_fields
-from tests.api.conftest import ADMIN_KEY, Service
 from tests.conftest import drill
 from tests.limits.conftest import connected
+from tests.service import ADMIN_KEY, Service
 
 ENDLESS = {"/v1/events/stream"}
 

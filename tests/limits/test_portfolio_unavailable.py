@@ -22,8 +22,9 @@ from registry.projections.columnar import search_index
 from registry.queries import preparation
 from registry.web import router
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import Service, cloned, running
-from tests.conftest import PATIENCE, Server
+from tests.conftest import PATIENCE
+from tests.databases import Server
+from tests.service import Service, cloned, running
 
 
 @asynccontextmanager

@@ -18,8 +18,9 @@ from registry.domain.principal import Credential, Rights
 from registry.http.rate_limits import MAX_CLIENTS, Bucket, RateLimiter
 from registry.infra.rate_limit_setting import DEFAULT_RATE_LIMITS, RateLimit, parse_rate_limits
 from tests.api.announcements import registered
-from tests.api.conftest import NO_TLS, Service, bearer, cloned, running
-from tests.conftest import PATIENCE, Server
+from tests.conftest import PATIENCE
+from tests.databases import Server
+from tests.service import NO_TLS, Service, bearer, cloned, running
 
 Admin: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from tests.api.conftest import ADMIN_KEY, Service
 from tests.limits.conftest import connected
+from tests.service import ADMIN_KEY, Service
 
 POST = (
     b"POST /v1/extract HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"

@@ -26,9 +26,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import Struct
 
-from tests.api.conftest import ADMIN_KEY, cloned
 from tests.cli.test_service import Running, started
-from tests.conftest import NO_NETWORK, PATIENCE, Server
+from tests.conftest import PATIENCE
+from tests.databases import Server
+from tests.missing import NO_NETWORK
+from tests.service import ADMIN_KEY, cloned
 
 pytestmark = pytest.mark.drill
 

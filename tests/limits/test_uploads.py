@@ -16,9 +16,9 @@ from registry.http import bodies
 from registry.web.imports import upload
 from registry.web.imports.jobs import MAX_JOBS_OF_PRINCIPAL, MAX_UPLOAD_BYTES
 from tests.api.announcements import registered
-from tests.api.conftest import Service
 from tests.conftest import PATIENCE
 from tests.limits.conftest import RawConnection, connected
+from tests.service import Service
 from tests.web.test_import_pages import token
 from tests.web.test_import_pages import upload as upload_sheet
 from tests.web.test_sessions import visit

@@ -40,7 +40,7 @@ from registry.maintenance.encryption import CHUNK_SIZE, MAGIC, DecryptingReader,
 from registry.transparency.checkpoint import SigningKey
 from registry.transparency.tree import load_frontier
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, positions, request, running_recorder
-from tests.conftest import APP_ROLE, ScratchDatabase, Server, at, copy_database
+from tests.databases import APP_ROLE, ScratchDatabase, Server, at, copy_database
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Admin: TypeAlias = "asyncpg.Connection[asyncpg.Record]"

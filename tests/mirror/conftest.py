@@ -24,8 +24,9 @@ from registry.infra.sockets import bind
 from registry.mirror.follower import Follower
 from registry.mirror.origin import Origin
 from registry.mirror.prepare import prepare
-from tests.api.conftest import NO_TLS, Service, cloned, running
-from tests.conftest import PATIENCE, Server
+from tests.conftest import PATIENCE
+from tests.databases import Server
+from tests.service import NO_TLS, Service, cloned, running
 
 numbers = itertools.count(1)
 

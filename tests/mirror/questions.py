@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 
-from tests.api.conftest import NO_TLS, Service
 from tests.conftest import PATIENCE
+from tests.service import NO_TLS, Service
 
 AS_OF = ("effective_on=2025-10-29", "published_on=2025-06-30&effective_on=2025-12-31", "position=40")
 

@@ -14,9 +14,10 @@ from registry.events import mirror_state
 from registry.transparency.checkpoint import SigningKey, parse_note
 from registry.transparency.evidence import Evidence
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import Service, cloned, running
-from tests.conftest import Server, drill
+from tests.conftest import drill
+from tests.databases import Server
 from tests.mirror.conftest import caught_up, following, halted, in_the_middle, numbers, until
+from tests.service import Service, cloned, running
 from tests.transparency.conftest import post
 
 Mirror = Callable[..., Any]

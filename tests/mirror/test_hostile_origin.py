@@ -19,9 +19,9 @@ from registry.mirror.origin import Origin
 from registry.transparency import checkpoint_store
 from registry.transparency.checkpoint import parse_note
 from registry.transparency.cosignatures import CosigningKey
-from tests.api.conftest import Service
 from tests.conftest import PATIENCE
 from tests.mirror.conftest import following, in_the_middle
+from tests.service import Service
 
 Writes = Callable[[asyncio.StreamWriter], Awaitable[None]]
 

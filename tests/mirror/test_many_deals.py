@@ -18,9 +18,9 @@ from msgspec.structs import replace
 
 from bench import workload
 from registry.projections.rebuild import compare
-from tests.api.conftest import Service, cloned, running
-from tests.conftest import Server
+from tests.databases import Server
 from tests.mirror.questions import answers, differences, questions
+from tests.service import Service, cloned, running
 
 pytestmark = pytest.mark.drill
 

@@ -16,11 +16,12 @@ from registry.mirror import follower
 from registry.mirror.prepare import MirrorRefused, prepare
 from registry.projections.rebuild import compare
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import NO_TLS, Service, cloned, running
-from tests.conftest import Server, drill
+from tests.conftest import drill
+from tests.databases import Server
 from tests.mirror.conftest import caught_up, following, in_the_middle
 from tests.mirror.questions import answers, differences, questions
 from tests.preloaded import COMMAND, preloaded
+from tests.service import NO_TLS, Service, cloned, running
 from tests.transparency.conftest import post
 
 Mirror = Callable[..., Any]

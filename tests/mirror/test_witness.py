@@ -22,11 +22,11 @@ from registry.transparency.checkpoint import CheckpointError, VerifierKey, parse
 from registry.transparency.cosignatures import CosigningKey, Quorum, WitnessKey, cosigners
 from registry.transparency.witness_request import WitnessRequest
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import Service, running
-from tests.conftest import Server
+from tests.databases import Server
 from tests.mirror.conftest import caught_up
 from tests.mirror.questions import answers, differences
 from tests.mirror.test_contradictions import twins
+from tests.service import Service, running
 from tests.transparency.conftest import post
 
 Mirror = Callable[..., Any]

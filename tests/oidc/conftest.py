@@ -23,8 +23,10 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tests.api.conftest import NO_TLS, Service, cloned, numbers, running
-from tests.conftest import NO_PROVIDER, PATIENCE, Server
+from tests.conftest import PATIENCE
+from tests.databases import Server
+from tests.missing import NO_PROVIDER
+from tests.service import NO_TLS, Service, cloned, numbers, running
 
 HERE = Path(__file__).parent
 

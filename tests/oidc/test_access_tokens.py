@@ -24,9 +24,9 @@ from registry.infra import oidc
 from registry.infra.oidc import DOCUMENT_SECONDS, UNKNOWN_KEY_SECONDS, VERIFIED_SECONDS, Provider
 from registry.infra.oidc_setting import OidcSettings
 from tests.api.announcements import registered
-from tests.api.conftest import NO_TLS, running
 from tests.conftest import PATIENCE
 from tests.oidc.conftest import AUDIENCE, RIGHTS, Federated, free_port, new_keys, running_provider
+from tests.service import NO_TLS, running
 
 
 def bearer(token: str) -> dict[str, str]:

@@ -13,8 +13,8 @@ from registry.app import create_app
 from registry.append.identities import principal_id
 from registry.errors import BadSetting
 from tests.api.announcements import registered
-from tests.api.conftest import NO_TLS, running
 from tests.oidc.conftest import Federated, query_of
+from tests.service import NO_TLS, running
 
 
 async def is_signed_in(browser: httpx.AsyncClient) -> bool:

@@ -9,8 +9,8 @@ import httpx
 from msgspec.structs import replace
 
 from registry.web.sign_in.provider_session import COOKIE
-from tests.api.conftest import ADMIN_KEY, running
 from tests.oidc.conftest import Federated, query_of
+from tests.service import ADMIN_KEY, running
 
 
 async def sign_out(browser: httpx.AsyncClient) -> httpx.Response:

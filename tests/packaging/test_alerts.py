@@ -12,9 +12,10 @@ import pytest
 from msgspec.structs import replace
 
 from registry.infra.settings import Settings
-from tests.api.conftest import ADMIN_KEY, running
 from tests.append_helpers import REGISTERED
-from tests.conftest import NO_PROMTOOL, ScratchDatabase
+from tests.databases import ScratchDatabase
+from tests.missing import NO_PROMTOOL
+from tests.service import ADMIN_KEY, running
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "alerts.yml"

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import registry
-from tests.conftest import NO_INSTALLER
+from tests.missing import NO_INSTALLER
 
 TOP = Path(__file__).parents[2]
 

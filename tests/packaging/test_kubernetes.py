@@ -17,7 +17,7 @@ import yaml
 
 from registry.infra import postgres
 from registry.infra.settings import SETTINGS, Settings, variable
-from tests.conftest import NO_KUSTOMIZE, NO_SCHEMAS
+from tests.missing import NO_KUSTOMIZE, NO_SCHEMAS
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "kubernetes"
 

@@ -31,7 +31,7 @@ from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.tables import DERIVED
 from registry.projections.facts import FACT_TABLES
 from tests.append_helpers import REGISTERED, pledged, request, running_recorder
-from tests.conftest import APP_ROLE, ScratchDatabase, Server, at, copy_database
+from tests.databases import APP_ROLE, ScratchDatabase, Server, at, copy_database
 
 Rows = dict[str, list[tuple[Any, ...]]]
 

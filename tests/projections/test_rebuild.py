@@ -29,7 +29,8 @@ from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, request, running_recorder
-from tests.conftest import ScratchDatabase, drill
+from tests.conftest import drill
+from tests.databases import ScratchDatabase
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Owner: TypeAlias = "asyncpg.Connection[asyncpg.Record]"

@@ -16,7 +16,8 @@ from registry.infra.embedded.server import APP_ROLE, DATABASE, OWNER_ROLE, Embed
 from registry.projections.facts import FACT_TABLES
 from registry.projections.rebuild import rebuild
 from tests.append_helpers import running_recorder
-from tests.conftest import PATIENCE, SETTINGS, installation
+from tests.conftest import PATIENCE
+from tests.databases import SETTINGS, installation
 from tests.projections.test_rebuild import record_deal
 
 Owner: TypeAlias = "asyncpg.Connection[asyncpg.Record]"

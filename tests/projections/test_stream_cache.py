@@ -17,7 +17,7 @@ from registry.infra.threads import LONG
 from registry.projections import stream_cache
 from registry.projections.stream_cache import HeadLookup, StreamCache, fold_stream
 from tests.append_helpers import REGISTERED, pledged, request, running_recorder
-from tests.conftest import ScratchDatabase
+from tests.databases import ScratchDatabase
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Owner: TypeAlias = "asyncpg.Connection[asyncpg.Record]"

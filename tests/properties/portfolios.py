@@ -24,7 +24,7 @@ from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
 from registry.schemas.log import Receipt
 from tests.append_helpers import request
-from tests.conftest import APP_ROLE, Server, at, copy_database
+from tests.databases import APP_ROLE, Server, at, copy_database
 
 
 class RandomRegistry(Struct):

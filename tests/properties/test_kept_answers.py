@@ -17,7 +17,8 @@ from registry.projections.columnar.selection import Selection
 from registry.projections.point import Point
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas.deal_query import DealListQuery
-from tests.conftest import Server, examples
+from tests.conftest import examples
+from tests.databases import Server
 from tests.properties.portfolios import random_registry
 from tests.properties.test_portfolio import DAYS, SLUGS, histories, record
 

@@ -15,7 +15,8 @@ from registry.projections.columnar.lists import Order
 from registry.projections.point import Point
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas.deal_query import DealQuery
-from tests.conftest import Server, examples
+from tests.conftest import examples
+from tests.databases import Server
 from tests.properties.portfolios import random_registry
 from tests.properties.test_kept_answers import parts
 from tests.properties.test_search import DAYS, histories, queries, record

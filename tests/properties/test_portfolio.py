@@ -30,7 +30,8 @@ from registry.queries.comparisons import ComparisonQueries
 from registry.queries.deal_conditions import SelectedDeals, folded
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas.deal_query import DealListQuery
-from tests.conftest import Server, examples
+from tests.conftest import examples
+from tests.databases import Server
 from tests.properties.portfolios import RandomRegistry, points, random_registry
 
 SLUGS = ("anode", "boiler", "cable", "dock")

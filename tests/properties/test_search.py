@@ -37,7 +37,8 @@ from registry.queries.named_organizations import NamedOrganizations
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.search import SearchQueries
 from registry.schemas.deal_query import DealListQuery, DealQuery
-from tests.conftest import Server, examples
+from tests.conftest import examples
+from tests.databases import Server
 from tests.properties.portfolios import RandomRegistry, points, random_registry
 
 DEALS_OF_LOG = ("anode", "boiler")

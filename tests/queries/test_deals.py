@@ -17,7 +17,7 @@ from registry.infra.postgres import Pool
 from registry.queries.deals import DealQueries
 from registry.queries.streams import StreamReader
 from tests.append_helpers import REGISTERED, pledged, request, running_recorder
-from tests.conftest import ScratchDatabase
+from tests.databases import ScratchDatabase
 
 TODAY = date(2026, 1, 1)
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

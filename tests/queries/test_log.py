@@ -12,7 +12,7 @@ from registry.queries.event_filter import EventFilter
 from registry.queries.log import LogQueries
 from registry.queries.streams import StreamReader
 from tests.append_helpers import REGISTERED, pledged, request, running_recorder
-from tests.conftest import ScratchDatabase
+from tests.databases import ScratchDatabase
 
 ARTICLE = {"publisher": "The Example Times", "url": "https://news.example/one", "published_on": "2025-06-20"}
 

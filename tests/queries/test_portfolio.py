@@ -23,7 +23,7 @@ from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
 from registry.schemas.deal_query import DealQuery
 from tests.append_helpers import REGISTERED, pledged, request, running_recorder
-from tests.conftest import ScratchDatabase
+from tests.databases import ScratchDatabase
 
 SLUGS = ("cable", "anode", "boiler", "dock")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from tests.api.conftest import ADMIN_KEY
+from tests.service import ADMIN_KEY
 
 ANYONE = "anyone"
 """Needs no key, even where reading does."""

@@ -25,10 +25,11 @@ from registry.append.principals import record_events
 from registry.events.types import KeyRevoked, ScopesChanged
 from registry.events.values import Scope
 from registry.web.page.request import csrf_token
-from tests.api.conftest import NO_TLS, Service, cloned, running
-from tests.conftest import PATIENCE, Server, drill
+from tests.conftest import PATIENCE, drill
+from tests.databases import Server
 from tests.rights.table import API, FILL, RULES, Rule
 from tests.rights.tokens import AUDIENCE, Issuer, issuing
+from tests.service import NO_TLS, Service, cloned, running
 
 COOKIE = "registry_session"
 SCOPES: tuple[Scope, ...] = get_args(Scope)

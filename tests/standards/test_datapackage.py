@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from registry.infra.data_licence_setting import DataLicence
 from registry.transparency.checkpoint import Checkpoint, parse_note
 from tests.api.announcements import announced, pledged, registered, revised
-from tests.api.conftest import Service, cloned, running
-from tests.conftest import Server
+from tests.databases import Server
+from tests.service import Service, cloned, running
 
 PROFILE = jsonschema_rs.Draft7Validator(
     json.loads((Path(__file__).parent / "datapackage/datapackage.json").read_text())

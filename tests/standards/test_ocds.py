@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from registry.domain.history import FoldedStream
 from registry.domain.stream_kinds import DEALS
 from registry.standards import ocds
-from tests.api.conftest import Service
 from tests.conftest import examples
 from tests.domain.builders import LogBuilder
 from tests.properties.strategies import logs
+from tests.service import Service
 
 PREFIX = "ocds-000000"
 SCHEMAS = {path.stem: json.loads(path.read_text()) for path in (Path(__file__).parent / "ocds").glob("*.json")}

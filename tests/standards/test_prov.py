@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from pyld import jsonld  # type: ignore[import-untyped]
 
-from tests.api.conftest import ADMIN_KEY, Service
+from tests.service import ADMIN_KEY, Service
 
 LINKED = {"Accept": "application/ld+json"}
 PROV = "http://www.w3.org/ns/prov#"

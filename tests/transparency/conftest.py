@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from registry.infra.settings import Settings
 from registry.transparency.checkpoint import Checkpoint, VerifierKey, open_checkpoint
 from tests.api.announcements import pledged, registered, revised
-from tests.api.conftest import ADMIN_KEY, Service, running
-from tests.conftest import ScratchDatabase
+from tests.databases import ScratchDatabase
+from tests.service import ADMIN_KEY, Service, running
 
 ORIGIN = "registry.example/log"
 

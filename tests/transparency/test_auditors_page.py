@@ -16,8 +16,8 @@ import pytest
 from registry.transparency.checkpoint import Checkpoint, Proof, SigningKey
 from registry.transparency.merkle import EMPTY_ROOT, inclusion_proof, leaf_hash, root_from_tiles
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import Service
 from tests.preloaded import COMMAND, preloaded
+from tests.service import Service
 from tests.transparency.conftest import ORIGIN, append_until, as_superuser, head, keys, post
 from tests.transparency.trees import Tiles
 

@@ -15,8 +15,8 @@ from registry.errors import LogCorrupt
 from registry.transparency.bundles import verify_bundle
 from registry.transparency.checkpoint import SigningKey, VerifierKey
 from tests.api.announcements import announced, corrected, pledged, registered, revised
-from tests.api.conftest import Service
 from tests.conftest import drill
+from tests.service import Service
 from tests.transparency.conftest import append_until, keys, post
 from tests.transparency.findings import raises_finding
 

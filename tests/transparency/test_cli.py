@@ -15,8 +15,8 @@ from registry.infra.settings import Settings, variable
 from registry.transparency.checkpoint import CheckpointError, SigningKey, VerifierKey, open_checkpoint
 from registry.transparency.findings import Finding
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import Service
 from tests.preloaded import COMMAND, preloaded
+from tests.service import Service
 from tests.transparency.conftest import append_until, as_superuser, head, keys, post
 
 Done = subprocess.CompletedProcess

@@ -17,8 +17,8 @@ from registry.schemas.deal_query import DealListQuery
 from registry.transparency.bundles import verify_bundle
 from registry.transparency.checkpoint import VerifierKey
 from tests.api.announcements import announced, registered
-from tests.api.conftest import Service
 from tests.conftest import drill
+from tests.service import Service
 from tests.transparency.conftest import keys, post
 from tests.transparency.findings import raises_finding
 from tests.transparency.test_certificate import DATA

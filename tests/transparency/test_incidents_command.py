@@ -14,8 +14,8 @@ from registry.events import continuity
 from registry.events.continuity import MARK_FILE, ContinuityGuard, LogMark
 from registry.infra import postgres
 from tests.api.announcements import registered
-from tests.api.conftest import Service
-from tests.conftest import ScratchDatabase
+from tests.databases import ScratchDatabase
+from tests.service import Service
 from tests.transparency.conftest import append_until
 from tests.transparency.test_cli import registry, rows
 

@@ -14,8 +14,9 @@ from registry.api import portfolio
 from registry.errors import LogCorrupt
 from registry.transparency.bundles import verify_bundle
 from tests.api.announcements import announced, registered
-from tests.api.conftest import Service, cloned, running
-from tests.conftest import Server, drill
+from tests.conftest import drill
+from tests.databases import Server
+from tests.service import Service, cloned, running
 from tests.transparency.conftest import keys, post
 from tests.transparency.findings import raises_finding
 from tests.transparency.test_total_certificate import grow

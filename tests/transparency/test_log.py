@@ -19,7 +19,7 @@ from registry.infra.settings import Settings
 from registry.transparency.checkpoint import Checkpoint, Proof, SigningKey
 from registry.transparency.merkle import EMPTY_ROOT, ProofError, leaf_hash, verify_consistency, verify_inclusion
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import Service, running
+from tests.service import Service, running
 from tests.transparency.conftest import append_until, head, keys, post
 from tests.transparency.trees import mth
 

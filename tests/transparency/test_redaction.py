@@ -17,7 +17,7 @@ from registry.transparency.bundles import verify_bundle
 from registry.transparency.findings import Finding
 from registry.transparency.verify import TrustedCheckpoint, verify_log
 from tests.api.announcements import announced, corrected, registered
-from tests.api.conftest import NO_TLS, Service, bearer, running
+from tests.service import NO_TLS, Service, bearer, running
 from tests.transparency.conftest import head, keys, post
 
 # Occurs nowhere else in the database or in responses.

@@ -14,7 +14,7 @@ from registry.infra.settings import Settings
 from registry.transparency.checkpoint import Checkpoint, SigningKey, VerifierKey, open_checkpoint, verify_consistent
 from registry.transparency.evidence import Evidence
 from registry.transparency.signing_keys import KeySource
-from tests.api.conftest import Service, running
+from tests.service import Service, running
 from tests.transparency.conftest import ORIGIN, append_until, head, keys
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"

@@ -22,8 +22,8 @@ from registry.transparency import evidence
 from registry.transparency.checkpoint import Checkpoint, open_checkpoint, parse_note, verify_consistent
 from registry.transparency.signer import Signer
 from tests.api.announcements import registered
-from tests.api.conftest import Service, running
-from tests.conftest import ScratchDatabase, copy_database
+from tests.databases import ScratchDatabase, copy_database
+from tests.service import Service, running
 from tests.transparency.conftest import ORIGIN, append_until, as_superuser, head, keys, post
 
 

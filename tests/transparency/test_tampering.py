@@ -27,8 +27,8 @@ from registry.transparency.findings import Finding
 from registry.transparency.heads import open_heads
 from registry.transparency.merkle import Frontier, leaf_hash
 from registry.transparency.verify import LogVerification, TrustedCheckpoint, verify_log
-from tests.api.conftest import ADMIN_KEY, running
-from tests.conftest import APP_ROLE, Server, at, copy_database
+from tests.databases import APP_ROLE, Server, at, copy_database
+from tests.service import ADMIN_KEY, running
 from tests.transparency.conftest import ORIGIN, append_until, as_superuser, head, keys, post
 from tests.transparency.findings import raises_finding
 

@@ -13,8 +13,8 @@ import pytest_asyncio
 from registry.errors import LogCorrupt
 from registry.transparency.bundles import verify_bundle
 from tests.api.announcements import announced, pledged, registered, revised
-from tests.api.conftest import Service, cloned, running
-from tests.conftest import Server
+from tests.databases import Server
+from tests.service import Service, cloned, running
 from tests.transparency.conftest import keys, post
 from tests.transparency.findings import raises_finding
 

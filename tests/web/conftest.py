@@ -16,8 +16,10 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from bench import workload
-from tests.api.conftest import ADMIN_KEY, NO_TLS, Service, cloned, numbers, running
-from tests.conftest import NO_CHROMIUM, PATIENCE, Server
+from tests.conftest import PATIENCE
+from tests.databases import Server
+from tests.missing import NO_CHROMIUM
+from tests.service import ADMIN_KEY, NO_TLS, Service, cloned, numbers, running
 from tests.web import stories
 
 DEALS = int(os.environ.get("REGISTRY_WALK_DEALS", "60"))

@@ -12,8 +12,8 @@ from registry.events.types import DealsRelated
 from registry.formatting.language import words
 from registry.formatting.numbers import figures
 from registry.i18n import Label, render
-from tests.api.conftest import Service
 from tests.properties import oracle, oracle_state
+from tests.service import Service
 from tests.web import flags_model, labels_model, stories
 from tests.web.conftest import DEALS
 from tests.web.html import plain, text_of

@@ -16,8 +16,8 @@ from playwright.async_api import Page
 from registry.delivery import watch_store
 from registry.domain.sources.identity import source_id
 from tests.api.announcements import announced, pledged, registered
-from tests.api.conftest import ADMIN_KEY, Service, bearer
 from tests.api.test_named_organizations import announce
+from tests.service import ADMIN_KEY, Service, bearer
 from tests.web.test_import_pages import PLANTS, mapped, run, token, upload
 
 ULSAN = "/deals/sk-aws-ulsan"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from tests.api.conftest import Service
+from tests.service import Service
 from tests.web.forms import fields, press
 from tests.web.test_articles import pasted
 from tests.web.test_sessions import visit

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import Service
+from tests.service import Service
 from tests.web.forms import fields, of_first, opened_article, press
 from tests.web.html import text_of
 from tests.web.test_sessions import visit

@@ -21,8 +21,8 @@ from registry.events.values import Amount
 from registry.formatting.language import words
 from registry.formatting.numbers import figures
 from registry.i18n import render
-from tests.api.conftest import ADMIN_KEY, Service
 from tests.conftest import drill, examples
+from tests.service import ADMIN_KEY, Service
 from tests.web.conftest import Opens
 
 ULSAN = "/deals/sk-aws-ulsan"

@@ -16,7 +16,7 @@ import pytest
 from playwright.async_api import Browser
 
 from tests.api.announcements import announced, pledged, registered
-from tests.api.conftest import Service
+from tests.service import Service
 from tests.web.conftest import Opens
 from tests.web.test_cite_panel import DEAL, links, panel
 

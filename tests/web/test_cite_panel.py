@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from registry.transparency.bundles import verify_bundle
 from registry.transparency.checkpoint import VerifierKey
 from tests.api.announcements import registered
-from tests.api.conftest import Service, cloned, running
-from tests.conftest import Server
+from tests.databases import Server
+from tests.service import Service, cloned, running
 from tests.web.conftest import Opens
 
 DEAL = "/deals/sk-aws-ulsan"

@@ -13,7 +13,7 @@ from registry.domain.audit.diff import Change
 from registry.formatting.language import DOT
 from registry.formatting.values import shown
 from tests.api.announcements import announced, pledged, registered, voided
-from tests.api.conftest import ADMIN_KEY, NO_TLS, Service
+from tests.service import ADMIN_KEY, NO_TLS, Service
 from tests.web.html import plain, text_of
 
 CLAIM = {"type": "claim_reported", "claim": "herald", "field": "/pledges/total/amount"}

@@ -13,8 +13,9 @@ import pytest
 from msgspec.structs import replace
 
 from registry.web import crawlers
-from tests.api.conftest import NO_TLS, cloned, running
-from tests.conftest import PATIENCE, Server
+from tests.conftest import PATIENCE
+from tests.databases import Server
+from tests.service import NO_TLS, cloned, running
 from tests.web.test_cite_panel import DEAL
 
 LOC = "{http://www.sitemaps.org/schemas/sitemap/0.9}loc"

@@ -15,7 +15,7 @@ from registry.formatting.language import DOT
 from registry.i18n import LANGUAGES
 from registry.web.deals.sections import other_lists
 from tests.api.announcements import announced, registered
-from tests.api.conftest import Service
+from tests.service import Service
 from tests.web.html import main_of, plain, text_of
 
 ULSAN = "/deals/sk-aws-ulsan"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import expect
 
-from tests.api.conftest import Service
+from tests.service import Service
 from tests.web.conftest import Opens
 
 

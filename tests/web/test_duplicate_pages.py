@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest_asyncio
 
-from tests.api.conftest import ADMIN_KEY, NO_TLS, Service
 from tests.api.test_named_organizations import announce
+from tests.service import ADMIN_KEY, NO_TLS, Service
 from tests.web.test_import_pages import token
 
 

@@ -8,8 +8,8 @@ from html import unescape
 import asyncpg
 import pytest
 
-from tests.api.conftest import cloned, running
-from tests.conftest import Server
+from tests.databases import Server
+from tests.service import cloned, running
 from tests.web.html import main_of, text_of
 
 SAID = {"en": "is recorded yet.", "ko": "아직 등록된"}

@@ -15,7 +15,7 @@ import pytest
 
 from registry.append.principals import ADMIN
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import Service, bearer
+from tests.service import Service, bearer
 from tests.web.test_sessions import COOKIE, is_signed_in, visit
 
 INSERT_SESSION = """

@@ -10,8 +10,8 @@ import pytest
 
 from registry.i18n import LANGUAGES
 from registry.web.guide import TERMS, Meaning, Term, glossary
-from tests.api.conftest import NO_TLS, Service
 from tests.i18n.codes import catalogue_texts
+from tests.service import NO_TLS, Service
 from tests.web.html import main_of, text_of
 
 CODES = [code for codes in TERMS.values() for code in codes]

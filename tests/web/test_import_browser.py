@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
-from tests.api.conftest import ADMIN_KEY
 from tests.conftest import drill
+from tests.service import ADMIN_KEY
 from tests.web.conftest import Opens
 from tests.web.test_browser import violations
 from tests.web.test_import_pages import PLANTS

@@ -15,8 +15,8 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
-from tests.api.conftest import ADMIN_KEY, NO_TLS, Service, cloned, running
-from tests.conftest import Server
+from tests.databases import Server
+from tests.service import ADMIN_KEY, NO_TLS, Service, cloned, running
 from tests.web.forms import fields
 from tests.web.html import plain
 from tests.web.test_recording import HIDDEN

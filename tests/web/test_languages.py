@@ -21,8 +21,8 @@ from registry.events.types import EVENT_TYPES
 from registry.formatting.language import FORMAT
 from registry.i18n import DEFAULT_LANGUAGE, LANGUAGES, negotiate_language
 from registry.web.forms.event_types import form_event_type
-from tests.api.conftest import Service
 from tests.i18n.test_pages import page_strings
+from tests.service import Service
 from tests.web.forms import fields, of_first, opened_article
 from tests.web.html import plain
 from tests.web.test_pages import PAGES

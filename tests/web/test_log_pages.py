@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from registry.web import log as log_pages
-from tests.api.conftest import Service
+from tests.service import Service
 from tests.web.html import text_of
 
 

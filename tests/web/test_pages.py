@@ -15,8 +15,9 @@ import pytest_asyncio
 
 from registry.web import organizations as organization_pages
 from registry.web.page import cache
-from tests.api.conftest import NO_TLS, Service, cloned, running
-from tests.conftest import PATIENCE, Server, drill
+from tests.conftest import PATIENCE, drill
+from tests.databases import Server
+from tests.service import NO_TLS, Service, cloned, running
 from tests.web.html import main_of, text_of
 
 ULSAN = "/deals/sk-aws-ulsan"

@@ -15,8 +15,9 @@ from registry.domain.history import AsOf
 from registry.domain.totals import TotalsQuery
 from registry.schemas.deal_query import DealQuery
 from registry.web.portfolio.trend import sampled
-from tests.api.conftest import Service, cloned, running
-from tests.conftest import Server, drill
+from tests.conftest import drill
+from tests.databases import Server
+from tests.service import Service, cloned, running
 from tests.web.html import text_of
 
 

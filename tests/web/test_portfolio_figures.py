@@ -9,8 +9,8 @@ import asyncpg
 import httpx
 from msgspec.structs import replace
 
-from tests.api.conftest import Service, cloned, running
-from tests.conftest import Server
+from tests.databases import Server
+from tests.service import Service, cloned, running
 from tests.web.html import text_of
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from registry.demo import lines
 from registry.web.portfolio import deal_list
-from tests.api.conftest import Service, cloned, running
-from tests.conftest import Server
+from tests.databases import Server
+from tests.service import Service, cloned, running
 from tests.web.html import main_of, text_of
 
 ULSAN = "/deals/sk-aws-ulsan"

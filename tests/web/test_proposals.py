@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from registry.formatting.language import words
 from registry.web.proposals import MAX_SHOWN
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import Service, bearer, cloned, running
-from tests.conftest import Server
+from tests.databases import Server
+from tests.service import Service, bearer, cloned, running
 from tests.web.forms import fields, of_first, opened_article
 from tests.web.test_sessions import visit
 

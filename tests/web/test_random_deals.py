@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from litestar.routes import HTTPRoute
 
 from registry.i18n import LANGUAGES
-from tests.api.conftest import NO_TLS, Service, numbers
 from tests.conftest import PATIENCE, examples
 from tests.domain.builders import LogBuilder
 from tests.properties.strategies import DAYS, logs
+from tests.service import NO_TLS, Service, numbers
 
 ENDLESS = "/v1/events/stream"
 DATES = (DAYS[0] - timedelta(days=1), DAYS[3], DAYS[-1])

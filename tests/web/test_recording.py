@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import ADMIN_KEY, Service
+from tests.service import ADMIN_KEY, Service
 from tests.web.forms import fields, of_first, opened_article, press
 
 NAMED = {"event/name": "A Firm", "event/language": "en", "event/kind": "legal", "effective_on": "2025-01-01"}

@@ -9,8 +9,8 @@ import httpx
 from msgspec.structs import replace
 
 from registry.events.values import Scope
-from tests.api.conftest import NO_TLS, Service, cloned, running
-from tests.conftest import Server
+from tests.databases import Server
+from tests.service import NO_TLS, Service, cloned, running
 from tests.web.test_recording import NAMED, hidden, opened, record
 
 SECRET = "a-name-to-erase"

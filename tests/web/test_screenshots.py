@@ -23,9 +23,10 @@ from playwright.async_api import Browser, Page
 
 from registry import services
 from registry.infra.rate_limit_setting import RateLimit
-from tests.api.conftest import ADMIN_KEY, Service, cloned, running
-from tests.conftest import PATIENCE, Server
+from tests.conftest import PATIENCE
+from tests.databases import Server
 from tests.delivery.test_watches import Inbox, mail_server
+from tests.service import ADMIN_KEY, Service, cloned, running
 from tests.web.screenshots import NOT_PAGES, SHOTS, ULSAN, Shot, furnish
 from tests.web.test_browser import CONTRAST, violations
 

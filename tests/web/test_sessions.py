@@ -13,7 +13,7 @@ import pytest
 from registry.append.principals import IssuedKey
 from registry.infra.sessions import IDLE, LIFETIME, MAX_OF_PRINCIPAL
 from tests.api.announcements import registered
-from tests.api.conftest import NO_TLS, Service
+from tests.service import NO_TLS, Service
 from tests.web.html import text_of
 
 COOKIE = "registry_session"

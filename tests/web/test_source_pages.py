@@ -12,7 +12,7 @@ from registry.domain.sources.identity import source_id
 from registry.queries import sources as queries_sources
 from registry.web import sources as web_sources
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import Service
+from tests.service import Service
 from tests.web.html import main_of, text_of
 
 HERALD = source_id("https://www.koreaherald.com/article/10514856")

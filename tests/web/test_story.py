@@ -17,9 +17,9 @@ from playwright.async_api import Locator, Page, expect
 from registry.append.principals import IssuedKey
 from registry.formatting.language import words
 from registry.transparency.signing_keys import KeySource
-from tests.api.conftest import Service
 from tests.conftest import drill
 from tests.preloaded import COMMAND, preloaded
+from tests.service import Service
 from tests.web.conftest import Opens, Window
 from tests.web.test_browser import clean, enter, reach
 

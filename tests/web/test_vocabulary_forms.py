@@ -9,7 +9,7 @@ import pytest
 
 from registry.web.forms.parse import canonical_case
 from tests.api.announcements import registered
-from tests.api.conftest import Service
+from tests.service import Service
 from tests.web.forms import fields, of_first, opened_article, press
 
 NEW_FIELDS = {

@@ -29,9 +29,10 @@ from registry.demo import lines as demo_lines
 from registry.i18n import DEFAULT_LANGUAGE as LANGUAGE_OF_WHOLE_LISTS
 from registry.i18n import LANGUAGES, Label, render
 from registry.web.portfolio.totals import MAX_LINES
-from tests.api.conftest import Service, cloned, running
-from tests.conftest import Server, drill
+from tests.conftest import drill
+from tests.databases import Server
 from tests.properties import oracle
+from tests.service import Service, cloned, running
 from tests.web import stories
 from tests.web.conftest import DEALS
 from tests.web.model_checks import (

@@ -13,7 +13,7 @@ from registry.errors import ErrorMessage
 from registry.events.types import Recorded
 from registry.http.deadline import ANONYMOUS_SECONDS
 from registry.i18n import LANGUAGES, render
-from tests.api.conftest import ADMIN_KEY, NO_TLS, Service
+from tests.service import ADMIN_KEY, NO_TLS, Service
 from tests.web.walker import figures_of
 
 ATTEMPTS = 6

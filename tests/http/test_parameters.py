@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import Service
+from tests.service import Service
 
 
 @pytest.mark.parametrize("name", ["A", "a b", "a--b", "-a", "a" * 81, "%00", "%FF", "a%0A", "é"])

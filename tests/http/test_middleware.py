@@ -25,9 +25,10 @@ from registry.http.compression import AnswerSender
 from registry.http.deadline import Deadline
 from registry.infra import postgres
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import Service, cloned, running, served
-from tests.conftest import PATIENCE, Server
+from tests.conftest import PATIENCE
+from tests.databases import Server
 from tests.limits.conftest import connected
+from tests.service import Service, cloned, running, served
 
 
 async def test_every_response_has_a_request_id_and_security_headers(client: httpx.AsyncClient, slug: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from registry.http import bodies
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import Service
+from tests.service import Service
 
 VALID_BODY = json.dumps(pledged()).encode()
 

@@ -21,8 +21,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from registry.app import create_app
 from registry.errors import BadSetting
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import ADMIN_KEY, Service, cloned, running
-from tests.conftest import Server
+from tests.databases import Server
+from tests.service import ADMIN_KEY, Service, cloned, running
 
 # The caller's trace and span (W3C Trace Context).
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

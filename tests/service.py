@@ -1,4 +1,4 @@
-"""Fixtures: a running service on a loopback port, with a database of its own."""
+"""A running service on a loopback port, with a database of its own, and one that holds the demo."""
 
 from __future__ import annotations
 
@@ -22,17 +22,21 @@ import pytest
 import pytest_asyncio
 from litestar import Litestar
 from msgspec import Struct
+from msgspec.structs import replace
 
 from registry.app import create_app
 from registry.append.principals import IssuedKey, issue_key, record_events
+from registry.cli import demo
 from registry.domain.principal import Rights
 from registry.events.types import KeyRevoked
 from registry.events.values import Scope
 from registry.http.protocol import ConnectionLimits
 from registry.http.server import HttpServer
+from registry.infra import postgres
 from registry.infra.settings import Settings
 from registry.infra.sockets import bind
-from tests.conftest import APP_ROLE, PATIENCE, Server, at, copy_database
+from tests.conftest import PATIENCE
+from tests.databases import APP_ROLE, Server, at, copy_database
 
 ADMIN_KEY = "an-admin-key-for-the-tests-of-the-api"
 
@@ -237,3 +241,23 @@ def new_slug() -> Callable[[], str]:
 def slug(new_slug: Callable[[], str]) -> str:
     """Return an unused slug."""
     return new_slug()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def demo_server(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Server]:
+    """The server with a template that contains the demo, replayed once."""
+    async with cloned(server, admin, "demo") as settings:
+        assert settings.database_url is not None
+        async with await postgres.pool(settings.database_url, max_size=1) as pool:
+            assert await demo.load(pool, settings)
+        # Registers the administrator, and signs the log.
+        async with running(settings):
+            pass
+        yield replace(server, template=f"{server.template}_demo", keys=settings.data_dir)
+
+
+@pytest_asyncio.fixture(scope="session", name="demo")
+async def demo_service(demo_server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
+    """A service that holds the demo, for packages whose tests record deals of their own beside it."""
+    async with cloned(demo_server, admin, "demo_service") as settings, running(settings) as service:
+        yield service
