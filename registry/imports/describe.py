@@ -15,19 +15,21 @@ from itertools import combinations, islice
 from msgspec import Struct, field
 
 from registry.i18n import Label
-from registry.imports import values
+from registry.imports import korean, values
 from registry.imports.column_meanings import (
     DESCRIPTION,
     EMPTY_WORDS,
     REPEATED,
     TITLE,
     is_of_company,
+    is_serial_number,
     meaning_of,
     name_of_field,
     rank_of_key,
     role_of,
     says_more,
     stage_of,
+    unit_line_of,
     unit_of,
 )
 from registry.imports.messages import ImportText
@@ -143,9 +145,14 @@ def _is_data(row: SheetRow) -> bool:
     return any(_reads(values.parse_number, text) or _reads(values.loose_date, text, DATE_FORMATS) for text in texts)
 
 
+def is_of_totals(row: SheetRow) -> bool:
+    """Whether a row adds up others, or is a footnote."""
+    return values.is_total(next(filter(None, row.cells)))
+
+
 def _columns(table: Table) -> tuple[list[SheetColumn], str]:
     """The columns of a table, and the decimal sign of its numbers."""
-    rows = list(islice(iter(table.rows), SAMPLE_ROWS))
+    rows = [row for row in islice(iter(table.rows), SAMPLE_ROWS) if not is_of_totals(row)]
     texts = {i: [row.cell(i) for row in rows] for i, name in enumerate(table.header) if name}
     decimal = max(".,", key=lambda sign: sum(_has_fractions(column, sign) for column in texts.values()))
     letters = {i: table.at(1, i).rpartition("!")[2].rstrip("1") for i in texts}
@@ -248,10 +255,14 @@ class _Drafter:
         companies = [column for column in texts if meaning_of(column.name, column.kind) == "party"]
         title = [*names, *companies, *key][0]
         for column in self.columns:
-            # A column of a combined key may have a meaning of its own, such as the city.
+            # A column of a combined key may have a meaning of its own, such as the city; that of a company always has.
             is_free = (column is not title or not names) and [column] != key
-            meaning = meaning_of(column.name, column.kind) if is_free else None
-            if meaning is not None and (meaning in REPEATED or meaning not in self.by_meaning):
+            meaning = meaning_of(column.name, column.kind)
+            if (
+                meaning is not None
+                and (is_free or meaning == "party")
+                and (meaning in REPEATED or meaning not in self.by_meaning)
+            ):
                 self.by_meaning.setdefault(meaning, []).append(column)
         text = "\n".join(self._lines(key, title)) + "\n"
         used = (
@@ -261,11 +272,11 @@ class _Drafter:
         )
         for column in self.columns:
             if column.name in used:
-                meaning = next((m for m, columns in self.by_meaning.items() if column in columns), "")
-                meaning = meaning or (
-                    "deal.key" if (column in key and column is not title) or [column] == key else "deal.title"
-                )
-                self.guesses.append(ImportText("guessed", column=column.name, field=name_of_field(meaning)))
+                meanings = [m for m, columns in self.by_meaning.items() if column in columns]
+                if [column] == key or (column in key and column is not title and not meanings):
+                    meanings.insert(0, "deal.key")
+                for meaning in meanings or ["deal.title"]:
+                    self.guesses.append(ImportText("guessed", column=column.name, field=name_of_field(meaning)))
             elif column.filled:
                 kind = Label(f"column_kind/{column.kind}")
                 self.guesses.append(ImportText("without-place", column=column.name, kind=kind))
@@ -273,19 +284,26 @@ class _Drafter:
 
     def _key(self) -> list[SheetColumn]:
         """The column that identifies each row, or the fewest columns that do so together."""
-        unique = [column for column in self.columns if column.is_unique]
+        numbered = [column for column in self.columns if column.kind == "number" and is_serial_number(column.name)]
+        unique = [column for column in self.columns if column.is_unique and column not in numbered]
         ranks = {column.name: rank for column in unique if (rank := rank_of_key(column.name)) is not None}
         named = sorted((column for column in unique if column.name in ranks), key=lambda column: ranks[column.name])
         texts = [column for column in unique if column.kind in ("text", "choice")]
         titles = [column for column in _named(texts) if TITLE.search(column.name)]
-        others = [column for column in texts if not says_more(column.name)]
+        # A place, a status and the like are unique by chance.
+        others = [
+            column
+            for column in texts
+            if not says_more(column.name) and meaning_of(column.name, column.kind) in (None, "party")
+        ]
         if found := [*named, *titles, *others]:
             return found[:1]
         if combined := self._combined_key():
             return combined
-        if not unique:
+        last = [*texts, *numbered, *unique, *self.columns][:1]
+        if last[0] not in unique:
             self.guesses.append(ImportText("no-unique-column"))
-        return [*texts, *unique, *self.columns][:1]
+        return last
 
     def _combined_key(self) -> list[SheetColumn]:
         """The fewest columns that are unique together over the whole sheet; those that name things come first."""
@@ -318,7 +336,12 @@ class _Drafter:
 
     def _rows(self) -> Iterable[SheetRow]:
         table = self.sheet.table(header_row=self.table.header_row)
-        return table.rows if table is not None else ()
+        return (row for row in table.rows if not is_of_totals(row)) if table is not None else ()
+
+    def _above(self) -> list[str]:
+        """The texts above the rows of the table."""
+        above = islice(self.sheet.rows(), MAX_PREAMBLE_ROWS)
+        return [text for row in above if row.number <= self.table.header_row for text in row.cells if text]
 
     def _lines(self, key: list[SheetColumn], title: SheetColumn) -> Iterator[str]:
         name = values.slugify(self.table.name)[:15].strip("-")
@@ -347,9 +370,6 @@ class _Drafter:
         for column in self.by_meaning.get("source.url", ()):
             yield from ("", "[[source]]", f"url = {_from(column)}")
         yield from self._deal(key, title, f"{name}-")
-        yield 'kind = "investment"'
-        if dates := self.by_meaning.get("effective_on"):
-            yield f"effective_on = {_from(dates[0])}"
         axes = {meaning: found for meaning, found in self.by_meaning.items() if meaning.startswith("classifications.")}
         if axes:
             yield from ("", "[deal.classifications]")
@@ -368,6 +388,11 @@ class _Drafter:
         else:
             # Where the column is empty or names a company, the deal has its key as title, too.
             yield f"title = {{ text = {_string(f'{{{title.name}}} ({together})')} }}"
+        yield 'kind = "investment"'
+        for column in self.by_meaning.get("deal.summary", ()):
+            yield f"summary = {_from(column)}  # a guess: everybody can read it"
+        if dates := self.by_meaning.get("effective_on"):
+            yield f"effective_on = {_from(dates[0])}"
 
     def _sheet(self) -> Iterator[str]:
         if self.header_row is not None or not self.is_only:
@@ -385,16 +410,13 @@ class _Drafter:
         site = {meaning: found[0] for meaning, found in self.by_meaning.items() if meaning.startswith("site.")}
         if site:
             yield from ("", "[[site]]", 'site = "site"')
+            place = site.get("site.place")
+            if place is not None and "site.address" not in site and _has_korean_addresses(place):
+                yield f"address = {_from(place)}"
             yield from (
                 f"{meaning.partition('.')[2]} = {_of_site(meaning, column)}" for meaning, column in site.items()
             )
-        for column in self.by_meaning.get("pledge.amount", ()):
-            yield from ("", "[[pledge]]", 'pledge = "total"')
-            factor, currency = unit_of(column.name)
-            times = f', times = "{factor}"' if factor is not None else ""
-            yield f"amount = {{ column = {_string(column.name)}{times} }}"
-            if column.kind == "number":
-                yield f'currency = "{currency or "USD"}"' + ("" if currency else "  # a guess")
+        yield from self._pledges()
         metrics = {meaning: found for meaning, found in self.by_meaning.items() if meaning.startswith("metric.")}
         for meaning, found in metrics.items():
             yield from ("", "[[metric]]", f"metric = {_string(meaning.partition('.')[2])}")
@@ -408,6 +430,20 @@ class _Drafter:
                 "[[status]]",
                 f"stage = {{ column = {_string(column.name)}, table = {{ {_stages(column)} }} }}",
             )
+
+    def _pledges(self) -> Iterator[str]:
+        for column in self.by_meaning.get("pledge.amount", ()):
+            yield from ("", "[[pledge]]", 'pledge = "total"')
+            factor, currency = unit_of(column.name)
+            line = unit_line_of(self._above()) if (factor, currency) == (None, None) else None
+            if line is not None:
+                factor, currency = unit_of(line)
+            times = f', times = "{factor}"' if factor is not None else ""
+            guess = f"  # {_in_one_line(line)}" if line is not None else ""
+            yield f"amount = {{ column = {_string(column.name)}{times} }}{guess}"
+            if column.kind == "number":
+                likely = "KRW" if re.search("[가-힣]", column.name) else "USD"
+                yield f'currency = "{currency or likely}"' + (guess if currency else "  # a guess")
 
 
 _RANKS = ("deal.title", "party", "site.locality", "site.place", "", "effective_on", "milestone.planned")
@@ -446,7 +482,9 @@ def _stages(column: SheetColumn) -> str:
 
 
 def _of_site(meaning: str, column: SheetColumn) -> str:
-    """A field of a site. Its power is in megawatts."""
+    """A field of a site. Its power is in megawatts; of a Korean address, its place is the province."""
+    if meaning == "site.place" and _has_korean_addresses(column):
+        return f"{{ column = {_string(column.name)}, remove = {_string(_AFTER_PROVINCE)} }}"
     factors = (
         factor
         for unit, factor in (("kw", "0.001"), ("gw", "1000"))
@@ -454,6 +492,19 @@ def _of_site(meaning: str, column: SheetColumn) -> str:
     )
     factor = next(factors, None) if meaning == "site.power_mw" else None
     return f'{{ column = {_string(column.name)}, times = "{factor}" }}' if factor is not None else _from(column)
+
+
+_AFTER_PROVINCE = r"\s.*"
+
+
+def _has_korean_addresses(column: SheetColumn) -> bool:
+    """Whether most texts are addresses in Korea that begin with the province, such as 울산광역시 남구."""
+
+    def is_address(text: str) -> bool:
+        province, _, rest = text.partition(" ")
+        return bool(rest) and korean.place_of(province) is not None
+
+    return _most(column.values or column.examples, is_address)
 
 
 def _from(column: SheetColumn) -> str:

@@ -230,6 +230,8 @@ _LATIN_LETTERS = str.maketrans(
     {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"}
 )
 """Letters that are no ASCII letters with an accent."""
+_TOTALS = frozenset({"합계", "총합계", "총계", "소계", "누계", "계", "total", "grandtotal", "subtotal", "sum"})
+"""What a row of totals has for its name, without spaces."""
 
 
 @lru_cache(maxsize=50_000)
@@ -245,6 +247,11 @@ def slugify(name: str) -> str:
         return slug
     rest = digest(unicodedata.normalize("NFC", name))
     return f"{slug[: MAX_SLUG_LENGTH - len(rest) - 1].strip('-')}-{rest}".strip("-")
+
+
+def is_total(text: str) -> bool:
+    """Whether a text is what a row of totals or a footnote begins with, in place of a name."""
+    return "".join(text.split()).casefold() in _TOTALS or text.startswith("※")
 
 
 def digest(text: str) -> str:

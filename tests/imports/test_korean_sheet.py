@@ -60,12 +60,101 @@ def test_row_of_totals_and_footnote_are_no_deals(tmp_path: Path, key: str) -> No
     rows = ["연번,사업명,기업,투자규모(억원)", "1,울산 센터,알파,100", "2,평택 공장,베타,200"]
     (tmp_path / "list.csv").write_text("\n".join((*rows, f"{key},,,300")), "utf-8")
     with workbook.open_sheets([tmp_path / "list.csv"]) as sheets:
-        mapping = mappings.parse(describe(sheets).mapping)
-        made = planned(sheets, mapping)
-    assert mapping.key_columns == (("연번",),)
+        made = planned(sheets, mappings.parse(describe(sheets).mapping))
     assert [(error.at, error.problem.code) for error in made.errors] == [("list!A4", "key-no-deal")]
     events = [msgspec.json.decode(line.line)["event"] for line in made.lines()]
     assert [one["amount"]["value"] for one in events if "amount" in one] == ["10000000000", "20000000000"]
+
+
+STATED_IN_EOK = (
+    "2026년 투자유치 현황",
+    ",,,,,,(단위: 억원)",
+    "연번,업체명,소재지,업종,투자규모,협약일,비고",
+    '1,알파전자,울산광역시 남구,반도체,"1,200",2025. 6. 16.,신규',
+    "2,베타화학,경기도 평택시,화학,350,2025.7.2.,증설",
+    "3,감마,전라남도 여수시,이차전지,80.5,2025-08-11,",
+    "4,알파전자,충청남도 천안시,반도체,900,2025. 9. 1.,",
+    '합계,3개사,,,"2,530.5",,',
+)
+
+
+def test_unit_above_a_table_is_that_of_its_amounts(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("\n".join(STATED_IN_EOK), "utf-8")
+    with workbook.open_sheets([tmp_path / "list.csv"]) as sheets:
+        mapping = mappings.parse(describe(sheets).mapping)
+        made = planned(sheets, mapping)
+    # The serial number identifies no deal, and the row of totals, whose cell of the key is filled, is none.
+    assert mapping.key_columns == (("업체명",), ("소재지",))
+    assert [(error.at, error.problem.code) for error in made.errors] == [("list!A8", "key-no-deal")]
+    lines = [msgspec.json.decode(line.line) for line in made.lines()]
+    assert {line["effective_on"] for line in lines} == {"2025-06-16", "2025-07-02", "2025-08-11", "2025-09-01"}
+    events = [line["event"] for line in lines]
+    assert [one["amount"] for one in events if "amount" in one] == [
+        {"value": value, "currency": "KRW"} for value in ("120000000000", "35000000000", "8050000000", "90000000000")
+    ]
+    sites = [(one["place"], one["address"]) for one in events if "address" in one]
+    assert sites[:2] == [("KR-31", "울산광역시 남구"), ("KR-41", "경기도 평택시")]
+    parties = [one["parties"][0]["name"] for one in events if "parties" in one]
+    assert parties == [{"ko": name} for name in ("알파전자", "베타화학", "감마", "알파전자")]
+    assert [one["summary"] for one in events if "summary" in one] == [{"ko": "신규"}, {"ko": "증설"}]
+
+
+@pytest.mark.parametrize(
+    ("above", "header", "times", "currency"),
+    [
+        ("(단위: 억원)", "금액", "100000000", "KRW"),
+        ("[단위 : 백만달러, 명]", "투자규모", "1000000", "USD"),
+        ("단위：천 유로", "금액", "1000", "EUR"),
+        ("(단위: 원)", "금액", None, "KRW"),
+        ("(Unit: USD million)", "Amount", "1000000", "USD"),
+        # The header's own unit is nearer; of two units above the table, it is not known which one is meant.
+        ("(단위: 억원)", "투자금액(천달러)", "1000", "USD"),
+        ("(단위: 억원)", "지원 투자액(백만원)", "1000000", "KRW"),
+        ("(단위: 억원 / 백만달러)", "금액", None, "KRW"),
+        ("(단위: 명)", "금액", None, "KRW"),
+        ("", "금액(억)", "100000000", "KRW"),
+        ("", "총사업비(십억원)", "1000000000", "KRW"),
+    ],
+)
+def test_unit_of_amounts_is_read(tmp_path: Path, above: str, header: str, times: str | None, currency: str) -> None:
+    rows = [f'"{above}"', f'번호,업체,"{header}",체결일', "1,알파,120,2025-03-02", '2,베타,"1,350",2025-04-12']
+    (tmp_path / "list.csv").write_text("\n".join(rows), "utf-8")
+    with workbook.open_sheets([tmp_path / "list.csv"]) as sheets:
+        mapping = mappings.parse(describe(sheets).mapping)
+        made = planned(sheets, mapping)
+    assert (made.errors, mapping.key_columns) == ([], (("업체",),))
+    events = [msgspec.json.decode(line.line)["event"] for line in made.lines()]
+    amounts = [{"value": str(number * int(times or 1)), "currency": currency} for number in (120, 1350)]
+    assert [one["amount"] for one in events if "amount" in one] == amounts
+
+
+@pytest.mark.parametrize("number", ["연번", "번호", "No.", "순번"])
+def test_serial_number_is_the_key_only_where_nothing_else_is(tmp_path: Path, number: str) -> None:
+    rows = (f"{number},업체,금액(억원)", "1,알파,10", "2,알파,20")
+    (tmp_path / "list.csv").write_text("\n".join(rows), "utf-8")
+    with workbook.open_sheets([tmp_path / "list.csv"]) as sheets:
+        draft = describe(sheets)
+    assert mappings.parse(draft.mapping).key_columns == ((number,),)
+    assert draft.guesses[0].code == "no-unique-column"
+
+
+@pytest.mark.parametrize("header", ["국비 지원금액", "본사 소재지", "기업코드", "투자보조금(억원)"])
+def test_column_about_something_else_is_not_in_the_draft(tmp_path: Path, header: str) -> None:
+    rows = (f"사업명,{header}", "가,서울", "나,서울") if "소재지" in header else (f"사업명,{header}", "가,1", "나,1")
+    (tmp_path / "list.csv").write_text("\n".join(rows), "utf-8")
+    with workbook.open_sheets([tmp_path / "list.csv"]) as sheets:
+        draft = describe(sheets)
+    without = [guess.params["column"] for guess in draft.guesses if guess.code == "without-place"]
+    assert without == [header]
+
+
+def test_company_named_total_is_no_row_of_totals(tmp_path: Path) -> None:
+    rows = ("Company,Project ID,Capex (USD million)", "Total,P1,10", "Alpha,P2,20", "Beta,P3,30", "Sub total,,60")
+    (tmp_path / "list.csv").write_text("\n".join(rows), "utf-8")
+    with workbook.open_sheets([tmp_path / "list.csv"]) as sheets:
+        made = planned(sheets, mappings.parse(describe(sheets).mapping))
+    assert [error.at for error in made.errors] == ["list!A5"]
+    assert len({msgspec.json.decode(line.line)["deal"] for line in made.lines()}) == 3
 
 
 def test_header_in_two_rows_has_the_names_of_both(sheet: Path) -> None:

@@ -61,10 +61,6 @@ class Fact(Struct, frozen=True):
         return BLOCKS[self.block.kind]
 
 
-_TOTALS = frozenset({"합계", "총합계", "총계", "소계", "누계", "계", "total", "grandtotal", "subtotal", "sum"})
-"""What a row of totals has for its key, without spaces."""
-
-
 class StatedDeal(Struct):
     """A row of the sheet: the deal's key and what the row states about it, or what is wrong in it.
 
@@ -130,11 +126,14 @@ class RowReader:
         content += [self.cells.filled_text(value, cells) for value in self._texts]
         name = "\x1f".join((self.mapping.digest, self.mapping.scheme, key, str(self.cells.published_on), *content))
         stated = StatedDeal(cells, key, uuid5(NAMESPACE, hashlib.sha256(name.encode()).hexdigest()))
-        if not key:
+        first = next(i for i, text in enumerate(row.cells) if text)
+        column, text = (self._key_column, key) if values.is_total(key) else (first, row.cells[first])
+        # As a deal, a row of totals would count a second time what the rows above it state. Beside a key, Total is a
+        # company.
+        if values.is_total(text) and (text == key or not key or text.casefold() != "total"):
+            stated.errors.append(self.cells.table.error(row, column, ImportText("key-no-deal", key=text)))
+        elif not key:
             stated.errors.append(self.cells.table.error(row, self._key_column, ImportText("key-missing")))
-        elif "".join(key.split()).casefold() in _TOTALS or key.startswith("※"):
-            # As a deal, it would count a second time what the rows above it state.
-            stated.errors.append(self.cells.table.error(row, self._key_column, ImportText("key-no-deal", key=key)))
         return stated
 
     def _key(self, cells: RowCells) -> str:
