@@ -380,7 +380,7 @@ async def test_copy_follows_many_events_in_slices(
     recorder: Any, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
     monkeypatch.setattr(following, "FEW_EVENTS", few)
-    monkeypatch.setattr(following, "EVENTS_PER_SLICE", 3)
+    monkeypatch.setattr(following, "DEALS_PER_SLICE", 3)
     async with ColumnarCopy(pool, tmp_path) as copy:
         position = await record(recorder, "a", REGISTERED)
         await copy.follow(position)

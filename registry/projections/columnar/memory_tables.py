@@ -33,7 +33,7 @@ SELECT_STATE = "SELECT position, reset FROM copied"
 SELECT_RELATED = "SELECT deal, other_deal FROM relation_facts WHERE changed_at > $position"
 
 MAX_WRITTEN = 2_000
-"""The most rows that are known as written, and the most events whose rows are looked at one by one."""
+"""The most rows that are known as written. Of more, only the deals are looked at."""
 
 # What a search looks at in the rows of a table: a text, organizations, a place and a source.
 _SEARCHED = {
@@ -43,27 +43,47 @@ _SEARCHED = {
     "pledge_facts": "NULL, organizations, NULL, NULL",
     TEXTS: "text, CASE WHEN participant IS NOT NULL THEN [participant] END, NULL, source",
 }
+_NOTHING = "NULL, NULL, NULL, NULL"
 
 
 def written_columns(table: str) -> str:
     """The values of a `WrittenRow` in a row of a table."""
-    return f"'{table}', deal, changed_at, {_SEARCHED.get(table, 'NULL, NULL, NULL, NULL')}"
+    return f"'{table}', deal, changed_at, {_SEARCHED.get(table, _NOTHING)}"
 
 
-def _select_changed(searched: Mapping[str, str]) -> str:
-    """The statement for the deals that changed in each table, with what a search looks at in the rows of some tables.
+def _position_of(table: str) -> str:
+    """The column of a table that says which event wrote a row."""
+    return "position" if table == EVENTS else "changed_at"
+
+
+_WRITTEN = "SELECT DISTINCT '{table}', deal, {position}, {searched} FROM {table} WHERE {position} > $position"
+
+# The deals that changed in a table, each with the last event that wrote one of its rows.
+_CHANGED = "SELECT '{table}', deal, max({position}) FROM {table} WHERE {position} > $position{among} GROUP BY deal"
+_IN_MEMORY = " AND deal IN (SELECT deal FROM cache.memory.deals)"
+
+
+def select_written(tables: Collection[str]) -> str:
+    """The statement for the rows that were written in some tables after a position, as values of `WrittenRow`.
 
     One statement, because each takes DuckDB a millisecond before it begins.
     """
     return " UNION ALL ".join(
-        f"SELECT DISTINCT '{table}', deal, {position}, {searched.get(table, 'NULL, NULL, NULL, NULL')}"
-        f" FROM {table} WHERE {position} > $position"
-        for table in (*TABLES, TEXTS)
-        for position in ["position" if table == EVENTS else "changed_at"]
+        _WRITTEN.format(table=table, position=_position_of(table), searched=_SEARCHED.get(table, _NOTHING))
+        for table in tables
     )
 
 
-SELECT_WRITTEN, SELECT_CHANGED = _select_changed(_SEARCHED), _select_changed({})
+def select_changed(tables: Collection[str]) -> str:
+    """The statement for the deals that changed after a position.
+
+    In all tables but that of events only for deals that are in memory: of the others, all facts are read or none.
+    """
+    return " UNION ALL ".join(
+        _CHANGED.format(table=table, position=_position_of(table), among="" if table == EVENTS else _IN_MEMORY)
+        for table in tables
+    )
+
 
 CREATE_TABLE = "CREATE OR REPLACE TABLE cache.memory.{table} AS SELECT * FROM {table} LIMIT 0"
 
@@ -109,13 +129,17 @@ class Written(Struct, frozen=True):
     Attributes:
         since: The position after which.
         until: The position up to which.
-        rows: The rows; None if they are many.
+        rows: The rows; None if they came as files.
+        count: How many they are.
+        tables: Their tables.
         new: The deals that have no earlier events.
     """
 
     since: int
     until: int
     rows: Sequence[tuple[Any, ...]] | None
+    count: int
+    tables: frozenset[str]
     new: frozenset[str]
 
 
@@ -237,8 +261,9 @@ class MemoryTables:
         changed_in: dict[str, set[str]] = {table: set() for table in (*TABLES, TEXTS)}
         changed: dict[str, int] = {}
         written: list[WrittenRow] = []
-        is_known = position - old.position <= MAX_WRITTEN
-        for row in _written_since(own, old.position, position, last):
+        # An event writes at least its own row.
+        is_known = (last.count if last is not None else position - old.position) <= MAX_WRITTEN
+        for row in _written_since(own, old.position, position, last, is_known=is_known):
             table, deal, at = row[:3]
             if deal is not None:
                 changed_in[table].add(deal)
@@ -247,7 +272,7 @@ class MemoryTables:
             if is_known:
                 written.append(WrittenRow(*row))
         related = {*old.related, *merged.values()}
-        if changed_in["relation_facts"]:
+        if position != old.position and (last is None or "relation_facts" in last.tables):
             related |= _related_since(own, old.position, merged)
         all_written = (*old.written, *written)
         written_since = old.written_since
@@ -284,13 +309,18 @@ class MemoryTables:
         )
 
 
-def _written_since(own: DuckDBPyConnection, since: int, until: int, last: Written | None) -> Sequence[tuple[Any, ...]]:
-    """The rows that were written after a position, up to that of the copy."""
+def _written_since(
+    own: DuckDBPyConnection, since: int, until: int, last: Written | None, *, is_known: bool
+) -> Sequence[tuple[Any, ...]]:
+    """The rows that were written after a position, up to that of the copy, or the deals that changed."""
     if since == until:
         return ()
     if last is not None and last.rows is not None:
         return last.rows
-    return run(own, SELECT_WRITTEN if until - since <= MAX_WRITTEN else SELECT_CHANGED, {"position": since})
+    tables = [table for table in (*TABLES, TEXTS) if last is None or table in last.tables]
+    if not tables:
+        return ()
+    return run(own, (select_written if is_known else select_changed)(tables), {"position": since})
 
 
 def _related_since(own: DuckDBPyConnection, position: int, merged: Mapping[str, str]) -> set[str]:
@@ -309,9 +339,9 @@ def _read(own: DuckDBPyConnection, table: str, deals: Collection[str], last: Wri
     """Read the facts of some deals in a table, given what was written last if the tables have all that came before."""
     new = last.new.intersection(deals) if last is not None else frozenset[str]()
     if last is not None and len(new) > 1:
-        column = "position" if table == EVENTS else "changed_at"
-        given = {"deals": sorted(new), "position": last.since}
-        run(own, INSERT_FACTS_OF_NEW.format(table=table, position=column), given)
+        if table in last.tables:
+            given = {"deals": sorted(new), "position": last.since}
+            run(own, INSERT_FACTS_OF_NEW.format(table=table, position=_position_of(table)), given)
         deals = set(deals) - new
     if deals:
         ordered = sorted(deals)
