@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import traceback
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from registry.infra.work_time import in_thread, timed_call
@@ -62,11 +64,20 @@ async def offload_answer(size: int, work: Callable[P, T], *args: P.args, **kwarg
         return work(*args, **kwargs)
     cancelled, context = threading.Event(), copy_context()
     context.run(_cancelled.set, cancelled)
-    call = context.run(lambda: timed_call(work, *args, **kwargs))
+    call = context.run(lambda: timed_call(_stoppable, partial(work, *args, **kwargs)))
     try:
         return await asyncio.get_running_loop().run_in_executor(_answering, call)
     except asyncio.CancelledError:
         cancelled.set()
+        raise
+
+
+def _stoppable(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    except Cancelled as cancelled:
+        # Its frames refer to what they have made, which is freed part by part only once nothing else does.
+        traceback.clear_frames(cancelled.__traceback__)
         raise
 
 

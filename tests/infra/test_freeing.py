@@ -15,8 +15,9 @@ from registry.domain.history import AsOf, FoldedStream, state_as_of
 from registry.domain.stream_kinds import DEALS
 from registry.events.types import PledgeAnnounced
 from registry.infra import freeing
-from registry.infra.threads import LONG
+from registry.infra.threads import LONG, offload_answer, stop_if_cancelled
 from registry.infra.work_time import in_thread
+from tests.conftest import PATIENCE
 from tests.domain.builders import LogBuilder, usd
 
 
@@ -111,6 +112,30 @@ async def test_what_a_thread_has_made_is_freed_part_by_part() -> None:
 
     freed_meanwhile, kept = await in_thread(work)
     assert (freed_meanwhile, len(freed_by), len(kept)) == (100, 200, 100)
+    assert set(freed_by) == {freeing.__name__}
+
+
+async def test_what_a_thread_has_made_is_freed_part_by_part_if_its_request_ends() -> None:
+    freed_by: list[str] = []
+    begun, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def work() -> None:
+        made = [Noted() for _ in range(100)]
+        for one in made:
+            one.freed_by = freed_by
+        freeing.after_work(made)
+        loop.call_soon_threadsafe(begun.set)
+        while True:
+            stop_if_cancelled()
+
+    task = asyncio.create_task(offload_answer(LONG, work))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with asyncio.timeout(PATIENCE):
+        while len(freed_by) < 100:  # noqa: ASYNC110 - what frees them sets no event
+            await asyncio.sleep(0.01)
     assert set(freed_by) == {freeing.__name__}
 
 
