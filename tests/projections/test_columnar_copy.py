@@ -347,7 +347,8 @@ def indexed_terms(cursor: Any, _: QuestionCache) -> list[str]:
 async def test_index_of_texts_goes_on_where_the_last_process_ended(
     recorder: Any, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_index, "TEXTS_PER_STEP", 2)
+    monkeypatch.setattr(search_index, "TEXTS_PER_STEP", 3)
+    monkeypatch.setattr(search_index, "TEXTS_PER_INSERT", 2)
     monkeypatch.setattr(search_index, "MAX_UNORDERED", 3)
     positions = [await record(recorder, f"d{number}", REGISTERED, NAMED, SITE) for number in range(4)]
     position = positions[-1]

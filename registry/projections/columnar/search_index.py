@@ -8,8 +8,6 @@ new process continues where the last one ended.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 from duckdb import DuckDBPyConnection
 
@@ -24,6 +22,8 @@ SLUG = len(TEXT_TABLES)
 """The kind of the slugs of organizations that take part in a deal without being its parties."""
 
 TEXTS_PER_STEP = 20_000
+TEXTS_PER_INSERT = 2_000
+"""No other thread runs while Python encodes the terms of so many texts, and while DuckDB reads their JSON."""
 MAX_UNORDERED = 200_000
 """A question reads the rows that were added since the last ordering, so no more than this."""
 
@@ -70,7 +70,9 @@ SELECT unnest(terms), text, kind
                       max_depth := 2))
 """
 _INSERT_TEXTS = """
-INSERT INTO search_texts SELECT unnest($texts::UBIGINT[]), unnest($kinds::UTINYINT[]), unnest($slugs::VARCHAR[])
+INSERT INTO search_texts
+SELECT text, kind, slug
+  FROM (SELECT unnest(from_json($rows, '[{"text": "UBIGINT", "kind": "UTINYINT", "slug": "VARCHAR"}]'), max_depth := 2))
 """
 _INSERT_WORDS = """
 INSERT INTO search_words
@@ -94,9 +96,8 @@ def index_some(connection: DuckDBPyConnection) -> tuple[int, int] | None:
             return position, reset
         since = indexed if indexed is not None and indexed_reset == reset else -1
         texts = _new_texts(cursor, since)
-        if texts:
-            _write(cursor, texts)
         is_complete = len(texts) < TEXTS_PER_STEP
+        _write(cursor, texts)
         if is_complete:
             ordered = _ordered(cursor, ordered or 0)
             cursor.execute("DELETE FROM search_state")
@@ -132,16 +133,19 @@ def _ordered(cursor: DuckDBPyConnection, ordered: int) -> int:
     return int(count)
 
 
-def _write(cursor: DuckDBPyConnection, texts: Sequence[tuple[int, int, str]]) -> None:
-    rows = []
+def _write(cursor: DuckDBPyConnection, texts: list[tuple[int, int, str]]) -> None:
+    """Add the terms of texts, part by part, and empty their list."""
     known: set[str] = set()
-    for id, kind, text in texts:
-        terms, words = indexed(text)
-        rows.append({"text": str(id), "kind": kind, "terms": list(terms)})
-        known |= words
-    cursor.execute(_INSERT_TERMS, {"rows": _encode(rows).decode()})
-    ids, kinds, _ = zip(*texts, strict=True)
-    slugs = [text if kind == SLUG else None for _, kind, text in texts]
-    cursor.execute(_INSERT_TEXTS, {"texts": list(ids), "kinds": list(kinds), "slugs": slugs})
+    while texts:
+        rows = []
+        for id, kind, text in texts[-TEXTS_PER_INSERT:]:
+            terms, words = indexed(text)
+            slug = text if kind == SLUG else None
+            rows.append({"text": str(id), "kind": kind, "slug": slug, "terms": list(terms)})
+            known |= words
+        del texts[-TEXTS_PER_INSERT:]
+        given = {"rows": _encode(rows).decode()}
+        cursor.execute(_INSERT_TERMS, given)
+        cursor.execute(_INSERT_TEXTS, given)
     if known:
         cursor.execute(_INSERT_WORDS, {"words": sorted(known)})
