@@ -20,6 +20,10 @@ from registry.transparency.checkpoint import SigningKey, VerifierKey
 
 File = Annotated[Path, typer.Argument(dir_okay=False, help="The file, such as registry.backup.gz.")]
 
+ExistingFile = Annotated[
+    Path, typer.Argument(exists=True, dir_okay=False, help="The file, such as registry.backup.gz.")
+]
+
 PassphraseFile = Annotated[
     Path | None, typer.Option(exists=True, dir_okay=False, help="A file whose first line encrypts the backup.")
 ]
@@ -37,6 +41,9 @@ def register(app: typer.Typer) -> None:
 @with_settings("database_url", "owner_url", "data_dir", "signing_key")
 def backup(settings: Settings, file: File, passphrase_file: PassphraseFile = None) -> None:
     """Write the whole registry to a file, signed with the log's key. The service may keep running."""
+    if file.exists() and not file.is_file():
+        # The finished backup takes the file's place, and would replace a device such as /dev/null.
+        raise typer.BadParameter(rendered(Text("backup_no_file", file=str(file))))
     passphrase = _passphrase(passphrase_file)
     key = _signing_key(settings.signing_key)
     if key is None:
@@ -51,7 +58,7 @@ def backup(settings: Settings, file: File, passphrase_file: PassphraseFile = Non
 @with_settings("database_url", "owner_url", "data_dir", "signing_key")
 def restore(
     settings: Settings,
-    file: File,
+    file: ExistingFile,
     key: Annotated[
         list[str] | None, typer.Option(help="A verifier key of the log (vkey). Default: the .pub file.")
     ] = None,
@@ -77,18 +84,16 @@ def restore(
 def _signing_key(path: Path) -> SigningKey | None:
     """The log's signing key; None if this machine does not have it."""
     try:
-        return SigningKey.parse(path.read_text().removesuffix("\n"))
+        return SigningKey.parse(_text(path).removesuffix("\n"))
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise typer.BadParameter(f"{path}: {error.strerror}") from None
 
 
 def _verifier_keys(path: Path, given: list[str]) -> list[VerifierKey]:
     """The keys that may have signed a backup: those given, else those of this log."""
     public = path.with_name(f"{path.name}.pub")
     if not given and public.exists():
-        given = public.read_text().splitlines()
+        given = _text(public).splitlines()
     if not given:
         raise typer.BadParameter(rendered(Text("backup_no_key", file=str(public))))
     return [VerifierKey.parse(vkey) for vkey in given]
@@ -97,10 +102,26 @@ def _verifier_keys(path: Path, given: list[str]) -> list[VerifierKey]:
 def _passphrase(file: Path | None) -> str | None:
     if file is None:
         return None
-    passphrase = file.read_text().rstrip("\r\n")
+    passphrase = _text(file).partition("\n")[0].rstrip("\r")
     if not passphrase:
         raise typer.BadParameter(rendered(Text("passphrase_empty", file=str(file))))
     return passphrase
+
+
+def _text(file: Path) -> str:
+    """The text of a small file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    try:
+        return file.read_text("utf-8")
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise typer.BadParameter(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise typer.BadParameter(rendered(Text("file_no_text", file=str(file)))) from None
 
 
 def _run(description: Text, work: Callable[..., Coroutine[Any, Any, Result]]) -> Result:

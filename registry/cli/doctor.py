@@ -111,6 +111,8 @@ def _python(settings: Settings) -> Text:
 
 def _data_dir(settings: Settings) -> Text:
     existing = next(folder for folder in (settings.data_dir, *settings.data_dir.parents) if folder.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise CheckFailed(Text("data_dir_unwritable", directory=str(existing)))
     free = shutil.disk_usage(existing).free
     if free < MIN_FREE_BYTES:
         raise CheckFailed(Text("disk_full", directory=str(existing), free_mb=free // 1_000_000))

@@ -41,6 +41,14 @@ async def examine(data_dir: Path, database: ScratchDatabase | None = None, **set
     return {row["check"]: (row["found"], row["detail"]) for row in rows}
 
 
+async def test_data_directory_that_cannot_be_made_is_wrong(tmp_path: Path) -> None:
+    """Below a file nobody can make a directory, not even root, who may write to every other one."""
+    (tmp_path / "file").touch()
+    found, detail = (await examine(tmp_path / "file" / "data"))["data directory"]
+    assert found == "wrong"
+    assert f"cannot write to {tmp_path / 'file'}" in detail
+
+
 async def test_server_that_may_lose_a_commit_is_a_warning(database: ScratchDatabase, tmp_path: Path) -> None:
     """The server of the tests does not flush."""
     found, detail = (await examine(tmp_path, database))["database server"]
