@@ -43,7 +43,7 @@ from registry.schemas.deal_query import DealListQuery, DealQuery
 
 T = TypeVar("T")
 
-MILLION = 1_000_000
+BILLION = 1_000_000_000
 
 FIRST_GROUPINGS = ("organization", "stage")
 """What the totals are grouped by that a service computes before it is ready."""
@@ -224,7 +224,9 @@ class PortfolioQueries:
         return {item.deal: item.title for item in items}
 
     def weights(self, rates: Rates, day: date) -> dict[str, int]:
-        """Return what a unit of each currency is worth on a day, in millionths of a euro, to order amounts by.
+        """Return what a unit of each currency is worth on a day, in billionths of a euro, to order amounts by.
+
+        In millionths, the worth of a won has three digits and that of a rupiah two.
 
         An order needs no rate of that very day: the newest ones before it are used, however old they are.
         """
@@ -235,7 +237,7 @@ class PortfolioQueries:
             newest = rates.newest(day)
             last = newest.day if newest is not None else day
             self._weights[key] = {
-                currency: round(1 / per_euro * MILLION) for currency, per_euro in rates.per_euro(last).items()
+                currency: round(1 / per_euro * BILLION) for currency, per_euro in rates.per_euro(last).items()
             }
         return self._weights[key]
 

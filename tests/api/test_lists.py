@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from collections.abc import AsyncIterator, Callable
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -129,6 +130,40 @@ async def pages(client: httpx.AsyncClient, url: str) -> AsyncIterator[dict[str, 
         yield answer.json()
         link = re.fullmatch(r'<([^>]+)>; rel="next"', answer.headers.get("link", ""))
         url = link.group(1) if link else ""
+
+
+@pytest.mark.parametrize("currency", ["KRW", "IDR"])
+async def test_amounts_of_several_currencies_are_ordered_at_the_newest_rate_unrounded(
+    client: httpx.AsyncClient, new_slug: Callable[[], str], currency: str
+) -> None:
+    day = "2025-12-01"
+    [rate] = (await client.get(f"/v1/rates?day={day}&currency={currency}&source=ECB")).json()["rates"]
+    per_euro = Decimal(rate["value"])
+    # The difference is smaller than the error of a rate that is rounded to millionths of a euro.
+    rounded = round(1 / per_euro, 6) * per_euro
+    amounts = {"EUR": Decimal(10**9), currency: round(10**9 * per_euro * (3 - rounded) / 2)}
+    sector = new_slug()
+    for code, amount in amounts.items():
+        await record(
+            client,
+            f"{sector}-{code.lower()}",
+            registered("Works", sectors=[sector]),
+            announced(
+                "2025-06-16",
+                "pledge_announced",
+                pledge="total",
+                amount={"value": str(amount), "currency": code},
+                commitment="pledge",
+                by=[f"{sector}-{code.lower()}"],
+            ),
+        )
+    largest = "EUR" if rounded > 1 else currency
+    expected = [f"{sector}-{code.lower()}" for code in sorted(amounts, key=lambda code: code != largest)]
+    asked = f"sector={sector}&effective_on={day}"
+    deals = (await client.get(f"/v1/deals?{asked}&sort=-amount")).json()["deals"]
+    assert [deal["deal"] for deal in deals] == expected
+    groups = (await client.get(f"/v1/totals?{asked}&group_by=organization")).json()["totals"]["groups"]
+    assert [group["key"] for group in groups] == expected
 
 
 @pytest.mark.parametrize("sort", ["deal", "-deal"])
