@@ -362,10 +362,16 @@ async def test_full_disk_is_reported_with_the_file(
     file = tmp_path / "backup"
     real = os.open
     # Without a file system that is full: every write to the device fails as on one.
-    monkeypatch.setattr(os, "open", lambda path, flags, mode=0o777: real("/dev/full", os.O_WRONLY))
+    # Other paths stay: services of other tests open files in their threads.
+    part = f"{file}.part"
+
+    def opened(path: Any, *how: int) -> int:
+        return real("/dev/full", os.O_WRONLY) if os.fspath(path) == part else real(path, *how)
+
+    monkeypatch.setattr(os, "open", opened)
     with pytest.raises(OSError, match="No space left") as error:
         await backup(signed_original.owner_url, file, key=KEY)
-    assert error.value.filename == f"{file}.part"
+    assert error.value.filename == part
 
 
 async def test_links_at_the_place_of_a_backup_lead_nowhere(signed_original: Original, tmp_path: Path) -> None:
