@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from registry.cli import command, usage_errors
 from registry.cli.help import CONTEXT, FIXED, USAGE, fixed_texts, message_ids
 from registry.i18n import DEFAULT_LANGUAGE, LANGUAGES
 
+ROOT = Path(__file__).parents[2]
 OTHERS = [language for language in LANGUAGES if language != DEFAULT_LANGUAGE]
 
 
@@ -51,6 +53,14 @@ def catalogue(language: str) -> dict[str, str]:
 def test_catalogue_has_every_help_text_and_no_other(language: str) -> None:
     assert len(help_texts()) > 200
     assert set(catalogue(language)) == help_texts()
+
+
+def test_korean_help_has_the_glossary_s_word_for_a_pledge() -> None:
+    rows = (line.split("|") for line in (ROOT / "docs/glossary.md").read_text("utf-8").splitlines())
+    [term] = (cells[3].strip() for cells in rows if len(cells) > 3 and cells[1].strip() == "pledge")
+    texts = {english: text for english, text in catalogue("ko").items() if re.search(r"\bpledge\b", english)}
+    assert texts
+    assert {english for english, text in texts.items() if term not in text} == set()
 
 
 @pytest.mark.parametrize("language", OTHERS)
