@@ -245,7 +245,8 @@ async def exports(bench: Bench) -> list[Measurement]:
         service.registry(log.database, watched=True) as process,
         httpx.AsyncClient(base_url=process.url, timeout=600) as client,
     ):
-        await service.answered(client, "/v1/deals?limit=1")
+        # Until then, the service asks questions of its own (`PortfolioQueries.prepare`).
+        await service.ready(process, client)
         found: list[Found] = []
         for name in ("deals.csv", "pledges.csv", "events.ndjson"):
             download = partial(peer.download, client, f"/v1/export/{name}", folder / name)
