@@ -215,7 +215,7 @@ class Follower:
             heads = {
                 name: head[:2] for name, head in (await stream_heads.current_stream_heads(connection, streams)).items()
             }
-            events = verify_contents(entries, heads)
+            events = verify_contents(entries, heads, copied.head.recorded_at)
             checkpoints = list(self._verified(copied, events, stated, keys))
             await self._write(connection, events, heads, tiles)
             await _insert_checkpoints(connection, checkpoints)

@@ -9,6 +9,7 @@ heads of these sizes with the tree.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from msgspec import Struct
 from msgspec.structs import asdict
@@ -31,7 +32,7 @@ from registry.transparency.findings import Finding
 from registry.transparency.heads import open_heads
 from registry.transparency.merkle import Frontier, ProofError, leaf_hash, verify_consistency
 from registry.transparency.tiles import Tile
-from registry.transparency.verify import read_entry
+from registry.transparency.verify import compare_times, read_entry
 
 
 class VerifiedCheckpoint(Struct, frozen=True):
@@ -134,15 +135,19 @@ def stream_of(entry: schemas.LogEntry) -> str:
     return read_entry(entry.position, entry.entry.encode()).stream
 
 
-def verify_contents(entries: Iterable[schemas.LogEntry], heads: Mapping[str, tuple[int, bytes]]) -> list[StoredEvent]:
+def verify_contents(
+    entries: Iterable[schemas.LogEntry], heads: Mapping[str, tuple[int, bytes]], recorded_at: datetime | None
+) -> list[StoredEvent]:
     """The events of entries that are proved to be the origin's.
 
     Args:
         entries: The entries.
         heads: The version and the last leaf hash of each stream before them.
+        recorded_at: When the last event before them was recorded.
 
     Raises:
-        Contradiction: The content is not that of the entry, or the entry is not the next one of its stream.
+        Contradiction: The content is not that of the entry, or the entry is not the next one of its stream, or it was
+            recorded before the one in front of it.
         UnknownEventType, msgspec.ValidationError: This release cannot decode the event.
     """
     after = {stream: (version, leaf.hex()) for stream, (version, leaf) in heads.items()}
@@ -154,6 +159,9 @@ def verify_contents(entries: Iterable[schemas.LogEntry], heads: Mapping[str, tup
         if (entry.version, entry.previous) != (version + 1, previous) or canonical(entry) != data:
             finding = Finding("mirror_order", position=one.position, stream=entry.stream, version=version + 1)
             raise Contradiction("order", one.position, finding, entry=one.entry)
+        if (earlier := compare_times(one.position, recorded_at, entry.recorded_at)) is not None:
+            raise Contradiction("order", one.position, earlier, entry=one.entry)
+        recorded_at = entry.recorded_at
         leaf = leaf_hash(data)
         after[entry.stream] = (entry.version, leaf.hex())
         content, salt = _content_of(one, entry.content, withheld=entry.stream.startswith("principal/"))

@@ -182,8 +182,8 @@ class _LogVerifier:
         )
         if canonical(expected) != entry or version != (previous[0] + 1 if previous else 1):
             self._raise_entry_mismatch(position, expected, entry, previous)
-        if self.recorded_at is not None and recorded_at < self.recorded_at:
-            raise LogCorrupt(detail=Finding("log_time_order", position=position))
+        if (found := compare_times(position, self.recorded_at, recorded_at)) is not None:
+            raise LogCorrupt(detail=found)
         self.recorded_at = recorded_at
         leaf = sha256(b"\x00" + entry).digest()
         if leaf != stored_leaf:
@@ -304,6 +304,12 @@ class _LogVerifier:
             erased=len(self.erased),
             checkpoints=self.checkpoints,
         )
+
+
+def compare_times(position: int, before: datetime | None, recorded_at: datetime) -> Finding | None:
+    """What is wrong if the event at a position was recorded before the one in front of it."""
+    is_earlier = before is not None and recorded_at < before
+    return Finding("log_time_order", position=position) if is_earlier else None
 
 
 def read_entry(position: int, entry: bytes) -> Entry:

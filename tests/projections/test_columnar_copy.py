@@ -10,6 +10,7 @@ import gc
 import os
 import shutil
 import signal
+import stat
 import sys
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -460,3 +461,13 @@ async def test_question_that_finds_no_memory_is_refused(recorder: Any, pool: Poo
         with pytest.raises(Overloaded):
             await copy.ask(0, large)
         assert await copy.ask(0, lambda cursor, _: cursor.execute("SELECT 1").fetchone()) == (1,)
+
+
+def test_copy_can_be_read_by_its_owner_only(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        directory = CopyDirectory(tmp_path / "columnar")
+    finally:
+        os.umask(before)
+    directory.close()
+    assert stat.S_IMODE((tmp_path / "columnar" / "1").stat().st_mode) == 0o700

@@ -47,7 +47,7 @@ class CopyDirectory:
     def __init__(self, parent: Path) -> None:
         for number in range(1, MAX_DIRECTORIES + 1):
             path = parent / str(number)
-            path.mkdir(parents=True, exist_ok=True)
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = (path / "lock").open("a")
             try:
                 # Held until the process ends, however it ends.
@@ -106,7 +106,7 @@ class CopyDirectory:
         self._release()
 
     def _connect(self, path: Path) -> DuckDBPyConnection:
-        self._path.mkdir(parents=True, exist_ok=True)
+        self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Nothing is loaded from the network, and nothing is read that is not named here.
         config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": MEMORY_LIMIT,
