@@ -360,6 +360,26 @@ async def test_facts_that_wrap_have_their_separator_at_the_end_of_the_row(window
     assert [end for end in ends if "·" not in end] == []
 
 
+# The parts of a row's name that begin a line although the line before has room for them.
+NEEDLESS_BREAKS = """() => [...document.querySelectorAll("main th .joined > span + span")]
+  .filter(part => {
+    const text = document.createRange();
+    text.selectNodeContents(part.previousElementSibling);
+    const [box, before] = [part.getBoundingClientRect(), [...text.getClientRects()].at(-1)];
+    const room = part.closest("th").getBoundingClientRect().right - before.right;
+    return box.top > before.top + 2 && box.width + 30 < room;
+  })
+  .map(part => part.parentElement.textContent)"""
+
+
+async def test_row_s_name_has_its_field_beside_its_item_where_there_is_room(window: Opens) -> None:
+    path = "/deals/sk-aws-ulsan/compare?from.effective_on=2025-06-17&to.effective_on=2025-11-01"
+    for width in (390, 900):
+        page = await (await window("ko-KR", width)).open(path)
+        assert await page.locator("main th .joined > span + span").count() > 0
+        assert await page.evaluate(NEEDLESS_BREAKS) == []
+
+
 # Whether the focused element is visible, not covered by the sticky band, and outlined.
 SHOWN = """wanted => {
   const drawn = (at) => {
