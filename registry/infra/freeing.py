@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -44,7 +43,7 @@ FIRST_LOOK_SECONDS, LAST_LOOK_SECONDS = 0.01, 1.0
 _tasks: set[asyncio.Task[None]] = set()
 """The event loop alone would forget tasks that run."""
 
-_kept: ContextVar[deque[Any] | None] = ContextVar("kept", default=None)
+_kept: ContextVar[list[Any] | None] = ContextVar("kept", default=None)
 """What the work of a thread has left to be freed."""
 
 
@@ -104,12 +103,12 @@ def empty_in_thread(*lists: list[Any], depth: int = DEPTH) -> None:
 
 def call(work: Callable[[], T]) -> T:
     """Return what `work` returns, in a thread, and free what it has made (`after_work`) part by part."""
-    kept: deque[Any] = deque()
+    kept: list[Any] = []
     _kept.set(kept)
     try:
         return work()
     finally:
-        _free_unused_of(kept)
+        empty_in_thread(kept)
 
 
 def after_work(*values: Any) -> None:
@@ -119,19 +118,22 @@ def after_work(*values: Any) -> None:
     event loop this does nothing.
     """
     if (kept := _kept.get()) is not None:
-        _free_unused_of(kept)
-        kept.extend(values)
+        kept[:] = [*_still_used(kept), *values]
 
 
-def _free_unused_of(kept: deque[Any]) -> None:
-    for _ in range(len(kept)):
-        value = kept.popleft()
+def _still_used(kept: list[Any]) -> list[Any]:
+    """Free what nothing else refers to, the last first, because it may refer to those before it. Returns the others."""
+    used: list[Any] = []
+    while kept:
+        value = kept.pop()
         if sys.getrefcount(value) > ONLY_OWN:
-            kept.append(value)
+            used.append(value)
+            del value
             continue
         unused = [value]
         del value
         empty_in_thread(unused)
+    return used[::-1]
 
 
 def _parts(lists: tuple[list[Any], ...], depth_of_items: int) -> Iterator[None]:

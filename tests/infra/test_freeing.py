@@ -105,13 +105,15 @@ async def test_what_a_thread_has_made_is_freed_part_by_part() -> None:
     def work() -> tuple[int, list[Noted]]:
         kept = noted(100)
         first = noted(100)
-        freeing.after_work(kept, first)
+        freeing.after_work(kept, first, Holder(first))
         del first
         freeing.after_work(noted(100))
+        last = noted(100)
+        freeing.after_work(last, Holder(last))
         return len(freed_by), kept
 
     freed_meanwhile, kept = await in_thread(work)
-    assert (freed_meanwhile, len(freed_by), len(kept)) == (100, 200, 100)
+    assert (freed_meanwhile, len(freed_by), len(kept)) == (200, 300, 100)
     assert set(freed_by) == {freeing.__name__}
 
 
