@@ -1,4 +1,4 @@
-"""What was not tested because a program is missing: the texts of skipped tests, which the end of the run repeats."""
+"""Why tests are skipped where a program is missing; the end of the run repeats these reasons."""
 
 from __future__ import annotations
 

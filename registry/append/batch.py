@@ -73,7 +73,7 @@ from registry.transparency.tiles import Tile
 from registry.transparency.tree import add_tiles
 
 PROJECTED_TOGETHER = 8
-"""Events whose rows are computed together: most take 30 µs, some a millisecond."""
+"""Events whose rows are computed together: most take 30 µs, those of some imported deals ten times that."""
 
 
 class Batch:

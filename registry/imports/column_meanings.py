@@ -57,7 +57,7 @@ _OF_LIST = re.compile(
 )
 """The name of a column that identifies the rows of its list."""
 _SERIAL_NUMBER = re.compile(r"^(연번|순번|번호|일련 ?번호|no\.?|nr\.?|#|s/?n)$", re.IGNORECASE)
-"""The name of a column that counts the rows: the next edition counts them anew."""
+"""The name of a column with serial numbers: in the next edition, a deal may have another one."""
 KEY = re.compile(r"\b(unique.?)?id$|\bkey\b|\bcode$|번호$|^id\b", re.IGNORECASE)
 TITLE = re.compile(r"\b(project|facility|plant|site|name|title|handle|deal)\b|명$|이름", re.IGNORECASE)
 DESCRIPTION = re.compile(r"\bdescription\b|설명|내용", re.IGNORECASE)

@@ -42,7 +42,7 @@ async def examine(data_dir: Path, database: ScratchDatabase | None = None, **set
 
 
 async def test_data_directory_that_cannot_be_made_is_wrong(tmp_path: Path) -> None:
-    """Below a file nobody can make a directory, not even root, who may write to every other one."""
+    """The directory would be below a file: root, who may write everywhere else, cannot make it either."""
     (tmp_path / "file").touch()
     found, detail = (await examine(tmp_path / "file" / "data"))["data directory"]
     assert found == "wrong"
