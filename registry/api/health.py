@@ -137,12 +137,12 @@ class HealthController(Controller):
 
 def _add_recorder(checks: dict[str, Any], recorder: Recorder) -> None:
     """Whether this process can record, apart from what a look at Postgres shows."""
-    checks["recorder"] = recorder.is_running and not recorder.is_late
-    if recorder.is_late:
+    checks["recorder"] = recorder.is_running and not recorder.commit_health.is_late
+    if recorder.commit_health.is_late:
         checks.setdefault("reason", str(HealthWarning("commit_late")))
-    checks["storage"] = recorder.storage_failure is None
+    checks["storage"] = recorder.commit_health.storage_failure is None
     if not checks["storage"]:
-        checks["reason"] = recorder.storage_failure
+        checks["reason"] = recorder.commit_health.storage_failure
 
 
 def failed_check(error: Exception) -> HealthWarning:

@@ -8,17 +8,17 @@ and of the projections that show them.
 Appends are ordered by a lock in the database, so several processes can run a recorder each. A process that wrote last
 has the log's head cached: it validates before it takes the lock, and one statement takes the lock, asserts the head and
 writes everything. If the head has moved, the same submissions are validated again under the lock. The whole commit
-protocol is in this file, so that its cases can be read together; hence its length.
+protocol is in this file, so that its cases can be read together; hence its length. Whether commits are late or fail is
+noted in `commit_health.py`; `notifier.py` tells other processes of them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context, copy_context
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +28,8 @@ import structlog
 from registry.append import idempotency
 from registry.append.batch import Batch
 from registry.append.clock import DEFAULT_TOLERANCE, ClockGuard, Reading, utc_now
+from registry.append.commit_health import CommitHealth
+from registry.append.notifier import Notifier
 from registry.append.requests import AppendRequest, AppendResult, Submission
 from registry.append.submission_queue import QueuedSubmission, SubmissionQueue, reject_futures, resolve_futures
 from registry.domain.calendar import Calendar
@@ -46,10 +48,9 @@ from registry.errors import (
 from registry.events import continuity, log_lock, mirror_state, store, stream_heads
 from registry.events.continuity import ContinuityGuard
 from registry.events.log_lock import LOCK_TIMEOUT_SECONDS, SECONDS_PER_EVENT, log_transaction
-from registry.events.notifications import NOTIFY_CHANNEL, NOTIFY_RIGHTS
 from registry.events.types import Recorded
 from registry.events.write_batch import Head, HeadMoved
-from registry.infra import freeing, postgres, tasks
+from registry.infra import freeing, postgres
 from registry.infra.postgres import Connection, Pool
 from registry.infra.threads import is_long
 from registry.infra.time_slice import TimeSlice
@@ -60,9 +61,6 @@ from registry.transparency.tree import load_frontier, load_leaf_hashes
 
 log = structlog.get_logger(__name__)
 
-# Seconds between two NOTIFYs: each takes a lock of the whole server and makes every listener read.
-NOTIFY_INTERVAL_SECONDS = 0.05
-
 # After this many events by other processes, the frontier is read from the database instead of being extended.
 MAX_INCREMENTAL_EVENTS = 10_000
 
@@ -71,23 +69,12 @@ MAX_INCREMENTAL_EVENTS = 10_000
 # (one run of each, load 10 to 14). 15,000 follows from these figures; it was not measured.
 MAX_CACHED_EVENTS = 15_000
 
-# Seconds after which a batch of few events counts as stuck, once the database is known to be lost.
-STUCK_SECONDS = 3.0
-
-# Seconds after which a batch of few events counts as late: a disk or a standby does not answer, though Postgres does.
-LATE_SECONDS = 5.0
-
-# Seconds for which a service counts as not ready after it could not write.
-STORAGE_FAILURE_SECONDS = 10.0
-
-# A NOTIFY may be lost in a crash, so it need not wait for the disk.
-NOTIFY = f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{NOTIFY_CHANNEL}', $1)"
-
 
 class Recorder:
     """The only writer of a process.
 
     Attributes:
+        commit_health: Knows whether commits are late or fail.
         clock_guard: Decides whether the clock can be trusted; see `append/clock.py`.
         continuity: Decides whether the log is whole; see `events/continuity.py`.
         calendar: Decides which day is today.
@@ -132,28 +119,19 @@ class Recorder:
         self._is_sole_writer = False
         self._task: asyncio.Task[None] | None = None
         self._dry_run_task: asyncio.Task[None] | None = None
-        self._keys_deleted_at = datetime.min.replace(tzinfo=UTC)
-        self._notify_requested = asyncio.Event()
-        self._notify_task: asyncio.Task[None] | None = None
+        self._notifier = Notifier(pool)
+        self.commit_health = CommitHealth()
         self.commit_listeners: list[Callable[[Head], None]] = []
         self.batch_span: Callable[[Sequence[Context]], AbstractContextManager[None]] = lambda _: nullcontext()
         self.last_batch_size = 0
         self.last_batch_seconds = 0.0
         self.last_projection_seconds = 0.0
-        self._batch_began = 0.0
-        self._batch_events = 0
-        self._is_committing = False
         self.changed_rights = False
-        self._rights_to_notify = False
-        # Why and when a batch could not be written to a disk.
-        self._storage_failure: tuple[str, float] | None = None
-        # When a batch was given up because its commit took too long.
-        self._gave_up_at: float | None = None
 
     async def __aenter__(self) -> Recorder:
         self._task = asyncio.create_task(self._commit_loop(), name="recorder")
         self._dry_run_task = asyncio.create_task(self._dry_run_loop(), name="recorder dry runs")
-        self._notify_task = asyncio.create_task(self._notify_loop(), name="recorder notify")
+        self._notifier.start()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -161,7 +139,7 @@ class Recorder:
         self._queue.close()
         for task in filter(None, (self._task, self._dry_run_task)):
             await task
-        await tasks.end(self._notify_task)
+        await self._notifier.stop()
 
     @property
     def queue_length(self) -> int:
@@ -213,7 +191,7 @@ class Recorder:
         while (batch := await self._queue.next_batch()) is not None:
             if batch:
                 await self._process(batch)
-                if is_long(self._batch_events):
+                if is_long(_count_events(batch)):
                     # If a batch has several submissions, each of them is small (`submission_queue.py`).
                     await freeing.empty(batch, depth=freeing.DEPTH if len(batch) == 1 else 0)
 
@@ -259,9 +237,7 @@ class Recorder:
             return batch
 
     async def _process(self, submissions: Sequence[QueuedSubmission]) -> None:
-        self._batch_began = time.perf_counter()
-        self._batch_events = sum(submission.events for submission in submissions)
-        self._is_committing = True
+        self.commit_health.begin(_count_events(submissions))
         try:
             with self.batch_span([submission.context for submission in submissions]):
                 await self._commit_and_reply(submissions)
@@ -270,7 +246,7 @@ class Recorder:
             self._invalidate_cache()
             reject_futures(submissions, error)
         finally:
-            self._is_committing = False
+            self.commit_health.end()
 
     async def _commit_and_reply(self, submissions: Sequence[QueuedSubmission], *, retry: bool = True) -> None:
         """Commit a batch of the submissions and resolve their futures.
@@ -291,8 +267,7 @@ class Recorder:
             reading = self.clock_guard.read()
             batch = await self._validate_without_lock(submissions, reading)
             if batch is None or not await self._commit_if_head_unchanged(batch, reading):
-                events = sum(submission.events for submission in submissions)
-                async with log_transaction(pool, events) as connection:
+                async with log_transaction(pool, _count_events(submissions)) as connection:
                     batch, reading = await self._begin_under_lock(connection, submissions)
                     await batch.validate(connection, submissions, reading.now)
                     if batch.events:
@@ -326,7 +301,7 @@ class Recorder:
 
         For a small one, that takes 5 % of a post and saves other requests less.
         """
-        if is_long(sum(submission.events for submission in submissions)) or batch.has_long_stream:
+        if is_long(_count_events(submissions)) or batch.has_long_stream:
             await freeing.empty(dropped, depth=0)
             await batch.free()
 
@@ -390,29 +365,6 @@ class Recorder:
         batch.stored_responses, batch.known_events = known
         return batch, reading
 
-    @property
-    def storage_failure(self) -> str | None:
-        """Why Postgres could not write the last batch to its disk; None after STORAGE_FAILURE_SECONDS.
-
-        By then only new requests can show whether the disk still fails.
-        """
-        if self._storage_failure is None:
-            return None
-        error, at = self._storage_failure
-        return error if time.monotonic() - at < STORAGE_FAILURE_SECONDS else None
-
-    @property
-    def is_late(self) -> bool:
-        """Whether a batch waits too long for its commit, or was given up for that in STORAGE_FAILURE_SECONDS."""
-        if self._gave_up_at is not None and time.monotonic() - self._gave_up_at < STORAGE_FAILURE_SECONDS:
-            return True
-        return self._is_committing_for(LATE_SECONDS)
-
-    def _is_committing_for(self, seconds: float) -> bool:
-        """Whether a batch has not been committed in `seconds`, and more for each of its events."""
-        limit = seconds + self._batch_events * SECONDS_PER_EVENT
-        return self._is_committing and time.perf_counter() - self._batch_began > limit
-
     async def _refresh_from_log(self, connection: Connection, head: Head) -> None:
         """Bring the caches to the log's head: another process has written, or this one has just started."""
         cached = self._head
@@ -430,11 +382,11 @@ class Recorder:
         self._head = head
 
     async def abandon_stuck_batch(self) -> None:
-        """End the connection of a batch that has not been committed in STUCK_SECONDS and more: the database is lost.
+        """End the connection of a batch that has not been committed in STUCK_SECONDS: the database is lost.
 
         Its requests get an answer then, and the next batch finds the new primary.
         """
-        if self._is_committing_for(STUCK_SECONDS):
+        if self.commit_health.is_stuck:
             self._pool.abandon()
 
     def _invalidate_cache(self) -> None:
@@ -455,13 +407,12 @@ class Recorder:
         if postgres.is_storage_failure(error):
             # Postgres has ended the transaction: nothing of the batch is in the log.
             log.error("storage failure", error=str(error) or type(error).__name__)
-            self._storage_failure = str(error) or type(error).__name__, time.monotonic()
+            self.commit_health.storage_failed(str(error) or type(error).__name__)
             reject_futures(submissions, StorageUnavailable())
             return False
         if _is_transient(error):
             log.warning("database unavailable", error=str(error) or type(error).__name__)
-            if self._is_committing_for(STUCK_SECONDS):
-                self._gave_up_at = time.monotonic()
+            self.commit_health.connection_lost()
             # The other connections lead to the same server, and each would time out in its turn (tests/cluster).
             await self._pool.expire_connections()
             committed = await self._was_committed(batch)
@@ -515,47 +466,21 @@ class Recorder:
     def _apply_committed(self, batch: Batch) -> None:
         """Continue from the head of a committed batch, and call the listeners."""
         self.clock_guard.appended()
-        self._storage_failure = self._gave_up_at = None
+        self.commit_health.committed()
         self._head = batch.new_head
         self.continuity.note(self._head)
         self._frontier = batch.frontier
         self.last_batch_size = len(batch.events)
         self.last_projection_seconds = batch.projection_seconds
-        self.last_batch_seconds = time.perf_counter() - self._batch_began
+        self.last_batch_seconds = self.commit_health.elapsed
         self.changed_rights = any(event.recorded.kind == "principal" for event in batch.events)
-        self._rights_to_notify |= self.changed_rights
-        self._notify_requested.set()
+        self._notifier.committed(self._head.recorded_at, changed_rights=self.changed_rights)
         for listener in self.commit_listeners:
             try:
                 listener(self._head)
             except Exception:
                 # An error of a listener must not fail requests whose events are committed.
                 log.exception("commit listener failed")
-
-    async def _notify_loop(self) -> None:
-        """Notify other processes that the log has grown; delete expired idempotency records once an hour.
-
-        NOTIFY runs outside the append transaction, because it takes a lock of the whole server. A notification may be
-        lost: readers also poll.
-        """
-        while True:
-            await self._notify_requested.wait()
-            self._notify_requested.clear()
-            head = self._head
-            if head is None or head.recorded_at is None:
-                continue
-            # If this notification fails, the next one repeats its payload. Processes that receive none see new rights
-            # within a second (queries/principals.py).
-            has_rights, self._rights_to_notify = self._rights_to_notify, False
-            try:
-                await self._pool.execute(NOTIFY, NOTIFY_RIGHTS if has_rights else "")
-                if head.recorded_at - self._keys_deleted_at > timedelta(hours=1):
-                    await idempotency.delete_expired(self._pool, head.recorded_at)
-                    self._keys_deleted_at = head.recorded_at
-            except postgres.ERRORS as error:
-                self._rights_to_notify |= has_rights
-                log.warning("NOTIFY failed", error=str(error) or type(error).__name__)
-            await asyncio.sleep(NOTIFY_INTERVAL_SECONDS)
 
 
 def _is_transient(error: Exception) -> bool:
@@ -588,3 +513,7 @@ def _has_replay(
         isinstance(outcome, list) and not submission.dry_run
         for submission, outcome in zip(submissions, outcomes, strict=True)
     )
+
+
+def _count_events(submissions: Sequence[QueuedSubmission]) -> int:
+    return sum(submission.events for submission in submissions)

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from registry.append import clock, recorder
+from registry.append import clock, commit_health
 from registry.append.clock import ClockGuard
 from registry.append.requests import AppendRequest
 from registry.domain.calendar import Calendar
@@ -145,7 +145,7 @@ async def test_a_look_at_the_log_that_fails(
     database: ScratchDatabase, owner: Owner, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A look may fail on a machine that is overloaded: it must not end a large batch that goes on."""
-    monkeypatch.setattr(recorder, "STUCK_SECONDS", 0.0)
+    monkeypatch.setattr(commit_health, "STUCK_SECONDS", 0.0)
     async with running_recorder(database.app_url) as running:
         await running.record(request("before", REGISTERED))
         await owner.execute(SLOW_INSERT)

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from registry.api.health import failed_check
 from registry.app import create_app
-from registry.append import recorder
+from registry.append import commit_health
 from registry.cli.server import log_to_stderr
 from registry.events import log_lock
 from registry.events.log_lock import LOG_LOCK_KEY
@@ -197,7 +197,7 @@ async def test_service_whose_commits_wait_is_not_ready(
     service: Service, slug: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk or a standby that does not answer shows in commits only: reads, and so the other checks, work."""
-    monkeypatch.setattr(recorder, "LATE_SECONDS", 0.1)
+    monkeypatch.setattr(commit_health, "LATE_SECONDS", 0.1)
     writer = await asyncpg.connect(service.settings.owner_url)
     try:
         async with writer.transaction(), asyncio.timeout(PATIENCE):
@@ -210,7 +210,7 @@ async def test_service_whose_commits_wait_is_not_ready(
         assert (await posted).status_code == 201
         assert (await service.visitor.get("/health/ready")).status_code == 200
         # After a batch was given up, the next one waits as well: readiness does not change in between.
-        monkeypatch.setattr(recorder, "STUCK_SECONDS", 0.1)
+        monkeypatch.setattr(commit_health, "STUCK_SECONDS", 0.1)
         monkeypatch.setattr(log_lock, "LOCK_TIMEOUT_SECONDS", 2.0)
         async with writer.transaction():
             await writer.execute("SELECT pg_advisory_xact_lock($1)", LOG_LOCK_KEY)
