@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -68,6 +69,9 @@ def restore(
     """Restore a backup into an empty registry, whole or not at all. Its signature and its events are verified."""
     passphrase = _passphrase(passphrase_file)
     keys = None if unverified else _verifier_keys(settings.signing_key, key or [])
+    # Before a database is started: a refused file leaves nothing behind.
+    with _file_errors():
+        files.check(file, keys=keys, passphrase=passphrase)
     with server.database(settings) as ready:
         if ready.owner_url is None:
             raise DatabaseUnusable("no_owner")
@@ -131,11 +135,16 @@ def _run(description: Text, work: Callable[..., Coroutine[Any, Any, Result]]) ->
         def report(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
-        with server.readable_errors():
-            try:
-                return asyncio.run(work(report))
-            except OSError as error:
-                # An error of the database has no file name.
-                if error.filename is None:
-                    raise
-                raise typer.BadParameter(f"{error.filename}: {error.strerror}") from None
+        with server.readable_errors(), _file_errors():
+            return asyncio.run(work(report))
+
+
+@contextmanager
+def _file_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        # An error of the database has no file name.
+        if error.filename is None:
+            raise
+        raise typer.BadParameter(f"{error.filename}: {error.strerror}") from None

@@ -82,7 +82,7 @@ def doctor(settings: Settings, as_json: AsJson = False) -> None:
 
 
 def _run_checks(settings: Settings) -> Iterator[dict[str, str]]:
-    is_database_usable = True
+    is_database_usable = not _is_new(settings)
     for one in CHECKS:
         if not one.applies(settings) or (one.needs_database and not is_database_usable):
             continue
@@ -131,7 +131,7 @@ def _database(settings: Settings) -> Text:
     if settings.database_url is not None:
         asyncio.run(server.check(settings))
         return Text("database")
-    if not _has_own_database(settings):
+    if _is_new(settings):
         return Text("database_new")
     with Embedded(settings.data_dir) as own:
         asyncio.run(server.check(replace(settings, database_url=own.app_url)))
@@ -139,8 +139,6 @@ def _database(settings: Settings) -> Text:
 
 
 def _server(settings: Settings) -> Text:
-    if settings.database_url is None and not _has_own_database(settings):
-        return Text("log_new")
     facts = _in_database(settings, read_facts)
     budget = settings.pool_size + settings.recorder_pool_size + settings.evidence_pool_size + OWNER_CONNECTIONS
     if facts.is_standby:
@@ -174,15 +172,11 @@ def _owner(settings: Settings) -> Text:
 
 
 def _log(settings: Settings) -> Text:
-    if settings.database_url is None and not _has_own_database(settings):
-        return Text("log_new")
     guard = ContinuityGuard(settings.data_dir / MARK_FILE)
     return Text("log_whole", position=_in_database(settings, guard.check).position)
 
 
 def _projections(settings: Settings) -> Text:
-    if settings.database_url is None and not _has_own_database(settings):
-        return Text("projections_new")
     tables = _in_database(settings, outdated_tables)
     if tables:
         raise CheckWarning(Text("projections_outdated", tables=", ".join(tables)))
@@ -191,8 +185,6 @@ def _projections(settings: Settings) -> Text:
 
 def _signer(settings: Settings) -> Text:
     source = KeySource.of(settings)
-    if settings.database_url is None and not _has_own_database(settings):
-        return Text("log_new")
 
     async def newest(pool: Pool) -> tuple[int, HealthWarning | None]:
         mirror = await mirror_state.load(pool)
@@ -230,20 +222,19 @@ def _replicas(settings: Settings) -> Text:
     return Text("replicas", total=len(settings.replica_urls))
 
 
+def _clock_alone(settings: Settings) -> Text:
+    ClockGuard(timedelta(seconds=settings.clock_tolerance)).read()
+    return Text("clock_alone")
+
+
 def _clock(settings: Settings) -> Text:
-    guard = ClockGuard(timedelta(seconds=settings.clock_tolerance))
-    if settings.database_url is None and not _has_own_database(settings):
-        guard.read()
-        return Text("clock_alone")
-    warning = _in_database(settings, guard.check)
+    warning = _in_database(settings, ClockGuard(timedelta(seconds=settings.clock_tolerance)).check)
     if warning is not None:
         raise CheckFailed(warning)
     return Text("clock")
 
 
 def _rates(settings: Settings) -> Text:
-    if settings.database_url is None and not _has_own_database(settings):
-        return Text("rates_new")
     rates = _in_database(settings, RateCache(settings.rate_sources).latest)
     today = Calendar(settings.time_zone).today()
     newest = rates.newest(today)
@@ -269,8 +260,6 @@ def _secrets_file(settings: Settings) -> Path:
 
 
 def _webhooks(settings: Settings) -> Text:
-    if settings.database_url is None and not _has_own_database(settings):
-        return Text("webhooks", total=0)
     found = _in_database(settings, webhook_store.load_all)
     file = _secrets_file(settings)
     try:
@@ -316,8 +305,9 @@ def _otlp(settings: Settings) -> Text:
     return Text("otlp", endpoint=endpoint)
 
 
-def _has_own_database(settings: Settings) -> bool:
-    return (settings.data_dir / "postgres").exists()
+def _is_new(settings: Settings) -> bool:
+    """Whether the first start will make the database."""
+    return settings.database_url is None and not (settings.data_dir / "postgres").exists()
 
 
 def _in_database(settings: Settings, work: Callable[[Pool], Awaitable[T]]) -> T:
@@ -375,6 +365,7 @@ CHECKS = (
     NamedCheck(Text("check_signer"), _signer, needs_database=True),
     NamedCheck(Text("check_export"), _export, applies=lambda settings: settings.checkpoint_export is not None),
     NamedCheck(Text("check_replicas"), _replicas, applies=lambda settings: bool(settings.replica_urls)),
+    NamedCheck(Text("check_clock"), _clock_alone, applies=_is_new),
     NamedCheck(Text("check_clock"), _clock, needs_database=True),
     NamedCheck(Text("check_rates"), _rates, needs_database=True),
     NamedCheck(Text("check_secrets"), _secrets),

@@ -201,6 +201,25 @@ async def backup(
     return header
 
 
+def check(file: Path, *, keys: Sequence[VerifierKey] | None = None, passphrase: str | None = None) -> None:
+    """Check who signed a file, before a database is started or a line of it is used.
+
+    Args:
+        file: The backup.
+        keys: One of them must have signed the file. None to check only that it begins as a backup.
+        passphrase: Decrypts the file.
+
+    Raises:
+        InvalidBackup: The file is incomplete, not a backup, not signed by a key, or encrypted with another passphrase.
+        OSError: The file cannot be read.
+    """
+    with _lines(file, passphrase) as lines:
+        if keys is None:
+            lines.next(_header)
+        else:
+            lines.verify_all(keys)
+
+
 async def restore(
     owner_url: str,
     file: Path,
@@ -209,7 +228,7 @@ async def restore(
     keys: Sequence[VerifierKey] | None = None,
     passphrase: str | None = None,
 ) -> Restored:
-    """Restore a file into an empty registry, whole or not at all, and rebuild the projections.
+    """Restore a file that `check` has accepted into an empty registry, whole or not at all; rebuild the projections.
 
     Args:
         owner_url: The database, with the role that owns the tables.
@@ -224,9 +243,6 @@ async def restore(
         LogCorrupt: The events do not give the header's root hash.
         OSError: The file cannot be read.
     """
-    if keys is not None:
-        with _lines(file, passphrase) as lines:
-            lines.verify_all(keys)
     async with _connected(owner_url) as connection:
         with _lines(file, passphrase) as lines:
             async with log_lock.hold_log_lock(connection, patience=60):

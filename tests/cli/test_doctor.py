@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +40,14 @@ async def examine(data_dir: Path, database: ScratchDatabase | None = None, **set
     rows = json.loads(done.stdout)
     assert done.exit_code == any(row["found"] == "wrong" for row in rows)
     return {row["check"]: (row["found"], row["detail"]) for row in rows}
+
+
+async def test_database_that_the_first_start_creates_is_not_examined(tmp_path: Path) -> None:
+    checks = await examine(tmp_path)
+    assert {result for result, _ in checks.values()} == {"fine"}
+    assert {"database", "clock", "port"} <= checks.keys()
+    assert not {"log", "projections", "checkpoints", "webhooks", "exchange rates"} & checks.keys()
+    assert await asyncio.to_thread(os.listdir, tmp_path) == []
 
 
 async def test_data_directory_that_cannot_be_made_is_wrong(tmp_path: Path) -> None:

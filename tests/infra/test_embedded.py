@@ -264,6 +264,27 @@ def test_interrupted_first_start_is_repeated(tmp_path: Path) -> None:
     assert not half.parent.exists()
 
 
+@pytest.mark.parametrize("megabytes", [3, 30])
+def test_first_start_on_a_full_disk_leaves_nothing_that_fills_it(tmp_path: Path, megabytes: int) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("a small file system can be mounted only by root")
+    try:
+        data = disk / "data"
+        with pytest.raises(PostgresUnavailable) as error:
+            Embedded(data).start()
+        assert reason_code(error.value) == "directory_unusable"
+        assert "No space left" in str(error.value)
+        assert [file.name for file in data.iterdir()] == ["postgres.lock"]
+        subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
+        with Embedded(data) as server:
+            assert answers(server)
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
 def reason_code(error: PostgresUnavailable) -> str:
     reason = error.params["reason"]
     assert isinstance(reason, PostgresProblem)

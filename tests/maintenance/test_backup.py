@@ -35,7 +35,7 @@ from registry.errors import LogCorrupt
 from registry.infra import postgres
 from registry.maintenance import backup as module
 from registry.maintenance import encryption
-from registry.maintenance.backup import BackupProblem, InvalidBackup, RegistryNotEmpty, backup, restore
+from registry.maintenance.backup import BackupProblem, InvalidBackup, RegistryNotEmpty, backup, check, restore
 from registry.maintenance.encryption import CHUNK_SIZE, MAGIC, DecryptingReader, EncryptingWriter, WrongPassphrase
 from registry.transparency.checkpoint import SigningKey
 from registry.transparency.tree import load_frontier
@@ -320,13 +320,12 @@ async def test_backup_with_lines_that_were_not_signed_restores_nothing(
 
 
 async def test_backup_that_no_known_key_has_signed_is_refused_before_anything_of_it_is_used(signed: Path) -> None:
-    unreachable = "postgresql://nobody@127.0.0.1:9/nothing"
     for file, key in ((signed, SigningKey.generate("localhost/test-log")), (signed.with_name("changed"), KEY)):
         if file != signed:
             changed = [line.replace(b"plant", b"blant") for line in lines(signed)]
             await asyncio.to_thread(file.write_bytes, gzip.compress(b"".join(changed)))
         with pytest.raises(InvalidBackup):
-            await restore(unreachable, file, keys=[key.verifier])
+            check(file, keys=[key.verifier])
 
 
 async def test_line_without_an_end_is_refused_in_bounded_memory(
@@ -338,6 +337,8 @@ async def test_line_without_an_end_is_refused_in_bounded_memory(
             packed.write(b" " * 2**20)
     tracemalloc.start()
     try:
+        with pytest.raises(InvalidBackup):
+            check(signed, keys=[KEY.verifier])
         with pytest.raises(InvalidBackup):
             await restore(another.owner_url, signed, keys=[KEY.verifier])
         peak = tracemalloc.get_traced_memory()[1]

@@ -8,6 +8,7 @@ folder (or on the loopback interface, where the folder's path is too long for a 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
@@ -327,11 +328,22 @@ class Embedded:
                 remove_stale_server(self.pgdata)
                 chown(self.pgdata, user)
             return
-        passwords = {role: secrets.token_urlsafe(24) for role in (OWNER_ROLE, APP_ROLE)}
-        write_secret(self.data_dir / "postgres.passwords", json.dumps(passwords).encode())
         aside = self.data_dir / "postgres.new"
+        # Left by a start that was killed.
         shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(mode=0o700)
+        try:
+            aside.mkdir(mode=0o700)
+            self._create_cluster(aside, binaries, user)
+        except OSError as error:
+            problem = PostgresProblem(
+                "directory_unusable", directory=str(self.data_dir), problem=error.strerror or str(error)
+            )
+            raise PostgresUnavailable(reason=problem) from error
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def _create_cluster(self, aside: Path, binaries: Binaries, user: User) -> None:
+        passwords = {role: secrets.token_urlsafe(24) for role in (OWNER_ROLE, APP_ROLE)}
         first_password = aside / "password"
         write_secret(first_password, passwords[OWNER_ROLE].encode())
         cluster = aside / "cluster"
@@ -358,11 +370,13 @@ class Embedded:
                 keep,
                 "".join(f"{statement};\n" for statement in statements),
             )
+        write_secret(self.data_dir / "postgres.passwords", json.dumps(passwords).encode())
         cluster.rename(self.pgdata)
-        shutil.rmtree(aside)
 
     def _tool(self, command: list[str], user: User, keep: tuple[int, ...], text: str = "") -> None:
         done = run_with_account(command, user, keep, text)
+        if os.strerror(errno.ENOSPC) in done.stdout:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if done.returncode or "ERROR:" in done.stdout or "FATAL:" in done.stdout:
             problem = PostgresProblem("program_failed", program=Path(command[0]).name, output=done.stdout.strip())
             raise PostgresUnavailable(reason=problem)
