@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from registry.events.values import Relation
 
@@ -49,3 +49,25 @@ def redirected_pledge(
     if pledge is None or pledge in pledges:
         return pledge, True
     return None, relation != "supersedes"
+
+
+def redirected(
+    relation: Relation | None,
+    key: tuple[str, str | None],
+    merged: Mapping[str, str],
+    pledges_of: Callable[[str], Collection[str]],
+) -> tuple[str, str | None] | None:
+    """The deal, or pledge of a deal, that a relation to `key` counts for; None if it has no effect.
+
+    Args:
+        relation: As of `redirected_pledge`.
+        key: The deal that the relation names, and its pledge if it names one.
+        merged: What each merged deal was merged into.
+        pledges_of: The pledges of a deal.
+    """
+    deal, pledge = key
+    into = survivor(deal, merged)
+    if into == deal:
+        return key
+    pledge, has_effect = redirected_pledge(relation, pledge, pledges_of(into))
+    return (into, pledge) if has_effect else None

@@ -22,7 +22,7 @@ from registry.infra.threads import offload_answer, until_cancelled
 from registry.infra.work_time import in_thread
 from registry.projections.columnar import ColumnarCopy, facets, lists, search, timeline
 from registry.projections.columnar import totals as columnar_totals
-from registry.projections.columnar.annotations import DealAnnotations, deal_annotations
+from registry.projections.columnar.annotations import DealAnnotations, deal_annotations, superseded_pledges
 from registry.projections.columnar.copy import Question
 from registry.projections.columnar.doubts import prepare_doubts
 from registry.projections.columnar.exported import PortfolioExport, selected_deals
@@ -149,7 +149,19 @@ class PortfolioQueries:
         limit: int,
         rates: Rates | None = None,
     ) -> DealListPage:
-        """Return a page of deals; with exchange rates, each with the annotations of its amounts."""
+        """Return a page of deals; with exchange rates, each with the annotations of its amounts.
+
+        An order by amount is that of the largest amount shown of each deal: of its pledges that were neither withdrawn
+        nor superseded.
+        """
+        if order.key == "amount":
+            merged = await self._streams.merged_deals(point)
+
+            def question(cursor: DuckDBPyConnection, _: QuestionCache) -> tuple[tuple[str, str], ...]:
+                return superseded_pledges(cursor, point, merged)
+
+            superseded = await self._questions.ask(point, question, ("superseded", merged))
+            order = replace(order, superseded=superseded)
         page = await self._questions.answer(point, lists.page, selection, lists.PageQuery(order, after, limit))
         if rates is not None:
             return DealListPage(await self.items(point, page.deals, rates), page.next)

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.announcements import announced, corrected, pledged, registered, revised, voided
+from tests.api.announcements import SOURCE, announced, corrected, pledged, registered, revised, voided
 
 
 async def record(client: httpx.AsyncClient, slug: str, *announcements: Any) -> dict[str, Any]:
@@ -164,6 +164,36 @@ async def test_amounts_of_several_currencies_are_ordered_at_the_newest_rate_unro
     assert [deal["deal"] for deal in deals] == expected
     groups = (await client.get(f"/v1/totals?{asked}&group_by=organization")).json()["totals"]["groups"]
     assert [group["key"] for group in groups] == expected
+
+
+async def test_order_by_amount_is_that_of_the_amounts_shown_now_and_in_the_past(
+    client: httpx.AsyncClient, new_slug: Callable[[], str]
+) -> None:
+    sector = new_slug()
+    replaced, successor, other = (f"{sector}-{letter}" for letter in "abc")
+
+    await record(client, replaced, registered(sectors=[sector]), pledged(value="9"), pledged(value="1", pledge="rest"))
+    await record(client, successor, registered(sectors=[sector]), pledged(value="3"))
+    await record(client, other, registered(sectors=[sector]), pledged(value="5"))
+    by_amount = {"sector": sector, "sort": "-amount"}
+    # Asked first: the event that follows is one of another deal than the one whose amount it changes.
+    assert await names(client, **by_amount) == [replaced, other, successor]
+    source = SOURCE | {"published_on": "2025-07-02"}
+    supersedes = {"relation": "supersedes", "deal": replaced, "other_pledge": "total"}
+    related = await record(client, successor, announced("2025-07-01", "deals_related", sources=[source], **supersedes))
+
+    async def shown(**asked: Any) -> list[tuple[str, int]]:
+        deals = (await client.get("/v1/deals", params=by_amount | asked)).json()["deals"]
+        pledges = {deal["deal"]: [p for p in deal["pledges"] if not p["superseded_by"]] for deal in deals}
+        return [(deal, max(int(p["amount"]["value"]) for p in found)) for deal, found in pledges.items()]
+
+    before, after = [(replaced, 9), (other, 5), (successor, 3)], [(other, 5), (successor, 3), (replaced, 1)]
+    assert await shown() == after
+    assert await shown(effective_on="2025-06-30") == await shown(published_on="2025-07-01") == before
+    assert await shown(position=related["position"] - 1, effective_on="2025-07-01") == before
+    await record(client, successor, voided(related["events"][0]["id"]))
+    assert await shown() == before
+    assert await shown(position=related["position"], effective_on="2025-07-01") == after
 
 
 @pytest.mark.parametrize("sort", ["deal", "-deal"])

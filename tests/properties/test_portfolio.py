@@ -29,6 +29,7 @@ from registry.projections.point import Point
 from registry.queries.comparisons import ComparisonQueries
 from registry.queries.deal_conditions import SelectedDeals, folded
 from registry.queries.portfolio import PortfolioQueries
+from registry.schemas import DealListItem
 from registry.schemas.deal_query import DealListQuery
 from tests.conftest import examples
 from tests.databases import Server
@@ -111,6 +112,14 @@ def _events() -> st.SearchStrategy[dict[str, Any]]:
         of({"type": just("event_corrected"), "day": days}),
         of({"type": just("event_voided")}),
         of({"type": just("deal_merged"), "into": slugs, "reason": just("the same")}),
+        of(
+            {
+                "type": just("deals_related"),
+                "relation": st.sampled_from(["supersedes", "supersedes", "part_of"]),
+                "deal": slugs,
+            },
+            optional={"other_pledge": pledge},
+        ),
     )
 
 
@@ -153,7 +162,7 @@ def listed(streams: Sequence[FoldedStream[Deal]], as_of: AsOf) -> dict[str, Deal
     return {slug: s.state for slug, s in found.items() if s.state is not None and s.merged_into is None}
 
 
-def _standing(deal: Deal) -> list[Any]:
+def _standing(deal: Deal | DealListItem) -> list[Any]:
     return [pledge for pledge in deal.pledges if pledge.status != "withdrawn"]
 
 
@@ -187,8 +196,8 @@ def selected(deals: dict[str, Deal], selection: Selection) -> dict[str, Deal]:
     return {slug: deal for slug, deal in deals.items() if all(FILTERS[n](deal, value) for n, value in given.items())}
 
 
-def sort_value(deal: Deal, stream: FoldedStream[Deal], key: str, point: Point) -> Any:
-    """What a deal is ordered by; None without a value."""
+def sort_value(deal: Deal, item: DealListItem, stream: FoldedStream[Deal], key: str, point: Point) -> Any:
+    """What a deal is ordered by, given its row in lists; None without a value."""
     match key:
         case "deal":
             return deal.deal
@@ -198,7 +207,7 @@ def sort_value(deal: Deal, stream: FoldedStream[Deal], key: str, point: Point) -
         case "amount":
             values = [
                 (_number(a.value) or _number(a.high) or _number(a.low) or Decimal(0)) * WEIGHTS[a.currency]
-                for a in (pledge.amount for pledge in _standing(deal))
+                for a in (pledge.amount for pledge in _standing(item) if not pledge.superseded_by)
                 if a is not None and a.currency in WEIGHTS
             ]
             return max(values, default=None)
@@ -365,10 +374,12 @@ async def assert_lists_equal_brute_force(
     by_slug = {stream.slug: stream for stream in streams}
     key, descending = data.draw(st.sampled_from(SORTS)), data.draw(st.booleans())
     order = Order(key=key, descending=descending, weights=WEIGHTS)  # type: ignore[arg-type]
-    values = {slug: sort_value(deal, by_slug[slug], key, point) for slug, deal in deals.items()}
+    rates = await queries.rates(as_of)
+    items = {item.deal: item for item in await queries.items(point, list(deals), rates)}
+    values = {slug: sort_value(deal, items[slug], by_slug[slug], key, point) for slug, deal in deals.items()}
     found, place = [], None
     while True:
-        page = await queries.page(point, selection, order, place, 2)
+        page = await queries.page(point, selection, order, place, 2, rates)
         found += [item.deal for item in page.deals]
         place = page.next
         if place is None:

@@ -16,7 +16,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from registry.domain.checks.amount_checks import figure
-from registry.domain.merges import redirected_pledge, survivor
+from registry.domain.merges import redirected
 from registry.domain.money.rates import Rate, Rates, RateUnavailable, convert
 from registry.domain.stages import ENDED_STAGES
 from registry.domain.totals.columns import CountedPledge, nature_and_basis
@@ -249,15 +249,13 @@ class TotalsBuilder:
         self.not_below |= {member for member, _ in members_not_below_aggregates(compared, self.relations, self.rates)}
 
     def _redirect(self, deals: dict[str, DealRow], relation: Relation | None, key: Key) -> Key | None:
-        """The pledge or deal that a relation to `key` counts for: `key`, or its counterpart if the deal was merged."""
-        deal, pledge = key
-        into = survivor(deal, self.query.merged)
-        if into == deal:
-            return key
-        pledge, has_effect = redirected_pledge(
-            relation, pledge, [p.pledge for p in deals[into].pledges] if into in deals else ()
+        """The pledge or deal that a relation to `key` counts for."""
+        return redirected(
+            relation,
+            key,
+            self.query.merged,
+            lambda into: [p.pledge for p in deals[into].pledges] if into in deals else (),
         )
-        return (into, pledge) if has_effect else None
 
     # --- adding pledges -----------------------------------------------------------------------------------------------
 

@@ -9,15 +9,26 @@ import msgspec
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
 
+from registry.domain.merges import redirected, survivor
 from registry.domain.money.rates import Rates
-from registry.domain.totals import DealRow, Rule, TotalsBuilder, TotalsQuery
+from registry.domain.totals import DealRow, TotalsBuilder, TotalsQuery
+from registry.domain.totals.overlap import Relations, name_of
 from registry.projections.columnar.deal_rows import deal_rows
 from registry.projections.columnar.memory_tables import asking_memory
 from registry.projections.columnar.question_cache import QuestionCache
+from registry.projections.columnar.selection import run
 from registry.projections.columnar.totals import related_pairs
 from registry.projections.point import Point
 
 MAX_PLEDGES = 100_000
+
+_SUPERSEDES = """
+SELECT r.deal, nullif(r.pledge, ''), r.other_deal, nullif(r.other_pledge, '')
+  FROM relation_facts AS r
+ WHERE {r} AND r.relation = 'supersedes'
+"""
+
+_PLEDGES = "SELECT p.deal, p.pledge FROM pledge_facts AS p WHERE {p} AND p.deal IN (SELECT unnest($deals))"
 
 
 class PledgeAnnotations(Struct, frozen=True):
@@ -72,6 +83,27 @@ def deal_annotations(
     return cache.value(("annotations", key), make)
 
 
+def superseded_pledges(
+    cursor: DuckDBPyConnection, point: Point, merged: Mapping[str, str]
+) -> tuple[tuple[str, str], ...]:
+    """The deal and the id of each superseded pledge; arguments as of `deal_annotations`."""
+    found = run(cursor, _SUPERSEDES.format(r=point.at("r")), point.parameters)
+    if not found:
+        return ()
+    deals = {survivor(other, merged) for _, _, other, _ in found}
+    pledges: dict[str, list[str]] = {}
+    parameters = {**point.parameters, "deals": sorted(deals)}
+    for deal, pledge in run(cursor, _PLEDGES.format(p=point.at("p")), parameters):
+        pledges.setdefault(deal, []).append(pledge)
+    relations = Relations()
+    for deal, pledge, *superseded in found:
+        other = redirected("supersedes", tuple(superseded), merged, lambda into: pledges.get(into, ()))
+        if other is not None and other != (deal, pledge):
+            relations.declare("supersedes", (deal, pledge), other, "")
+    keys = ((deal, pledge) for deal, of_deal in pledges.items() for pledge in of_deal)
+    return tuple(sorted(key for key in keys if relations.superseded_by(key)))
+
+
 def _reached(pairs: Sequence[tuple[str, str]], deals: Collection[str]) -> set[str]:
     """The deals with relations among these, and the deals that their relations lead to."""
     neighbours: dict[str, set[str]] = {}
@@ -100,7 +132,7 @@ def _related_annotations(
         if row.deal in listed
     }
     for line in builder.result([], 0).overall.lines:
-        superseded_by = line.because if line.rule is Rule.SUPERSEDED else ()
+        superseded_by = tuple(map(name_of, builder.relations.superseded_by((line.deal, line.pledge))))
         if line.flags or line.part_of or superseded_by:
             annotations[line.deal].pledges[line.pledge] = PledgeAnnotations(line.flags, line.part_of, superseded_by)
     return annotations

@@ -29,12 +29,14 @@ class Order(Struct, frozen=True):
         descending: Whether the largest or latest comes first.
         language: The language of titles, `en` or `ko`.
         weights: What a unit of each currency is worth, so that amounts of several currencies can be ordered.
+        superseded: The deal and the id of each superseded pledge, which does not count in an order by amount.
     """
 
     key: SortKey = "deal"
     descending: bool = False
     language: str = "en"
     weights: Mapping[str, float] = {}
+    superseded: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:
@@ -74,6 +76,7 @@ _ORDERS: dict[str, str] = {
         SELECT p.deal, max(coalesce(p.value, p.high, p.low)::DOUBLE * {weight}) AS value
           FROM pledge_facts AS p
          WHERE {p} AND p.status <> 'withdrawn'
+           AND (p.deal, p.pledge) NOT IN (SELECT unnest($deals::VARCHAR[]), unnest($pledges::VARCHAR[]))
          GROUP BY p.deal""",
     "announced_on": "SELECT p.deal, min(p.announced_on) AS value FROM pledge_facts AS p WHERE {p} GROUP BY p.deal",
     "updated": "SELECT e.deal, max(e.position) AS value FROM deal_events AS e WHERE {e} GROUP BY e.deal",
@@ -152,10 +155,12 @@ def _values(
         if order.key == "updated":
             # As the rows are stored, each deal is one of the latest so far: a page takes 5 ms, and 2 of mixed rows.
             statement += " ORDER BY hash(d.deal)"
-        return statement, {**at.parameters, "ladder": list(LADDER)}
+        deals, pledges = [deal for deal, _ in order.superseded], [pledge for _, pledge in order.superseded]
+        return statement, {**at.parameters, "ladder": list(LADDER), "deals": deals, "pledges": pledges}
 
     language = order.language if order.key == "title" else None
-    return cache.values(cursor, point, ("order", order.key, language, order.weights), select)
+    # A relation changes the values of another deal than the one that declares it: then the table is made again.
+    return cache.values(cursor, point, ("order", order.key, language, order.weights, order.superseded), select)
 
 
 @contextmanager
