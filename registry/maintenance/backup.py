@@ -4,7 +4,8 @@ The file is gzipped NDJSON: a header, then every event (its hashed envelope, con
 tables that are not derived from the log: API keys, checkpoints, exchange rates, idempotency records; last a signature
 of all these lines with the log's signing key. It may be encrypted with a passphrase. A restore uses no line before it
 has found that a known key has signed them all. It recomputes tiles and projections, and accepts the events only if they
-give the header's root hash. A backup still contains content that is redacted later: delete it from the backup too.
+give the header's root hash and are a log that `registry verify` accepts. A backup still contains content that is
+redacted later: delete it from the backup too.
 
 Writing and reading stand in one file, because each line that one writes is a line that the other must accept.
 """
@@ -27,7 +28,7 @@ import msgspec
 from msgspec import Struct
 
 from registry.errors import LogCorrupt, RegistryError
-from registry.events import log_lock, store, write_batch
+from registry.events import log_lock, mirror_state, store, write_batch
 from registry.events.codec import decode_entry, entry_columns, from_row
 from registry.events.store import StoredEvent
 from registry.i18n import Message
@@ -40,6 +41,7 @@ from registry.transparency.findings import Finding
 from registry.transparency.merkle import Frontier, leaf_hash
 from registry.transparency.tiles import Tile
 from registry.transparency.tree import add_tiles, load_frontier
+from registry.transparency.verify import verify_snapshot
 
 FORMAT = "investment-registry-backup@v1"
 
@@ -240,7 +242,8 @@ async def restore(
     Raises:
         RegistryNotEmpty: The registry has events.
         InvalidBackup: The file is incomplete, not a backup, not signed by a key, or encrypted with another passphrase.
-        LogCorrupt: The events do not give the header's root hash.
+        LogCorrupt: The events do not give the header's root hash, or contradict each other.
+        UnknownEventType: An event is of a type that this release does not know.
         OSError: The file cannot be read.
     """
     async with _connected(owner_url) as connection:
@@ -400,7 +403,10 @@ async def _restore(connection: Connection, file: Path, lines: _Lines, progress: 
         progress(after + count, header.size)
     if tree.root().hex() != header.root:
         raise LogCorrupt(detail=Finding("backup_root", file=str(file)))
-    return Restored(header, await _restore_tables(connection, file, lines))
+    restored = Restored(header, await _restore_tables(connection, file, lines))
+    # The root covers the entries only: not whether they follow each other, and not the contents.
+    await verify_snapshot(connection, is_mirror=await mirror_state.load(connection) is not None)
+    return restored
 
 
 async def _restore_tables(connection: Connection, file: Path, lines: _Lines) -> int:

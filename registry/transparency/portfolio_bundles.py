@@ -28,6 +28,7 @@ from registry.transparency.proven_streams import (
     CertifiedOrganization,
     ProvenHead,
     verify_stream,
+    verify_times,
 )
 from registry.transparency.total_state import CertifiedQuery, StatedRates, needs_organizations, total_of
 
@@ -209,6 +210,8 @@ def _verify_deals(bundle: PortfolioBundle, keys: tuple[VerifierKey, ...]) -> _Ve
         }
         for kind, streams in certified.items()
     }
+    events = (event for streams in verified.values() for stream in streams.values() for event in stream)
+    verify_times(sorted(events, key=lambda event: event.position))
     if bundle.streams is not None:
         # The root commits to the heads of all streams: with these heads, every deal of the log is in the bundle.
         tree = StreamHeadTree()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from msgspec import Struct
 
@@ -13,7 +14,7 @@ from registry.transparency.checkpoint import Checkpoint, VerifierKey
 from registry.transparency.findings import Finding
 from registry.transparency.heads import StreamHead, open_heads, verify_head
 from registry.transparency.merkle import HASH_SIZE, ProofError, leaf_hash, verify_inclusion
-from registry.transparency.verify import read_entry
+from registry.transparency.verify import compare_times, read_entry
 
 # A hash in JSON is in hexadecimal; in C2SP texts it is in base64.
 Hex = str
@@ -125,6 +126,7 @@ def verify_stream(
             )
         events.append(recorded)
         previous = recorded
+    verify_times(events)
     if previous is None:
         raise LogCorrupt(detail=Finding("bundle_events_missing"))
     head, heads, _ = open_heads(proven_head.statement, keys)
@@ -135,6 +137,19 @@ def verify_stream(
         raise LogCorrupt(detail=Finding("bundle_last_event", stream=stream))
     _verify_redactions(events)
     return events
+
+
+def verify_times(events: Iterable[Recorded]) -> None:
+    """Check that no event was recorded before one that is in front of it in the log.
+
+    Args:
+        events: Events of a log, in the order of their positions.
+    """
+    before: datetime | None = None
+    for event in events:
+        if (earlier := compare_times(event.position, before, event.recorded_at)) is not None:
+            raise LogCorrupt(detail=earlier)
+        before = event.recorded_at
 
 
 def _verify_redactions(events: Sequence[Recorded]) -> None:

@@ -74,30 +74,40 @@ async def verify_log(
         UnknownEventType: An event is of a type that this release does not know.
     """
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        below, size, orphan = await store.find_anomalies(connection)
-        if below is not None:
-            raise LogCorrupt(detail=Finding("log_position_below_first", position=below))
-        verifier = _LogVerifier(trusted, is_mirror=is_mirror)
-        verifier.check_checkpoints(0)
-        page = create_task(_load_page(connection, 0))
-        try:
-            for start in range(0, size, PAGE):
-                rows, tiles = await page
-                # Postgres fetches the next page while this one is verified; sleep(0) lets the query be sent first.
-                page = create_task(_load_page(connection, start + PAGE))
-                await sleep(0)
-                completed = verifier.add_page(rows, min(start + PAGE, size), tiles)
-                progress(min(start + PAGE, size), size)
-                for tile in completed:
-                    await wait([page])  # a connection runs one query at a time
-                    stored = await load_stored_tiles(connection, tile.level, tile.number, tile.number + 1)
-                    verifier.compare_tile(tile, stored[0] if stored else None)
-        finally:
-            await wait([page])
-        if orphan is not None:
-            raise LogCorrupt(detail=Finding("log_content_without_event", position=orphan))
-        count = await count_tiles(connection)
-    return verifier.finish(size, count)
+        return await verify_snapshot(connection, trusted, progress, is_mirror=is_mirror)
+
+
+async def verify_snapshot(
+    connection: Connection,
+    trusted: Sequence[TrustedCheckpoint] = (),
+    progress: Callable[[int, int], None] = lambda done, size: None,
+    *,
+    is_mirror: bool = False,
+) -> LogVerification:
+    """Verify the log as `verify_log` does, in a transaction in which nobody else changes it."""
+    below, size, orphan = await store.find_anomalies(connection)
+    if below is not None:
+        raise LogCorrupt(detail=Finding("log_position_below_first", position=below))
+    verifier = _LogVerifier(trusted, is_mirror=is_mirror)
+    verifier.check_checkpoints(0)
+    page = create_task(_load_page(connection, 0))
+    try:
+        for start in range(0, size, PAGE):
+            rows, tiles = await page
+            # Postgres fetches the next page while this one is verified; sleep(0) lets the query be sent first.
+            page = create_task(_load_page(connection, start + PAGE))
+            await sleep(0)
+            completed = verifier.add_page(rows, min(start + PAGE, size), tiles)
+            progress(min(start + PAGE, size), size)
+            for tile in completed:
+                await wait([page])  # a connection runs one query at a time
+                stored = await load_stored_tiles(connection, tile.level, tile.number, tile.number + 1)
+                verifier.compare_tile(tile, stored[0] if stored else None)
+    finally:
+        await wait([page])
+    if orphan is not None:
+        raise LogCorrupt(detail=Finding("log_content_without_event", position=orphan))
+    return verifier.finish(size, await count_tiles(connection))
 
 
 async def _load_page(connection: Connection, start: int) -> tuple[list[Any], dict[int, Tile]]:

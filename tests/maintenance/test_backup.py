@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 from uuid import uuid4
 
 import asyncpg
+import msgspec
 import pytest
 import pytest_asyncio
 from msgspec import Struct
@@ -32,15 +33,18 @@ from registry.append.rates import import_rates
 from registry.domain.principal import Rights
 from registry.domain.quotes import RateRow
 from registry.errors import LogCorrupt
+from registry.events.codec import canonical
 from registry.infra import postgres
 from registry.maintenance import backup as module
 from registry.maintenance import encryption
 from registry.maintenance.backup import BackupProblem, InvalidBackup, RegistryNotEmpty, backup, check, restore
 from registry.maintenance.encryption import CHUNK_SIZE, MAGIC, DecryptingReader, EncryptingWriter, WrongPassphrase
 from registry.transparency.checkpoint import SigningKey
+from registry.transparency.merkle import Frontier, leaf_hash
 from registry.transparency.tree import load_frontier
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, positions, request, running_recorder
 from tests.databases import APP_ROLE, ScratchDatabase, Server, at, copy_database
+from tests.transparency.findings import raises_finding
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Admin: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -240,6 +244,46 @@ async def test_modified_backup_restores_nothing(
     async with pool:
         assert await positions(pool) == []
         assert await pool.fetchval("SELECT count(*) FROM keys") == 0
+
+
+def forged(lines: list[bytes], change: Callable[[list[dict[str, Any]]], None]) -> list[bytes]:
+    """The lines of a backup whose events are changed, with the root hash of the changed events."""
+    header = msgspec.json.decode(lines[0])
+    size = header["size"]
+    events = [msgspec.json.decode(line) for line in lines[1 : 1 + size]]
+    change(events)
+    tree = Frontier()
+    for event in events:
+        tree.append(leaf_hash(event["entry"].encode()))
+    header["root"] = tree.root().hex()
+    return [msgspec.json.encode(one) + b"\n" for one in (header, *events)] + lines[1 + size :]
+
+
+def claim_earlier_time(events: list[dict[str, Any]]) -> None:
+    """Change when the last event, which no other refers to, was recorded."""
+    entry = msgspec.json.decode(events[-1]["entry"])
+    entry["recorded_at"] = "2001" + entry["recorded_at"][4:]
+    events[-1]["entry"] = canonical(entry).decode()
+
+
+def exchange_content(events: list[dict[str, Any]]) -> None:
+    """Give an event another text, of which its entry has no digest."""
+    content = {**msgspec.json.decode(events[0]["content"]), "note": "Another text."}
+    events[0]["content"] = canonical(content).decode()
+
+
+@pytest.mark.parametrize(
+    ("change", "code"), [(claim_earlier_time, "log_time_order"), (exchange_content, "content_digest")]
+)
+async def test_backup_of_a_log_that_does_not_verify_restores_nothing(
+    change: Callable[[list[dict[str, Any]]], None], code: str, file: Path, another: ScratchDatabase
+) -> None:
+    changed = b"".join(forged(lines(file), change))
+    await asyncio.to_thread(file.write_bytes, gzip.compress(changed))
+    with raises_finding(LogCorrupt, code):
+        await restore(another.owner_url, file)
+    async with await postgres.pool(another.app_url) as pool:
+        assert await positions(pool) == []
 
 
 async def test_file_that_is_not_a_backup_is_refused(tmp_path: Path, another: ScratchDatabase) -> None:

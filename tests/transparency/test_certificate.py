@@ -12,11 +12,15 @@ from typing import Any
 import pytest
 
 from registry.errors import LogCorrupt
+from registry.events.codec import canonical
 from registry.transparency.bundles import verify_bundle
-from registry.transparency.checkpoint import SigningKey, VerifierKey
+from registry.transparency.checkpoint import Checkpoint, SigningKey, VerifierKey
+from registry.transparency.heads import StreamHead, StreamHeadTree, heads_statement
+from registry.transparency.merkle import leaf_hash
 from tests.api.announcements import announced, corrected, pledged, registered, revised
 from tests.conftest import drill
 from tests.service import Service
+from tests.transparency import trees
 from tests.transparency.conftest import append_until, keys, post
 from tests.transparency.findings import raises_finding
 
@@ -199,6 +203,70 @@ async def test_bundle_does_not_verify_with_the_key_of_another_log(service: Servi
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"x", b"\xff", b'{"bundle":"deal-state@v1"}', b"[" * 100_000])
 def test_data_that_is_not_a_bundle_is_refused(data: bytes) -> None:
     refused(data, [])
+
+
+class Forger:
+    """Signs the log of a service again, with an event that claims to be of another time."""
+
+    def __init__(self, entries: list[dict[str, Any]], position: int) -> None:
+        self.key = SigningKey.generate("registry.example/log")
+        self.heads = StreamHeadTree()
+        self.entries = []
+        self._leaves: list[bytes] = []
+        last: dict[str, str] = {}
+        for number, given in enumerate(entries, 1):
+            entry = json.loads(given["entry"])
+            entry["previous"] = last.get(entry["stream"])
+            if number == position:
+                entry["recorded_at"] = "2001" + entry["recorded_at"][4:]
+            data = canonical(entry)
+            self._leaves.append(leaf_hash(data))
+            last[entry["stream"]] = leaf_hash(data).hex()
+            self.heads.update([StreamHead(entry["stream"], entry["version"], leaf_hash(data))])
+            self.entries.append({**given, "entry": data.decode()})
+        self.checkpoint = Checkpoint("registry.example/log", len(self._leaves), trees.mth(self._leaves))
+
+    def stream(self, deal: str) -> dict[str, Any]:
+        """The events of a deal and the proof that they are all, as a certificate has them."""
+        proof = self.heads.prove(f"deal/{deal}")
+        events = [
+            {
+                **{name: one[name] for name in ("position", "entry", "content", "salt")},
+                "path": [node.hex() for node in trees.path(number, self._leaves)],
+            }
+            for number, one in enumerate(self.entries)
+            if f'"stream":"deal/{deal}"' in one["entry"]
+        ]
+        return {"events": events, "lines": proof.lines, "path": [node.hex() for node in proof.path]}
+
+    @property
+    def note(self) -> str:
+        return self.key.sign(self.checkpoint.body())
+
+    @property
+    def statement(self) -> str:
+        return self.key.sign(heads_statement(self.checkpoint, self.heads.root()).body())
+
+
+async def test_certificate_with_an_event_that_claims_an_earlier_time_does_not_verify(service: Service) -> None:
+    await post(service, DEAL, registered())
+    await post(service, "another-plant", registered())
+    await post(service, DEAL, pledged())
+    size = await service.size()
+    entries = (await service.client.get("/v1/log/entries")).json()["entries"]
+    total = (await service.visitor.get("/v1/totals?certificate=true")).json()
+    deal = json.loads(await bundle(service))
+    for position in (size, size - 1):
+        forger = Forger(entries, position)
+        stream = forger.stream(DEAL)
+        head = {"lines": stream["lines"], "path": stream["path"], "statement": forger.statement}
+        # The event before the last is another deal's: the certificate of this deal does not contain it.
+        if position == size:
+            forged = {**deal, "events": stream["events"], "head": head, "checkpoint": forger.note}
+            refused(forged, [forger.key.verifier], "log_time_order")
+        deals = [{"deal": slug, **forger.stream(slug)} for slug in ("another-plant", DEAL)]
+        proof = {"statement": forger.statement, "checkpoint": forger.note, "streams": forger.heads.lines()}
+        refused({**total, "deals": deals, **proof}, [forger.key.verifier], "log_time_order")
 
 
 async def test_deal_with_many_events_has_a_certificate(service: Service) -> None:
