@@ -63,7 +63,7 @@ UPDATE webhooks
 
 ROTATE = """
 UPDATE webhooks
-   SET old_secret = secret, rotation_ends_at = $3, secret = $2
+   SET old_secret = CASE WHEN $3::timestamptz IS NOT NULL THEN secret END, rotation_ends_at = $3, secret = $2
  WHERE id = $1
 """
 
@@ -223,8 +223,8 @@ async def update(pool: Pool, webhook: Webhook) -> None:
     await pool.execute(UPDATE_WEBHOOK, *fields, stored(w.deals))
 
 
-async def rotate(pool: Pool, id: str, secret: bytes, old_until: datetime) -> None:
-    """Store a new encrypted secret; the present one becomes the old one until an instant."""
+async def rotate(pool: Pool, id: str, secret: bytes, old_until: datetime | None) -> None:
+    """Store a new encrypted secret; the present one becomes the old one until an instant, or is deleted."""
     await pool.execute(ROTATE, id, secret, old_until)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,7 +30,7 @@ from registry.delivery.webhook_sender import (
     format_secret,
 )
 from registry.delivery.webhook_store import Delivery, EncryptedSecrets, Format, Webhook
-from registry.errors import FieldError, Invalid, NotFound, RegistryError
+from registry.errors import FieldError, Invalid, NotFound, RegistryError, SecretUnreadable
 from registry.events import store, write_batch
 from registry.events.write_batch import Head
 from registry.infra.postgres import Pool
@@ -193,14 +194,19 @@ class Webhooks:
     async def rotate(self, id: str, overlap_hours: int = OVERLAP_HOURS) -> tuple[Webhook, str]:
         """Make a new secret. Until the overlap ends, messages have signatures of both secrets.
 
+        There is no overlap if the present secret cannot be decrypted, as after the loss of the key file.
+
         Raises:
             NotFound: There is no such webhook.
             SecretUnreadable: The new secret cannot be encrypted.
         """
-        await self._load(id)
+        _, present = await self._load(id)
         secret = secrets.token_bytes(32)
-        until = datetime.now(UTC) + timedelta(hours=overlap_hours)
-        await webhook_store.rotate(self._pool, id, self._box.encrypt(secret), until)
+        encrypted, until = self._box.encrypt(secret), None
+        with suppress(SecretUnreadable):
+            self._box.decrypt_stored(present.current)
+            until = datetime.now(UTC) + timedelta(hours=overlap_hours)
+        await webhook_store.rotate(self._pool, id, encrypted, until)
         self._delivery.restart(id)
         return await self.get(id), format_secret(secret)
 

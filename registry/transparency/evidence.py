@@ -213,8 +213,7 @@ class Evidence:
     async def _sign_head(self, connection: Connection, head: Head, stored: str | None) -> tuple[str, str]:
         """Sign the checkpoint and the statement of heads. `stored` is the newest checkpoint of the database."""
         size = head.position
-        exported = await asyncio.to_thread(self._newest_exported)
-        copies = [note for note in (stored, exported) if note is not None]
+        copies = await self._copies(stored)
         signer = await self._open_signer(connection, copies)
         earlier = await asyncio.to_thread(signer.earlier, copies)
         earlier_sizes = {one.size for one in earlier if 0 < one.size < size}
@@ -225,6 +224,11 @@ class Evidence:
         heads = await self._heads_of(connection, size, head.leaf_hash)
         note = await asyncio.to_thread(signer.sign, size, root, proofs, copies)
         return note, await asyncio.to_thread(signer.sign_heads, heads.root())
+
+    async def _copies(self, stored: str | None) -> list[str]:
+        """The checkpoint that the database has, and the newest exported one."""
+        exported = await asyncio.to_thread(self._newest_exported)
+        return [note for note in (stored, exported) if note is not None]
 
     async def _heads_of(self, connection: Connection | Pool, size: int, leaf: bytes | None) -> StreamHeadTree:
         """The heads of all streams in the log of this size. The caller holds `_signing`."""
@@ -256,10 +260,17 @@ class Evidence:
         )
 
     async def rotate_key(self) -> VerifierKey:
-        """Replace the signing key and sign with the new one. Raises SignerStateCorrupt, EvidenceUnavailable."""
+        """Replace the signing key and sign with the new one.
+
+        Raises:
+            SignerStateCorrupt, CheckpointError: The files beside the key cannot be used.
+            EvidenceUnavailable: The new key may not sign this log.
+        """
         source = self._source
         if source.secret is None:
-            key = await asyncio.to_thread(Signer(source.file, self._origin).rotate)
+            newest = await checkpoint_store.load_newest(self._pool, self._origin)
+            copies = await self._copies(newest.note if newest is not None else None)
+            key = await asyncio.to_thread(Signer(source.file, self._origin).rotate, copies)
         else:
             key = (await signing_keys.create(self._pool, self._origin, source.secret)).verifier
         await self.checkpoint()

@@ -182,12 +182,15 @@ class Signer:
                 reason=Finding("state_heads", file=str(self._heads), problem=_message_of(error))
             ) from error
 
-    def rotate(self) -> VerifierKey:
+    def rotate(self, copies: Sequence[str] = ()) -> VerifierKey:
         """Replace the signing key with a new one. Checkpoints signed with the old key still verify.
 
-        Works without the old key, so it also replaces a lost one. Raises SignerStateCorrupt.
+        Works without the old key, so it also replaces a lost one. If the `.head` file is lost too, the newest of the
+        copies replaces it, as in `open`. Raises SignerStateCorrupt, CheckpointError.
         """
         with self._locked():
+            if not self._head.exists():
+                self._persist_head(list(copies))
             self._last()
             verifiers = self.verifiers()
             key = SigningKey.generate(self.origin)

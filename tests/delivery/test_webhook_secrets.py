@@ -97,6 +97,6 @@ async def test_webhook_whose_secret_cannot_be_decrypted_fails_with_the_reason(
             # Only the operator reads where the file is.
             assert str(file) in {line.get("file") for line in lines}
             assert file.name not in tested.text + recorded
-            rotated = (await service.client.post(f"{path}/rotate", json={"overlap_hours": 0})).json()
+            rotated = (await service.client.post(f"{path}/rotate", json={})).json()
             await receiver.has(1)
             assert signed_by(rotated, *receiver.got[0])

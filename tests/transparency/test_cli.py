@@ -160,3 +160,22 @@ async def test_log_commands_show_and_rotate_keys_and_sign_checkpoints(service: S
     signed = await registry(service.settings, "log", "checkpoint", "--to", str(copy))
     assert signed.stdout == copy.read_text() == note
     assert rows(await registry(service.settings, "verify", "--checkpoint", str(copy)))[0]["size"] == 5
+
+
+async def test_lost_signing_key_is_replaced_with_the_published_keys_alone(service: Service) -> None:
+    await append_until(service, 5)
+    old = (await service.visitor.get("/log/checkpoint")).text
+    published = (await registry(service.settings, "log", "keys")).stdout
+    file = service.settings.signing_key
+    for lost in (file, *(file.with_name(f"{file.name}.{end}") for end in ("pub", "head", "heads", "lock"))):
+        lost.unlink()
+    refused = await registry(service.settings, "log", "rotate-key")
+    assert refused.returncode == 1
+    assert f"{file}.pub" in refused.stderr
+    file.with_name(f"{file.name}.pub").write_text(published)
+    rotated = await registry(service.settings, "log", "rotate-key")
+    assert rotated.returncode == 0, rotated.stderr
+    await append_until(service, 7)
+    note = (await service.visitor.get("/log/checkpoint")).text
+    assert open_checkpoint(note, [VerifierKey.parse(rotated.stdout.strip())]).size == 7
+    assert open_checkpoint(old, [VerifierKey.parse(published.strip())]).size == 5
