@@ -80,9 +80,9 @@ class HealthController(Controller):
                 checks["migrations"] = await migrations.head_matches(pool)
                 checks["database"] = True
                 if checks["migrations"]:
-                    await recorder.continuity.check(pool)
+                    await recorder.log_writer.continuity.check(pool)
                     checks["log"] = True
-                    of_clock = await recorder.clock_guard.check(pool)
+                    of_clock = await recorder.log_writer.clock_guard.check(pool)
                     checks["clock"] = True
                     of_rates = rates_warning(await streams.latest_rates(), streams.calendar.today())
                     of_signer = await evidence.warning()

@@ -2,7 +2,8 @@
 
     requests.py          what a client asks to append, and what it gets back
     submission_queue.py  the queue: bounded, requests before imports
-    recorder.py          the batches, and the commit to the log
+    recorder.py          takes batches from the queue, has them committed, and replies
+    log_writer.py        the commit to the log: validated before its lock is taken, or under it
     batch.py             the validation of each request against the streams, and the rows that the commit writes
     seal.py              the bytes of an event, their digest and leaf hash
 

@@ -108,3 +108,8 @@ class Submission(Struct):
             for announcement in request.announcements:
                 self.has_redaction |= type(announcement.event) is EventRedacted
                 self.has_retry_key |= announcement.id is not None
+
+
+def count_events(submissions: Sequence[Submission]) -> int:
+    """The number of events of all submissions together."""
+    return sum(submission.events for submission in submissions)

@@ -69,7 +69,7 @@ class ServiceGauges:
 
     async def refresh(self, parts: Parts) -> None:
         """Read every part once."""
-        continuity = parts.recorder.continuity
+        continuity = parts.recorder.log_writer.continuity
         self._rewound.set(continuity.problem is not None)
         self._failed_looks.set(continuity.failed_looks)
         self._listeners.set(parts.feed.listening)

@@ -18,12 +18,12 @@ from tests.service import Service
 async def test_post_with_a_wrong_clock_is_answered_503_until_the_clock_is_set_right(
     service: Service, visitor: httpx.AsyncClient, language: str, text: str
 ) -> None:
-    recorder = service.app.state.services.recorder
-    right = recorder.clock_guard
+    log_writer = service.app.state.services.recorder.log_writer
+    right = log_writer.clock_guard
     slug, body = f"wrong-clock-{language}", {"event": {"type": "deal_registered", "title": {"en": "A plant"}}}
     post: dict[str, Any] = {"json": body, "headers": {"Accept-Language": language}}
     try:
-        recorder.clock_guard = ClockGuard(clock=lambda: datetime.now(UTC) + timedelta(hours=1))
+        log_writer.clock_guard = ClockGuard(clock=lambda: datetime.now(UTC) + timedelta(hours=1))
         size = await service.size()
         refused = await service.client.post(f"/v1/deals/{slug}/events", **post)
         assert (refused.status_code, refused.json()["code"]) == (503, "clock_unsafe")
@@ -34,6 +34,6 @@ async def test_post_with_a_wrong_clock_is_answered_503_until_the_clock_is_set_ri
         assert "ahead of the database's" in ready.json()["reason"]
         assert await service.size() == size
     finally:
-        recorder.clock_guard = right
+        log_writer.clock_guard = right
     assert (await visitor.get("/health/ready")).json()["clock"] is True
     assert (await service.client.post(f"/v1/deals/{slug}/events", **post)).status_code == 201

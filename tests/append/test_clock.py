@@ -47,7 +47,7 @@ async def test_wrong_clock_records_nothing_in_an_empty_log(
                 await recorder.record(request("plant", REGISTERED))
             assert refused.value.case == case
         with pytest.raises(ClockUnsafe):
-            await recorder.clock_guard.check(pool)
+            await recorder.log_writer.clock_guard.check(pool)
     assert await positions(pool) == []
 
 
@@ -77,7 +77,7 @@ async def test_clock_set_wrong_between_appends_is_noticed_by_the_one_statement(
             await recorder.record(request("plant", pledged()))
         clock.ahead = timedelta(0)
         assert (await recorder.record(request("plant", pledged()))).version == 2
-        assert await recorder.clock_guard.check(pool) is None
+        assert await recorder.log_writer.clock_guard.check(pool) is None
 
 
 async def test_every_queued_request_is_refused_and_the_recorder_goes_on(database: ScratchDatabase, pool: Pool) -> None:
@@ -108,11 +108,11 @@ async def test_log_that_ends_in_the_future_is_reported_and_can_be_appended_to(
     database: ScratchDatabase, owner: Owner, pool: Pool, recorder: Recorder
 ) -> None:
     await recorder.record(request("plant", REGISTERED))
-    assert await recorder.clock_guard.check(pool) is None
+    assert await recorder.log_writer.clock_guard.check(pool) is None
     await owner.execute("ALTER TABLE events DISABLE TRIGGER events_are_immutable")
     await owner.execute("UPDATE events SET recorded_at = recorded_at + interval '10 years'")
     async with running_recorder(database.app_url) as later:
-        warning = await later.clock_guard.check(pool)
+        warning = await later.log_writer.clock_guard.check(pool)
         assert warning is not None
         assert warning.code == "log_in_future"
         assert (await later.record(request("plant", pledged()))).version == 2

@@ -22,7 +22,7 @@ from tests.transparency.test_cli import registry, rows
 
 async def test_operator_sees_and_accepts_the_loss_of_events(service: Service) -> None:
     await append_until(service, 3)
-    guard = service.app.state.services.recorder.continuity
+    guard = service.app.state.services.recorder.log_writer.continuity
     await guard.report(service.pool, "seen", 9, "ab" * 32, 3)
     answer = await service.client.post("/v1/deals/plant/events", json=registered())
     assert (answer.status_code, answer.json()["code"]) == (503, "log_rewound")
