@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from registry.cli.options import stderr
 from registry.cli.texts import Text, rendered
 from registry.errors import DatabaseUnusable
+from registry.events.continuity import MARK_FILE, require_same_log
 from registry.infra import memory, migrations, postgres
 from registry.infra.embedded.server import Embedded
 from registry.infra.settings import Settings
@@ -106,7 +107,7 @@ def readable_errors() -> Iterator[None]:
 
 
 async def check(settings: Settings) -> None:
-    """Check that the database answers and has the schema of this release.
+    """Check that the database answers, has the schema of this release, and the log that the data directory knows.
 
     Raises:
         DatabaseUnusable: It does not.
@@ -117,6 +118,7 @@ async def check(settings: Settings) -> None:
         async with pool:
             if not await migrations.head_matches(pool):
                 raise DatabaseUnusable("old_schema")
+            await require_same_log(pool, settings.data_dir / MARK_FILE)
 
 
 def report_listen_error(settings: Settings, error: OSError) -> None:

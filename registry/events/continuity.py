@@ -21,8 +21,9 @@ import asyncpg
 import msgspec
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
-from registry.errors import DatabaseUnavailable, LogRewound, RegistryError
+from registry.errors import DatabaseUnavailable, DatabaseUnusable, LogRewound, RegistryError
 from registry.events.write_batch import Head
 from registry.infra import postgres, tasks
 from registry.infra.files import write_durably
@@ -43,6 +44,7 @@ REFUSED_APPEND = "RG001"
 SELECT_LOG_STATE = """
 SELECT pg_is_in_recovery() AS is_standby,
        (SELECT leaf_hash FROM events WHERE position = $1) AS leaf_at_mark,
+       (SELECT leaf_hash FROM events WHERE position = 1) AS first,
        (SELECT count(*) FROM log_incidents WHERE decided_at IS NOT NULL) AS decisions,
        (SELECT max(position) FROM log_incidents WHERE decided_at IS NULL) AS incident,
        last.position, last.leaf_hash, last.recorded_at
@@ -60,6 +62,11 @@ SELECT (SELECT coalesce(max(number), 0) + 1 FROM log_incidents), $1, $2, $3, $4,
    AND ($2 <> 'seen' OR (SELECT count(*) FROM log_incidents WHERE decided_at IS NOT NULL) <= $6)
 """
 
+SELECT_FIRST = """
+SELECT (SELECT leaf_hash FROM events WHERE position = 1) AS first,
+       (SELECT count(*) FROM log_incidents WHERE decided_at IS NOT NULL) AS decisions
+"""
+
 SELECT_INCIDENTS = """
 SELECT number, noticed_at, kind, position, log_position, decided_at, decided_by, reason
   FROM log_incidents
@@ -75,11 +82,15 @@ RETURNING number, noticed_at, kind, position, log_position, decided_at, decided_
 
 
 class LogMark(Struct, frozen=True):
-    """The last event that a service knows to be in the log, and the number of decisions of operators until then."""
+    """The last event that a service knows to be in the log, and the number of decisions of operators until then.
+
+    `first` is the leaf hash of the log's first event: it tells another log from a rewound one.
+    """
 
     position: int = 0
     leaf_hash: str = ""
     decisions: int = 0
+    first: str = ""
 
 
 class Incident(Struct, frozen=True):
@@ -110,25 +121,17 @@ class ContinuityGuard:
 
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
-        self.mark = self._load()
+        self.mark = _load_mark(file) if file is not None else LogMark()
         self._saved = self.mark
         self.problem: LogRewound | None = None
         self.failed_looks = 0
         self.lost_listeners: list[Callable[[], Awaitable[None]]] = []
         self._wake = asyncio.Event()
 
-    def _load(self) -> LogMark:
-        if self._file is None:
-            return LogMark()
-        try:
-            return msgspec.json.decode(self._file.read_bytes(), type=LogMark)
-        except FileNotFoundError:
-            return LogMark()
-
     def note(self, head: Head) -> None:
         """Advance the mark: events up to `head`, which extend the log that the mark is in, were committed or read."""
         if head.leaf_hash is not None and head.position > self.mark.position:
-            self.mark = LogMark(head.position, head.leaf_hash.hex(), self.mark.decisions)
+            self.mark = replace(self.mark, position=head.position, leaf_hash=head.leaf_hash.hex())
 
     def observe(self, head: Head, mark: LogMark) -> None:
         """Compare a head that was read from the primary with the mark as it was before the query was sent.
@@ -163,7 +166,7 @@ class ContinuityGuard:
             raise self.problem
         leaf = head.leaf_hash.hex() if head.leaf_hash else ""
         if not found or head.position >= self.mark.position or row["decisions"] != mark.decisions:
-            self.mark = LogMark(head.position, leaf, row["decisions"])
+            self.mark = LogMark(head.position, leaf, row["decisions"], (row["first"] or b"").hex())
         self.problem = None
         return head
 
@@ -226,6 +229,26 @@ class ContinuityGuard:
             log.error("the log's mark cannot be saved", file=str(self._file), reason=str(error))
         # Where the file cannot be written, this is logged once for each new mark.
         self._saved = mark
+
+
+def _load_mark(file: Path) -> LogMark:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=LogMark)
+    except FileNotFoundError:
+        return LogMark()
+
+
+async def require_same_log(connection: Connection | Pool, file: Path) -> None:
+    """Check before a start that a mark is of this log, so that no incident stops the services of another one.
+
+    Raises:
+        DatabaseUnusable: The log begins with another event, or is empty, and no operator has accepted that since.
+    """
+    mark = _load_mark(file)
+    row = await connection.fetchrow(SELECT_FIRST)
+    assert row is not None
+    if mark.first not in ("", (row["first"] or b"").hex()) and row["decisions"] <= mark.decisions:
+        raise DatabaseUnusable("other_log", directory=str(file.parent), position=mark.position)
 
 
 def _write_mark(file: Path, mark: LogMark) -> None:

@@ -27,6 +27,7 @@ import registry
 from registry.cli import demo, server
 from registry.demo import lines
 from registry.domain.calendar import Calendar
+from registry.events import continuity
 from registry.infra import migrations, postgres
 from registry.infra.embedded.server import Embedded
 from registry.infra.settings import Settings
@@ -277,6 +278,21 @@ async def test_database_without_the_schema_is_reported_with_what_to_do(
     done = run("serve", "--port", "0", REGISTRY_DATA_DIR=str(tmp_path), REGISTRY_DATABASE_URL=database.app_url)
     assert done.returncode == 1
     assert "'registry migrate'" in done.stderr
+
+
+async def test_data_directory_of_another_log_is_refused_before_it_stops_this_one(
+    database: ScratchDatabase, tmp_path: Path, owner: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    there = {"REGISTRY_DATABASE_URL": database.app_url, "REGISTRY_DATA_DIR": str(tmp_path)}
+    mark = continuity.LogMark(3, "ab" * 32, 0, "cd" * 32)
+    (tmp_path / continuity.MARK_FILE).write_bytes(msgspec.json.encode(mark))
+    # An empty log, then one that begins with another event.
+    for _ in range(2):
+        done = run("serve", "--port", "0", **there)
+        assert done.returncode == 1
+        assert str(tmp_path) in done.stderr
+        assert await owner.fetchval("SELECT count(*) FROM log_incidents") == 0
+        assert run("keys", "create", "the analysts", "--scope", "record", **there).returncode == 0
 
 
 def test_key_is_created_shown_once_listed_and_revoked(database: ScratchDatabase, tmp_path: Path) -> None:

@@ -57,6 +57,10 @@ async def knows_key(service: Service) -> bool:
     return (await service.client.get("/v1/principals")).status_code == 200
 
 
+async def knows_first(file: Path, leaf_hash: str) -> bool:
+    return ContinuityGuard(file).mark.first == leaf_hash
+
+
 async def has_problem(guard: ContinuityGuard) -> bool:
     return guard.problem is not None
 
@@ -142,7 +146,11 @@ async def test_mark_survives_a_restart(tmp_path: Path) -> None:
         )
         async with running(settings) as service:
             assert (await service.client.post(PATH, json=REGISTERED)).status_code == 201
-        assert ContinuityGuard(settings.data_dir / continuity.MARK_FILE).mark.position == 3
+            first = await service.pool.fetchval("SELECT leaf_hash FROM events WHERE position = 1")
+            # The service looks at the log every second.
+            file = settings.data_dir / continuity.MARK_FILE
+            await eventually(partial(knows_first, file, first.hex()))
+        assert ContinuityGuard(file).mark.position == 3
 
 
 async def test_admin_key_is_registered_once_the_loss_of_events_is_accepted(
