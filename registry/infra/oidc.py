@@ -127,8 +127,8 @@ class Provider:
 
     # --- signing in ---------------------------------------------------------------------------------------------------
 
-    async def authorization_url(self, attempt: Attempt, redirect_uri: str) -> str:
-        """Where the browser goes to sign in (authorization code with PKCE, RFC 7636).
+    async def authorization_url(self, attempt: Attempt, redirect_uri: str, language: str | None = None) -> str:
+        """Where the browser goes to sign in (authorization code with PKCE, RFC 7636), in the reader's language.
 
         Raises:
             ProviderUnavailable: The provider does not answer.
@@ -145,6 +145,8 @@ class Provider:
             "code_challenge": challenge,
             "code_challenge_method": "S256",
         }
+        if language is not None:
+            query["ui_locales"] = language
         endpoint = _endpoint(metadata, "authorization_endpoint")
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
 
@@ -178,12 +180,13 @@ class Provider:
         info = await self._read_user_info(metadata, tokens, claims["sub"])
         return SignedIn(self._identity({**info, **claims}), id_token)
 
-    async def sign_out_url(self, id_token: str, then: str) -> str | None:
+    async def sign_out_url(self, id_token: str, then: str, language: str | None = None) -> str | None:
         """Where the browser ends its session at the provider (OpenID Connect RP-Initiated Logout 1.0 §2).
 
         Args:
             id_token: The token of the sign-in; without it the provider asks who signs out.
             then: Where the browser goes afterwards; it must be registered at the provider.
+            language: The reader's language. The browser comes back with it as `state`.
 
         Returns:
             None if the provider has no such address.
@@ -197,6 +200,8 @@ class Provider:
         query = {"client_id": self.settings.client_id, "post_logout_redirect_uri": then}
         if id_token:
             query["id_token_hint"] = id_token
+        if language is not None:
+            query |= {"ui_locales": language, "state": language}
         endpoint = _endpoint(metadata, "end_session_endpoint")
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
 

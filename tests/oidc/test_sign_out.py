@@ -57,6 +57,35 @@ async def test_signing_out_ends_the_session_at_the_provider(federated: Federated
         assert await is_asked_to_sign_in(browser, federated)
 
 
+async def test_language_is_kept_through_signing_in_and_out(federated: Federated) -> None:
+    """The provider returns to registered addresses only: the language is not part of them."""
+    async with federated.browser() as browser:
+        answer = await federated.sign_in(browser, "ada", then="/watches?lang=ko")
+        assert '<html lang="ko">' in answer.text
+        assert 'content="0;url=/watches?lang=ko"' in answer.text
+        page = await browser.get("/watches?lang=ko")
+        [action] = re.findall(r'<form method="post" action="(/sign-out[^"]*)"', page.text)
+        [token] = re.findall(r'action="/sign-out.*?name="csrf" value="([0-9a-f]{64})"', page.text)
+        answer = await browser.post(action, data={"csrf": token})
+        assert '<html lang="ko">' in answer.text
+        asked = await browser.get(provider_url(answer))
+        fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', asked.text)) | {"logout": "yes"}
+        [action] = re.findall(r'action="([^"]+)"', asked.text)
+        done = await browser.post(httpx.URL(federated.provider.issuer).join(action), data=fields)
+        page = await browser.get(done.headers["location"], follow_redirects=True)
+        assert page.url == f"{federated.service.url}/?lang=ko"
+        # Whatever comes as the state, the overview is shown.
+        assert (await browser.get("/?state=other", follow_redirects=True)).url == f"{federated.service.url}/"
+
+
+async def test_language_is_kept_when_a_sign_in_is_refused(federated: Federated) -> None:
+    async with federated.browser() as browser:
+        start = await browser.get("/sign-in/provider", params={"then": "/watches?lang=ko"})
+        assert query_of(start.headers["location"])["ui_locales"] == "ko"
+        refused = await browser.get("/sign-in/callback?state=x&code=y")
+        assert '<html lang="ko">' in refused.text
+
+
 async def test_token_of_the_sign_in_is_readable_by_this_service_only(federated: Federated) -> None:
     async with federated.browser() as browser:
         signed_in = await federated.sign_in(browser, "ada")

@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from html import unescape
 
 import httpx
 import pytest
@@ -222,3 +223,49 @@ async def test_sessions_of_a_principal_are_bounded(service: Service) -> None:
         assert len(await sessions.of_principal(key.principal, now)) == MAX_OF_PRINCIPAL
         assert not await is_signed_in(first)
         assert await is_signed_in(another)
+
+
+@pytest.mark.parametrize(
+    "path", ["/watches", "/record", "/sessions", "/proposals", "/import", "/watches/new?region=KR"]
+)
+async def test_language_is_kept_through_signing_in_and_out(service: Service, path: str) -> None:
+    """The browser prefers English, the reader has chosen Korean."""
+    key = await service.issue("read", "record")
+    asked = f"{path}{'&' if '?' in path else '?'}lang=ko"
+    async with visit(service) as client:
+        page = await client.get(asked, follow_redirects=True)
+        assert page.url.path == "/sign-in"
+        assert '<html lang="ko">' in page.text
+        [action] = re.findall(r'<form class="form" method="post" action="([^"]+)"', page.text)
+        [then] = re.findall(r'name="then" value="([^"]+)"', page.text)
+        refused = await client.post(action, data={"key": "none", "then": unescape(then)})
+        assert '<html lang="ko">' in refused.text
+        answer = await client.post(action, data={"key": key.secret, "then": unescape(then)})
+        assert answer.headers["location"] == asked
+        page = await client.get(asked)
+        assert page.status_code == 200
+        [action] = re.findall(r'<form method="post" action="(/sign-out[^"]*)"', page.text)
+        answer = await client.post(action, data={"csrf": await csrf(client)})
+        assert answer.headers["location"] == "/?lang=ko"
+
+
+async def test_language_chosen_on_the_sign_in_page_is_that_of_the_next_page(service: Service) -> None:
+    async with visit(service) as client:
+        page = await client.get("/watches?lang=ko", follow_redirects=True)
+        [english] = re.findall(r'<a href="([^"]+)" lang="en"', page.text)
+        page = await client.get(unescape(english))
+        assert '<html lang="en">' in page.text
+        assert re.findall(r'name="then" value="([^"]+)"', page.text) == ["/watches?lang=en"]
+
+
+async def test_links_of_an_error_keep_the_language(service: Service) -> None:
+    async with visit(service) as client:
+        page = await client.get("/deals/unknown-deal?lang=ko")
+        assert page.status_code == 404
+        header = page.text.partition("</header>")[0].partition("<body>")[2]
+        paths = re.findall(r'href="(/[^"]*)"(?! lang)', header) + re.findall(
+            r'<p class="tools">.*?href="([^"]+)"', page.text
+        )
+        assert paths
+        assert all("lang=ko" in path for path in paths)
+        assert 'name="lang" value="ko"' in header

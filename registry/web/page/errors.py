@@ -21,7 +21,7 @@ from registry.http import problems
 from registry.http.responses import location
 from registry.i18n import LANGUAGES, Message, negotiate_language
 from registry.web.page.render import HEADERS, NO_FRAME, environment
-from registry.web.page.request import COOKIE, CsrfError, Request
+from registry.web.page.request import COOKIE, CsrfError, Request, in_language, language_of, sign_in_address
 from registry.web.portfolio.deal_list import facet_value
 
 TITLES = {
@@ -98,7 +98,7 @@ def on_error(request: Request, error: Exception) -> Response[Any]:
     status = answer.status_code or 500
     if status == 401 and request.method in ("GET", "HEAD"):
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        return Response(b"", status_code=303, headers={"Location": f"/sign-in?{urlencode({'then': target})}"})
+        return Response(b"", status_code=303, headers={"Location": sign_in_address(target)})
     detail = error.message if isinstance(error, errors.RegistryError) else None
     return error_page(request, status, detail, dict(answer.headers))
 
@@ -169,25 +169,36 @@ def error_page(
 
 
 class HeaderLinks(Struct, frozen=True):
-    """The links in the header of an error's page: to the same address in each language, and to the sign-in page.
-    A mirror offers neither to sign in nor to record.
+    """The links in the header of an error's page: to the same address in each language, to other pages in the language
+    that the address has, and to the sign-in page. A mirror offers neither to sign in nor to record.
 
     An error may come before the session is read, so the cookie alone tells whether the reader has signed in.
     """
 
     languages: dict[str, str]
+    language: str | None
     sign_in: str
     has_session: bool
     is_mirror: bool
+
+    def link(self, path: str) -> str:
+        """The address of another page in the language that the address of this one has."""
+        return in_language(path, self.language)
+
+    def link_fields(self) -> list[tuple[str, str]]:
+        """The parameters that links keep, for a form's hidden fields."""
+        return [("lang", self.language)] if self.language is not None else []
 
 
 def _links(app: Any, method: str, path: str, query: str, cookie: str) -> HeaderLinks:
     fields = [(name, text) for name, text in parse_qsl(query) if name != "lang"]
     target = path if method in ("GET", "HEAD") else "/"
-    here = f"{target}?{query}" if query and target == path else target
+    lang = language_of(f"/?{query}")
+    then = f"{target}?{query}" if query and target == path else in_language(target, lang)
     return HeaderLinks(
         {tag: f"{target}?{urlencode([*fields, ('lang', tag)])}" for tag in LANGUAGES} if target == path else {},
-        f"/sign-in?{urlencode({'then': here})}",
+        lang,
+        sign_in_address(then),
         f"{COOKIE}=" in cookie,
         app.state.services.mirror is not None,
     )

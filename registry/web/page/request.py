@@ -44,6 +44,12 @@ SECURE_COOKIE = f"__Host-{COOKIE}"
 
 MAX_TOKEN_LENGTH = 500
 
+SIGNED_OUT = "state"
+"""The parameter in which an OpenID provider returns the reader's language after signing out there.
+
+The address to which it sends browsers is registered there as it is (RP-Initiated Logout 1.0 §2).
+"""
+
 
 class Session(Struct, frozen=True):
     """Who has signed in, and the session's id and secret; None all where the reader has not signed in."""
@@ -146,6 +152,16 @@ class PageRequest(Struct):
         axis = {"axis": self.query["axis"]} if "axis" in self.query else {}
         return {**self.times.query(), **axis, **self.language_params()}
 
+    @property
+    def sign_in(self) -> str:
+        """The address of the sign-in page that leads back to this page."""
+        return sign_in_address(self.here())
+
+    @property
+    def sign_out(self) -> str:
+        """The address that the form for signing out is sent to."""
+        return _address("/sign-out", self.language_params())
+
     def alternate_url(self, path: str) -> str:
         """The address of another form of this page, such as a table."""
         return _address(path, self.query)
@@ -161,6 +177,25 @@ class PageRequest(Struct):
     def data(self, path: str, **parameters: Any) -> str:
         """The address of the API's answer for the same as-of point."""
         return _address(path, {**self.times.query(), **{k: v for k, v in parameters.items() if v is not None}})
+
+
+def language_of(address: str) -> str | None:
+    """The language that the address of a page has; None if it has none."""
+    lang = dict(parse_qsl(urlsplit(address).query)).get("lang")
+    return lang if lang in LANGUAGES else None
+
+
+def in_language(address: str, lang: str | None) -> str:
+    """The address of a page with a language in the place of its own; the same address without one."""
+    if lang is None:
+        return address
+    path, _, query = address.partition("?")
+    return _address(path, {**dict(parse_qsl(query, keep_blank_values=True)), "lang": lang})
+
+
+def sign_in_address(then: str) -> str:
+    """The address of the sign-in page, in the language that the address of the page after it has."""
+    return in_language(_address("/sign-in", {"then": then}), language_of(then))
 
 
 def _address(path: str, query: Mapping[str, Any]) -> str:
@@ -189,6 +224,8 @@ async def check_page_query(request: Request) -> Response[bytes] | None:
     if IGNORES_QUERY in request.route_handler.opt:
         return None
     text = dict(request.query_params.items())
+    if request.url.path == "/" and SIGNED_OUT in text:
+        return redirect(in_language("/", language_of(f"/?lang={text[SIGNED_OUT]}")))
     if FORM_PARAMETERS & text.keys() or "" in text.values():
         # Litestar resolves dependencies for handlers only, not for hooks.
         calendar: Calendar = request.app.state.services.calendar

@@ -15,6 +15,7 @@ from litestar.datastructures import Cookie
 from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
 from litestar.params import SkipValidation
+from msgspec.structs import replace
 
 from registry.append.identities import Identities
 from registry.errors import SecretUnreadable, Unauthorized
@@ -25,7 +26,7 @@ from registry.i18n import render as render_text
 from registry.infra.secret_box import SecretBox
 from registry.infra.settings import Settings
 from registry.web.page import render
-from registry.web.page.request import Page, Request
+from registry.web.page.request import Page, Request, language_of
 from registry.web.sign_in.provider_session import ProviderSession, remember
 from registry.web.sign_in.session import AnySessions, render_sign_in, safe_redirect_path, start_session
 
@@ -62,7 +63,7 @@ class ProviderPages(Controller):
         from registry.infra.oidc import new_attempt
 
         attempt = new_attempt(safe_redirect_path(then), ATTEMPT_SECONDS)
-        target = await provider.authorization_url(attempt, redirect_uri(request))
+        target = await provider.authorization_url(attempt, redirect_uri(request), language_of(attempt.then))
         sealed = box.encrypt(msgspec.json.encode(attempt)).decode()
         return Response(
             b"",
@@ -84,6 +85,8 @@ class ProviderPages(Controller):
         """Check the provider's answer and start a session."""
         provider = require_provider(identities)
         attempt = read_attempt(box, request.cookies.get(attempt_cookie(request, "", 0).key, ""))
+        if attempt is not None and (lang := language_of(attempt.then)) is not None:
+            public_page = replace(public_page, language=lang, query={"lang": lang})
         try:
             if attempt is None:
                 raise Unauthorized("sign_in_state")

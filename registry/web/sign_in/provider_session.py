@@ -44,7 +44,7 @@ def forget(request: Request) -> Cookie:
 
 
 async def sign_out_url(
-    request: Request, box: SecretBox, identities: Identities, principal: str, then: str
+    request: Request, box: SecretBox, identities: Identities, principal: str, then: str, language: str | None
 ) -> str | None:
     """Where the browser ends its session at the provider; None if it has none, or the provider has no such address.
 
@@ -54,12 +54,13 @@ async def sign_out_url(
         identities: Know the provider.
         principal: Who signs out.
         then: Where the provider sends the browser afterwards.
+        language: The language that the reader has chosen.
     """
     session = _read(box, request.cookies.get(COOKIE, ""))
     if session is None or session.principal != principal or identities.provider is None:
         return None
     try:
-        return await identities.provider.sign_out_url(session.id_token, then)
+        return await identities.provider.sign_out_url(session.id_token, then, language)
     except ProviderUnavailable:
         return None
 

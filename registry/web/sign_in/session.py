@@ -27,7 +27,17 @@ from registry.infra.settings import Settings
 from registry.queries.principals import Principals
 from registry.web.page import render
 from registry.web.page.render import Rendered
-from registry.web.page.request import READ, Page, PageRequest, Request, Session, check_csrf, cookie_name, redirect
+from registry.web.page.request import (
+    READ,
+    Page,
+    PageRequest,
+    Request,
+    Session,
+    check_csrf,
+    cookie_name,
+    in_language,
+    redirect,
+)
 from registry.web.sign_in import provider_session
 from registry.web.sign_in.browsers import browser_of
 
@@ -48,7 +58,8 @@ class SessionPages(Controller):
         then: Annotated[str, text("The path of the page to go to after signing in.")] = "/",
     ) -> Response[bytes]:
         """The form that takes an API key."""
-        return render.send(public_page, render_sign_in(public_page, settings, safe_redirect_path(then), None, 200))
+        then = in_language(safe_redirect_path(then), public_page.query.get("lang"))
+        return render.send(public_page, render_sign_in(public_page, settings, then, None, 200))
 
     @post("/sign-in", status_code=303)
     async def post_sign_in(
@@ -87,9 +98,10 @@ class SessionPages(Controller):
         url = None
         if session.id is not None and session.key is not None:
             await sessions.end(session.id, session.key.id)
-            url = await provider_session.sign_out_url(request, box, identities, session.key.id, f"{base_url(request)}/")
+            then, lang = f"{base_url(request)}/", public_page.query.get("lang")
+            url = await provider_session.sign_out_url(request, box, identities, session.key.id, then, lang)
         if url is None:
-            answer = redirect("/")
+            answer = redirect(public_page.link("/"))
         else:
             # Not a redirect: browsers refuse one to another site after a form (`form-action`).
             page = replace(public_page, session=Session())
