@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date
 from decimal import Decimal
+from itertools import pairwise
 
 import asyncpg
 import httpx
@@ -15,6 +16,7 @@ from registry.domain.history import AsOf
 from registry.domain.totals import TotalsQuery
 from registry.schemas.deal_query import DealQuery
 from registry.web.portfolio.trend import sampled
+from tests.api.announcements import announced, registered
 from tests.conftest import drill
 from tests.databases import Server
 from tests.service import Service, cloned, running
@@ -88,6 +90,38 @@ async def test_map_of_locations_has_a_legend_of_the_shades_in_use(demo_reader: h
     # Nine deals without a location in Korea shade no province.
     assert "One deal 2 deals" in legend
     assert "3 deals" not in legend
+
+
+@pytest.mark.parametrize("query", ["", "&stage=operating", "&sector=energy&region=KR", "&region=US"])
+async def test_legend_of_the_map_states_what_its_shades_stand_for(generated: Service, query: str) -> None:
+    html = (await generated.visitor.get(f"/?lang=en{query}")).text
+    regions = (await generated.client.get(f"/v1/deals?facets=true&limit=1{query}")).json()["facets"]["region"]
+    section = html[html.index('id="h-map"') :]
+    legend = {
+        shade: range(int(low), int(high) + 1)
+        for shade, low, high in re.findall(r'class="l-m(\d)" data-low="(\d+)" data-high="(\d+)"', section)
+    }
+    marks = re.findall(r'region=([A-Z0-9-]+)[^"]*" aria-label="[^"]*: ([\d,]+)"><path class="m(\d)"', section)
+    assert marks
+    assert {shade for _, _, shade in marks} == legend.keys()
+    for code, shown, shade in marks:
+        deals = int(shown.replace(",", ""))
+        assert deals == regions[code]
+        assert deals in legend[shade], (code, deals, legend)
+    ranges = sorted(legend.values(), key=lambda one: one.start)
+    assert all(one.stop <= following.start for one, following in pairwise(ranges))
+    # The largest number has the darkest shade, unless all are equal.
+    numbers = {int(shown.replace(",", "")): shade for _, shown, shade in marks}
+    if max(numbers) > 2 * min(numbers):
+        assert numbers[max(numbers)] > numbers[min(numbers)]
+
+
+async def test_deal_with_two_sites_in_a_country_counts_once_there(service: Service, slug: str) -> None:
+    sector = f"{slug}-works"
+    sites = [announced("2025-06-16", "site_announced", site=place.lower(), place=place) for place in ("US-TX", "US-CA")]
+    await service.client.post(f"/v1/deals/{slug}/events", json=[registered(sectors=[sector]), *sites])
+    html = (await service.visitor.get(f"/?lang=en&sector={sector}")).text
+    assert 'aria-label="United States: 1"' in html
 
 
 async def test_chart_says_that_it_converts_amounts_that_the_page_shows_as_announced(

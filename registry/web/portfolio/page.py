@@ -50,6 +50,7 @@ from registry.web.portfolio.deal_list import (
     facets_of,
     feed_filters,
     listed_deals,
+    map_scale,
     shown_values,
 )
 from registry.web.portfolio.trend import Trend, amount_trend
@@ -146,6 +147,9 @@ async def render_portfolio(
     names = await overview_names(page, table, organizations, scope, titles)
     latest_names = await names_in_events(page, latest)
     places = [PlaceCount(code, deals) for code, deals in counted]
+    korea, abroad = maps.korea(), deals_abroad(facets.get("region", {}))
+    provinces = {province.code for province in korea.provinces}
+    scale = map_scale([*(place.deals for place in places if place.code in provinces), *abroad.values()])
     # In a thread, because it would hold the event loop for long.
     return await in_thread(
         render.render,
@@ -165,9 +169,10 @@ async def render_portfolio(
         unit=unit,
         sort=selection.sort,
         trend=trend,
-        korea=maps.korea(),
-        world=maps.world() if any(place.code[:2] != "KR" for place in places) else None,
-        abroad=deals_abroad(places),
+        korea=korea,
+        world=maps.world() if abroad else None,
+        abroad=abroad,
+        scale=scale,
         korea_sites=maps.korea_points(sites),
         world_sites=maps.world_points(sites),
         places=places,
