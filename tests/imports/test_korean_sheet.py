@@ -157,6 +157,37 @@ def test_company_named_total_is_no_row_of_totals(tmp_path: Path) -> None:
     assert len({msgspec.json.decode(line.line)["deal"] for line in made.lines()}) == 3
 
 
+@pytest.mark.parametrize(
+    ("row", "is_deal"),
+    [
+        ("Total,Antwerp refinery,BE,10", True),
+        ("TOTAL,Antwerp refinery,,10", True),
+        ("Total,,BE,10", True),
+        ("Total,,,10", False),
+        ("Total,3 plants,,10", False),
+        ("Total,Total,-,10", False),
+        ("Subtotal,Antwerp,BE,10", False),
+        ("합계,울산,KR-31,10", False),
+    ],
+)
+def test_deal_with_the_key_total_has_another_name_than_a_row_of_totals(tmp_path: Path, row: str, is_deal: bool) -> None:
+    rows = ("Company,Plant,Place,Capex (USD million)", "Alpha,One,JP,4", "Beta,Two,FR,6", row)
+    (tmp_path / "list.csv").write_text("\n".join(rows), "utf-8")
+    mapping = mappings.parse(
+        'scheme = "list"\n[[source]]\ntitle = "A list"\n[deal]\nslug = "list-"\nkey = { column = "Company" }\n'
+        'title = { column = "Company" }\n'
+        '[[site]]\nsite = "plant"\nname = { column = "Plant" }\nplace = { column = "Place", empty = ["-"] }\n'
+        '[[pledge]]\npledge = "all"\namount = { column = "Capex (USD million)", times = "1000000" }\ncurrency = "USD"\n'
+    )
+    with workbook.open_sheets([tmp_path / "list.csv"]) as sheets:
+        made = planned(sheets, mapping)
+    deals = {msgspec.json.decode(line.line)["deal"] for line in made.lines()}
+    assert [(error.at, error.problem.code) for error in made.errors] == (
+        [] if is_deal else [("list!A4", "key-no-deal")]
+    )
+    assert len(deals) == (3 if is_deal else 2)
+
+
 def test_header_in_two_rows_has_the_names_of_both(sheet: Path) -> None:
     with workbook.open_sheets([sheet]) as [only]:
         table = only.table(header_row=5)

@@ -95,6 +95,10 @@ class StatedDeal(Struct):
         return not self.facts[0].is_dated
 
 
+_NAMING = frozenset({"title", "organization", "name", "place"})
+"""The fields that name a deal, a party, a site or a place."""
+
+
 class RowReader:
     """Reads the rows of a sheet."""
 
@@ -109,6 +113,10 @@ class RowReader:
         # The columns that the mapping reads, in a fixed order: their texts are the content of a row.
         read = [(leaf.value.join, leaf.value.column) for leaf in leaves if isinstance(leaf.value, ColumnValue)]
         self._read = sorted({*read, *((one.join, one.column) for one in conditions)}, key=repr)
+        # Those that tell a deal from a row of totals, which has a label and numbers.
+        named = [leaf.value for block in self.mapping.blocks for leaf in block.leaves if leaf.path[0] in _NAMING]
+        columns = {one.column for one in named if isinstance(one, ColumnValue) and one.join is None}
+        self._naming = [*columns.union(self.mapping.key_columns)]
         self._texts = [leaf.value for leaf in leaves if isinstance(leaf.value, TextValue)]
 
     @property
@@ -128,13 +136,17 @@ class RowReader:
         stated = StatedDeal(cells, key, uuid5(NAMESPACE, hashlib.sha256(name.encode()).hexdigest()))
         first = next(i for i, text in enumerate(row.cells) if text)
         column, text = (self._key_column, key) if values.is_total(key) else (first, row.cells[first])
-        # As a deal, a row of totals would count a second time what the rows above it state. Beside a key, Total is a
-        # company.
-        if values.is_total(text) and (text == key or not key or text.casefold() != "total"):
+        # As a deal, a row of totals would count a second time what the rows above it state.
+        if values.is_total(text) and not self._names_a_company(cells, text):
             stated.errors.append(self.cells.table.error(row, column, ImportText("key-no-deal", key=text)))
         elif not key:
             stated.errors.append(self.cells.table.error(row, self._key_column, ImportText("key-missing")))
         return stated
+
+    def _names_a_company(self, cells: RowCells, total: str) -> bool:
+        """Whether the text of a total is the name of the company Total: the row has another name, or a place or key."""
+        texts = [self.cells.text(cells, None, names) for names in self._naming]
+        return total.casefold() == "total" and any(one[:1].isalpha() and not values.is_total(one) for one in texts)
 
     def _key(self, cells: RowCells) -> str:
         """The key of a row; empty if one of its columns is."""
