@@ -51,7 +51,9 @@ it. Announcements are immutable events; every answer can be dated, explained and
 **Three time axes.** Every state can be read as of a point in time: `effective_on` (when it is in effect),
 `published_on` (when it was published) and `recorded_at` or `position` (when this registry recorded it). Each means "no
 later than". Left out, `effective_on` is today in the registry's time zone, or, where `recorded_at`, `position` or
-`Accept-Datetime` fixes the log, the day at which the log stood there; the others are open.
+`Accept-Datetime` fixes the log, the day at which the log stood there; the others are open. For one deal and for
+organizations they can be combined; lists, totals, searches, exported tables and comparisons of all deals take
+`effective_on` with either `published_on`, or `recorded_at` or `position`.
 
 **Errors** are problem documents (RFC 9457); [each code is explained](/docs/problems).
 """

@@ -14,7 +14,7 @@ from registry.events.values import Localized
 from registry.formatting.language import N_, words
 from registry.formatting.values import shown
 from registry.http.cursors import CursorParameter, decode_cursor, encode_cursor
-from registry.http.parameters import Cursor, OrganizationSlug, text
+from registry.http.parameters import Cursor, OrganizationSlug, require_single_axis, text
 from registry.infra.threads import offload_answer
 from registry.projections.columnar.lists import Order
 from registry.queries.named_organizations import NamedOrganizations, OrganizationEntry
@@ -31,7 +31,7 @@ from registry.web.page.citations import cite
 from registry.web.page.render import Rendered
 from registry.web.page.request import READ, Page, PageRequest
 from registry.web.page.sliders import current_sliders, stream_sliders
-from registry.web.portfolio.deal_list import DealTableRow, deal_rows, single_axis
+from registry.web.portfolio.deal_list import DealTableRow, deal_rows
 
 PAGE_SIZE = 100
 CSV_BATCH = 1_000
@@ -198,7 +198,7 @@ async def deals_of(
 ) -> OrganizationDeals:
     """A page of the deals in which an organization has a role, at the page's as-of point."""
     start = decode_cursor(cursor, organization)
-    point = await portfolio_queries.point(start.fix(single_axis(page.as_of)))
+    point = await portfolio_queries.point(start.fix(require_single_axis(page.as_of)))
     selection = await portfolio_queries.select(point, DealQuery(organization=organization))
     rates = await portfolio_queries.rates(page.as_of)
     found = await portfolio_queries.page(point, selection, Order(), start.place, DEALS_PER_PAGE, rates)

@@ -13,7 +13,7 @@ from msgspec import Struct
 from registry.events.intake import as_uuid
 from registry.formatting.language import N_, Translations
 from registry.formatting.values import shown
-from registry.http.parameters import text
+from registry.http.parameters import require_single_axis, text
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.search import SearchQueries
 from registry.schemas import HitKind, SearchedWord, SearchHit, SearchMatch
@@ -22,7 +22,7 @@ from registry.web.page.citations import cite, list_certificate
 from registry.web.page.render import Rendered, render, send
 from registry.web.page.request import READ, Page, PageRequest, redirect
 from registry.web.page.sliders import current_sliders
-from registry.web.portfolio.deal_list import DealTableRow, deal_rows, single_axis
+from registry.web.portfolio.deal_list import DealTableRow, deal_rows
 
 MAX_RESULTS = 50
 MAX_SUGGESTIONS = 4
@@ -86,7 +86,7 @@ class SearchPages(Controller):
             counts: dict[HitKind, int] = {}
             words: list[SearchedWord] = []
             if query:
-                found = await search_queries.search(single_axis(page.as_of), query, limit=MAX_RESULTS)
+                found = await search_queries.search(require_single_axis(page.as_of), query, limit=MAX_RESULTS)
                 rows = await _rows(page, portfolio_queries, found.hits)
                 results = [_result(page, hit, rows.get(hit.id) if hit.kind == "deal" else None) for hit in found.hits]
                 counts, words = found.counts, found.words
@@ -123,7 +123,7 @@ class SearchPages(Controller):
         results: list[Result] = []
         if query and as_uuid(query) is None:
             found = await search_queries.search(
-                single_axis(page.as_of), query, limit=MAX_SUGGESTIONS, unfinished=not (q or "").endswith(" ")
+                require_single_axis(page.as_of), query, limit=MAX_SUGGESTIONS, unfinished=not (q or "").endswith(" ")
             )
             results = [_result(page, hit, None) for hit in found.hits]
         return send(page, render(page, "suggestions.html", results=results))
@@ -133,7 +133,7 @@ async def _rows(
     page: PageRequest, portfolio_queries: PortfolioQueries, hits: Sequence[SearchHit]
 ) -> dict[str, DealTableRow]:
     """The amounts and stages of the deals among the hits."""
-    as_of = single_axis(page.as_of)
+    as_of = require_single_axis(page.as_of)
     slugs = [hit.id for hit in hits if hit.kind == "deal"]
     point, rates = await portfolio_queries.point(as_of), await portfolio_queries.rates(as_of)
     return {row.deal.deal: row for row in deal_rows(await portfolio_queries.items(point, slugs, rates))}

@@ -11,7 +11,7 @@ EXAMPLES = list(examples(ROOT / "docs" / "three-clocks.md"))
 
 
 def test_the_document_has_examples() -> None:
-    assert len(EXAMPLES) == 11
+    assert len(EXAMPLES) == 12
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)

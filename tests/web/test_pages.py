@@ -227,6 +227,8 @@ async def test_invalid_addresses_return_error_pages(reader: httpx.AsyncClient) -
         ("/?colour=red", 400),
         (f"{ULSAN}?effective_on=2025-02-30", 400),
         ("/?published_on=2025-06-01&position=3", 400),
+        ("/search?q=aws&published_on=2025-06-01&position=3", 400),
+        ("/organizations/amazon-web-services?published_on=2025-06-16&position=100", 400),
         ("/events/nothing", 404),
         ("/organizations/nobody", 404),
         ("/static/nothing.css", 404),

@@ -11,7 +11,6 @@ from litestar.params import QueryParameter
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.history import AsOf
 from registry.domain.money.rates import Rates
 from registry.domain.stages import ENDED_STAGES
 from registry.events.currencies import Currency
@@ -298,10 +297,3 @@ def deals_abroad(regions: Mapping[str, int]) -> dict[str, int]:
         regions: The number of deals by country and by part of a country. A deal may be in several parts.
     """
     return {code: deals for code, deals in regions.items() if len(code) == 2 and code != "KR"}
-
-
-def single_axis(as_of: AsOf) -> AsOf:
-    """The point that a list is read at: a publication date takes precedence over a recording time or position."""
-    return (
-        as_of if as_of.published_on is None else AsOf(effective_on=as_of.effective_on, published_on=as_of.published_on)
-    )
