@@ -188,6 +188,8 @@ def _signer(settings: Settings) -> Text:
 
     async def newest(pool: Pool) -> tuple[int, HealthWarning | None]:
         mirror = await mirror_state.load(pool)
+        if mirror is None:
+            await source.check(pool)
         evidence = Evidence(pool, source, seconds=settings.checkpoint_seconds, mirror=mirror)
         return (await evidence.unsigned()).size, await evidence.warning()
 

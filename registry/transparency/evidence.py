@@ -316,9 +316,11 @@ class Evidence:
         return Unsigned(size, max(waited, 0.0))
 
     async def warning(self) -> HealthWarning | None:
-        """What readiness and `registry doctor` say when no service signs; None while one does."""
+        """What readiness and `registry doctor` say when this service refuses to sign, or none signs; None otherwise."""
         if self._mirror is not None:
             return None
+        if self._logged_refusal:
+            return HealthWarning("signer_refuses")
         unsigned = await self.unsigned()
         if unsigned.seconds <= self._seconds + UNSIGNED_LIMIT_SECONDS:
             return None

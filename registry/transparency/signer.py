@@ -100,6 +100,15 @@ class Signer:
             signer._last()
         return signer
 
+    def check(self) -> None:
+        """Read the key and what was signed last, if there is a key, and change nothing.
+
+        Raises SignerStateCorrupt.
+        """
+        if not self._is_unused():
+            self._signing_key()
+            self._last()
+
     def verifiers(self) -> tuple[VerifierKey, ...]:
         """All verifier keys of the log, oldest first. Any of them may have signed a checkpoint.
 

@@ -21,7 +21,7 @@ from registry.infra.postgres import Connection, Pool
 from registry.infra.settings import Settings
 from registry.transparency.checkpoint import BadKey, SigningKey
 from registry.transparency.findings import Finding
-from registry.transparency.signer import SignerStateCorrupt
+from registry.transparency.signer import Signer, SignerStateCorrupt
 
 SELECT_NEWEST_KEY = """
 SELECT verifier, sealed
@@ -82,6 +82,21 @@ class KeySource(Struct, frozen=True):
     def is_available(self) -> bool:
         """Whether this service can sign, or could once."""
         return self.secret is not None or self.file.exists() or self.public_keys.exists()
+
+    async def check(self, connection: Connection | Pool) -> None:
+        """Read the key, if this service has one, and change nothing.
+
+        Raises:
+            SignerStateCorrupt: The key or what it signed last cannot be read.
+        """
+        if self.secret is not None:
+            row = await connection.fetchrow(SELECT_NEWEST_KEY, self.origin)
+            if row is not None:
+                _unseal(row["sealed"], row["verifier"], self.origin, self.secret)
+        elif self.is_shared:
+            _read(self.file)
+        elif self.is_available:
+            Signer(self.file, self.origin).check()
 
     async def shared_key(self, connection: Connection) -> SigningKey:
         """The key that all services share. Creates the one in the database on first use.

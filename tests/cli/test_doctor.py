@@ -126,6 +126,19 @@ async def test_keys_that_do_not_open_the_secrets_of_webhooks_are_found(
     assert str(key) in detail
 
 
+@pytest.mark.parametrize("content", ["", "PRIVATE+KEY+of+another+kind"])
+async def test_signing_key_that_cannot_be_read_is_wrong(
+    database: ScratchDatabase, tmp_path: Path, content: str
+) -> None:
+    assert (await examine(tmp_path, database))["checkpoints"][0] == "fine"
+    key = tmp_path / "signing.key"
+    key.write_text(content)
+    found, detail = (await examine(tmp_path, database))["checkpoints"]
+    assert found == "wrong"
+    assert str(key) in detail
+    assert key.read_text() == content
+
+
 async def test_receivers_that_do_not_answer_are_warnings(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]

@@ -206,6 +206,22 @@ async def test_key_without_any_state_signs_nothing(
         await unavailable(service)
 
 
+@pytest.mark.parametrize("end", ["", ".pub", ".head"])
+async def test_service_with_a_broken_key_says_so_and_records(settings: Settings, end: str) -> None:
+    async with running(settings):
+        pass
+    file = settings.signing_key.with_name(f"{settings.signing_key.name}{end}")
+    file.write_text("nothing that can be read")
+    async with running(settings) as service:
+        await post(service, "goes-on", registered())
+        await unavailable(service)
+        ready = (await service.visitor.get("/health/ready")).json()
+        assert (ready["recorder"], ready["signer"]) == (True, False)
+        # Anyone can read it, so it names no file.
+        assert not any(str(settings.data_dir) in warning for warning in ready["warnings"])
+    assert file.read_text() == "nothing that can be read"
+
+
 async def test_forged_checkpoint_in_the_database_stops_the_signer(
     settings: Settings, owner: asyncpg.Connection[asyncpg.Record]
 ) -> None:
