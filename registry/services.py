@@ -132,6 +132,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
                 settings.data_dir / "imports",
                 log.recorder,
                 proposals,
+                access.principals,
                 (queries.imports, queries.deals, queries.log),
                 frozenset(settings.four_eyes),
             )

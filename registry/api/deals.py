@@ -38,7 +38,7 @@ from registry.http.conditional import (
     matches,
 )
 from registry.http.cursors import CursorParameter, decode_cursor, encode_field_cursor
-from registry.http.guards import check_scope, is_public
+from registry.http.guards import check_scope, is_public, may_read
 from registry.http.parameters import (
     MAX_PAGE,
     POST_HEADERS,
@@ -120,6 +120,7 @@ async def record(
             digest=digest,
             size=len(body),
             dry_run=dry_run,
+            shows_state=may_read(request),
         )
     )
     tag = f"{result.version};{recorder.calendar.today()}" if kind == "deal" else str(result.version)

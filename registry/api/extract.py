@@ -17,6 +17,7 @@ from registry.events.codec import earliest_publication
 from registry.events.values import EventPart, Localized, Source, decode_hook
 from registry.extraction import Article, KnownOrganization, ProposedDeal, extract
 from registry.http.bodies import Request, decoder, read_body
+from registry.http.guards import check_may_read
 from registry.http.responses import RawResponse, json_response
 from registry.infra.threads import offload_answer
 from registry.queries.organizations import OrganizationQueries
@@ -111,7 +112,9 @@ class ExtractController(Controller):
 
         Rules find organizations that the registry knows in either script or that the article introduces, amounts as the
         press writes them, places, capacities, periods and stages. No outside service is asked; nothing is recorded.
+        The answer shows which organizations the registry knows, so the key must be able to read.
         """
+        check_may_read(request)
         given: ArticleText = await decoder.decode(decode_article, await read_body(request))
         deals, slugs = await proposed_deals(given.text, given.source, organization_queries)
         body = ExtractedDeals(

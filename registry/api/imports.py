@@ -27,7 +27,7 @@ from registry.events.intake import as_uuid
 from registry.events.values import Scheme
 from registry.http.bodies import Request, decoder, read_body, require_content_type
 from registry.http.compression import UNCOMPRESSED
-from registry.http.guards import check_may_read, check_scope
+from registry.http.guards import check_may_read, check_scope, may_read
 from registry.http.import_session import ImportSession, NumberedLine, body_lines, decode_line, import_line, line_result
 from registry.http.parameters import DryRun, Limit, text
 from registry.http.problems import ProblemText, code_of, extension_members, language_of, problem
@@ -98,7 +98,7 @@ class ImportsController(Controller):
             return await _propose(request, proposals, content_type, _submission(submission))
         if atomic or dry_run:
             return await _import_atomically(request, recorder, content_type, dry_run=dry_run)
-        session = ImportSession(recorder, request.auth, stopping, language_of(request))
+        session = ImportSession(recorder, request.auth, stopping, language_of(request), shows_state=may_read(request))
         return _DuplexStream(session.run(body_lines(request)))
 
     @writing(post, "/lookup", body=LookupRequest, status_code=200)
@@ -150,7 +150,7 @@ async def _import_atomically(
 ) -> Response[Any]:
     """Record all lines in one transaction, or answer with the number of the line that is refused."""
     body = await read_body(request, content_type)
-    decode = partial(decode_line, key=request.auth, low_priority=not dry_run)
+    decode = partial(decode_line, key=request.auth, low_priority=not dry_run, shows_state=may_read(request))
     lines, requests = await decoder.decode(partial(_decoded, decode), body)
     try:
         results = await recorder.record_all(requests, dry_run=dry_run)

@@ -25,7 +25,7 @@ from registry.events.intake import as_uuid
 from registry.events.types import AnnouncedKind
 from registry.events.values import Slug, Text
 from registry.http.bodies import Request, decoder, read_body
-from registry.http.guards import ANY_SCOPE
+from registry.http.guards import ANY_SCOPE, may_read
 from registry.http.parameters import Cursor, Limit
 from registry.http.responses import RawResponse, json_response, page_headers
 from registry.infra.threads import offload
@@ -128,9 +128,11 @@ class ProposalsController(Controller):
     async def get_proposal(
         self, request: Request, proposal: ProposalId, proposals: NamedDependency[Proposals]
     ) -> RawResponse[ProposalResponse]:
-        """One proposal; while it is open, with what recording it now would change, or why it does not apply."""
+        """One proposal. While it is open, keys that may read see what recording it would change, or why it does not
+        apply.
+        """
         found = await proposals.get(request.auth, _id(proposal))
-        preview = await preview_of(proposals, request.auth, found) if found.status == "open" else None
+        preview = await preview_of(proposals, found) if found.status == "open" and may_read(request) else None
         return await _json(found, preview=preview)
 
     @writing(put, "/{proposal:str}", "not_found", "proposal_decided", "proposal_changed", body=ChangedProposal)
@@ -182,7 +184,7 @@ class ProposalsController(Controller):
         return await _json(await proposals.reject(request.auth, _id(proposal), _digest(if_match), rejection.reason))
 
 
-async def preview_of(proposals: Proposals, credential: Any, proposal: Proposal) -> ProposalPreview:
+async def preview_of(proposals: Proposals, proposal: Proposal) -> ProposalPreview:
     """What recording a proposal now would change, or why it does not apply."""
     try:
         result = await proposals.preview(proposal)

@@ -26,7 +26,7 @@ from registry.events.types import AnyAnnouncement
 from registry.events.validation import validate
 from registry.events.values import Source, Text
 from registry.http.bodies import Request, read_body
-from registry.http.guards import check_scope
+from registry.http.guards import check_may_read, check_scope
 from registry.http.parameters import After, DryRun, Limit
 from registry.http.responses import RawResponse, json_response, page_headers
 from registry.queries.sources import CitedEvent, SourceQueries
@@ -105,7 +105,11 @@ class SourcesController(Controller):
         recorder: NamedDependency[Recorder],
         dry_run: DryRun = False,
     ) -> RawResponse[SourceRetraction]:
-        """Treat every event that rests on a source, all or none: its publisher took it back, or it proved wrong."""
+        """Treat every event that rests on a source, all or none: its publisher took it back, or it proved wrong.
+
+        The answer names these events, so the key must be able to read.
+        """
+        check_may_read(request)
         new: NewRetraction = intake.decode(_retraction, await read_body(request))
         plans = await source_queries.plan(source, {one.event: one.treatment for one in new.treatments})
         retraction = await retract(source, plans, new, recorder, request.auth, dry_run=dry_run)

@@ -309,7 +309,7 @@ class Batch:
         for event_recorded in recorded:
             await self._slice.give_way()
             receipts.append(_receipt(event_recorded, stream, self._today))
-        flags = await self._flags(connection, stream, events)
+        flags = await self._flags(connection, stream, events) if request.shows_state else []
         # A thread assembles the states of a long list on copies, because readers and the next batch use the streams.
         size = len(events) if stream.last_change is not None else max(len(events), stream.version)
         sides = (before.copy_for_thread(), stream.copy_for_thread()) if is_long(size) else (before, stream)

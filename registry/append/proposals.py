@@ -127,6 +127,8 @@ class Proposals:
         Leaves out announcements that are recorded, or wait with the same content, so a repeated import proposes nothing
         twice. Otherwise as `propose_all`.
         """
+        # Also of those that are left out below: whether they are recorded is not for everyone to know.
+        await offload(sum(len(part[2]) for part in proposed), check_authors, credential, proposed)
         ids = [one.id for _, _, announcements in proposed for one in announcements if one.id is not None]
         recorded = frozenset(await store.recorded_ids(self._pool, ids)) if ids else frozenset()
         new: list[ProposedPart] = []

@@ -31,6 +31,8 @@ class AppendRequest(Struct, frozen=True, kw_only=True, gc=False):
         size: Size of the request's body, in bytes.
         low_priority: Whether the request is a line of an import: other requests go first, and the result carries no
             response body.
+        shows_state: Whether the principal may read: else the result has no changes and no warnings, which show what was
+            recorded before.
     """
 
     kind: StreamKind
@@ -46,6 +48,7 @@ class AppendRequest(Struct, frozen=True, kw_only=True, gc=False):
     dry_run: bool = False
     size: int = 0
     low_priority: bool = False
+    shows_state: bool = True
 
     @property
     def stream(self) -> str:

@@ -30,7 +30,7 @@ def encode_response(
     """The response's JSON, as it is sent and stored under the request's idempotency key."""
     if request.low_priority and request.idempotency_key is None:
         return b""
-    changes = _changes(before, after, () if request.dry_run else events, len(receipts))
+    changes = _changes(before, after, () if request.dry_run else events, len(receipts)) if request.shows_state else []
     response = AppendResponse(
         **{request.kind: request.slug},
         version=after.version,

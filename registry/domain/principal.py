@@ -82,11 +82,16 @@ class Rights(Struct, frozen=True, kw_only=True):
         """Whether the scope is among them."""
         return scope in self.scopes or "admin" in self.scopes
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether they are limited to deals, organizations or sources."""
+        return bool(self.deals or self.organizations or self.sources)
+
     def includes_stream(self, kind: StreamKind, slug: str) -> bool:
         """Whether a stream may be written to."""
         if kind == "principal":
             # A limited key could otherwise issue one without limits.
-            return not (self.deals or self.organizations or self.sources)
+            return not self.is_limited
         if not (self.deals or self.organizations):
             return True
         return slug in (self.deals if kind == "deal" else self.organizations)

@@ -34,6 +34,9 @@ BODY_SECONDS = 60.0
 # The request's state has it once the server has received the whole body (`LimitedProtocol`).
 WHOLE_BODY = "whole_body"
 
+# The request's state has the check of its key, which is repeated once a body has arrived that took its time.
+CHECK_AGAIN = "check_again"
+
 # Bytes of all bodies of a process that are being received, and of those that wait to be decoded.
 TOTAL_LIMIT = 64 * 2**20
 
@@ -130,9 +133,16 @@ async def read_body(request: Request, content_type: str = "application/json", li
         BodyTimeout, IncompleteBody: The body did not arrive.
         TooLarge: The body is over the limit.
         Overloaded: Too many bodies are being received.
+        Unauthorized, Forbidden: The request's key has lost its rights meanwhile.
     """
     require_content_type(request, content_type)
-    limit = BODY_LIMIT if limit is None else limit
+    body = await _receive(request, BODY_LIMIT if limit is None else limit)
+    if (check_again := request.scope["state"].get(CHECK_AGAIN)) is not None:
+        await check_again(request)
+    return body
+
+
+async def _receive(request: Request, limit: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     body: _OpenBody | None = None

@@ -13,6 +13,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from datetime import date
+from functools import partial
 from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
 
 from litestar import HttpMethod
@@ -26,10 +27,12 @@ from registry.domain.principal import Credential
 from registry.domain.totals import GROUPINGS
 from registry.errors import Forbidden, InvalidParameter, ReadOnlyMirror, Unauthorized
 from registry.events.values import Scope
-from registry.http.bodies import Request, header
+from registry.http.bodies import CHECK_AGAIN, WHOLE_BODY, Request, header
 
 PUBLIC: Final = "public"
 ANY_SCOPE: Final = "any"
+
+READS = (HttpMethod.GET, HttpMethod.HEAD)
 
 # The option of a handler in which its parameters are kept, once they are known. A cache of its own would keep the whole
 # application of a service that has stopped.
@@ -48,6 +51,9 @@ async def check_request(request: Request) -> None:
     if scope != PUBLIC and not (scope == "read" and request.app.state.settings.public_read):
         refuse_on_mirror(request)
         await authorize(request, scope)
+        if WHOLE_BODY not in request.scope["state"]:
+            # The key's rights may end while the body arrives (tests/limits/test_slow_bodies.py).
+            request.scope["state"][CHECK_AGAIN] = partial(authorize, scope=scope)
     if IGNORES_QUERY not in opt:
         await check_query(request)
 
@@ -68,11 +74,14 @@ async def authorize(request: Request, scope: Scope | Literal["any"]) -> None:
 
     Raises:
         Unauthorized: There is no key, or an unknown one.
-        Forbidden: The key lacks the scope.
+        Forbidden: The key lacks the scope, or it has limits and would administer.
     """
     key = await authenticate(request)
     if scope != ANY_SCOPE:
         check_scope(key, scope)
+    if scope == "admin" and request.method not in READS and key.rights.is_limited:
+        # It could give itself a key without limits, or send the messages of others elsewhere.
+        raise Forbidden("limited")
     request.scope["auth"] = key
 
 
@@ -82,8 +91,13 @@ def check_may_read(request: Request) -> None:
     Raises:
         Forbidden: Reading needs the scope `read`, and the key lacks it.
     """
-    if not request.app.state.settings.public_read:
-        check_scope(request.auth, "read")
+    if not may_read(request):
+        raise Forbidden.scope(request.auth.scopes, "read")
+
+
+def may_read(request: Request) -> bool:
+    """Whether a key that is for writing may read, too."""
+    return bool(request.app.state.settings.public_read or request.auth.allows("read"))
 
 
 def is_public(request: Request) -> bool:

@@ -124,7 +124,9 @@ def import_line(line: NumberedLine) -> tuple[AnnouncedKind, str, Announcement | 
     return intake.import_line(line.text)
 
 
-def decode_line(line: NumberedLine, key: Credential, *, low_priority: bool = True) -> AppendRequest:
+def decode_line(
+    line: NumberedLine, key: Credential, *, low_priority: bool = True, shows_state: bool = True
+) -> AppendRequest:
     """Return a line as a request to the recorder.
 
     Raises:
@@ -140,6 +142,7 @@ def decode_line(line: NumberedLine, key: Credential, *, low_priority: bool = Tru
         credential=key,
         size=len(line.text or b""),
         low_priority=low_priority,
+        shows_state=shows_state,
     )
 
 
@@ -147,12 +150,19 @@ class ImportSession:
     """One running import."""
 
     def __init__(
-        self, recorder: Recorder, key: Credential, stopping: asyncio.Event, language: str = DEFAULT_LANGUAGE
+        self,
+        recorder: Recorder,
+        key: Credential,
+        stopping: asyncio.Event,
+        language: str = DEFAULT_LANGUAGE,
+        *,
+        shows_state: bool = True,
     ) -> None:
         self._recorder = recorder
         self._key = key
         self._stopping = stopping
         self._language = language
+        self._shows_state = shows_state
         self._window: asyncio.Queue[_PendingLine | None] = asyncio.Queue(WINDOW)
         self._results = _ResultBuffer()
 
@@ -197,7 +207,7 @@ class ImportSession:
 
     async def _submit(self, line: NumberedLine) -> _PendingLine:
         try:
-            request = decode_line(line, self._key)
+            request = decode_line(line, self._key, shows_state=self._shows_state)
         except RegistryError as error:
             return _PendingLine(line.number, None, error)
         while True:

@@ -39,6 +39,7 @@ class AppendResponse(ResponseModel, frozen=True, kw_only=True):
     """What was recorded, or would be (`dry_run`), and what it changes.
 
     `effective_later` is the first day of the events that take effect after today, and is there only if there are any.
+    `changes` and `flags` are empty for a key that may not read, because they show what was recorded before.
     """
 
     deal: str | UnsetType = UNSET

@@ -8,13 +8,16 @@ from contextlib import AsyncExitStack
 from typing import Any, get_args
 
 import asyncpg
+import httpx
+import msgspec
 import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
 from registry.delivery import feed
-from registry.events.values import Scope
-from tests.api.announcements import SOURCE, registered, voided
+from registry.domain.sources.identity import source_id
+from registry.events.values import Scope, Source
+from tests.api.announcements import SOURCE, pledged, registered, revised, voided
 from tests.conftest import PATIENCE
 from tests.databases import Server
 from tests.service import Service, bearer, cloned, running
@@ -128,6 +131,38 @@ async def test_reading_needs_a_key_where_it_is_not_public(private: Service, slug
     for path in ("/health/live", "/health/ready", "/openapi.json", "/docs", "/docs/problems"):
         assert (await private.visitor.get(path)).status_code == 200, path
     assert (await private.visitor.options(f"/v1/deals/{slug}/events")).status_code == 204
+
+
+@pytest.mark.parametrize("scopes", [("propose",), ("record",), ("correct", "record", "propose")])
+async def test_key_that_may_not_read_learns_no_value_of_a_deal_by_writing(
+    private: Service, slug: str, scopes: tuple[Scope, ...]
+) -> None:
+    path, secrets = f"/v1/deals/{slug}/events", ("Nobody knows", "7123456789")
+    await private.client.post(path, json=[registered(secrets[0]), pledged(value=secrets[1])])
+    revision = revised("2025-08-01", "5")
+    line, lines = msgspec.json.encode({"deal": slug, **revision}), {"Content-Type": "application/x-ndjson"}
+    proposal = {"deal": slug, "announcements": [revision]}
+    source = source_id(msgspec.convert(SOURCE, Source))
+    key, reader = await private.key(*scopes), await private.key("read", *scopes)
+
+    async def answers(key: dict[str, str]) -> list[httpx.Response]:
+        proposed = await private.visitor.post("/v1/proposals", json=proposal, headers=key)
+        found = [await private.visitor.get(proposed.headers["location"], headers=key)]
+        for url, body in (
+            (f"{path}?dry_run=true", revision),
+            (f"/v1/sources/{source}/retraction?dry_run=true", {}),
+            ("/v1/extract", {"text": "A plant."}),
+            *((f"/v1/import?{query}", None) for query in ("dry_run=true", "atomic=true", "atomic=false")),
+        ):
+            sent: dict[str, Any] = {"json": body} if body is not None else {"content": line}
+            headers = {**key, **(lines if body is None else {})}
+            found.append(await private.visitor.post(url, headers=headers, **sent))
+        return [*found, await private.visitor.post(path, json=revision, headers=key)]
+
+    for answer in await answers(key):
+        assert not any(secret in answer.text for secret in secrets), answer.url
+        assert not any(answer.json().get(name) for name in ("preview", "changes", "flags")), answer.url
+    assert "preview" in (await answers(reader))[0].json()
 
 
 async def test_event_stream_of_a_private_registry_ends_with_its_key(private: Service, slug: str) -> None:

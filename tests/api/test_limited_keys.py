@@ -125,6 +125,40 @@ async def test_retraction_of_a_source_stops_at_a_forbidden_deal(service: Service
     assert await service.size() == size
 
 
+async def test_proposed_import_says_nothing_about_events_of_a_forbidden_deal(service: Service, slug: str) -> None:
+    recorded = await service.client.post(f"/v1/deals/{slug}/events", json=registered())
+    limited = bearer(await service.issue("propose", deals=(f"{slug}-other",)))
+    line = msgspec.json.encode({"deal": slug, "id": recorded.json()["events"][0]["id"], **registered()})
+    answer = await service.visitor.post("/v1/import?propose=true", content=line, headers={**limited, **LINES})
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+
+
+@pytest.mark.parametrize("limit", ["deals", "organizations", "sources"])
+async def test_limited_administrator_manages_no_webhooks(service: Service, slug: str, limit: str) -> None:
+    created = (await service.client.post("/v1/webhooks", json={"url": "https://receiver.example/"})).json()
+    path = f"/v1/webhooks/{created['id']}"
+    limited = bearer(await service.issue("admin", **{limit: (slug,)}))
+
+    async def webhooks() -> list[Any]:
+        return list(
+            await service.pool.fetch("SELECT id, url, secret, old_secret, disabled_at FROM webhooks ORDER BY id")
+        )
+
+    before = await webhooks()
+    for method, url, body in (
+        ("POST", "/v1/webhooks", {"url": "https://other.example/"}),
+        ("PATCH", path, {"url": "https://other.example/"}),
+        ("POST", f"{path}/rotate", {}),
+        ("POST", f"{path}/resend", {"position": 1}),
+        ("POST", f"{path}/test", None),
+        ("DELETE", path, None),
+    ):
+        answer = await service.visitor.request(method, url, json=body, headers=limited)
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), url
+    assert await webhooks() == before
+    assert (await service.client.delete(path)).status_code == 204
+
+
 @pytest.mark.parametrize("limit", ["deals", "organizations", "sources"])
 async def test_limited_administrator_gives_no_rights(service: Service, slug: str, limit: str) -> None:
     key = await service.issue("admin", **{limit: (slug,)})

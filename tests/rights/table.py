@@ -127,8 +127,8 @@ API: dict[str, Rule] = {
     "GET /v1/events.atom": reads,
     "GET /v1/events/stream": reads,
     "GET /v1/events/{id:str}": reads,
-    # Records nothing, and answers with the client's own text.
-    "POST /v1/extract": Rule(SIGNED_IN, body={"text": "A plant."}),
+    # Records nothing. The answer shows which organizations the registry knows.
+    "POST /v1/extract": Rule(SIGNED_IN, reads=True, body={"text": "A plant."}),
     "GET /v1/feed.json": reads,
     "POST /v1/import": Rule("record", body={"deal": DEAL, **_DEAL_REGISTERED}, media_type=_LINES, query="dry_run=true"),
     "GET /v1/import/identifiers": Rule(READS, query="scheme=cim"),
@@ -176,7 +176,8 @@ API: dict[str, Rule] = {
     "GET /v1/reconcile/suggest/entity": Rule(READS, query="prefix=a"),
     "GET /v1/search": Rule(READS, query="q=plant"),
     "GET /v1/sources/{source:str}": reads,
-    "POST /v1/sources/{source:str}/retraction": Rule(SIGNED_IN, body={}),
+    # The answer names the events that rest on the source.
+    "POST /v1/sources/{source:str}/retraction": Rule(SIGNED_IN, reads=True, body={}),
     "GET /v1/totals": reads,
     "GET /v1/watches": signed_in,
     "POST /v1/watches": Rule(SIGNED_IN, reads=True, body={"email": "nobody"}),

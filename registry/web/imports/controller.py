@@ -34,7 +34,7 @@ from registry.web.imports.runner import MAPPING, QUESTIONS, REPORT, SAMPLE, Impo
 from registry.web.imports.sample import read_sample
 from registry.web.imports.upload import FileTarget, Upload, receive
 from registry.web.page.request import READ, Page, PageRequest, Request, check_csrf, redirect
-from registry.web.sign_in.session import read_form, require_key
+from registry.web.sign_in.session import read_signed_form, require_key
 
 MAX_FORM_BYTES = 2 * 2**20
 MAX_FORM_FIELDS = 6_000
@@ -127,11 +127,9 @@ class ImportPages(Controller):
         return Response(file.read_bytes(), media_type=f"{DOWNLOADS[name]}; charset=utf-8", headers=headers)
 
     @post("/import/{id:str}/mapping", status_code=303)
-    async def post_mapping(
-        self, request: Request, public_page: Page, id: FromPath[str], import_jobs: Jobs
-    ) -> Response[bytes]:
+    async def post_mapping(self, public_page: Page, id: FromPath[str], import_jobs: Jobs) -> Response[bytes]:
         """Save the mapping as the form has it, and add or remove a part of it."""
-        job, sent = await _sent(request, public_page, id, import_jobs)
+        job, sent = await _sent(public_page, id, import_jobs)
         file = import_jobs.store.path(job, MAPPING)
         before, encoding = file.read_text("utf-8"), import_jobs.encoding(job)
         if "toml" in sent:
@@ -157,11 +155,9 @@ class ImportPages(Controller):
         return redirect(public_page.link(f"/import/{job.id}", show=added or None) + at)
 
     @post("/import/{id:str}/header", status_code=303)
-    async def post_header(
-        self, request: Request, public_page: Page, id: FromPath[str], import_jobs: Jobs
-    ) -> Response[bytes]:
+    async def post_header(self, public_page: Page, id: FromPath[str], import_jobs: Jobs) -> Response[bytes]:
         """Draft the mapping for another sheet, or for another row as the header."""
-        job, sent = await _sent(request, public_page, id, import_jobs)
+        job, sent = await _sent(public_page, id, import_jobs)
         number = sent.get("header", "")
         if number and not (number.isascii() and number.isdigit() and 1 <= int(number) <= 1000):
             raise InvalidParameter("integer", parameter="header", low=1, high=1000)
@@ -198,11 +194,9 @@ class ImportPages(Controller):
         return redirect(public_page.link(f"/import/{job.id}"))
 
     @post("/import/{id:str}/answers", status_code=303)
-    async def post_answers(
-        self, request: Request, public_page: Page, id: FromPath[str], import_jobs: Jobs
-    ) -> Response[bytes]:
+    async def post_answers(self, public_page: Page, id: FromPath[str], import_jobs: Jobs) -> Response[bytes]:
         """Keep the answers to questions; `rest` answers those that have none and may be answered so."""
-        job, sent = await _sent(request, public_page, id, import_jobs)
+        job, sent = await _sent(public_page, id, import_jobs)
         file = import_jobs.store.path(job, QUESTIONS)
         if file.is_file():
             answers = {name.removeprefix("answer:"): answer for name, answer in sent.items() if answer}
@@ -220,11 +214,9 @@ class ImportPages(Controller):
         return redirect(public_page.link(f"/import/{job.id}") + "#questions")
 
     @post("/import/{id:str}/run", status_code=303)
-    async def post_run(
-        self, request: Request, public_page: Page, id: FromPath[str], import_jobs: Jobs
-    ) -> Response[bytes]:
+    async def post_run(self, public_page: Page, id: FromPath[str], import_jobs: Jobs) -> Response[bytes]:
         """Read all rows, and record them or send them to review unless it is a check."""
-        job, sent = await _sent(request, public_page, id, import_jobs)
+        job, sent = await _sent(public_page, id, import_jobs)
         text_of_mapping = import_jobs.store.path(job, MAPPING).read_text("utf-8")
         if check(text_of_mapping, MAPPING)[0] is None:
             return redirect(public_page.link(f"/import/{job.id}") + "#mapping")
@@ -241,7 +233,7 @@ class ImportPages(Controller):
         self, request: Request, public_page: Page, id: FromPath[str], import_jobs: Jobs
     ) -> Response[bytes]:
         """Delete the files and the state of an import. What it recorded stays."""
-        job, _ = await _sent(request, public_page, id, import_jobs)
+        job, _ = await _sent(public_page, id, import_jobs)
         import_jobs.store.delete(job)
         return redirect(public_page.link("/import"))
 
@@ -259,12 +251,10 @@ def _editor(page: PageRequest) -> Credential:
     return key
 
 
-async def _sent(request: Request, page: PageRequest, id: str, jobs: ImportJobs) -> tuple[Job, dict[str, str]]:
+async def _sent(page: PageRequest, id: str, jobs: ImportJobs) -> tuple[Job, dict[str, str]]:
     """The import that a form is about, which is not running, and the form's fields."""
-    key = _editor(page)
-    sent = await read_form(request, MAX_FORM_BYTES, MAX_FORM_FIELDS)
-    check_csrf(request, page.session.token, sent.get("csrf", ""))
-    job = jobs.store.find(key.id, id)
+    sent, _ = await read_signed_form(page, MAX_FORM_BYTES, MAX_FORM_FIELDS)
+    job = jobs.store.find(_editor(page).id, id)
     _check_idle(job)
     return job, sent
 

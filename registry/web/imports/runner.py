@@ -20,7 +20,7 @@ from registry.append.proposal import parts_of
 from registry.append.proposals import Proposals
 from registry.append.recorder import Recorder
 from registry.domain.principal import Credential
-from registry.errors import BadMapping, RegistryError, TooLarge
+from registry.errors import BadMapping, RegistryError, TooLarge, Unauthorized
 from registry.events import intake
 from registry.events.types import AnnouncedKind, Announcement, OrganizationAnnouncement, tag_of
 from registry.http.bodies import BODY_LIMIT
@@ -40,6 +40,7 @@ from registry.infra import tasks
 from registry.queries.deals import DealQueries
 from registry.queries.imports import ImportQueries
 from registry.queries.log import LogQueries
+from registry.queries.principals import Principals
 from registry.web.imports.jobs import ImportProblem, Job, JobStore, Question, in_each_language
 from registry.web.imports.sample import MAX_UNPACKED_BYTES, take_sample
 from registry.web.imports.service_registry import ServiceRegistry
@@ -81,12 +82,14 @@ class ImportJobs:
         folder: Path,
         recorder: Recorder,
         proposals: Proposals,
+        principals: Principals,
         queries: tuple[ImportQueries, DealQueries, LogQueries],
         four_eyes: frozenset[str],
     ) -> None:
         self.store = JobStore(folder)
         self._recorder = recorder
         self._proposals = proposals
+        self._principals = principals
         self._queries = queries
         self._four_eyes = four_eyes
         self._slot = asyncio.Semaphore(1)
@@ -220,11 +223,15 @@ class ImportJobs:
 
         Raises:
             TooLarge: They are more than one review may have.
+            Unauthorized: The principal has lost its rights since it began the import.
         """
         if await asyncio.to_thread(lambda: sum(len(one.line) for one in plan.lines())) > BODY_LIMIT:
             raise TooLarge(limit=BODY_LIMIT)
         parts = await asyncio.to_thread(lambda: parts_of(_decoded(plan)))
-        found = await self._proposals.propose_import(credential, parts)
+        current = await self._principals.credential(credential.id, credential.key)
+        if current is None:
+            raise Unauthorized("unknown_key")
+        found = await self._proposals.propose_import(current, parts)
         waiting = [*found.proposals, *found.waiting]
         job.proposal = waiting[0].id if waiting else None
         job.repeated = len(found.recorded)

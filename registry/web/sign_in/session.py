@@ -37,6 +37,7 @@ from registry.web.page.request import (
     cookie_name,
     in_language,
     redirect,
+    session,
 )
 from registry.web.sign_in import provider_session
 from registry.web.sign_in.browsers import browser_of
@@ -213,6 +214,9 @@ async def read_signed_form(
         CsrfError: The form was made for another session, or sent from another site.
     """
     sent = await read_form(page.request, max_bytes, max_fields)
+    # It may have ended while the form arrived. Litestar resolves dependencies for handlers only.
+    services = page.request.app.state.services
+    page.session = await session(page.request, services.principals, services.sessions)
     key = require_key(page)
     check_csrf(page.request, page.session.token, sent.get("csrf", ""))
     return sent, key
