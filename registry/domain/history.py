@@ -330,7 +330,7 @@ class FoldedStream(Generic[S]):
         """Add the stream's next event."""
         self.caches.sweeps = None
         before = self.record
-        if type(recorded.event) is EventRedacted:
+        if isinstance(recorded.event, EventRedacted) and not before.is_redacted(recorded.event):
             events = redact([*before.events, recorded], recorded.event)
             self._fold_all(resolve_record(self.slug, events, self.rules))
             return

@@ -13,9 +13,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from registry.domain.fold.corrections import EffectiveEvent, apply_corrections, effective_event
+from registry.domain.fold.corrections import EffectiveEvent, effective_event
+from registry.domain.fold.record import RecordState, resolve_record
 from registry.domain.history import FoldedStream
 from registry.domain.search.event_texts import CHANGING, EventText, texts_of
+from registry.domain.stream_kinds import PRINCIPALS
 from registry.events.codec import stream_name
 from registry.events.types import Recorded
 from registry.events.write_batch import WriteBatch
@@ -92,13 +94,14 @@ class _TextRows:
         if change.erased or name in self._redacted:
             self._redacted[name] = change.after
         else:
-            self._apply(change.recorded, change.before.events, change.after.events)
+            self._apply(change.recorded, change.before.record, change.after.record)
 
-    def _apply(self, recorded: Recorded, before: Sequence[Recorded], after: Sequence[Recorded]) -> None:
+    def _apply(self, recorded: Recorded, before: RecordState[Any], after: RecordState[Any]) -> None:
         if type(recorded.event) not in CHANGING:
             self._open(effective_event(recorded), recorded.position)
             return
-        for old, new in zip(apply_corrections(before), apply_corrections(after), strict=False):
+        for id in before.affected_by(recorded.event):
+            old, new = before.by_id[id], after.by_id[id]
             if _stands(old) != _stands(new):
                 self._close(old.recorded.position, recorded.position)
                 self._open(new, recorded.position)
@@ -122,10 +125,13 @@ class _TextRows:
 
     def replay(self, stream: FoldedStream[Any]) -> None:
         """Open the rows that the events of a stream leave."""
-        events = stream.events
-        for number, recorded in enumerate(events):
-            if recorded.kind != "principal":
-                self._apply(recorded, events[:number], events[: number + 1])
+        if stream.rules is PRINCIPALS:
+            return
+        record = resolve_record(stream.slug, (), stream.rules)
+        for recorded in stream.events:
+            after, _ = record.plus(recorded, stream.rules)
+            self._apply(recorded, record, after)
+            record = after
 
     def write(self, writes: WriteBatch) -> None:
         for stream in self._redacted.values():

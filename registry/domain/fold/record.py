@@ -93,7 +93,7 @@ class RecordState(Struct, Generic[S], frozen=True, kw_only=True, gc=False):
     def plus(self, recorded: Recorded, rules: Rules[S]) -> tuple[RecordState[S], set[UUID] | None]:
         """The record with the next event, and the events whose place or content may have changed; None for all."""
         event = recorded.event
-        if self.events and event is not None and type(event) not in _CHANGING_RECORD:
+        if self.events and event is not None and (type(event) not in _CHANGING_RECORD or self.is_redacted(event)):
             by_id = self.by_id.set(recorded.id, effective_event(recorded))
             record = replace(self, events=self.events.plus(recorded), by_id=by_id)
             return record, {recorded.id, *(self.claim_events if recorded.id in self.claimed else ())}
@@ -103,7 +103,7 @@ class RecordState(Struct, Generic[S], frozen=True, kw_only=True, gc=False):
         acts = self.acts
         if target is not None:
             acts = acts.set(target, (*acts.get(target, ()), recorded))
-        affected = {recorded.id, *self._affected_by(event)}
+        affected = {recorded.id, *self.affected_by(event)}
         if self.registration is not None and self.registration.recorded.id in affected:
             return resolve_record(self.slug, [*self.events, recorded], rules), None
         by_id, before = self.by_id, [self.by_id[id].event for id in affected if id in self.by_id]
@@ -116,7 +116,16 @@ class RecordState(Struct, Generic[S], frozen=True, kw_only=True, gc=False):
             return record, affected | set(self.claim_events if len(affected) > 1 or recorded.id in self.claimed else ())
         return record._with_directives(affected, contents, recorded)
 
-    def _affected_by(self, event: AnyEvent | None) -> Iterator[UUID]:
+    def is_redacted(self, event: AnyEvent) -> bool:
+        """Whether an event is a redaction of events that have no content any more, as in a stream that is replayed."""
+        if not isinstance(event, EventRedacted):
+            return False
+        redacted = [self.by_id.get(id) for id in (event.redacts, *event.also)]
+        return all(one is not None and one.recorded.erased for one in redacted) and all(
+            self.by_id[effect.event].recorded.event == effect.does for effect in event.effects
+        )
+
+    def affected_by(self, event: AnyEvent | None) -> Iterator[UUID]:
         """The events whose content or force a correction or a void may change."""
         target = _target(event)
         while target is not None and target in self.by_id:
