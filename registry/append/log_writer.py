@@ -215,7 +215,8 @@ class LogWriter:
             submission.has_retry_key and isinstance(outcome, RegistryError)
             for submission, outcome in zip(submissions, batch.outcomes, strict=True)
         )
-        if is_proven:
+        # A submission that took too long would take as long again.
+        if is_proven or (batch.gave_up and not batch.events):
             return batch
         await batch.free()
         return None
@@ -226,6 +227,8 @@ class LogWriter:
         Returns False and writes nothing if the head has moved, another process holds the lock, one of the
         idempotency keys or ids is in the log, or the clocks differ too much, which is then examined under the lock.
         """
+        if not batch.events:
+            return True
         statement = await batch.as_one_statement()
         clocks = self.clock_guard.database_range(reading)
         try:

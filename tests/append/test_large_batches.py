@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from datetime import date, timedelta
+from typing import Any
 
 import pytest
 
-from registry.append import clock, commit_health
+from registry.append import batch, clock, commit_health
 from registry.append.clock import ClockGuard
-from registry.append.requests import AppendRequest
+from registry.append.requests import AppendRequest, SubmissionError
 from registry.domain.calendar import Calendar
-from registry.errors import DatabaseUnavailable
+from registry.errors import DatabaseUnavailable, Invalid
 from registry.events import log_lock, write_batch
+from registry.infra import threads
+from registry.projections.facts import changes, groups, projection
 from tests.append.conftest import Owner, Pool
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, positions, request, running_recorder
 from tests.databases import ScratchDatabase
@@ -179,3 +183,75 @@ async def is_quiet(owner: Owner) -> bool:
 async def wait_for(condition: Callable[[], Awaitable[bool]]) -> None:
     while not await condition():  # noqa: ASYNC110 - Postgres has no notification for it
         await asyncio.sleep(0.02)
+
+
+async def test_event_that_may_change_all_of_a_long_deal_is_projected_in_a_thread(
+    database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    working: list[tuple[str, bool]] = []
+
+    def spied(original: Callable[..., Any]) -> Callable[..., Any]:
+        def spy(*args: Any, **kwargs: Any) -> Any:
+            working.append((original.__name__, threading.current_thread() is threading.main_thread()))
+            return original(*args, **kwargs)
+
+        return spy
+
+    async with running_recorder(database.app_url, database.owner_url) as recorder:
+        recorded = await recorder.record(request("plant", REGISTERED, *(pledged(f"p-{n}") for n in range(20))))
+        registered, pledge = (str(event.id) for event in recorded.events[:2])
+        monkeypatch.setattr(threads, "LONG", 10)
+        monkeypatch.setattr(changes, "all_rectangles", spied(changes.all_rectangles))
+        monkeypatch.setattr(projection, "replay", spied(projection.replay))
+        renamed = {"type": "deal_registered", "title": {"en": "Another plant"}}
+        corrected = {
+            "type": "event_corrected",
+            "corrects": registered,
+            "replacement": {"event": renamed},
+            "reason": "x",
+        }
+        await recorder.record(request("plant", {"event": corrected}))
+        assert working == [("all_rectangles", False)] * 2
+        working.clear()
+        redacted = {"type": "event_redacted", "redacts": pledge, "reason": "law"}
+        await recorder.record(request("plant", {"event": redacted}))
+        assert working == [("replay", False), *[("all_rectangles", False)] * 2]
+    await assert_projections_match_log(database)
+
+
+async def test_list_that_takes_too_long_is_refused_before_it_holds_up_others(
+    database: ScratchDatabase, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "MAX_PROCESSOR_SECONDS", 0)
+    async with running_recorder(database.app_url, name="held") as held:
+        await held.record(request("first", REGISTERED))
+        with pytest.raises(Invalid) as refused:
+            await held.record(request("list", REGISTERED, pledged("one")))
+        assert [error.pointer for error in refused.value.field_errors] == ["/1"]
+        with pytest.raises(SubmissionError) as refused_line:
+            await held.record_all([request("list", REGISTERED), request("another", REGISTERED)])
+        assert refused_line.value.number == 1
+        assert (await held.record(request("other", REGISTERED))).version == 1
+    assert len(await positions(pool)) == 2
+
+
+async def test_events_that_are_not_the_last_of_a_long_deal_are_projected_in_a_thread_once(
+    database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    working: list[bool] = []
+    original = groups.new_group
+
+    def spy(*args: Any, **kwargs: Any) -> Any:
+        working.append(threading.current_thread() is threading.main_thread())
+        return original(*args, **kwargs)
+
+    async with running_recorder(database.app_url) as recorder:
+        await recorder.record(request("plant", REGISTERED, *(pledged(f"p-{n}") for n in range(20))))
+        monkeypatch.setattr(threads, "LONG", 10)
+        monkeypatch.setattr(changes, "new_group", spy)
+        for n in range(2):
+            await recorder.record(request("plant", pledged(f"earlier-{n}", day="2020-01-01")))
+    # The second one finds what the first one has cached.
+    assert working[0] is False
+    assert working[-1] is True
+    await assert_projections_match_log(database)

@@ -69,6 +69,19 @@ def all_rectangles(stream: FoldedStream[Deal]) -> Rectangles:
     return rectangles | rectangles_of(StageGroup(signals))
 
 
+def reads_whole_deal(before: FoldedStream[Deal], after: FoldedStream[Deal]) -> bool:
+    """Whether `change_facts` reads all facts of the deal: 50 µs an event.
+
+    It does for an event that may change all of them, and for the first one that is not the last of its deal: what it
+    then caches serves the next one.
+    """
+    cache: SweepCache | None = before.caches.sweeps
+    if not before.events or (cache is not None and cache.version == before.version and after.last_change is not None):
+        return False
+    last = after.last_change
+    return last is None or bool(last.removed) or len(last.added) != 1 or not _is_last(before, last.added[0])
+
+
 def change_facts(before: FoldedStream[Deal], after: FoldedStream[Deal], recorded: Recorded) -> dict[RowKey, FactChange]:
     """What an event changes in the facts of its deal. The cache moves from the stream before to the one after it."""
     if not before.events:
