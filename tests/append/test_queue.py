@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from uuid import uuid4
 
 import pytest
+from msgspec.structs import replace
 
 from registry.errors import Overloaded
 from tests.append.conftest import Owner, Pool, hold_appends, wait_until_append_is_held
-from tests.append_helpers import REGISTERED, positions, request, running_recorder
+from tests.append_helpers import REGISTERED, pledged, positions, request, running_recorder
 from tests.databases import ScratchDatabase
 
 
@@ -72,6 +74,7 @@ async def test_full_queue_refuses_requests_at_once(
     database: ScratchDatabase, owner: Owner, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("registry.append.submission_queue.MAX_QUEUED_REQUESTS", 10)
+    monkeypatch.setattr("registry.append.submission_queue.PART_OF_PRINCIPAL", 1)
     await hold_appends(owner)
     async with running_recorder(database.app_url, name="held") as held:
         first = asyncio.create_task(held.record(request("first", REGISTERED)))
@@ -121,3 +124,59 @@ async def test_closing_recorder_commits_what_is_queued(database: ScratchDatabase
         await ending
         assert all(task.done() for task in asked)
     assert await positions(pool) == [1, 2, 3, 4]
+
+
+async def test_principal_that_fills_its_part_of_the_queue_keeps_no_other_out(
+    database: ScratchDatabase, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry.append.submission_queue.MAX_QUEUED_REQUESTS", 10)
+    monkeypatch.setattr("registry.append.submission_queue.MAX_QUEUED_BYTES", 10_000)
+    await hold_appends(owner)
+    async with running_recorder(database.app_url, name="held") as held:
+        first = asyncio.create_task(held.record(request("first", REGISTERED)))
+        await wait_until_append_is_held(owner)
+        many = [held.submit([request(f"many-{n}", REGISTERED)]) for n in range(5)]
+        with pytest.raises(Overloaded):
+            held.submit([request("many", REGISTERED)])
+        big = [held.submit([replace(request("big", REGISTERED), by="big", size=4_999)])]
+        with pytest.raises(Overloaded):
+            held.submit([replace(request("big-2", REGISTERED), by="big", size=2)])
+        other = held.submit([replace(request("other", REGISTERED), by="other")])
+        await owner.execute("SELECT pg_advisory_unlock(1)")
+        await asyncio.gather(first, *many, *big, other)
+        # What was recorded no longer counts.
+        assert (await held.record(request("more", REGISTERED))).version == 1
+
+
+async def test_principals_take_turns(database: ScratchDatabase, owner: Owner) -> None:
+    await hold_appends(owner)
+    async with running_recorder(database.app_url, name="held") as held:
+        first = asyncio.create_task(held.record(request("first", REGISTERED)))
+        await wait_until_append_is_held(owner)
+        many = [held.submit([request(f"many-{n}", REGISTERED)]) for n in range(4)]
+        other = [held.submit([replace(request(f"other-{n}", REGISTERED), by="other")]) for n in range(2)]
+        await owner.execute("SELECT pg_advisory_unlock(1)")
+        await first
+        assert [[one.position for one in await submission] for submission in (*many, *other)] == [
+            [2],
+            [4],
+            [6],
+            [7],
+            [3],
+            [5],
+        ]
+
+
+async def test_small_request_waits_for_one_redaction_at_most(database: ScratchDatabase, owner: Owner) -> None:
+    ids = [str(uuid4()) for _ in range(2)]
+    await hold_appends(owner)
+    async with running_recorder(database.app_url, database.owner_url, name="held") as held:
+        pledges = (pledged(id, id=id) for id in ids)
+        first = asyncio.create_task(held.record(request("first", REGISTERED, *pledges)))
+        await wait_until_append_is_held(owner)
+        events = [{"type": "event_redacted", "redacts": id, "reason": "law"} for id in ids]
+        redactions = [held.submit([request("first", {"event": event})]) for event in events]
+        small = held.submit([request("small", REGISTERED)])
+        await owner.execute("SELECT pg_advisory_unlock(1)")
+        await first
+        assert [(await one)[0].position for one in (*redactions, small)] == [4, 6, 5]
