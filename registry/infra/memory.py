@@ -34,16 +34,17 @@ GROWTH = 512 * 2**20
 GROWN_SECONDS = 600
 """Seconds for which it must stay so large: a large request may need as much."""
 
-FEWEST_OBJECTS, MOST_OBJECTS = 1_000, 3_000
+FEWEST_OBJECTS, MOST_OBJECTS = 1_000, 8_000
 """New objects after which garbage is collected. A collection lets no thread run, and goes through all references of its
 objects. Those of a long deal have thousands: while 10,000 lines of one are imported, collections of 5,000 objects take
-up to 15 ms, of 1,000 up to 4 (load 10 on 2 cores). But 64 posts at a time have thousands of objects, most of which are
-freed after the commit. With at most 6,000 instead of always 1,000, the service answered 1.14 times as many posts, and
-with 3,000 as many as with 6,000 (medians of five alternating rounds of 4 s on an idle machine)."""
+up to 15 ms, of 1,000 up to 4 (load 10 on 2 cores). But 64 posts at a time have thousands of objects, which are freed
+after the commit, and none of them is garbage. With 1,000, which noise led back to, there was a collection every 16
+posts, and they took 45 of the 461 µs of a post; with 8,000 one every 320, which took 18 of 415 µs and 7 ms each at most
+(load 19 on 2 cores)."""
 
-COLLECTIONS = 1
+COLLECTIONS = 0
 """After one more collection than this, what is left of their objects is looked through again, with the next new ones.
-With 4 and 8,000 objects, that took up to 20 ms while deals were posted, with 1 and 6,000 up to 13 (load 9)."""
+So the largest of these collections has at most twice as many objects."""
 
 FAST_COLLECTIONS = 100
 """So many collections of the fewest objects must be fast before there are more objects. Posts are fast for thousands of
@@ -51,9 +52,9 @@ collections. A long list of announcements is fast while it is decoded, and slow 
 8 MiB were recorded, collections took up to 22 ms when two fast ones were enough, and up to 14 with this number
 (processor time, load 9)."""
 
-SLOW_SECONDS = 1e-6
-"""Processor time of a collection for each object. Those of posts take 0.4 to 0.6 µs, those of a long deal up to 12
-(load 7 to 12 on 2 cores)."""
+SLOW_SECONDS = 2e-6
+"""Processor time of a collection for each object. Those of posts take 0.2 to 0.9 µs, and up to 1.4 on two cores with a
+load of 19; with 1 µs, collections were rare no more. Those of a long deal take up to 12 (load 7 to 12 on 2 cores)."""
 
 ARENAS = 2
 """Heaps of the C library that all threads share. By default there are up to eight for each processor, and a thread
@@ -99,7 +100,7 @@ class CollectorPace:
 
 
 def collect_often() -> None:
-    """Look for garbage often from now on, until that turns out to be fast: before work on a long deal."""
+    """Look for garbage often from now on, until that turns out to be fast: before long work on deals."""
     gc.set_threshold(FEWEST_OBJECTS, *gc.get_threshold()[1:])
 
 

@@ -16,6 +16,7 @@ from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from registry.infra import memory
 from registry.infra.work_time import in_thread, timed_call
 
 P = ParamSpec("P")
@@ -51,7 +52,10 @@ async def offload(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kw
 
     The thread is one of the event loop's default pool, and the work runs to its end even if the request ends.
     """
-    return await in_thread(work, *args, **kwargs) if is_long(size) else work(*args, **kwargs)
+    if not is_long(size):
+        return work(*args, **kwargs)
+    memory.collect_often()
+    return await in_thread(work, *args, **kwargs)
 
 
 async def offload_answer(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -62,6 +66,7 @@ async def offload_answer(size: int, work: Callable[P, T], *args: P.args, **kwarg
     """
     if not is_long(size):
         return work(*args, **kwargs)
+    memory.collect_often()
     cancelled, context = threading.Event(), copy_context()
     context.run(_cancelled.set, cancelled)
     call = context.run(lambda: timed_call(_stoppable, partial(work, *args, **kwargs)))

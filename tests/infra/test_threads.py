@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from contextvars import copy_context
 from datetime import date
@@ -15,8 +16,8 @@ from registry.domain.calendar import Calendar
 from registry.domain.history import AsOf, FoldedStream
 from registry.domain.stream_kinds import DEALS
 from registry.events.types import PledgeAnnounced
-from registry.infra import threads
-from registry.infra.threads import LONG, Cancelled, offload_answer, stop_if_cancelled, until_cancelled
+from registry.infra import memory, threads
+from registry.infra.threads import LONG, Cancelled, offload, offload_answer, stop_if_cancelled, until_cancelled
 from registry.queries.deal_changes import changes_of
 from registry.web.deals.comparison import compare_points
 from registry.web.page.as_of import PageAsOf
@@ -47,6 +48,17 @@ async def test_answer_ends_when_its_request_does() -> None:
     assert await asyncio.to_thread(ended.wait, PATIENCE)
     async with asyncio.timeout(PATIENCE):
         assert await offload_answer(LONG, threading.current_thread) is not threading.main_thread()
+
+
+@pytest.mark.parametrize("call", [offload, offload_answer])
+async def test_garbage_is_collected_often_during_long_work(call: Any) -> None:
+    before = gc.get_threshold()
+    try:
+        gc.set_threshold(memory.MOST_OBJECTS, *before[1:])
+        assert (await call(LONG - 1, gc.get_threshold))[0] == memory.MOST_OBJECTS
+        assert (await call(LONG, gc.get_threshold))[0] == memory.FEWEST_OBJECTS
+    finally:
+        gc.set_threshold(*before)
 
 
 NOW = PageAsOf(
