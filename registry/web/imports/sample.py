@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from registry.imports import describe, workbook
 from registry.imports.mapping import Mapping
+from registry.imports.sheet_columns import choose_table
 from registry.imports.tracker.cells import CellReader, JoinedRows
 from registry.imports.tracker.plan import joined_rows, open_table
 from registry.imports.tracker.rows import RowReader, StatedDeal
@@ -51,7 +52,7 @@ class Sample(Struct):
         sheets = self.as_sheets()
         if mapping is not None and (table := open_table(sheets, mapping)) is not None:
             return table
-        chosen = describe.choose_table(sheets, job.header, job.sheet)
+        chosen = choose_table(sheets, job.header, job.sheet)
         return chosen[1] if chosen is not None else None
 
 
