@@ -2,58 +2,53 @@
 
 Each request is validated on the state that the log and the requests before it lead to. A request that is refused leaves
 no trace in the batch. Readers and caches see nothing of a batch before its commit returns.
-All checks of a request stand here in their order; hence the length of this file.
+Validation in its order and the rows that follow from it stand in this file, because each event is validated on the
+state after the one before it, and the rows of a long request are computed in between; hence its length.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
+from functools import partial
 from time import perf_counter, thread_time
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET
 
 from registry.append.idempotency import (
     INSERT_RECORDS,
     REDACT_RESPONSES,
     IdempotencyRecord,
     StoredResponses,
+    find_replayed,
     replay_result,
 )
+from registry.append.other_streams import check_identifiers, check_merge, flags_of
 from registry.append.requests import AppendRequest, AppendResult, Submission, SubmissionError, count_events
-from registry.append.response import encode_response
+from registry.append.response import encode_response, receipt_of
 from registry.append.seal import LogPlace, Recording, seal, uuid7
 from registry.domain.admission import admit, check_claim_date, fill_defaults
-from registry.domain.assessment import flags_raised
 from registry.domain.calendar import Calendar
 from registry.domain.checks.plausibility import Flag
-from registry.domain.deal import Deal
-from registry.domain.fold.order import fold_order_of
 from registry.domain.history import FoldedStream
 from registry.domain.money.rates import Rates
 from registry.domain.principal import Credential, Principal, check_rights
-from registry.domain.refusal import Refusal
-from registry.domain.stream_kinds import DEALS, PRINCIPALS
 from registry.errors import (
     ApprovalRequired,
     FieldError,
     Forbidden,
-    IdConflict,
     IdempotencyConflict,
     Invalid,
     RegistryError,
-    RuleBroken,
     VersionConflict,
 )
 from registry.events import store
-from registry.events.codec import Content, canonical, stream_name
+from registry.events.codec import stream_name
 from registry.events.log_lock import write_seconds
 from registry.events.store import SealedEvent
 from registry.events.types import (
-    BOOKKEEPING_TYPES,
     AnyAnnouncement,
     EventCorrected,
     EventRedacted,
@@ -67,10 +62,9 @@ from registry.infra.postgres import Connection, Pool
 from registry.infra.threads import LONG, is_long, offload
 from registry.infra.time_slice import TimeSlice
 from registry.projections import PROJECTIONS, AppliedChange
-from registry.projections.deal_identifiers import IdentifierKey, identifiers, may_identify, owners
+from registry.projections.deal_identifiers import IdentifierKey
 from registry.projections.facts.changes import reads_whole_deal
 from registry.projections.stream_cache import StreamCache
-from registry.schemas import Receipt
 from registry.transparency.merkle import Frontier
 from registry.transparency.tiles import Tile
 from registry.transparency.tree import add_tiles
@@ -273,6 +267,10 @@ class Batch:
             for change in changes:
                 projector.apply(change)
 
+    async def _load(self, connection: Connection | Pool, names: Sequence[str]) -> list[FoldedStream[Any]]:
+        await self._load_streams(connection, names)
+        return [self.streams[name] for name in names]
+
     async def _load_streams(self, connection: Connection | Pool, names: Iterable[str]) -> None:
         missing = [name for name in dict.fromkeys(names) if name not in self.streams]
         if missing:
@@ -327,7 +325,7 @@ class Batch:
         replayed: list[Recorded | None] = []
         for announcement in request.announcements:
             await self._slice.give_way()
-            replayed.append(self._find_replayed(request, announcement))
+            replayed.append(find_replayed(self.known_events, request, announcement))
         if None in replayed and not request.matches_version(before.version):
             raise VersionConflict(
                 kind=request.kind, slug=request.slug, actual=before.version, expected=request.expected_version
@@ -343,8 +341,10 @@ class Batch:
         receipts = []
         for event_recorded in recorded:
             await self._slice.give_way()
-            receipts.append(_receipt(event_recorded, stream, self._today))
-        flags = await self._flags(connection, stream, events) if request.shows_state else []
+            receipts.append(receipt_of(event_recorded, stream, self._today))
+        flags: list[Flag] = []
+        if request.shows_state:
+            flags = await flags_of(stream, events, self._rates, partial(self._load, connection))
         # A thread assembles the states of a long list on copies, because readers and the next batch use the streams.
         size = len(events) if stream.last_change is not None else max(len(events), stream.version)
         sides = (before.copy_for_thread(), stream.copy_for_thread()) if is_long(size) else (before, stream)
@@ -380,6 +380,7 @@ class Batch:
             recorded: All events, replayed ones too, are added here.
         """
         stream = self.streams[request.stream]
+        load = partial(self._load, connection)
         pairs = zip(request.announcements, replayed, strict=True)
         for number, (announcement, known) in enumerate(pairs):
             await self._slice.give_way()
@@ -395,8 +396,8 @@ class Batch:
             event = self._seal(request, stream, announcement, len(events))
             after = await self._admit(stream, event.recorded)
             check_claim_date(after, announcement, event.recorded.id, pointer)
-            await self._validate_merge(connection, stream, after)
-            await self._validate_identifiers(connection, stream, after, event.recorded)
+            await check_merge(stream, after, load)
+            await check_identifiers(connection, stream, after, self._identified, load)
             # A dry run needs no changes, and freeing thousands of them at once takes 20 µs each.
             if not request.dry_run:
                 change = AppliedChange(event.recorded, stream, after)
@@ -458,32 +459,6 @@ class Batch:
                 )
             )
 
-    async def _flags(
-        self, connection: Connection | Pool, stream: FoldedStream[Any], events: Sequence[SealedEvent]
-    ) -> list[Flag]:
-        """The warnings that the events raise. A warning never refuses a request: sources err, and that is recorded."""
-        if stream.rules is not DEALS:
-            return []
-        related_deals: tuple[Deal, ...] = ()
-        if stream.timeline.has_any("relations"):
-            relations = stream.timeline.items("relations")
-            slugs = dict.fromkeys(relation.deal for relation in relations if relation.deal != stream.slug)
-            await self._load_streams(connection, [stream_name("deal", slug) for slug in slugs])
-            states = [await self._state_of_survivor(connection, slug) for slug in slugs]
-            related_deals = tuple(state for state in states if state is not None)
-        ids = [event.recorded.id for event in events]
-        copy = stream.copy_for_thread() if is_long(len(ids)) else stream
-        return await offload(len(ids), flags_raised, copy, ids, self._rates, related_deals)
-
-    async def _state_of_survivor(self, connection: Connection | Pool, slug: str) -> Deal | None:
-        """A deal's state; of a merged deal, under its own slug, that of the deal it was merged into."""
-        stream: FoldedStream[Deal] = self.streams[stream_name("deal", slug)]
-        while (into := stream.record.merged_into) is not None:
-            name = stream_name("deal", into)
-            await self._load_streams(connection, [name])
-            stream = self.streams[name]
-        return msgspec.structs.replace(stream.state, deal=slug) if stream.events else None
-
     def _seal(
         self,
         request: AppendRequest,
@@ -501,60 +476,6 @@ class Batch:
         position = last.position + offset + 1
         place = LogPlace(request.kind, request.slug, stream.version + 1, position, stream.leaf_hash)
         return seal(filled, place, Recording(self.recorded_at, request.by, request.approved_by))
-
-    def _find_replayed(self, request: AppendRequest, announcement: AnyAnnouncement) -> Recorded | None:
-        """The recorded event that has the announcement's id and content; None if the id is new.
-
-        Raises:
-            IdConflict: The id belongs to an event with other content.
-        """
-        known = self.known_events.get(announcement.id) if announcement.id is not None else None
-        if known is None:
-            return None
-        if (
-            (known.kind, known.slug) == (request.kind, request.slug)
-            and known.event is not None
-            and known.effective_on == announcement.effective_on
-            and _has_same_content(known, announcement)
-        ):
-            return known
-        raise IdConflict(id=str(known.id), stream=stream_name(known.kind, known.slug), version=known.version)
-
-    async def _validate_merge(
-        self, connection: Connection | Pool, before: FoldedStream[Any], after: FoldedStream[Any]
-    ) -> None:
-        """Refuse a merge into an unknown record and a cycle of merges, whichever event (also a void) causes it."""
-        into = after.record.merged_into
-        slug = into if into != before.record.merged_into else None
-        while slug is not None:
-            if slug == after.slug:
-                raise RuleBroken(Refusal("merge-cycle", slug=slug, into=into or ""))
-            kind = after.events[-1].kind
-            name = stream_name(kind, slug)
-            await self._load_streams(connection, (name,))
-            target = self.streams[name]
-            if not target.events:
-                raise RuleBroken(Refusal("merge-target-unknown", into=slug))
-            slug = target.record.merged_into
-
-    async def _validate_identifiers(
-        self, connection: Connection | Pool, before: FoldedStream[Any], after: FoldedStream[Any], recorded: Recorded
-    ) -> None:
-        """Refuse an identifier that another deal has. Deals of this batch count as they are after it."""
-        if after.rules is not DEALS or not may_identify(recorded):
-            return
-        added = identifiers(after) - identifiers(before)
-        if not added:
-            return
-        others = {*await owners(connection, added), *(slug for key in added for slug in self._identified.get(key, ()))}
-        await self._load_streams(connection, [stream_name("deal", slug) for slug in sorted(others - {after.slug})])
-        for slug in sorted(others - {after.slug}):
-            taken = added & identifiers(self.streams[stream_name("deal", slug)])
-            if taken:
-                scheme, value = min(taken)
-                raise RuleBroken(Refusal("identifier-taken", scheme=scheme, value=value, deal=slug))
-        for key in added:
-            self._identified.setdefault(key, set()).add(after.slug)
 
 
 def _without_frames(refused: RegistryError) -> RegistryError:
@@ -590,41 +511,3 @@ async def _redact(connection: Connection, change: AppliedChange, event: EventRed
         await store.erase(connection, change.recorded.position, target)
     await connection.execute(REDACT_RESPONSES, stream_name(change.recorded.kind, change.recorded.slug))
     return AppliedChange(change.recorded, change.before, stream, erased=True)
-
-
-def _has_same_content(known: Recorded, announcement: AnyAnnouncement) -> bool:
-    """Whether an announcement has the recorded content, apart from the fields that the recorder filled in."""
-    recorded, event = known.event, announcement.event
-    if isinstance(event, EventCorrected) and isinstance(recorded, EventCorrected):
-        new, old = event.replacement, recorded.replacement
-        filled_in = {name: getattr(old, name) for name in new.__struct_fields__ if getattr(new, name) is UNSET}
-        event = msgspec.structs.replace(event, replacement=msgspec.structs.replace(new, **filled_in))
-    elif isinstance(event, EventRedacted) and isinstance(recorded, EventRedacted):
-        event = msgspec.structs.replace(event, also=recorded.also, effects=recorded.effects)
-    elif hasattr(event, "about") and event.about is None and type(recorded) is type(event):
-        event = msgspec.structs.replace(event, about=recorded.about)  # type: ignore[union-attr]
-    assert recorded is not None
-    posted = Content(event=event, sources=announcement.sources, note=announcement.note, date=announcement.date)
-    known_content = Content(event=recorded, sources=known.sources, note=known.note, date=known.date)
-    return canonical(posted) == canonical(known_content)
-
-
-def _receipt(recorded: Recorded, stream: FoldedStream[Any], today: date) -> Receipt:
-    """Where an event was recorded, and from which day it is in effect if that is after today."""
-    day: date | None = None
-    if stream.rules is not PRINCIPALS:
-        if (step := stream.place(recorded.id)) is not None:
-            day = step.key[0]
-        else:
-            effective = stream.record.by_id[recorded.id]
-            if not isinstance(effective.event, BOOKKEEPING_TYPES):
-                day = fold_order_of(effective, stream.record.by_id, stream.record.claims).key[0]
-            elif isinstance(effective.event, stream.rules.registered):
-                day = effective.registered_on
-    return Receipt(
-        id=recorded.id,
-        version=recorded.version,
-        position=recorded.position,
-        recorded_at=recorded.recorded_at,
-        effective_later=day if day is not None and day > today else UNSET,
-    )

@@ -1,20 +1,25 @@
-"""Idempotency records: what was answered to a request with an `Idempotency-Key`, so that a retry gets the same answer.
+"""Recognise what was recorded before: a request by its `Idempotency-Key`, an announcement by its id.
 
-The only module whose SQL names the idempotency table. A record is written in the transaction of its events.
+An idempotency record is what was answered to a request with a key, so that a retry gets the same answer. It is written
+in the transaction of its events. This is the only module whose SQL names the idempotency table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
+from uuid import UUID
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
-from registry.append.requests import AppendResult
+from registry.append.requests import AppendRequest, AppendResult
 from registry.domain.checks.plausibility import Flag
+from registry.errors import IdConflict
 from registry.events import write_batch
+from registry.events.codec import Content, canonical, stream_name
+from registry.events.types import AnyAnnouncement, EventCorrected, EventRedacted, Recorded
 from registry.events.write_batch import Head
 from registry.infra.postgres import Connection, Pool
 from registry.schemas import Receipt
@@ -106,3 +111,41 @@ def replay_result(response: bytes) -> AppendResult:
     """The result of a request whose response is stored."""
     stored = _decoder.decode(response)
     return AppendResult(stored.version, stored.position, stored.events, stored.flags, response, new=False)
+
+
+def find_replayed(
+    known_events: Mapping[UUID, Recorded], request: AppendRequest, announcement: AnyAnnouncement
+) -> Recorded | None:
+    """The recorded event that has the announcement's id and content; None if the id is new.
+
+    Raises:
+        IdConflict: The id belongs to an event with other content.
+    """
+    known = known_events.get(announcement.id) if announcement.id is not None else None
+    if known is None:
+        return None
+    if (
+        (known.kind, known.slug) == (request.kind, request.slug)
+        and known.event is not None
+        and known.effective_on == announcement.effective_on
+        and _has_same_content(known, announcement)
+    ):
+        return known
+    raise IdConflict(id=str(known.id), stream=stream_name(known.kind, known.slug), version=known.version)
+
+
+def _has_same_content(known: Recorded, announcement: AnyAnnouncement) -> bool:
+    """Whether an announcement has the recorded content, apart from the fields that the recorder filled in."""
+    recorded, event = known.event, announcement.event
+    if isinstance(event, EventCorrected) and isinstance(recorded, EventCorrected):
+        new, old = event.replacement, recorded.replacement
+        filled_in = {name: getattr(old, name) for name in new.__struct_fields__ if getattr(new, name) is UNSET}
+        event = msgspec.structs.replace(event, replacement=msgspec.structs.replace(new, **filled_in))
+    elif isinstance(event, EventRedacted) and isinstance(recorded, EventRedacted):
+        event = msgspec.structs.replace(event, also=recorded.also, effects=recorded.effects)
+    elif hasattr(event, "about") and event.about is None and type(recorded) is type(event):
+        event = msgspec.structs.replace(event, about=recorded.about)  # type: ignore[union-attr]
+    assert recorded is not None
+    posted = Content(event=event, sources=announcement.sources, note=announcement.note, date=announcement.date)
+    known_content = Content(event=recorded, sources=known.sources, note=known.note, date=known.date)
+    return canonical(posted) == canonical(known_content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -11,12 +12,35 @@ from msgspec import UNSET
 from registry.append.requests import AppendRequest
 from registry.domain.audit.diff import Change, diff
 from registry.domain.checks.plausibility import Flag
+from registry.domain.fold.order import fold_order_of
 from registry.domain.history import FoldedStream
+from registry.domain.stream_kinds import PRINCIPALS
 from registry.events.store import SealedEvent
-from registry.events.types import EventRedacted
+from registry.events.types import BOOKKEEPING_TYPES, EventRedacted, Recorded
 from registry.infra import freeing
 from registry.infra.threads import is_long
 from registry.schemas import AppendResponse, Receipt, changes_response, encode, encode_long, flags_response
+
+
+def receipt_of(recorded: Recorded, stream: FoldedStream[Any], today: date) -> Receipt:
+    """Where an event was recorded, and from which day it is in effect if that is after today."""
+    day: date | None = None
+    if stream.rules is not PRINCIPALS:
+        if (step := stream.place(recorded.id)) is not None:
+            day = step.key[0]
+        else:
+            effective = stream.record.by_id[recorded.id]
+            if not isinstance(effective.event, BOOKKEEPING_TYPES):
+                day = fold_order_of(effective, stream.record.by_id, stream.record.claims).key[0]
+            elif isinstance(effective.event, stream.rules.registered):
+                day = effective.registered_on
+    return Receipt(
+        id=recorded.id,
+        version=recorded.version,
+        position=recorded.position,
+        recorded_at=recorded.recorded_at,
+        effective_later=day if day is not None and day > today else UNSET,
+    )
 
 
 def encode_response(
