@@ -47,6 +47,13 @@ def test_alerts_fire_when_they_should() -> None:
     assert "SUCCESS" in promtool("test", "rules", "alerts_test.yml")
 
 
+def test_alerts_name_sections_that_exist() -> None:
+    named = re.findall(r'action: "docs/([a-z]+\.md), (.+)"', RULES.read_text())
+    assert len(named) > 5
+    for document, section in named:
+        assert re.search(rf"^#+ {section}$", (DEPLOY.parent / "docs" / document).read_text(), re.MULTILINE), section
+
+
 def named_metrics(text: str) -> set[str]:
     """The metrics that expressions name."""
     return set(re.findall(r"\bregistry_[a-z_]+", text))
