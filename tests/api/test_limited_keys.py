@@ -61,6 +61,21 @@ async def test_limited_key_decides_on_no_proposal_outside_its_limits(service: Se
     assert (seen.json()["status"], seen.headers["etag"]) == ("open", content["If-Match"])
 
 
+async def test_limited_key_changes_its_own_proposal_within_its_limits_only(service: Service, slug: str) -> None:
+    limited = bearer(await service.issue("propose", sources=(SOURCE["publisher"],)))
+    first = {**registered(), "sources": [SOURCE]}
+    body = {"deal": slug, "announcements": [first]}
+    made = await service.visitor.post("/v1/proposals", json=body, headers=limited)
+    path, content = made.headers["location"], {"If-Match": made.headers["etag"]}
+    forbidden = {"announcements": [{**first, "sources": [OTHER_SOURCE]}]}
+    answer = await service.visitor.put(path, json=forbidden, headers={**limited, **content})
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    assert (await service.client.get(path)).headers["etag"] == content["If-Match"]
+    allowed = {"announcements": [{**first, "sources": [{**SOURCE, "title": "Another title"}]}]}
+    answer = await service.visitor.put(path, json=allowed, headers={**limited, **content})
+    assert answer.status_code == 200, answer.text
+
+
 async def test_limited_key_sees_the_proposals_within_its_limits(service: Service, slug: str) -> None:
     inside, content = await proposed(service, slug, registered())
     outside, _ = await proposed(service, f"{slug}-other", registered())
