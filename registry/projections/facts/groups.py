@@ -28,7 +28,7 @@ from registry.domain.stages import StageSignal, StageState, next_stage
 from registry.errors import RuleBroken
 from registry.events.types import ClaimReported
 from registry.projections.facts.signals import StageSignals, published_from
-from registry.projections.facts.sweep_line import END_OF_TIME, Entry, Folding, SweepLine
+from registry.projections.facts.sweep_line import END_OF_TIME, Folding, SweepEntry, SweepLine
 from registry.projections.facts.sweeps import FactGroup
 from registry.projections.facts.tables import STAGE_FACTS, TABLE_OF, RowKey, Values, rows_of, stage_values
 
@@ -116,14 +116,14 @@ class _ItemGroup:
         # Made for each use: a group that kept its own methods would be freed by a garbage collection only.
         return Folding(initial=self._initial, apply=self._apply, facts=self._rows)
 
-    def next(self, place: FoldKey, *lines: SweepLine, after: bool) -> Entry | None:
+    def next(self, place: FoldKey, *lines: SweepLine, after: bool) -> SweepEntry | None:
         published_before = max(line.end for line in lines)
         if len(self._histories) == 1:
             return self._next(self._histories[0], place, published_before, after=after)
         found = [self._next(history, place, published_before, after=after) for history in self._histories]
         return min((entry for entry in found if entry is not None), key=lambda entry: entry.key, default=None)
 
-    def _next(self, history: FactHistory, place: FoldKey, published_before: date, *, after: bool) -> Entry | None:
+    def _next(self, history: FactHistory, place: FoldKey, published_before: date, *, after: bool) -> SweepEntry | None:
         while (step := history.first_published(place, published_before, after=after)) is not None:
             entry = self._entry(step)
             if entry is not None and entry.published_from < published_before:
@@ -131,7 +131,7 @@ class _ItemGroup:
             place, after = step.key, True
         return None
 
-    def _entry(self, step: OrderedEvent) -> Entry | None:
+    def _entry(self, step: OrderedEvent) -> SweepEntry | None:
         """An event with the facts that it reads, from the day on which all of them are known; None if one never is."""
         touched, published_from = self._timeline.touched(step), step.applied.published_on
         read: dict[FactKey, FactValue] = {}
@@ -143,7 +143,7 @@ class _ItemGroup:
                 return None
             published_from, read[fact] = max(published_from, made[0]), made[1]
         action: Action = (step, read, len(touched.writes) > 1)
-        return Entry(step.key, ((published_from, END_OF_TIME, action),), published_from)
+        return SweepEntry(step.key, ((published_from, END_OF_TIME, action),), published_from)
 
     def _made(self, fact: FactKey, reader: OrderedEvent) -> tuple[date, FactValue] | None:
         """The first day on which a fact is known at a reader's place, and a value of it."""
@@ -215,18 +215,18 @@ class _HeaderGroup:
     def __init__(self, stream: FoldedStream[Deal]) -> None:
         self._timeline = stream.timeline
         self._histories = [history for name in _OF_HEADER for _, history in stream.timeline.facts(name)]
-        self._registered: Entry | None = None
+        self._registered: SweepEntry | None = None
         if (point := registration(stream)) is not None:
             # Before all events of its day.
             key = (point[0], (0, point[1].toordinal()))
-            self._registered = Entry(key, ((point[1], END_OF_TIME, None),), point[1])
+            self._registered = SweepEntry(key, ((point[1], END_OF_TIME, None),), point[1])
 
     @property
     def folding(self) -> Folding:
         # Made for each use, as in `_ItemGroup`.
         return Folding(initial=None, apply=self._apply, facts=_header_rows)
 
-    def next(self, place: FoldKey, *lines: SweepLine, after: bool) -> Entry | None:
+    def next(self, place: FoldKey, *lines: SweepLine, after: bool) -> SweepEntry | None:
         published_before = max(line.end for line in lines)
         steps = [history.first_published(place, published_before, after=after) for history in self._histories]
         unknown_before = max(map(_unknown_before, lines))
@@ -246,9 +246,9 @@ class _HeaderGroup:
         return evolve_facts(state, step.applied), None
 
 
-def _header_entry(step: OrderedEvent) -> Entry:
+def _header_entry(step: OrderedEvent) -> SweepEntry:
     published = step.applied.published_on
-    return Entry(step.key, ((published, END_OF_TIME, step),), published)
+    return SweepEntry(step.key, ((published, END_OF_TIME, step),), published)
 
 
 def _unknown_before(line: SweepLine) -> date:
@@ -273,8 +273,8 @@ class StageGroup:
         self._signals = signals
         self.folding = Folding(initial=None, apply=_apply_signal, facts=_stage_rows)
 
-    def next(self, place: FoldKey, *lines: SweepLine, after: bool) -> Entry | None:
-        best: Entry | None = None
+    def next(self, place: FoldKey, *lines: SweepLine, after: bool) -> SweepEntry | None:
+        best: SweepEntry | None = None
         for signal, entries in self._signals.kinds.items():
             published_before = max(line.end if signal is None else _changed_before(line, signal) for line in lines)
             if published_before > date.min:

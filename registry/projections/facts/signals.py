@@ -12,9 +12,9 @@ from msgspec import Struct
 from registry.domain.fold.order import FoldKey
 from registry.domain.fold.sorted_map import SortedMap
 from registry.domain.stages import StageSignal
-from registry.projections.facts.sweep_line import Entry, TimedAction
+from registry.projections.facts.sweep_line import SweepEntry, TimedAction
 
-_NO_ENTRIES: SortedMap[FoldKey, Entry] = SortedMap()
+_NO_ENTRIES: SortedMap[FoldKey, SweepEntry] = SortedMap()
 
 
 class StageSignals(Struct, frozen=True):
@@ -29,7 +29,7 @@ class StageSignals(Struct, frozen=True):
 
     actions: SortedMap[FoldKey, tuple[TimedAction, ...]] = SortedMap()
     withdrawals: SortedMap[FoldKey, None] = SortedMap()
-    kinds: Mapping[StageSignal | None, SortedMap[FoldKey, Entry]] = {}
+    kinds: Mapping[StageSignal | None, SortedMap[FoldKey, SweepEntry]] = {}
 
     def updated(self, changed: Mapping[FoldKey, Sequence[TimedAction]]) -> tuple[StageSignals, dict[FoldKey, date]]:
         """The signals with those of some events changed.
@@ -69,7 +69,7 @@ class StageSignals(Struct, frozen=True):
         return StageSignals(actions, withdrawals, kinds), moved
 
 
-def published_from(entry: Entry) -> date:
+def published_from(entry: SweepEntry) -> date:
     """The first publication day on which an entry does anything."""
     return entry.published_from
 
@@ -93,9 +93,9 @@ def split_around(actions: Iterable[TimedAction], first: date, end: date) -> tupl
     return below, above
 
 
-def _entry(place: FoldKey, actions: Sequence[TimedAction]) -> Entry:
+def _entry(place: FoldKey, actions: Sequence[TimedAction]) -> SweepEntry:
     acting = tuple((start, end, (signal, place[0])) for start, end, signal in actions)
-    return Entry(place, acting, min(start for start, _, _ in actions))
+    return SweepEntry(place, acting, min(start for start, _, _ in actions))
 
 
 def _kind(actions: Sequence[TimedAction]) -> StageSignal | None:

@@ -32,7 +32,7 @@ EffectivePeriod: TypeAlias = tuple[date, date, Values]
 """A value that a fact has on the effective dates [from, to): maximal, so that the periods are a canonical form."""
 
 
-class Entry(Struct, frozen=True, gc=False):
+class SweepEntry(Struct, frozen=True, gc=False):
     """The actions at a place in the fold, with their publication days, the first of which is `published_from`."""
 
     key: FoldKey
@@ -98,7 +98,7 @@ class SweepLine(Struct, frozen=True):
 _published_from = attrgetter("published_from")
 
 
-def apply_entry(line: SweepLine, entry: Entry, folding: Folding, effects: Effects | None = None) -> SweepLine:
+def apply_entry(line: SweepLine, entry: SweepEntry, folding: Folding, effects: Effects | None = None) -> SweepLine:
     """The line after an entry."""
     for published_from, published_to, action in entry.actions:
         first = _index(line.segments, published_from)

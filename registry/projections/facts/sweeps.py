@@ -22,10 +22,10 @@ from registry.projections.facts.sweep_line import (
     END_OF_TIME,
     ONE_DAY,
     Effects,
-    Entry,
     Folding,
     Rectangles,
     Segment,
+    SweepEntry,
     SweepLine,
     apply_entry,
     differing,
@@ -51,7 +51,7 @@ class FactGroup(Protocol):
         """How the entries are folded."""
         ...
 
-    def next(self, place: FoldKey, *lines: SweepLine, after: bool) -> Entry | None:
+    def next(self, place: FoldKey, *lines: SweepLine, after: bool) -> SweepEntry | None:
         """The first entry at a place or later (with `after`: later) that may change a state of one of these lines."""
         ...
 
