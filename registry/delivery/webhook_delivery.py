@@ -17,7 +17,12 @@ import structlog
 
 from registry.delivery import webhook_store
 from registry.delivery.webhook_content import WebhookContent, challenge_content, test_content, webhook_content
-from registry.delivery.webhook_sender import MAX_CONCURRENT_RECEIVERS, MAX_CONCURRENT_WATCHES, Attempt, WebhookSender
+from registry.delivery.webhook_sender import (
+    MAX_CONCURRENT_RECEIVERS,
+    MAX_CONCURRENT_WATCHES,
+    DeliveryAttempt,
+    WebhookSender,
+)
 from registry.delivery.webhook_store import Delivery, EncryptedSecrets, Webhook
 from registry.errors import SecretUnreadable
 from registry.events import write_batch
@@ -128,7 +133,7 @@ class WebhookDelivery:
         content = test_content(webhook, message, self._source)
         return (await self._send(webhook, signing_secrets, message, None, content, 1)).delivery
 
-    async def send_challenge(self, webhook: Webhook, signing_secrets: SigningSecrets) -> Attempt:
+    async def send_challenge(self, webhook: Webhook, signing_secrets: SigningSecrets) -> DeliveryAttempt:
         """Ask the receiver of a watch for a random text, once, and store the attempt."""
         message, challenge = f"challenge_{secrets.token_hex(8)}", secrets.token_urlsafe(24)
         content = challenge_content(webhook, message, self._source, challenge)
@@ -143,7 +148,7 @@ class WebhookDelivery:
         content: WebhookContent,
         attempt: int,
         challenge: str | None = None,
-    ) -> Attempt:
+    ) -> DeliveryAttempt:
         """Send a message once and store the attempt."""
         sent = webhook.url, signing_secrets, message, position, content, attempt, challenge
         sender = self._sender if webhook.owner is None else self._watch_sender

@@ -32,7 +32,7 @@ MAX_CONCURRENT_WATCHES = 20
 MAX_ANSWER_BYTES = 4096
 
 
-class Attempt(Struct, frozen=True):
+class DeliveryAttempt(Struct, frozen=True):
     """An attempt to send a message, as it is stored, and why it failed."""
 
     delivery: Delivery
@@ -79,7 +79,7 @@ class WebhookSender:
         content: WebhookContent,
         attempt: int,
         challenge: str | None = None,
-    ) -> Attempt:
+    ) -> DeliveryAttempt:
         """Send a message once.
 
         Args:
@@ -123,7 +123,7 @@ class WebhookSender:
             problem = connection_problem(failure)
         error = None if problem is None else str(problem)
         stored = Delivery(at=now, message=message, position=position, attempt=attempt, status=status, error=error)
-        return Attempt(stored, problem)
+        return DeliveryAttempt(stored, problem)
 
 
 async def _beginning(response: httpcore.Response) -> str:

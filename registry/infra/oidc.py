@@ -81,7 +81,7 @@ class SignedIn(Struct, frozen=True):
     id_token: str
 
 
-class Attempt(Struct, frozen=True):
+class SignInAttempt(Struct, frozen=True):
     """A sign-in that was started: what its answer must match. Only the browser that started it holds it."""
 
     state: str
@@ -91,7 +91,7 @@ class Attempt(Struct, frozen=True):
     expires_at: float
 
 
-def new_attempt(then: str, seconds: int) -> Attempt:
+def new_attempt(then: str, seconds: int) -> SignInAttempt:
     """An attempt with random values.
 
     Args:
@@ -99,7 +99,7 @@ def new_attempt(then: str, seconds: int) -> Attempt:
         seconds: How long the attempt may take.
     """
     state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
-    return Attempt(state, nonce, verifier, then, time.time() + seconds)
+    return SignInAttempt(state, nonce, verifier, then, time.time() + seconds)
 
 
 class Provider:
@@ -127,7 +127,7 @@ class Provider:
 
     # --- signing in ---------------------------------------------------------------------------------------------------
 
-    async def authorization_url(self, attempt: Attempt, redirect_uri: str, language: str | None = None) -> str:
+    async def authorization_url(self, attempt: SignInAttempt, redirect_uri: str, language: str | None = None) -> str:
         """Where the browser goes to sign in (authorization code with PKCE, RFC 7636), in the reader's language.
 
         Raises:
@@ -150,7 +150,7 @@ class Provider:
         endpoint = _endpoint(metadata, "authorization_endpoint")
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
 
-    async def redeem(self, attempt: Attempt, answer: Mapping[str, str], redirect_uri: str) -> SignedIn:
+    async def redeem(self, attempt: SignInAttempt, answer: Mapping[str, str], redirect_uri: str) -> SignedIn:
         """Exchange the code of the provider's answer for the identity of who signed in.
 
         Raises:

@@ -31,7 +31,7 @@ from registry.web.sign_in.provider_session import ProviderSession, remember
 from registry.web.sign_in.session import AnySessions, render_sign_in, safe_redirect_path, start_session
 
 if TYPE_CHECKING:
-    from registry.infra.oidc import Attempt, Provider
+    from registry.infra.oidc import Provider, SignInAttempt
 
 ATTEMPT = "registry_sign_in"
 SECURE_ATTEMPT = f"__Host-{ATTEMPT}"
@@ -129,14 +129,14 @@ def redirect_uri(request: Request) -> str:
     return f"{request.url.scheme}://{request.url.netloc}{CALLBACK}"
 
 
-def read_attempt(box: SecretBox, sealed: str) -> Attempt | None:
+def read_attempt(box: SecretBox, sealed: str) -> SignInAttempt | None:
     """The attempt of a cookie; None if this service did not make it or it has expired."""
-    from registry.infra.oidc import Attempt
+    from registry.infra.oidc import SignInAttempt
 
     if not sealed or len(sealed) > MAX_ATTEMPT_LENGTH:
         return None
     try:
-        attempt = msgspec.json.decode(box.decrypt(sealed.encode()), type=Attempt)
+        attempt = msgspec.json.decode(box.decrypt(sealed.encode()), type=SignInAttempt)
     except (SecretUnreadable, msgspec.DecodeError, UnicodeEncodeError):
         return None
     return attempt if time.time() < attempt.expires_at else None
