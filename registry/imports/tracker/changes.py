@@ -33,7 +33,7 @@ from registry.imports.mapping.spec import ColumnValue, Leaf, Policy, TextValue
 from registry.imports.messages import ImportText
 from registry.imports.tracker.questions import Answers, OpenQuestion, QuestionKind
 from registry.imports.tracker.registry import KnownDeal, Registry, SetBy
-from registry.imports.tracker.rows import Fact, RowReader, StatedDeal
+from registry.imports.tracker.rows import RowReader, StatedDeal, StatedFact
 from registry.imports.values import equal
 
 RATIO_STEP = 0.01
@@ -144,7 +144,7 @@ class _RowComparison:
             self.changes, self.stated, self.deal.slug, cast(DealEvent, event), on or self.builder.on, ratio
         )
 
-    def compare(self, fact: Fact) -> None:
+    def compare(self, fact: StatedFact) -> None:
         """Announce a fact that is new, or what differs from the recorded one."""
         match fact.event:
             case DealRegistered():
@@ -178,7 +178,7 @@ class _RowComparison:
         parties = (one for one in self.state.get("parties") or () if one.get("left_on") is None)
         return next((p for p in parties if (p["organization"], p.get("role")) == (organization, role)), None)
 
-    def _compare_item(self, fact: Fact) -> None:
+    def _compare_item(self, fact: StatedFact) -> None:
         stated = msgspec.to_builtins(fact.event)
         recorded = self._item(fact, stated)
         if recorded is None:
@@ -190,13 +190,13 @@ class _RowComparison:
         self._compare_fields(fact, recorded, f"/{fact.type.list}/{item}", ids)
         self._compare_date(fact, recorded, f"/{fact.type.list}/{item}")
 
-    def _item(self, fact: Fact, stated: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    def _item(self, fact: StatedFact, stated: Mapping[str, Any]) -> Mapping[str, Any] | None:
         items = self.state.get(fact.type.list) or ()
         return next(
             (item for item in items if all(equal(item.get(name), stated.get(name)) for name in fact.type.ids)), None
         )
 
-    def _compare_fields(self, fact: Fact, recorded: Mapping[str, Any], path: str, ids: Mapping[str, Any]) -> None:
+    def _compare_fields(self, fact: StatedFact, recorded: Mapping[str, Any], path: str, ids: Mapping[str, Any]) -> None:
         stated = msgspec.to_builtins(fact.event)
         for name, leaf in fact.fields.items():
             if name in fact.type.ids or name == "reached" or ("amount" in stated and name in AMOUNT_PARTS):
@@ -215,7 +215,7 @@ class _RowComparison:
             if not equal(before, after):
                 self._change(fact, leaf, f"{path}/{name}", name, before, after, ids)
 
-    def _compare_date(self, fact: Fact, recorded: Mapping[str, Any], path: str) -> None:
+    def _compare_date(self, fact: StatedFact, recorded: Mapping[str, Any], path: str) -> None:
         """Ask about a stated date of announcement that differs from the recorded one."""
         before = recorded.get(fact.type.starts_on)
         leaf = fact.block.effective_on or self.builder.mapping.effective_on
@@ -231,7 +231,7 @@ class _RowComparison:
             if setter is not None:
                 self._correct(setter, {"date": fact.date} if fact.date else {"effective_on": after}, None)
 
-    def _compare_reached(self, fact: Fact, event: MilestoneReached) -> None:
+    def _compare_reached(self, fact: StatedFact, event: MilestoneReached) -> None:
         recorded = next((m for m in self.state.get("milestones") or () if m["milestone"] == event.milestone), None) or {
             "status": "planned"
         }
@@ -245,7 +245,7 @@ class _RowComparison:
     # --- one changed value --------------------------------------------------------------------------------------------
 
     def _change(
-        self, fact: Fact, leaf: Leaf, path: str, name: str, before: Any, after: Any, ids: Mapping[str, Any]
+        self, fact: StatedFact, leaf: Leaf, path: str, name: str, before: Any, after: Any, ids: Mapping[str, Any]
     ) -> None:
         is_past = name == "reached" or self._is_of_the_past(fact)
         default: Policy = "ask" if (is_past or name == "planned") and before is not None else "world"
@@ -276,11 +276,11 @@ class _RowComparison:
             event = msgspec.convert({**ids, name: after}, revised, dec_hook=decode_hook)
             self.announce(event, ratio=ratio)
 
-    def _policy(self, fact: Fact, leaf: Leaf, default: Policy) -> Policy:
+    def _policy(self, fact: StatedFact, leaf: Leaf, default: Policy) -> Policy:
         own = leaf.value.on_change if isinstance(leaf.value, (ColumnValue, TextValue)) else None
         return own or fact.block.on_change or default
 
-    def _is_of_the_past(self, fact: Fact) -> bool:
+    def _is_of_the_past(self, fact: StatedFact) -> bool:
         """Whether the fact is a value of a day before the last edition: publishers revise such values silently."""
         event = fact.event
         if not isinstance(event, MetricReported) or event.date is None:

@@ -36,7 +36,7 @@ from registry.imports.values import ValueProblem
 from registry.imports.workbook import CellError, SheetRow
 
 
-class Fact(Struct, frozen=True):
+class StatedFact(Struct, frozen=True):
     """What a row states: an event of the deal.
 
     Attributes:
@@ -75,7 +75,7 @@ class StatedDeal(Struct):
     key: str
     marker: UUID
     sources: tuple[Source, ...] = ()
-    facts: list[Fact] = field(default_factory=list)
+    facts: list[StatedFact] = field(default_factory=list)
     errors: list[CellError] = field(default_factory=list)
 
     @property
@@ -188,7 +188,7 @@ class RowReader:
 
     # --- facts --------------------------------------------------------------------------------------------------------
 
-    def _facts(self, stated: StatedDeal, block: Block, published_on: date) -> Iterator[Fact]:
+    def _facts(self, stated: StatedDeal, block: Block, published_on: date) -> Iterator[StatedFact]:
         block_type = BLOCKS[block.kind]
         fields = self._values(stated, block.leaves)
         needed = {*block_type.essential, *block_type.ids[:1]} & {leaf.path[0] for leaf in block.leaves}
@@ -206,7 +206,7 @@ class RowReader:
             by_name.setdefault("amount_basis", by_name["amount"])
         reached = fields.pop("reached", None)
         for event in self._events(stated, block, fields):
-            yield Fact(block, event, effective_on, date_text is not None, by_name, _loose(date_text))
+            yield StatedFact(block, event, effective_on, date_text is not None, by_name, _loose(date_text))
         if reached is not None:
             yield from self._reached(stated, block, fields, reached, by_name)
 
@@ -254,7 +254,7 @@ class RowReader:
 
     def _reached(
         self, stated: StatedDeal, block: Block, fields: dict[str, Any], reached: str, by_name: dict[str, Leaf]
-    ) -> Iterator[Fact]:
+    ) -> Iterator[StatedFact]:
         """The milestone is reached because the sheet says so, on a day that is not after its publication."""
         day = last_day(reached)
         if min(day, values.effective_day(reached, self.cells.published_on)) > self.cells.published_on:
@@ -263,7 +263,7 @@ class RowReader:
             return
         event = MilestoneReached(milestone=str(fields["milestone"]), reached=reached)
         on = values.effective_day(reached, self.cells.published_on)
-        yield Fact(block, event, on, is_dated=True, fields=by_name)
+        yield StatedFact(block, event, on, is_dated=True, fields=by_name)
 
     def _effective_on(self, stated: StatedDeal, block: Block, published_on: date) -> tuple[date | None, str | None]:
         """The effective date of a block's event, and the date as the row states it; None for what there is not."""

@@ -11,7 +11,7 @@ from registry.domain.history import FoldedStream
 from registry.domain.stream_kinds import DEALS
 from registry.events.write_batch import WriteBatch
 from registry.projections.facts.changes import change_facts
-from registry.projections.facts.rows import DealRows, Fact, FactRow, Round, RowChange
+from registry.projections.facts.rows import ChangedFact, DealRows, FactRow, Round, RowChange
 from registry.projections.facts.tables import FACT_TABLES, FactTable
 from registry.projections.projection import AppliedChange, BatchProjector
 
@@ -153,7 +153,7 @@ def _add_round(add: Callable[..., None], deals: Sequence[tuple[str, Round]]) -> 
     The changes of a deal are in one statement, because each finds its row as it was before the statement.
     """
     changes: dict[FactTable, list[tuple[str, list[RowChange]]]] = {}
-    opened: dict[FactTable, list[tuple[str, list[Fact]]]] = {}
+    opened: dict[FactTable, list[tuple[str, list[ChangedFact]]]] = {}
     for deal, one in deals:
         for table, of_table in one.changes.items():
             changes.setdefault(table, []).append((deal, of_table))
@@ -177,7 +177,7 @@ def _encode_changes(changes: Iterable[tuple[str, Iterable[RowChange]]]) -> Itera
             yield _encode_change(deal, change)
 
 
-def _encode_rows(opened: Iterable[tuple[str, list[Fact]]]) -> Iterator[tuple[Any, ...]]:
+def _encode_rows(opened: Iterable[tuple[str, list[ChangedFact]]]) -> Iterator[tuple[Any, ...]]:
     for deal, facts in opened:
         # Each fact is freed here: thousands at once hold the event loop.
         facts.reverse()

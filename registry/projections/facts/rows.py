@@ -77,7 +77,7 @@ class RowChange(Struct, gc=False):
     published_to: date | None
 
 
-class Fact(Struct):
+class ChangedFact(Struct):
     """What a batch changes in one fact.
 
     `rows` are those that it opens, by the day from which they hold. `moved` has the days from which the earlier rows
@@ -91,8 +91,8 @@ class Fact(Struct):
 class Round(Struct):
     """What one statement writes of a deal: its facts, those with rows by table, and the changes of earlier rows."""
 
-    facts: dict[RowKey, Fact]
-    tables: dict[FactTable, list[Fact]]
+    facts: dict[RowKey, ChangedFact]
+    tables: dict[FactTable, list[ChangedFact]]
     changes: dict[FactTable, list[RowChange]]
 
 
@@ -137,11 +137,11 @@ class DealRows:
             ordinals[period[0]] += 1
             fact.rows.setdefault(period[0], []).append(_row(key, period, position, position, ordinals[period[0]], days))
 
-    def _fact(self, key: RowKey) -> Fact:
+    def _fact(self, key: RowKey) -> ChangedFact:
         last = self.rounds[-1]
         fact = last.facts.get(key)
         if fact is None:
-            fact = last.facts[key] = Fact({}, set())
+            fact = last.facts[key] = ChangedFact({}, set())
             last.tables.setdefault(key[0], []).append(fact)
         return fact
 
@@ -149,7 +149,7 @@ class DealRows:
         self.rounds[-1].changes.setdefault(key[0], []).append(change)
 
     @staticmethod
-    def _row_known(fact: Fact, since: date, day: date) -> FactRow | None:
+    def _row_known(fact: ChangedFact, since: date, day: date) -> FactRow | None:
         return next((r for r in fact.rows.get(since, ()) if r.published_from <= day < r.published_to), None)
 
 
