@@ -225,7 +225,7 @@ def bodies(known: dict[str, str]) -> Iterator[Sent]:
     yield Sent("POST form", "POST", "/sign-in", form, "application/x-www-form-urlencoded")
 
 
-class Found(Struct):
+class Cost(Struct):
     """What requests cost.
 
     Attributes:
@@ -253,9 +253,9 @@ Send = Callable[[], Awaitable[int]]
 """Sends a request, reads the answer to its end, and returns its status."""
 
 
-async def measure(process: Process, title: str, send: Send, tries: int = TRIES, pause: float = 0) -> Found:
+async def measure(process: Process, title: str, send: Send, tries: int = TRIES, pause: float = 0) -> Cost:
     """Send a request some times, each after a pause; what the service does in the pause counts as well."""
-    found = Found(title)
+    found = Cost(title)
     for _ in range(tries):
         await process.hold()
         await asyncio.sleep(pause)
@@ -270,7 +270,7 @@ async def measure(process: Process, title: str, send: Send, tries: int = TRIES, 
     return found
 
 
-async def ask(client: httpx.AsyncClient, process: Process, sent: Sent, tries: int = TRIES) -> Found:
+async def ask(client: httpx.AsyncClient, process: Process, sent: Sent, tries: int = TRIES) -> Cost:
     """Measure a request."""
 
     async def send() -> int:
@@ -341,9 +341,9 @@ async def started(database: BenchDatabase) -> AsyncIterator[tuple[httpx.AsyncCli
 
 async def run(deals: int, folder: Path, only: str, kinds: list[str]) -> None:
     """Measure every request and print the longest holds first."""
-    results: list[Found] = []
+    results: list[Cost] = []
 
-    def found(result: Found) -> None:
+    def found(result: Cost) -> None:
         results.append(result)
         print(result, file=sys.stderr, flush=True)
 

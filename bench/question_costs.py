@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from bench import holds, peer, service, workload
 from bench.context import Bench
-from bench.holds import Found
+from bench.holds import Cost
 from bench.import_load import import_into
 from bench.prepared import prepared_log
 from bench.questions import Question, questions
@@ -74,7 +74,7 @@ async def _ask(bench: Bench, database: BenchDatabase, deals: int, groups: Sequen
         connection = await peer.exported(client, database, bench.folder / f"{database.name}_exported")
         head = (await client.get("/v1/deals?limit=1")).json()["position"]
         of_deal = await _of_deal(client, deals)
-        found: list[Found] = []
+        found: list[Cost] = []
         async with _one_write_a_second(client, key):
             asked = questions(head)
             for question in [question for group in groups for question in asked[group]]:
@@ -99,7 +99,7 @@ async def _of_deal(client: httpx.AsyncClient, deals: int) -> float:
 
 async def _measured(
     bench: Bench, client: httpx.AsyncClient, process: Process, connection: Any, question: Question, of_deal: float
-) -> tuple[Measurement, list[Found]]:
+) -> tuple[Measurement, list[Cost]]:
     async def send() -> int:
         return (await client.get(question.path)).raise_for_status().status_code
 
@@ -136,7 +136,7 @@ def _reported(measure: str, value: float, must: float, aim: float, unit: str, fi
     return Measurement(measure=measure, ratios=[value], must=must, aim=aim, more=False, unit=unit, figures=figures)
 
 
-def _held(measure: str, found: Sequence[Found]) -> Measurement:
+def _held(measure: str, found: Sequence[Cost]) -> Measurement:
     """The longest hold of the event loop, and beside it the longest work of the loop's own thread."""
     held = max(found, key=lambda one: one.hold.held)
     worked = max(found, key=lambda one: one.hold.worked)
@@ -247,7 +247,7 @@ async def exports(bench: Bench) -> list[Measurement]:
     ):
         # Until then, the service asks questions of its own (`PortfolioQueries.prepare`).
         await service.ready(process, client)
-        found: list[Found] = []
+        found: list[Cost] = []
         for name in ("deals.csv", "pledges.csv", "events.ndjson"):
             download = partial(peer.download, client, f"/v1/export/{name}", folder / name)
             ours, copies = [], []

@@ -120,7 +120,7 @@ class PortfolioQueries:
 
     async def find(
         self, point: Point, query: str, kinds: Sequence[str], limit: int, *, unfinished: bool = False
-    ) -> search.Found:
+    ) -> search.SearchMatches:
         """Return what has every word of a query at a point, at most `limit` of each kind.
 
         With `unfinished`, the last word is still being typed.

@@ -15,7 +15,7 @@ from registry.domain.sources.identity import source_id
 from registry.i18n import LANGUAGES
 from registry.i18n.places import place_name, place_names
 from registry.infra.postgres import Pool
-from registry.projections.columnar.search import Found, Hits
+from registry.projections.columnar.search import Hits, SearchMatches
 from registry.projections.deal_items import deal_items
 from registry.projections.deal_texts import DealTexts, deal_texts
 from registry.projections.event_texts import sources_at
@@ -67,7 +67,7 @@ class SearchQueries:
         point = await self._portfolio.point(as_of)
         looked = [kind for kind in _SHOWN if kind in kinds]
         found = await self._portfolio.find(point, query, looked, limit, unfinished=unfinished)
-        show: dict[HitKind, Callable[[AsOf, Point, Hits, Found], Awaitable[list[SearchHit]]]] = {
+        show: dict[HitKind, Callable[[AsOf, Point, Hits, SearchMatches], Awaitable[list[SearchHit]]]] = {
             "organization": self._organization_hits,
             "place": _place_hits,
             "deal": self._deal_hits,
@@ -91,7 +91,7 @@ class SearchQueries:
         """Return the organizations that have every word of a query in a name, in the order of their slugs."""
         return await self._portfolio.find_organizations(await self._portfolio.point(as_of), query, after, limit)
 
-    async def _deal_hits(self, as_of: AsOf, point: Point, hits: Hits, found: Found) -> list[SearchHit]:
+    async def _deal_hits(self, as_of: AsOf, point: Point, hits: Hits, found: SearchMatches) -> list[SearchHit]:
         slugs = [slug for slug, _, _ in hits.ids]
         items = await deal_items(self._pool, point, slugs)
         texts = await deal_texts(self._pool, point, slugs)
@@ -125,7 +125,7 @@ class SearchQueries:
             for item in items
         ]
 
-    async def _organization_hits(self, as_of: AsOf, point: Point, hits: Hits, found: Found) -> list[SearchHit]:
+    async def _organization_hits(self, as_of: AsOf, point: Point, hits: Hits, found: SearchMatches) -> list[SearchHit]:
         # One that only pledges, or that an event names, has no name.
         named = {slug: Organization(organization=slug, name=None) for slug, _, deals in hits.ids if deals}
         named |= await self._organizations.names([slug for slug, _, _ in hits.ids], as_of)
@@ -143,7 +143,7 @@ class SearchQueries:
             if slug in named
         ]
 
-    async def _source_hits(self, as_of: AsOf, point: Point, hits: Hits, found: Found) -> list[SearchHit]:
+    async def _source_hits(self, as_of: AsOf, point: Point, hits: Hits, found: SearchMatches) -> list[SearchHit]:
         texts = await self._sources(found.citations)
         return [
             SearchHit(
@@ -164,7 +164,7 @@ class SearchQueries:
         return await sources_at(self._pool, [position for _, position in cited], [source for source, _ in cited])
 
 
-async def _place_hits(as_of: AsOf, point: Point, hits: Hits, found: Found) -> list[SearchHit]:
+async def _place_hits(as_of: AsOf, point: Point, hits: Hits, found: SearchMatches) -> list[SearchHit]:
     return [
         SearchHit(
             kind="place",

@@ -91,7 +91,7 @@ _OF_KIND = {
 }
 
 
-class Found(Struct, frozen=True):
+class SearchMatches(Struct, frozen=True):
     """What a query finds.
 
     Attributes:
@@ -115,7 +115,7 @@ def find(
     merged: Mapping[str, str],
     kinds: Sequence[str],
     limit: int,
-) -> Found:
+) -> SearchMatches:
     """What matches every token of a query, by kind, the best first; otherwise as `resolve`."""
     at_point = resolve(cursor, cache, point, tokens, merged)
     at = {f"at_{table}": point.at(table) for table in "dpst"}
@@ -136,7 +136,7 @@ def find(
             is_same = partial(_are_same_hits, at_point, _OF_KIND[kind])
             found[kind] = at_point.value_at((kind, limit), partial(hits, kind), is_same)
     deals, sources = ([id for id, _, _ in found[kind].ids] if kind in found else [] for kind in ("deal", "source"))
-    return Found(
+    return SearchMatches(
         at_point.search,
         found,
         at_point.value_at(

@@ -14,9 +14,9 @@ from registry.events.types import AnnouncedKind, Announcement, OrganizationAnnou
 from registry.events.values import Amount
 from registry.web.articles.form import DATES, AnnouncementForm, ArticleForm, DealForm, OrganizationForm
 from registry.web.articles.lookup import (
-    Found,
     FoundNames,
     Kind,
+    NameMatch,
     is_slug,
     names_of,
     proposed_slug,
@@ -123,7 +123,7 @@ def _slug(deal: DealForm, found: FoundNames, built: Built) -> str:
     if not typed:
         built.errors.append(FieldError(pointer, "required"))
         return ""
-    known = found.get(("deal", typed), Found(None))
+    known = found.get(("deal", typed), NameMatch(None))
     if known.slug is None:
         built.errors.append(unclear(pointer, "deal", typed, known))
     return known.slug or ""
@@ -134,7 +134,7 @@ def _check_names(announcement: AnnouncementForm, found: FoundNames, built: Built
     for pointer, text in announcement.typed.items():
         kind = reference_kind(pointer)
         for name in names_of(pointer, text) if kind is not None else ():
-            known = found.get((kind, name), Found(None))  # type: ignore[arg-type]
+            known = found.get((kind, name), NameMatch(None))  # type: ignore[arg-type]
             if known.slug is None and kind is not None:
                 built.errors.append(unclear(f"/{announcement.prefix}/{pointer}", kind, name, known))
                 if kind == "organization":

@@ -44,14 +44,14 @@ class NamedCandidate(Struct, frozen=True):
     other: str = ""
 
 
-class Found(Struct, frozen=True):
+class NameMatch(Struct, frozen=True):
     """What a text means; `candidates` are what it may mean where that is not clear."""
 
     slug: str | None
     candidates: tuple[NamedCandidate, ...] = ()
 
 
-FoundNames = Mapping[tuple[Kind, str], Found]
+FoundNames = Mapping[tuple[Kind, str], NameMatch]
 """What the names in a form mean."""
 
 
@@ -98,7 +98,7 @@ def resolved(typed: Mapping[str, str], found: FoundNames) -> dict[str, str]:
     return texts
 
 
-def unclear(pointer: str, kind: Kind, text: str, found: Found) -> FieldError:
+def unclear(pointer: str, kind: Kind, text: str, found: NameMatch) -> FieldError:
     """What is wrong with a name that is not clear."""
     same = [one for one in found.candidates if text.casefold() in (one.name.casefold(), one.other.casefold())]
     if len(same) > 1:
@@ -160,7 +160,7 @@ class Lookup:
 
     async def find(
         self, texts: Iterable[tuple[Kind, str]], language: str, new: Mapping[tuple[Kind, str], str]
-    ) -> dict[tuple[Kind, str], Found]:
+    ) -> dict[tuple[Kind, str], NameMatch]:
         """What each text of a form means.
 
         Args:
@@ -169,7 +169,7 @@ class Lookup:
             new: The slugs of what the form creates, by each of its names.
         """
         asked = dict.fromkeys(texts)
-        found = {key: Found(new[key]) for key in asked if key in new}
+        found = {key: NameMatch(new[key]) for key in asked if key in new}
         organizations = [text for kind, text in asked if kind == "organization" and ("organization", text) not in found]
         found |= {("organization", text): one for text, one in (await self._find_organizations(organizations)).items()}
         searched = 0
@@ -178,13 +178,13 @@ class Lookup:
             if key in found and (found[key].slug is not None or found[key].candidates):
                 continue
             if kind == "deal" and is_slug(text) and (await self._streams.load(f"deal/{text}"))[0] is not None:
-                found[key] = Found(text)
+                found[key] = NameMatch(text)
                 continue
             searched += 1
             candidates = await self.suggest(kind, text, language) if searched <= MAX_SEARCHED else []
             wanted = text.casefold()
             same = [one.slug for one in candidates if wanted in (one.name.casefold(), one.other.casefold())]
-            found[key] = Found(same[0] if len(same) == 1 else None, tuple(candidates))
+            found[key] = NameMatch(same[0] if len(same) == 1 else None, tuple(candidates))
         return found
 
     async def find_in(self, typed: Mapping[str, str], language: str) -> FoundNames:
@@ -239,7 +239,7 @@ class Lookup:
         if errors:
             raise Invalid(errors)
 
-    async def _find_organizations(self, texts: list[str]) -> dict[str, Found]:
+    async def _find_organizations(self, texts: list[str]) -> dict[str, NameMatch]:
         """Organizations by a slug, or by any name in the same letters."""
         if not texts:
             return {}
@@ -249,15 +249,15 @@ class Lookup:
             for name in names:
                 by_name.setdefault(name.casefold(), set()).add(slug)
         announced = await self._organizations.announced_names([text for text in texts if is_slug(text)])
-        found: dict[str, Found] = {}
+        found: dict[str, NameMatch] = {}
         for text in texts:
             same = sorted(by_name.get(text.casefold(), ()))
             if text in known or text in announced:
-                found[text] = Found(text)
+                found[text] = NameMatch(text)
             elif len(same) == 1:
-                found[text] = Found(same[0])
+                found[text] = NameMatch(same[0])
             elif same:
-                found[text] = Found(None, tuple(NamedCandidate(slug, slug, known[slug][0]) for slug in same))
+                found[text] = NameMatch(None, tuple(NamedCandidate(slug, slug, known[slug][0]) for slug in same))
         return found
 
     async def suggest(self, kind: Kind, text: str, language: str) -> list[NamedCandidate]:
