@@ -30,7 +30,7 @@ from registry.projections.columnar.lists import Order, PagePlace
 from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.search_at_point import resolve
 from registry.projections.columnar.selection import Selection
-from registry.projections.columnar.trend import Trend, amounts_over_time
+from registry.projections.columnar.trend import TrendQuery, amounts_over_time
 from registry.projections.deal_items import deal_items
 from registry.projections.listed_items import listed_items
 from registry.projections.point import Point
@@ -348,7 +348,7 @@ class PortfolioQueries:
         merged = await self._streams.merged_deals(point)
         weight = lists.weight_of(self.weights(rates, point.day))
         query = TotalsQuery(currency=currency, lines=0, merged=merged)
-        return await self._questions.answer(point, amounts_over_time, selection, Trend(query, rates, weight, days))
+        return await self._questions.answer(point, amounts_over_time, selection, TrendQuery(query, rates, weight, days))
 
 
 def _annotated(deal: DealListItem, annotations: DealAnnotations) -> DealListItem:

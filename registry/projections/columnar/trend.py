@@ -133,7 +133,7 @@ QUALIFY row_number() OVER (PARTITION BY c.day ORDER BY c.worth DESC NULLS LAST, 
 """
 
 
-class Trend(Struct, frozen=True):
+class TrendQuery(Struct, frozen=True):
     """Amounts over time.
 
     Attributes:
@@ -150,7 +150,7 @@ class Trend(Struct, frozen=True):
 
 
 def amounts_over_time(
-    cursor: DuckDBPyConnection, cache: QuestionCache, point: Point, selection: Selection, trend: Trend
+    cursor: DuckDBPyConnection, cache: QuestionCache, point: Point, selection: Selection, trend: TrendQuery
 ) -> list[TierAmounts]:
     """The amounts of one-time pledges on some days, as known at the point, converted to a currency.
 
@@ -181,7 +181,7 @@ class _Pass:
         cache: QuestionCache,
         point: Point,
         selection: Selection,
-        trend: Trend,
+        trend: TrendQuery,
         conversion: Conversion,
     ) -> None:
         self.cursor, self.cache, self.point, self.selection = cursor, cache, point, selection

@@ -53,7 +53,7 @@ from registry.web.portfolio.deal_list import (
     map_scale,
     shown_values,
 )
-from registry.web.portfolio.trend import Trend, amount_trend
+from registry.web.portfolio.trend import TrendChart, amount_trend
 
 LATEST_EVENTS = 8
 
@@ -215,7 +215,7 @@ async def overview_names(
 
 async def overview_trend(
     page: PageRequest, portfolio_queries: PortfolioQueries, point: Point, selection: DealSelection, rates: Rates
-) -> Trend | None:
+) -> TrendChart | None:
     """The chart of amounts over time; None: no amount was disclosed."""
     unit = selection.unit or default_currency(page)
     currency = default_currency(page) if unit == "stated" else unit

@@ -24,7 +24,7 @@ MAX_STEPS = 24
 """The most steps of the chart."""
 
 
-class Trend(Struct, frozen=True):
+class TrendChart(Struct, frozen=True):
     """The chart in its currency, for wide and for narrow windows. `is_sampled`: a step stands for a period."""
 
     chart: StepChart
@@ -46,7 +46,7 @@ async def amount_trend(
     selection: Selection,
     currency: Any,
     rates: Rates,
-) -> Trend | None:
+) -> TrendChart | None:
     """The chart of amounts over time in one currency, until the day of a point. None: no amount was disclosed."""
     changed = [day for day in await change_days(page, portfolio_queries, point) if day <= point.day]
     days = sampled(changed, MAX_STEPS)
@@ -54,7 +54,7 @@ async def amount_trend(
     wide, narrow = (step_chart(series, point.day, point.day, frame) for frame in (WIDE, NARROW))
     if wide is None or narrow is None:
         return None
-    return Trend(wide, narrow, currency, is_sampled=len(days) < len(changed))
+    return TrendChart(wide, narrow, currency, is_sampled=len(days) < len(changed))
 
 
 def sampled(days: Sequence[date], most: int) -> list[date]:
