@@ -44,7 +44,7 @@ class WrongWords(Exception):
     """A certificate states other corrections of misspelt words than search makes."""
 
 
-class Candidate(Struct, frozen=True):
+class CandidateDeal(Struct, frozen=True):
     """A deal at a point in time that may meet conditions.
 
     Attributes:
@@ -70,7 +70,7 @@ class Candidate(Struct, frozen=True):
         return (site for site in self.deal.sites if not has_ended(site))
 
 
-def _has_party(one: Candidate, query: DealListQuery) -> bool:
+def _has_party(one: CandidateDeal, query: DealListQuery) -> bool:
     return any(
         not has_ended(party)
         and (query.organization is None or party.organization in one.records)
@@ -85,7 +85,7 @@ def _is_in(site: SiteState, region: str | None) -> bool:
     return site.place is not None and region in (site.place, site.place[:2])
 
 
-def _is_of_region(one: Candidate, query: DealListQuery) -> bool:
+def _is_of_region(one: CandidateDeal, query: DealListQuery) -> bool:
     if query.extent == "unstated":
         return all(site.place is None for site in one.sites)
     if query.extent == "country" and query.region is not None:
@@ -95,14 +95,14 @@ def _is_of_region(one: Candidate, query: DealListQuery) -> bool:
     return any(_is_in(site, query.region) for site in one.sites)
 
 
-def _meets_extent(one: Candidate, query: DealListQuery) -> bool:
+def _meets_extent(one: CandidateDeal, query: DealListQuery) -> bool:
     if query.extent in ("country", "unstated"):
         return True
     has_other = any(not _is_in(site, query.region) for site in one.sites)
     return has_other if query.extent == "beyond" else not has_other
 
 
-def _has_amount(one: Candidate, query: DealListQuery) -> bool:
+def _has_amount(one: CandidateDeal, query: DealListQuery) -> bool:
     for amount in (pledge.amount for pledge in one.standing):
         if amount is None or amount.currency != query.currency:
             continue
@@ -114,7 +114,7 @@ def _has_amount(one: Candidate, query: DealListQuery) -> bool:
     return False
 
 
-def _has_figure(one: Candidate, query: DealListQuery) -> bool:
+def _has_figure(one: CandidateDeal, query: DealListQuery) -> bool:
     return any(
         figure.excluded is not Rule.DROPPED
         and query.metric_basis in (None, figure.nature)
@@ -123,7 +123,7 @@ def _has_figure(one: Candidate, query: DealListQuery) -> bool:
     )
 
 
-def _has_quantity(one: Candidate, query: DealListQuery) -> bool:
+def _has_quantity(one: CandidateDeal, query: DealListQuery) -> bool:
     return any(
         query.metric_basis in (None, basis)
         and query.metric_unit in (None, unit)
@@ -133,17 +133,17 @@ def _has_quantity(one: Candidate, query: DealListQuery) -> bool:
     )
 
 
-def _has_item(name: str, of_deal: str) -> Callable[[Candidate, DealListQuery], bool]:
+def _has_item(name: str, of_deal: str) -> Callable[[CandidateDeal, DealListQuery], bool]:
     return lambda one, query: any(
         not has_ended(item) and item.kind == getattr(query, name) for item in getattr(one.deal, of_deal)
     )
 
 
-def _has_code(name: str, field: str) -> Callable[[Candidate, DealListQuery], bool]:
+def _has_code(name: str, field: str) -> Callable[[CandidateDeal, DealListQuery], bool]:
     return lambda one, query: getattr(query, name) in codes_of(one.deal, field)
 
 
-CONDITIONS: dict[str, Callable[[Candidate, DealListQuery], bool]] = {
+CONDITIONS: dict[str, Callable[[CandidateDeal, DealListQuery], bool]] = {
     "q": lambda one, query: one.has_words,
     "organization": _has_party,
     "role": _has_party,
@@ -238,7 +238,7 @@ class SelectedDeals:
 
     def _meets(self, slug: str, state: Deal, as_of: AsOf, has_words: bool) -> bool:
         known = [event for event in self._deals[slug] if _was_known(event, as_of)]
-        candidate = Candidate(state, known, self._records, has_words)
+        candidate = CandidateDeal(state, known, self._records, has_words)
         return all(meets(candidate, self._query) for meets in self._given)
 
     def _search(self, as_of: AsOf, views: Mapping[str, StateAsOf[Deal]]) -> WordSearch:
