@@ -74,7 +74,7 @@ class Command(TyperCommand):
         super().format_help(ctx, formatter)
 
 
-class Group(TyperGroup):
+class CommandGroup(TyperGroup):
     """A group of commands whose help is in the command's language."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
@@ -94,7 +94,7 @@ class Group(TyperGroup):
         super().format_help(ctx, formatter)
 
 
-class Root(Group):
+class Root(CommandGroup):
     """The command itself, which takes `--lang` anywhere."""
 
     def make_context(self, *args: Any, **options: Any) -> Any:
@@ -121,7 +121,7 @@ def translate_app(app: typer.Typer) -> None:
     for command in app.registered_commands:
         command.cls = Command
     for group in app.registered_groups:
-        group.cls = Group
+        group.cls = CommandGroup
         if group.typer_instance is not None:
             translate_app(group.typer_instance)
 
@@ -177,16 +177,16 @@ def _errors_translated() -> Iterator[None]:
         raise
 
 
-def _write_usage(command: Command | Group, ctx: Any, formatter: Any) -> None:
+def _write_usage(command: Command | CommandGroup, ctx: Any, formatter: Any) -> None:
     """Write the line of usage. Typer does so first in help, so its other texts are set here too."""
     _translate_fixed_texts()
     pieces = map(translated, command.collect_usage_pieces(ctx))
     formatter.write_usage(ctx.command_path, " ".join(pieces), prefix=f"{translated(USAGE)} ")
 
 
-def _translate(command: Command | Group, ctx: Any) -> None:
+def _translate(command: Command | CommandGroup, ctx: Any) -> None:
     """Translate the texts that the help of a command shows."""
-    commands = command.commands.values() if isinstance(command, Group) else ()
+    commands = command.commands.values() if isinstance(command, CommandGroup) else ()
     for described in (command, *commands, *command.get_params(ctx)):
         text = getattr(described, "help", None)
         if text:
