@@ -17,7 +17,7 @@ from registry.exports.csv import csv_text
 from registry.exports.files import CHUNK_BYTES
 from registry.exports.temporary import temporary_file
 from registry.exports.xlsx import XlsxWriter
-from registry.projections.columnar.copy import Question
+from registry.projections.columnar.copy import CopyQuestion
 from registry.projections.columnar.exported import (
     PortfolioExport,
     exported_objects,
@@ -44,7 +44,7 @@ def require_open_file() -> None:
         raise Overloaded("files")
 
 
-Ask: TypeAlias = Callable[[Question[None]], Awaitable[None]]
+Ask: TypeAlias = Callable[[CopyQuestion[None]], Awaitable[None]]
 Cite: TypeAlias = Callable[[IO[bytes]], Awaitable[None]]
 
 

@@ -11,7 +11,7 @@ from duckdb import DuckDBPyConnection
 from msgspec.structs import replace
 
 from registry.projections.columnar import ColumnarCopy
-from registry.projections.columnar.copy import Question
+from registry.projections.columnar.copy import CopyQuestion
 from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.columnar.search_at_point import SearchAtPoint, materialize_deals
 from registry.projections.columnar.selection import Selection
@@ -49,7 +49,7 @@ class CopyQuestions:
     async def ask(
         self,
         point: Point,
-        question: Question[T],
+        question: CopyQuestion[T],
         key: tuple[Any, ...],
         selection: Selection | None = None,
         *,
@@ -73,7 +73,9 @@ class CopyQuestions:
             point.head, question, _encode_key((given, key)), is_final=is_final, searches=searches or selects
         )
 
-    async def ask_once(self, point: Point, question: Question[T], selection: Selection, *, is_long: bool = False) -> T:
+    async def ask_once(
+        self, point: Point, question: CopyQuestion[T], selection: Selection, *, is_long: bool = False
+    ) -> T:
         """Return the answer to a question about a selection, which is not cached.
 
         With `is_long` it may take long: it does not delay the questions that wait for the same search.
@@ -95,8 +97,8 @@ _encode_key = msgspec.msgpack.Encoder(enc_hook=lambda rates: rates.imports).enco
 
 
 def _after_search(
-    question: Question[T], points: Sequence[Point], selection: Selection | None, *, is_long: bool = False
-) -> tuple[Question[T], bool]:
+    question: CopyQuestion[T], points: Sequence[Point], selection: Selection | None, *, is_long: bool = False
+) -> tuple[CopyQuestion[T], bool]:
     """The question, preceded by the search of its selection at each point; and whether it has one.
 
     Questions with the same search wait for this one, unless it may take long.

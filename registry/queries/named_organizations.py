@@ -19,7 +19,7 @@ from registry.domain.organizations.organization import Organization
 from registry.errors import NotFound
 from registry.events.values import Localized
 from registry.projections.columnar import ColumnarCopy, named_organizations
-from registry.projections.columnar.copy import Question
+from registry.projections.columnar.copy import CopyQuestion
 from registry.projections.columnar.named_organizations import Mention
 from registry.projections.columnar.question_cache import QuestionCache
 from registry.projections.point import Point
@@ -153,7 +153,7 @@ class NamedOrganizations:
         point = await self._streams.point(await self._streams.resolve(as_of))
         return point, await self._records.survivors(point)
 
-    async def _ask(self, point: Point, question: Question[T], *asked: Hashable) -> T:
+    async def _ask(self, point: Point, question: CopyQuestion[T], *asked: Hashable) -> T:
         key = (*asked, point.axis, point.known, point.day) if asked else None
         return await self._copy.ask(point.head, question, key)
 

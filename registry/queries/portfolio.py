@@ -23,7 +23,7 @@ from registry.infra.work_time import in_thread
 from registry.projections.columnar import ColumnarCopy, facets, lists, search, timeline
 from registry.projections.columnar import totals as columnar_totals
 from registry.projections.columnar.annotations import DealAnnotations, deal_annotations, superseded_pledges
-from registry.projections.columnar.copy import Question
+from registry.projections.columnar.copy import CopyQuestion
 from registry.projections.columnar.doubts import prepare_doubts
 from registry.projections.columnar.exported import PortfolioExport, selected_deals
 from registry.projections.columnar.lists import Order, PagePlace
@@ -323,7 +323,7 @@ class PortfolioQueries:
         """
         await self._questions.wait(point)
 
-    async def read(self, point: Point, selection: Selection, question: Question[T]) -> T:
+    async def read(self, point: Point, selection: Selection, question: CopyQuestion[T]) -> T:
         """Ask the copy a question about a selection that may take long."""
         return await self._questions.ask_once(point, question, selection, is_long=True)
 

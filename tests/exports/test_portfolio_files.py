@@ -14,7 +14,7 @@ from registry.domain.history import AsOf
 from registry.exports.portfolio import Ask, portfolio_file
 from registry.infra.postgres import Pool
 from registry.projections.columnar import ColumnarCopy
-from registry.projections.columnar.copy import Question
+from registry.projections.columnar.copy import CopyQuestion
 from registry.projections.columnar.exported import PortfolioExport
 from registry.projections.columnar.selection import Selection
 from registry.queries.organizations import OrganizationQueries
@@ -37,7 +37,7 @@ async def exported(database: ScratchDatabase, pool: Pool, tmp_path: Path) -> Asy
         queries = PortfolioQueries(streams, OrganizationQueries(streams), copy)
         point = await queries.point(AsOf(effective_on=date(2026, 1, 1)))
 
-        async def ask(question: Question[None]) -> None:
+        async def ask(question: CopyQuestion[None]) -> None:
             await queries.read(point, Selection(), question)
 
         yield await queries.exported("deals", point, Selection(), AsOf()), ask
@@ -47,7 +47,7 @@ async def exported(database: ScratchDatabase, pool: Pool, tmp_path: Path) -> Asy
 async def test_file_has_each_row_once_if_the_copy_asks_again(exported: Exported, format: str) -> None:
     export, ask = exported
 
-    async def again(question: Question[None]) -> None:
+    async def again(question: CopyQuestion[None]) -> None:
         # As the copy does when it finds its file damaged after some rows.
         await ask(question)
         await ask(question)
@@ -66,7 +66,7 @@ async def test_file_is_sent_while_it_is_written_and_no_longer_written_when_its_r
     export, ask = exported
     ended = asyncio.Event()
 
-    async def endless(question: Question[None]) -> None:
+    async def endless(question: CopyQuestion[None]) -> None:
         try:
             await ask(question)
             await asyncio.Event().wait()

@@ -36,7 +36,7 @@ from registry.projections.columnar.tables import CREATE_STATE, CopiedTable, copi
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-Question = Callable[[DuckDBPyConnection, QuestionCache], T]
+CopyQuestion = Callable[[DuckDBPyConnection, QuestionCache], T]
 
 FOLLOW_SECONDS = 0.2
 """How often the copy follows without a question: all events that come until then in one transaction."""
@@ -147,7 +147,7 @@ class ColumnarCopy:
     async def ask(
         self,
         position: int,
-        question: Question[T],
+        question: CopyQuestion[T],
         key: Hashable = None,
         *,
         is_final: bool = False,
@@ -275,7 +275,7 @@ class ColumnarCopy:
 
     # --- questions ----------------------------------------------------------------------------------------------------
 
-    async def _answered(self, question: Question[T], position: int, is_long: bool, searches: bool) -> T:
+    async def _answered(self, question: CopyQuestion[T], position: int, is_long: bool, searches: bool) -> T:
         while searches and not self._is_indexed(position):
             await self._wait(self._index(), "texts")
         return await self._run(question, is_long)
@@ -295,7 +295,7 @@ class ColumnarCopy:
                 raise PortfolioUnavailable(part) from None
             raise
 
-    async def _run(self, question: Question[T], is_long: bool) -> T:
+    async def _run(self, question: CopyQuestion[T], is_long: bool) -> T:
         assert self._connection is not None
         cursor = self._connection.cursor()
         try:
@@ -428,7 +428,7 @@ def _commit(connection: DuckDBPyConnection) -> None:
     connection.execute("CHECKPOINT")
 
 
-def _answer(cursor: DuckDBPyConnection, cache: QuestionCache, question: Question[T]) -> T:
+def _answer(cursor: DuckDBPyConnection, cache: QuestionCache, question: CopyQuestion[T]) -> T:
     """Run a question on one snapshot of the copy."""
     try:
         cursor.execute("BEGIN")

@@ -49,7 +49,7 @@ class ImportProblem(Struct):
     text: Texts
 
 
-class Question(Struct):
+class ImportQuestion(Struct):
     """A question about a changed value, with the answer, if it has one."""
 
     id: str
@@ -107,7 +107,7 @@ class Job(Struct, kw_only=True):
     refused: int = 0
     problems: list[ImportProblem] = field(default_factory=list)
     problem_count: int = 0
-    questions: list[Question] = field(default_factory=list)
+    questions: list[ImportQuestion] = field(default_factory=list)
     question_count: int = 0
     notes: list[Texts] = field(default_factory=list)
     failure: Texts | None = None

@@ -41,7 +41,7 @@ from registry.queries.deals import DealQueries
 from registry.queries.imports import ImportQueries
 from registry.queries.log import LogQueries
 from registry.queries.principals import Principals
-from registry.web.imports.jobs import ImportProblem, Job, JobStore, Question, in_each_language
+from registry.web.imports.jobs import ImportProblem, ImportQuestion, Job, JobStore, in_each_language
 from registry.web.imports.sample import MAX_UNPACKED_BYTES, take_sample
 from registry.web.imports.service_registry import ServiceRegistry
 
@@ -298,7 +298,7 @@ class ImportJobs:
         ]
         job.question_count = len(plan.questions)
         job.questions = [
-            Question(one.id, one.at, in_each_language(one.message), list(CHOICES[one.kind]))
+            ImportQuestion(one.id, one.at, in_each_language(one.message), list(CHOICES[one.kind]))
             for one in plan.questions[:MAX_SHOWN]
         ]
         introduction = render(ImportText("questions-introduction"), language)
