@@ -83,7 +83,7 @@ def history(prefix: str, deal: str, events: Iterable[Recorded]) -> History:
     return History(releases, compiled.document())
 
 
-class _Part(Struct, frozen=True):
+class _ChangedPart(Struct, frozen=True):
     """Part of a document, as it stands after an event.
 
     Attributes:
@@ -106,7 +106,7 @@ class _Compiled:
         """The objects that a list has, or had."""
         return self._lists.get(path, ())
 
-    def change(self, part: _Part) -> Json:
+    def change(self, part: _ChangedPart) -> Json:
         """Take the part that an event changed. Returns what its release states: a field that is gone is null."""
         changed: Json = {}
         for path, value in part.fields.items():
@@ -161,7 +161,7 @@ class _Parts:
         # The events that cite a source, by their place in the log.
         self._citing: defaultdict[str, dict[int, Source]] = defaultdict(dict)
 
-    def after(self, event: Recorded, ids: Callable[[Path], Iterable[str]]) -> _Part:
+    def after(self, event: Recorded, ids: Callable[[Path], Iterable[str]]) -> _ChangedPart:
         """The part that the next event may have changed.
 
         Args:
@@ -185,7 +185,7 @@ class _Parts:
         lists[DOCUMENTS] = documents
         if everything:
             lists = {path: {**dict.fromkeys(ids(path)), **lists.get(path, {})} for path in (*LISTS.values(), DOCUMENTS)}
-        return _Part(fields, lists)
+        return _ChangedPart(fields, lists)
 
     def _fields(self, facts: Iterable[FactKey]) -> dict[Path, Json | None]:
         fields: dict[Path, Json | None] = {}

@@ -105,7 +105,7 @@ _FIGURE = re.compile(
 )
 
 
-class _Figure(Struct, frozen=True):
+class _ParsedFigure(Struct, frozen=True):
     """One figure. `unit` is its only unit (None: none or several), `scaled` whether it has any."""
 
     value: Decimal
@@ -203,7 +203,7 @@ class _AmountParser:
 
     # --- figures ------------------------------------------------------------------------------------------------------
 
-    def parse_figures(self, core: str, separator: str | None) -> tuple[_Figure, _Figure | None]:
+    def parse_figures(self, core: str, separator: str | None) -> tuple[_ParsedFigure, _ParsedFigure | None]:
         """One figure, or the two of a range. A lower figure without a unit ("3~5조") has that of the higher one."""
         figure = None if separator else self.parse_figure(core)
         if figure is not None:
@@ -225,7 +225,7 @@ class _AmountParser:
             raise first_error
         return self.refuse_unreadable(core)
 
-    def parse_bounds(self, lower: str, higher: str) -> tuple[_Figure, _Figure] | None:
+    def parse_bounds(self, lower: str, higher: str) -> tuple[_ParsedFigure, _ParsedFigure] | None:
         """The two figures of a range; None if one of them is not a figure."""
         low, high = self.parse_figure(lower), self.parse_figure(higher)
         if low is None or high is None:
@@ -233,22 +233,22 @@ class _AmountParser:
         if high.scaled and not low.scaled:
             if high.unit is None:
                 self.refuse(AmountProblem("range_low_unit"))
-            low = _Figure(low.value * high.unit, high.unit, True, low.currency, low.qualifier)
+            low = _ParsedFigure(low.value * high.unit, high.unit, True, low.currency, low.qualifier)
         if low.scaled and not high.scaled:
             self.refuse(AmountProblem("range_high_unit"))
         if self.is_too_small(low):
             self.refuse(AmountProblem("unit_missing"))
         return low, high
 
-    def in_unit(self, figure: _Figure, named: Currency | None) -> _Figure:
+    def in_unit(self, figure: _ParsedFigure, named: Currency | None) -> _ParsedFigure:
         """A figure in the unit of figures without one."""
         if self.unit is None or figure.scaled:
             return figure
         if named is not None:
             self.refuse(AmountProblem("unit_missing"))
-        return _Figure(figure.value * self.unit, self.unit, True, None, figure.qualifier)
+        return _ParsedFigure(figure.value * self.unit, self.unit, True, None, figure.qualifier)
 
-    def is_too_small(self, figure: _Figure) -> bool:
+    def is_too_small(self, figure: _ParsedFigure) -> bool:
         """Whether a figure is so small that its unit must have been left out, if the text has no other."""
         return self.unit is None and not figure.scaled and figure.value < SMALLEST_WITHOUT_UNIT
 
@@ -268,7 +268,7 @@ class _AmountParser:
             self.refuse(AmountProblem("digits_grouping"))
         self.refuse(AmountProblem("not_understood", core=core))
 
-    def parse_figure(self, text: str) -> _Figure | None:
+    def parse_figure(self, text: str) -> _ParsedFigure | None:
         """One figure with its unit and currency; None if the text is not one."""
         match = _FIGURE.fullmatch(text)
         if match is None:
@@ -287,16 +287,16 @@ class _AmountParser:
             qualifier: Qualifier | None = "more_than" if match["odd"] else None
             if numeral is None:
                 return None
-            return _Figure(self.value_of(numeral, currency), numeral.unit, numeral.scaled, currency, qualifier)
+            return _ParsedFigure(self.value_of(numeral, currency), numeral.unit, numeral.scaled, currency, qualifier)
         qualifier = "at_least" if match["plus"] else None
         value = Decimal(number.replace(",", ""))
         scale = match["letter"] or match["word"]
         if scale is None:
             if "." in number and len(number.rpartition(".")[2]) == 3:
                 self.refuse(AmountProblem("digits_point"))
-            return _Figure(value, None, False, currency, qualifier)
+            return _ParsedFigure(value, None, False, currency, qualifier)
         unit = Decimal(10) ** SCALES[scale]
-        return _Figure(value * unit, unit, True, currency, qualifier)
+        return _ParsedFigure(value * unit, unit, True, currency, qualifier)
 
     def value_of(self, numeral: KoreanNumeral, currency: Currency | None) -> Decimal:
         """The value of a Korean numeral. Its last part without a unit must have one meaning.
@@ -312,7 +312,9 @@ class _AmountParser:
             return numeral.value
         return self.refuse(AmountProblem("rest_unit", rest=format_decimal(rest)))
 
-    def resolve_currency(self, spelled_out: str | None, low: _Figure, high: _Figure | None) -> Currency | None:
+    def resolve_currency(
+        self, spelled_out: str | None, low: _ParsedFigure, high: _ParsedFigure | None
+    ) -> Currency | None:
         currencies = {c for c in (spelled_out, low.currency, high and high.currency) if c}
         if not currencies:
             return None
@@ -320,7 +322,7 @@ class _AmountParser:
             self.refuse(AmountProblem("two_currencies", currencies=", ".join(sorted(currencies))))
         return CURRENCY_CODES[currencies.pop().lower()]
 
-    def format_value(self, figure: _Figure) -> str:
+    def format_value(self, figure: _ParsedFigure) -> str:
         text = format_decimal(figure.value)
         whole, _, fraction = text.partition(".")
         if figure.value == 0:

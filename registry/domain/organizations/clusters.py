@@ -73,7 +73,7 @@ def _plain(name: str) -> str:
 def find_clusters(organizations: Iterable[NamedOrganization]) -> list[Cluster]:
     """The clusters of organizations, the ones that most deals name first."""
     known = {one.organization: one for one in organizations}
-    groups = _Groups()
+    groups = _DisjointSets()
     by_key: dict[tuple[Method, str], str] = {}
     for one in known.values():
         for key in _keys(one):
@@ -108,7 +108,7 @@ def _differ(one: NamedOrganization, other: NamedOrganization) -> bool:
     return any(identifier.scheme in own and own[identifier.scheme] != identifier for identifier in other.identifiers)
 
 
-class _Groups:
+class _DisjointSets:
     """Slugs that were joined, directly or through others (disjoint sets)."""
 
     def __init__(self) -> None:

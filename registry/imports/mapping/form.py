@@ -106,10 +106,10 @@ def form_of(data: Mapping[str, Any], problems: Sequence[MappingProblem] = (), sh
         problems: What is wrong in it.
         shown: The place of a field that is shown although the mapping does not have it: the editor adds it.
     """
-    return _FormBuilder(data, problems, shown).form()
+    return _MappingFormReader(data, problems, shown).form()
 
 
-class _FormBuilder:
+class _MappingFormReader:
     def __init__(self, data: Mapping[str, Any], problems: Sequence[MappingProblem], shown: str) -> None:
         self.data = data
         self.shown = shown

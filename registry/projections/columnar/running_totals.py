@@ -67,7 +67,7 @@ SPARE_GROUPS = 100
 _RULES = {rule.value: rule for rule in Rule}
 
 
-class _Groups(Struct):
+class _AddedGroups(Struct):
     """Groups as DuckDB added them up.
 
     Attributes:
@@ -109,7 +109,7 @@ class RunningTotals:
         self._rows: dict[str, DealRow | None] = {}
         # What single deals change of the groups that DuckDB has added up.
         self._changes: dict[GroupKey, RunningSums] = {}
-        self._groups: _Groups | None = None
+        self._groups: _AddedGroups | None = None
         self._weights: Mapping[str, int] = {}
         overall = run(cursor, _OVERALL.format(source=source), {})
         with localcontext(EXACT):
@@ -177,21 +177,23 @@ class RunningTotals:
             page = ordered[query.skip : query.skip + query.groups]
         return page, number, {key: sums[key] if key in sums else groups.sums.get(key, []) for key in page}
 
-    def _now(self, groups: _Groups, key: GroupKey) -> RunningSums:
+    def _now(self, groups: _AddedGroups, key: GroupKey) -> RunningSums:
         """The sums of a group with the deals that changed."""
         now = RunningSums(groups.sums.get(key, ()))
         for one in self._changes[key]:
             now.add(one)
         return now
 
-    def _read(self, cursor: DuckDBPyConnection, scan: Scan, wanted: int, changed: Collection[GroupKey]) -> _Groups:
+    def _read(self, cursor: DuckDBPyConnection, scan: Scan, wanted: int, changed: Collection[GroupKey]) -> _AddedGroups:
         """The groups that DuckDB has added up: the first `wanted` ones, and the changed ones."""
         weights = scan.query.weights
         if self._groups is None or self._weights != weights or not self._groups.has(wanted, changed):
             self._groups, self._weights = self._read_now(cursor, scan, wanted, changed), weights
         return self._groups
 
-    def _read_now(self, cursor: DuckDBPyConnection, scan: Scan, wanted: int, changed: Collection[GroupKey]) -> _Groups:
+    def _read_now(
+        self, cursor: DuckDBPyConnection, scan: Scan, wanted: int, changed: Collection[GroupKey]
+    ) -> _AddedGroups:
         first, names, count = wanted + len(changed) + SPARE_GROUPS, scan.names, len(scan.names)
         statement = _GROUPS.format(
             names=", ".join(names),
@@ -204,7 +206,7 @@ class RunningTotals:
             others=", ".join(f"unnest($page_{name}::VARCHAR[]) AS {name}" for name in names),
             same_other=same_group(scan, "o", "p"),
         )
-        found = _Groups(0, [], set(changed), {}, {})
+        found = _AddedGroups(0, [], set(changed), {}, {})
         parameters = {**scan.parameters, **keys_of(scan, list(changed)), "first": first}
         for number, rank, *values in run(cursor, statement, parameters):
             found.number, key, (*columns, is_shared, low, high, pledges) = number, tuple(values[:count]), values[count:]
