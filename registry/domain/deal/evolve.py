@@ -1,9 +1,9 @@
 """How each event changes a deal.
 
 `evolve` returns the deal after an event, or raises `RuleBroken` with the rule that the event breaks. The fold of
-recorded events (`timeline.py`) leaves such an event unapplied and reports it; `admission.py` refuses to record a new
-one. An event changes few facts of the deal (`deal_facts.py`), and the stage follows from what events signal about it.
-Everything here is pure: the same events always make the same deal.
+recorded events (`domain/fold/timeline.py`) leaves such an event unapplied and reports it; `domain/admission.py` refuses
+to record a new one. An event changes few facts of the deal (`domain/deal/facts.py` says which), and the stage follows
+from what events signal about it. Everything here is pure: the same events always make the same deal.
 """
 
 from __future__ import annotations
