@@ -6,6 +6,7 @@ Most tests go through the same list of pages; hence the length of the file.
 from __future__ import annotations
 
 import re
+from html import unescape
 
 import asyncpg
 import httpx
@@ -346,6 +347,37 @@ async def test_page_of_an_error_leads_to_its_other_language_and_to_the_sign_in_p
     html = (await editor.get("/deals/no-such-deal", headers={"Accept": "text/html"})).text
     assert '<a href="/sessions">Sessions</a>' in html
     assert "/sign-in" not in html
+
+
+@pytest.mark.parametrize("path", ["/", ULSAN, "/about", "/compare", f"{ULSAN}/compare"])
+async def test_links_around_a_page_of_the_past_lead_somewhere_in_its_language(
+    editor: httpx.AsyncClient, path: str
+) -> None:
+    at = f"{path}?effective_on=2025-11-19&lang=ko"
+    html = (await editor.get(at)).text
+    around = [html.partition("</header>")[0].partition("<body>")[2], html.partition('<footer class="foot">')[2]]
+    around += re.findall(r'<p class="tools">(.*?)</p>', html, re.DOTALL)
+    links = {unescape(link) for part in around for link in re.findall(r'<a href="(/[^"]*)"', part)}
+    assert {"/help?lang=ko", "/glossary?lang=ko", "/sessions?lang=ko"} <= links
+    for link in sorted(links):
+        assert (await editor.get(link, follow_redirects=True)).status_code == 200, link
+        # Permanent addresses of the same content, files and the API's documentation have no language.
+        if not re.match(r"/(v1|log/|docs)|.*(\.csv|\.atom|position=)", link):
+            assert "lang=" in link, link
+
+
+async def test_page_of_a_deal_before_its_first_event_leads_to_the_present_in_its_language(
+    reader: httpx.AsyncClient,
+) -> None:
+    html = (await reader.get(f"{ULSAN}?effective_on=2020-01-01&lang=ko")).text
+    assert f'href="{ULSAN}?lang=ko"' in html
+
+
+async def test_forms_for_an_event_keep_the_language(editor: httpx.AsyncClient) -> None:
+    html = (await editor.get(f"{ULSAN}?lang=ko")).text
+    links = re.findall(r'<a href="([^"]*/record\?[^"]*)"', html)
+    assert any("voids=" in link for link in links)
+    assert all("lang=ko" in link for link in links)
 
 
 async def test_organizations_are_in_the_order_of_the_names_that_the_page_shows(demo_reader: httpx.AsyncClient) -> None:

@@ -77,7 +77,7 @@ class ComparisonPages(Controller):
                     ),
                     events_by_id=stream.record.by_id,
                     recording_times=change_points(stream).recorded,
-                    data_url=page.data(f"/v1/deals/{deal}/compare", **point_parameters(start, end)),
+                    data_url=f"/v1/deals/{deal}/compare?{urlencode(point_parameters(start, end))}",
                     csv_url=f"/deals/{deal}/compare.csv?{urlencode(point_parameters(start, end))}",
                     cite=cite_comparison(
                         page,

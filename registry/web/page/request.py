@@ -139,6 +139,10 @@ class PageRequest(Struct):
             return f"{path}?{self._sticky_query}" if self._sticky_query else path
         return _address(path, _changed(self.sticky_params(), parameters))
 
+    def present(self, path: str, **parameters: Any) -> str:
+        """The address of another page in the same language, without a point in time; otherwise as `link`."""
+        return _address(path, _changed(self.language_params(), parameters))
+
     def here(self, **changes: Any) -> str:
         """The address of this page with some query parameters changed; None removes one."""
         return _address(self.path, _changed({n: v for n, v in self.query.items() if n != "cursor"}, changes))

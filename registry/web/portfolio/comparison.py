@@ -225,7 +225,7 @@ def _render(
         names=compared.names,
         names_of={slug: compared.names | compared.names_within.get(slug, {}) for slug in by_deal},
         recording_times=compared.recording_times,
-        data_url=page.data("/v1/compare", **parameters, **filters),
+        data_url=f"/v1/compare?{urlencode({**parameters, **filters})}",
         csv_url=f"/compare.csv?{urlencode({**parameters, **filters})}",
         cite=cite_comparison(
             page,
