@@ -133,6 +133,8 @@ def _pledges(here: ValueFormatter, deal: Deal, names: Names, doubted: frozenset[
         parts = [p for p in current if wholes.get(p.pledge) == main.pledge]
         others = sum(p.pledge not in wholes for p in current) - 1
         return _main_pledge(here, main, names, others, parts, is_doubted=main.pledge in doubted)
+    if any(pledge.amount is not None for pledge in deal.pledges):
+        return here.words.gettext(N_("What was pledged has been withdrawn."))
     parties = [names.get(p.organization, p.organization) for p in deal.parties if p.left_on is None]
     if not parties:
         return here.words.gettext(N_("Amount not disclosed."))

@@ -331,9 +331,21 @@ async def test_list_says_which_deals_no_longer_stand_and_how_many(pages: Service
         return {"effective_on": "2025-06-16", "event": fields}
 
     registered = {"effective_on": "2025-06-16", "event": {"type": "deal_registered", "title": {"en": "Ended or not"}}}
+    amount = {"value": "5", "currency": "USD"}
+    pledged = {
+        "effective_on": "2025-06-16",
+        "event": {"type": "pledge_announced", "pledge": "all", "amount": amount, "commitment": "pledge"},
+    }
     streams = {
         "ended-withdrawn": [registered, event(type="stage_changed", stage="withdrawn")],
-        "ended-superseded": [registered],
+        "ended-superseded": [registered, pledged],
+        "ended-pledge-withdrawn": [
+            registered,
+            pledged,
+            event(type="stage_changed", stage="signed"),
+            event(type="pledge_withdrawn", pledge="all"),
+        ],
+        "ended-bare": [registered],
         "ended-successor": [registered, event(type="deals_related", relation="supersedes", deal="ended-superseded")],
     }
     for slug, events in streams.items():
@@ -344,5 +356,17 @@ async def test_list_says_which_deals_no_longer_stand_and_how_many(pages: Service
     assert sorted(ended) == ["ended-superseded", "ended-withdrawn"]
     row = html[html.index('data-deal="ended-superseded"') :]
     assert "Superseded" in row[: row.index("</tr>")]
+    # Their amounts were disclosed, and no longer hold.
+    for slug, why in (("superseded", "superseded"), ("pledge-withdrawn", "withdrawn"), ("bare", "not_disclosed")):
+        row = html[html.index(f'data-deal="ended-{slug}"') :]
+        assert re.findall(r'data-amounts="(\w+)"', row[: row.index("</tr>")]) == [why]
+    head = main_of((await reader.get("/deals/ended-superseded")).text).partition("</header>")[0]
+    assert 'class="badge"' in head
+    assert "/deals/ended-successor" in head
+    texts = [
+        text_of(main_of((await reader.get(f"/deals/ended-{slug}?lang=en")).text).partition("</header>")[0])
+        for slug in ("bare", "pledge-withdrawn")
+    ]
+    assert ["Amount not disclosed" in text for text in texts] == [True, False]
     deals = (await reader.get("/v1/deals?q=ended-superseded")).json()["deals"]
     assert [deal["superseded_by"] for deal in deals] == [["ended-successor"]]

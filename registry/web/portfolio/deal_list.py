@@ -127,6 +127,14 @@ class DealTableRow(Struct, frozen=True):
         stage = self.deal.stage
         return bool(self.deal.superseded_by) or (stage is not None and stage.value in ENDED_STAGES)
 
+    @property
+    def without_amounts(self) -> Literal["superseded", "withdrawn", "not_disclosed"]:
+        """Why the row shows no amounts: all that the deal states were superseded or withdrawn, or it states none."""
+        stated = [pledge for pledge in self.deal.pledges if pledge.amount is not None]
+        if any(pledge.superseded_by and pledge.status != "withdrawn" for pledge in stated):
+            return "superseded"
+        return "withdrawn" if stated else "not_disclosed"
+
 
 class DealTable(Struct, frozen=True):
     """One page of a table of deals.
