@@ -87,7 +87,7 @@ class OrganizationPages(Controller):
         rows: list[list[str]] = []
         for i in range(0, len(slugs), CSV_BATCH):
             rows += [_row(entry) for entry in await named_organizations.listed(slugs[i : i + CSV_BATCH], page.as_of)]
-        return await offload_answer(len(rows), csv_response, "organizations.csv", CSV_HEADER, rows)
+        return await offload_answer(len(rows), csv_response, page, "organizations.csv", CSV_HEADER, rows)
 
     @route("/organizations/{organization:str}", http_method=READ)
     async def get_organization(

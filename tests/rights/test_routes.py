@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 from urllib.parse import urlencode
@@ -21,15 +21,20 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.append.identities import principal_id
-from registry.append.principals import record_events
+from registry.append.principals import issue_key, record_events
+from registry.domain.principal import Rights
+from registry.domain.sources.identity import source_id
 from registry.events.types import KeyRevoked, ScopesChanged
-from registry.events.values import Scope
+from registry.events.values import Scope, Source
 from registry.web.page.request import csrf_token
+from tests.api.announcements import SOURCE, pledged, registered
 from tests.conftest import PATIENCE, drill
 from tests.databases import Server
-from tests.rights.table import API, FILL, RULES, Rule
+from tests.rights.table import API, DEAL, FILL, ORGANIZATION, PAGES, RULES, Rule
 from tests.rights.tokens import AUDIENCE, Issuer, issuing
 from tests.service import NO_TLS, Service, cloned, running
+from tests.web.test_import_pages import upload
+from tests.web.test_sessions import visit
 
 COOKIE = "registry_session"
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -115,7 +120,16 @@ async def _token_clients(service: Service, issuer: Issuer) -> list[Client]:
     for scope in SCOPES:
         await signed_in(f"with a token for {scope}", frozenset({scope}), issuer.token(f"has {scope}", scope))
     ended = await signed_in("with a token whose rights ended", None, issuer.token("left", "admin"))
+    kept = await issue_key(services.recorder, services.pool, Rights(scopes=("record",)), principal=ended)
     await record_events(services.recorder, ended, [ScopesChanged(scopes=())])
+    # A key has rights of its own, which end with the key.
+    name = "with a key whose principal lost its own rights"
+    clients.append(Client(name, frozenset({"record"}), kept.secret, await _signed_in(service, kept.secret)))
+    suspended = await signed_in("with a token of a suspended principal", None, issuer.token("suspended", "admin"))
+    key = await issue_key(services.recorder, services.pool, Rights(scopes=("admin",)), principal=suspended)
+    cookie = await _signed_in(service, key.secret)
+    await record_events(services.recorder, suspended, [ScopesChanged(scopes=()), KeyRevoked(key=key.key)])
+    clients.append(Client("with the key of a suspended principal", None, key.secret, cookie))
     changed = await signed_in("with a token of more than the log", frozenset({"record"}), issuer.token("less", "admin"))
     # An older token does not give back what was taken.
     await record_events(services.recorder, changed, [ScopesChanged(scopes=("record",))])
@@ -162,9 +176,12 @@ def test_every_route_has_a_rule(registries: dict[bool, Registry]) -> None:
     assert found == RULES.keys()
 
 
-async def _status(browser: httpx.AsyncClient, method: str, path: str, rule: Rule, client: Client) -> int:
+@asynccontextmanager
+async def _sent(
+    browser: httpx.AsyncClient, method: str, path: str, rule: Rule, client: Client, fill: Mapping[str, str] = FILL
+) -> AsyncIterator[httpx.Response]:
     """Send a client's request, with its session to a page and with its key to another route."""
-    url = re.sub(r"{(\w+):\w+}", lambda found: FILL[found[1]], path)
+    url = re.sub(r"{(\w+):\w+}", lambda found: fill[found[1]], path)
     headers = {**rule.headers, "Accept": "*/*"}
     token = ""
     if f"{method} {path}" in API or f"GET {path}" in API:
@@ -188,6 +205,11 @@ async def _status(browser: httpx.AsyncClient, method: str, path: str, rule: Rule
     ) as answer:
         if "event-stream" not in answer.headers.get("content-type", ""):
             await answer.aread()
+        yield answer
+
+
+async def _status(browser: httpx.AsyncClient, method: str, path: str, rule: Rule, client: Client) -> int:
+    async with _sent(browser, method, path, rule, client) as answer:
         # Pages lead browsers without a session to the form that starts one.
         leads_to_sign_in = answer.headers.get("location", "").startswith("/sign-in?")
         return 401 if answer.status_code == 303 and leads_to_sign_in else answer.status_code
@@ -212,6 +234,99 @@ async def test_routes_allow_what_the_table_says(
                     if not is_right:
                         wrong.append(f"{tried} {path}, {client.name}: {status} instead of {refused or 'an answer'}")
     assert not wrong, "\n".join(wrong)
+
+
+async def _things(service: Service) -> dict[str, str]:
+    """The values of path parameters: things that exist, of the administrator and of an editor."""
+    await service.client.post(f"/v1/deals/{DEAL}/events", json=[registered(), pledged()])
+    organization = {"event": {"type": "organization_registered", "name": {"en": "A"}}}
+    await service.client.post(f"/v1/organizations/{ORGANIZATION}/events", json=organization)
+    proposal = await service.client.post("/v1/proposals", json={"deal": DEAL, "announcements": [pledged()]})
+    url = {"url": "https://receiver.example/"}
+    watch = (await service.client.post("/v1/watches", json=url)).json()["id"]
+    webhook = (await service.client.post("/v1/webhooks", json=url)).json()["id"]
+    event = await service.pool.fetchval("SELECT id FROM events WHERE stream = $1 LIMIT 1", f"deal/{DEAL}")
+    key = await service.issue("read", "record")
+    async with visit(service, key) as editor:
+        imported = (await upload(editor, "sheet.csv", b"a,b\n1,2\n")).rpartition("/")[2]
+    session = await service.pool.fetchval("SELECT id FROM sessions WHERE principal = $1", key.principal)
+    return {
+        **FILL,
+        "source": source_id(msgspec.convert(SOURCE, Source)),
+        "principal": key.principal,
+        "proposal": proposal.json()["proposal"],
+        "watch": watch,
+        "webhook": webhook,
+        # Of each kind of page that has one; the others find nothing there.
+        "/events": str(event),
+        "/import": imported,
+        "/proposals": proposal.json()["proposal"],
+        "/sessions": session,
+        "/watches": watch,
+        "/v1/events": str(event),
+    }
+
+
+def _shown(answer: httpx.Response, sent: Iterable[str]) -> tuple[int, str]:
+    """What a client sees of an answer, without what it has sent and what differs from request to request."""
+    varies = ("x-request-id", "date", "content-length")
+    headers = sorted(f"{name}: {value}" for name, value in answer.headers.items() if name not in varies)
+    shown = "\n".join(
+        [*headers, "" if answer.headers.get("content-type", "").startswith("text/event") else answer.text]
+    )
+    for value in sent:
+        shown = shown.replace(value, "")
+    return answer.status_code, re.sub("[0-9a-f]{32,64}", "", shown)
+
+
+async def test_answers_do_not_tell_what_exists_to_who_may_not_read(registries: dict[bool, Registry]) -> None:
+    registry = registries[False]
+    things = await _things(registry.service)
+    nothing = {name: f"{value[:-4]}0000" for name, value in things.items() if value != FILL.get(name)}
+    nothing = {**FILL, **nothing, "deal": "b-deal", "organization": "bn-organization"}
+    elsewhere = await registry.service.issue(
+        *("propose", "record", "correct", "redact"), deals=("elsewhere",), organizations=("elsewhere",)
+    )
+    limited = Client("limited", None, elsewhere.secret, await _signed_in(registry.service, elsewhere.secret))
+    clients = [one for one in registry.clients if one.name in ("without a key", "propose", "revoked")]
+    differing = []
+    async with httpx.AsyncClient(base_url=registry.service.url, verify=NO_TLS, timeout=PATIENCE) as browser:
+        for route, rule in RULES.items():
+            method, _, path = route.partition(" ")
+            if "{" not in path or "{tile" in path or "_path:" in path:
+                continue
+            own = path[: path.index("/{")]
+            for client in (*clients, limited):
+                for tried in (method, "HEAD", "OPTIONS") if method == "GET" else (method,):
+                    seen = []
+                    for fill in (things, nothing):
+                        filled = {**fill, "id": fill.get(own, fill["id"])}
+                        names = re.findall(r"{(\w+):", path)
+                        async with _sent(browser, tried, path, rule, client, filled) as answer:
+                            seen.append(_shown(answer, [filled[name] for name in names if len(filled[name]) > 5]))
+                    if seen[0] != seen[1]:
+                        differing.append(f"{tried} {path}, {client.name}: {seen[0][:300]} and {seen[1][:300]}")
+    assert not differing, "\n".join(differing)
+
+
+async def test_pages_that_need_a_session_are_not_for_shared_caches(registries: dict[bool, Registry]) -> None:
+    registry = registries[False]
+    things = await _things(registry.service)
+    admin = next(one for one in registry.clients if one.name == "admin")
+    shared, found = [], 0
+    async with httpx.AsyncClient(base_url=registry.service.url, verify=NO_TLS, timeout=PATIENCE) as browser:
+        for route, rule in PAGES.items():
+            method, _, path = route.partition(" ")
+            if method != "GET" or not rule.needs_key(public_read=False):
+                continue
+            filled = {**things, "id": things.get(path.partition("/{")[0], "")}
+            async with _sent(browser, method, path, rule, admin, filled) as answer:
+                found += answer.status_code == 200
+                caching = answer.headers.get("cache-control", "")
+                if answer.status_code == 200 and not any(word in caching for word in ("private", "no-store")):
+                    shared.append(f"{path}: {caching}")
+    assert found > 20
+    assert not shared, "\n".join(shared)
 
 
 async def test_events_are_sent_to_principals_that_may_read_them(registries: dict[bool, Registry]) -> None:

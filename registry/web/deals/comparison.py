@@ -115,7 +115,9 @@ class ComparisonPages(Controller):
                 for c in changes
             ]
             freeing.after_work(rows)
-            return csv_response(f"{deal}-compare.csv", ("kind", "field", "before", "after", "causes", "label"), rows)
+            return csv_response(
+                page, f"{deal}-compare.csv", ("kind", "field", "before", "after", "causes", "label"), rows
+            )
 
         return await offload_answer(HEAVY_ITEM * view.stream.version, table)
 

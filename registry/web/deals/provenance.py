@@ -130,7 +130,7 @@ class ProvenancePages(Controller):
         def table() -> Response[bytes]:
             sources = field_sources(view)
             freeing.after_work(sources)
-            return csv_response(f"{deal}.csv", FIELDS_HEADER, (_row(*source) for source in sources))
+            return csv_response(page, f"{deal}.csv", FIELDS_HEADER, (_row(*source) for source in sources))
 
         return await offload_answer(view.stream.version, table)
 

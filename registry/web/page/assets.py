@@ -13,6 +13,7 @@ from litestar.datastructures import CacheControlHeader
 
 from registry.exports.csv import csv_bytes
 from registry.http.static_files import static_files_router
+from registry.web.page.request import PageRequest
 
 FOLDER = Path(__file__).parents[1] / "static"
 
@@ -31,11 +32,12 @@ static_files = static_files_router(
 )
 
 
-def csv_response(name: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Response[bytes]:
+def csv_response(page: PageRequest, name: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Response[bytes]:
     """A table as CSV (RFC 4180), in UTF-8 with a byte order mark, which spreadsheets need to read Korean."""
     headers = {
         "Content-Disposition": f'attachment; filename="{name}"',
-        "Cache-Control": "no-cache",
+        "Cache-Control": "private, no-cache" if page.key is not None else "no-cache",
+        "Vary": "Accept-Language, Cookie",
         "X-Content-Type-Options": "nosniff",
     }
     return Response(b"\xef\xbb\xbf" + csv_bytes(chain([head], rows)), media_type="text/csv", headers=headers)

@@ -151,7 +151,9 @@ class PortfolioComparisonPages(Controller):
                 ]
                 for change in until_cancelled(changes)
             ]
-            return csv_response("compare.csv", ("deal", "what", "kind", "field", "before", "after", "causes"), rows)
+            return csv_response(
+                portfolio_page, "compare.csv", ("deal", "what", "kind", "field", "before", "after", "causes"), rows
+            )
 
         return await offload_answer(len(changes), table)
 

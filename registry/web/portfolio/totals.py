@@ -175,7 +175,9 @@ class TotalsPages(Controller):
             rates=await portfolio_queries.rates(portfolio_page.as_of),
         )
         lines = sum(len(group.lines) for group in (totals.overall, *totals.groups))
-        return await offload_answer(lines, lambda: csv_response("totals.csv", CSV_HEADER, _rows(totals)))
+        return await offload_answer(
+            lines, lambda: csv_response(portfolio_page, "totals.csv", CSV_HEADER, _rows(totals))
+        )
 
 
 def parts_in_order(derivation: DerivationNode) -> list[DerivationNode]:
