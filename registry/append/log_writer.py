@@ -215,11 +215,21 @@ class LogWriter:
             submission.has_retry_key and isinstance(outcome, RegistryError)
             for submission, outcome in zip(submissions, batch.outcomes, strict=True)
         )
-        # A submission that took too long would take as long again.
-        if is_proven or (batch.gave_up and not batch.events):
+        if is_proven:
+            return batch
+        if batch.gave_up and not batch.events and not await self._has_recorded(submissions):
+            # A submission that took too long would take as long again.
             return batch
         await batch.free()
         return None
+
+    async def _has_recorded(self, submissions: Sequence[Submission]) -> bool:
+        """Whether the log has an idempotency key or an id of the submissions."""
+        if not any(submission.has_retry_key for submission in submissions):
+            return False
+        async with self._pool.acquire(timeout=LOCK_TIMEOUT_SECONDS) as connection:
+            _, _, (responses, events) = await _load_known(connection, submissions)
+        return bool(responses or events)
 
     async def _commit_if_head_unchanged(self, batch: Batch, reading: Reading) -> bool:
         """Write a batch that was validated without the lock, in one round trip.

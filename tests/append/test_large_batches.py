@@ -235,6 +235,19 @@ async def test_list_that_takes_too_long_is_refused_before_it_holds_up_others(
     assert len(await positions(pool)) == 2
 
 
+async def test_recorded_list_is_confirmed_although_it_would_take_too_long_now(
+    database: ScratchDatabase, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = request("list", REGISTERED, pledged("one"), idempotency_key="once")
+    async with running_recorder(database.app_url) as recorder:
+        recorded = await recorder.record(listed)
+        monkeypatch.setattr(batch, "MAX_PROCESSOR_SECONDS", 0)
+        repeated = await recorder.record(listed)
+        assert not repeated.new
+        assert [*repeated.events] == [*recorded.events]
+    assert len(await positions(pool)) == 2
+
+
 async def test_events_that_are_not_the_last_of_a_long_deal_are_projected_in_a_thread_once(
     database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
