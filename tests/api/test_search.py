@@ -108,5 +108,6 @@ async def test_each_kind_is_found_with_the_words_marked(deals: Service) -> None:
     ]
     (source,) = (await deals.visitor.get(hits[1]["link"])).json()["citations"]
     assert source["deal"] == "search-centre"
-    (marked,) = hits[1]["matches"]
-    assert [marked["text"][start:end] for start, end in marked["marks"]] == ["watermelon"]
+    for hit in hits:  # the deal is found by its source, and says so
+        (marked,) = hit["matches"]
+        assert [marked["text"][start:end] for start, end in marked["marks"]] == ["watermelon"]

@@ -36,6 +36,16 @@ def test_admission_does_not_change_the_given_stream() -> None:
     assert history.state == log.history().state
 
 
+def test_event_that_was_unapplied_before_refuses_no_later_one() -> None:
+    log, pledge = pledged()
+    log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2025-06-20")
+    log.redact(pledge)
+    unapplied = dict(log.history().timeline.refusals)
+    assert unapplied
+    log.admit(StageChanged(stage="signed"), "2025-07-01")
+    assert dict(log.history().timeline.refusals) == unapplied
+
+
 def test_organization_stream_follows_the_same_as_of_rule() -> None:
     log = LogBuilder(registered=False)
     log.record(OrganizationRegistered(name=Localized(en="SK")), "2024-01-01")

@@ -55,7 +55,9 @@ def test_spellings_of_one_name_are_a_cluster(one: str, other: str) -> None:
     assert {member.names[0] for member in cluster.members} == {one, other}
 
 
-@pytest.mark.parametrize(("one", "other"), [("Alpha Energy", "Beta Energy"), ("LG", "GL"), ("SK", "KT"), ("A1", "1A")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("Alpha Energy", "Beta Energy"), ("LG", "GL"), ("SK", "KT"), ("A1", "1A"), ("X Inc.", "X Co.")]
+)
 def test_different_names_are_no_cluster(one: str, other: str) -> None:
     assert find_clusters([named(one), named(other)]) == []
 

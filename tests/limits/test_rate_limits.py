@@ -170,6 +170,16 @@ def test_remembered_clients_are_bounded() -> None:
     assert bucket.is_used_up("0", 0.0) == 0
 
 
+def test_client_without_allowance_is_remembered_when_others_are_forgotten() -> None:
+    bucket = Bucket("address", RateLimit(10, 100))
+    for client in ("used", *map(str, range(MAX_CLIENTS - 1))):
+        bucket.take(client, 0.0)
+    for _ in range(10):
+        bucket.take("used", 10.0)
+    bucket.take("one more", 11.0)
+    assert bucket.is_used_up("used", 11.0) > 0
+
+
 @pytest.mark.parametrize(
     ("text", "limits"),
     [
