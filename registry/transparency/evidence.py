@@ -65,7 +65,8 @@ log = structlog.get_logger(__name__)
 SIGNER_LOCK = "SELECT pg_advisory_xact_lock(5207184300166412947)"
 
 # Seconds that a process without the key waits for another process to sign, in addition to that one's signing interval.
-SIGN_TIMEOUT_SECONDS = 5.0
+# With the default interval, a reader is told that nothing signs before the time of the read is over.
+SIGN_TIMEOUT_SECONDS = 3.0
 
 # Seconds beyond the signing interval after which an event without a checkpoint means that no service can sign.
 UNSIGNED_LIMIT_SECONDS = 60.0

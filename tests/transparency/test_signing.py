@@ -17,6 +17,7 @@ import structlog
 from msgspec.structs import replace
 
 from registry.events import continuity
+from registry.http import deadline
 from registry.infra.settings import Settings
 from registry.transparency import evidence
 from registry.transparency.checkpoint import Checkpoint, open_checkpoint, parse_note, verify_consistent
@@ -129,6 +130,10 @@ async def test_process_without_the_key_is_unavailable_when_no_process_signs(
         # Proofs between sizes that are signed need no signature.
         assert (await two.visitor.get("/v1/log/proof/consistency?from=3&to=5")).status_code == 200
         assert (await two.visitor.get("/v1/deals")).status_code == 200
+
+
+def test_wait_for_a_signature_is_shorter_than_a_read_may_take(settings: Settings) -> None:
+    assert evidence.SIGN_TIMEOUT_SECONDS + settings.checkpoint_seconds < deadline.ANONYMOUS_SECONDS
 
 
 async def test_restored_backup_without_signed_events_is_not_signed(
