@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import msgspec
 from litestar import Controller, delete, post
@@ -26,9 +26,16 @@ from registry.http.guards import ANY_SCOPE, check_may_read
 from registry.http.parameters import Limit
 from registry.http.problems import language_of
 from registry.http.responses import RawResponse, json_response
+from registry.i18n import LANGUAGES
 from registry.queries.event_filter import EventFilter
 from registry.schemas import encode
 from registry.schemas.deal_query import DealQuery
+
+# mypy reads no Literal of computed values.
+if TYPE_CHECKING:
+    MailLanguage: TypeAlias = str
+else:
+    MailLanguage = Literal[tuple(sorted(LANGUAGES))]
 
 WatchId = Annotated[str, PathParameter(description="A watch's id.")]
 Email = Annotated[str, Meta(min_length=3, max_length=254, description="An e-mail address.")]
@@ -49,7 +56,7 @@ class NewWatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     email: Email | None = None
     url: Url | None = None
     digest: Digest | None = None
-    language: Literal["en", "ko"] | None = None
+    language: MailLanguage | None = None
     format: Format | None = None
     type: EventTypes | None = None
     deal: Slug | None = None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from registry.api.watches import NewWatch
 from registry.delivery.watch_mail import MailText
 from registry.i18n import LANGUAGES, render
 from tests.i18n.codes import catalogue_texts, code_uses, parameters_of
@@ -26,3 +28,10 @@ def test_number_of_events_chooses_the_form(language: str, count: int) -> None:
     text = render(MailText("news_subject", about="Ulsan", count=count), language)
     assert text.startswith("Ulsan: ")
     assert ("2" in text) == (count == 2)
+
+
+def test_watch_takes_the_interface_languages_and_no_other() -> None:
+    for language in LANGUAGES:
+        assert msgspec.convert({"email": "a@example.org", "language": language}, NewWatch).language == language
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"email": "a@example.org", "language": "xx"}, NewWatch)
