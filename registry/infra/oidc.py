@@ -2,13 +2,12 @@
 
 The checks are those of OpenID Connect Core 1.0 §3.1.3.7 (ID tokens), RFC 9068 §4 (access tokens), RFC 9207 (the issuer
 in the answer) and RFC 8725 (JWT best practice): one issuer, one audience, asymmetric signatures only, and each key with
-its own algorithm. What an identity may do is not decided here (`append/identities.py`). All checks of a token are in
-this file, so that they can be read beside those sections; hence its length.
+its own algorithm. What an identity may do is not decided here (`append/identities.py`). `oidc_documents.py` reads the
+provider's metadata and keys.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import secrets
@@ -21,39 +20,24 @@ from urllib.parse import quote, urlencode
 
 import httpx
 import jwt
-import msgspec
 import structlog
 from msgspec import Struct
 
-from registry.errors import ProviderUnavailable, Unauthorized
-from registry.infra import tasks
-from registry.infra.oidc_setting import OidcSettings, is_secure
+from registry.errors import Unauthorized
+from registry.infra.oidc_documents import ALGORITHMS, REQUEST_SECONDS, ProviderDocuments, endpoint_of, object_of
+from registry.infra.oidc_setting import OidcSettings
 
 log = structlog.get_logger(__name__)
 
-# No `none`, and no HMAC: with one, a public key that everyone can read would be the secret (RFC 8725 §2.1).
-ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-
 ACCESS_TOKEN_TYPES = ("at+jwt", "application/at+jwt", "jwt", "")
 """Values of `typ`. RFC 9068 demands the first, but Keycloak and Entra send `JWT`; the audience keeps ID tokens out."""
-
-# Seconds for which the provider's documents count, for which its keys count while it cannot be reached, and after which
-# an unknown key makes them be read again. The last bounds what forged key ids cost the provider.
-DOCUMENT_SECONDS = 600.0
-UNREACHABLE_SECONDS = 86_400.0
-UNKNOWN_KEY_SECONDS = 5.0
-
-# Seconds that a token of a known key waits for the keys to be read again, once they are older than DOCUMENT_SECONDS.
-OLD_KEYS_SECONDS = 1.0
 
 # Seconds that a verified access token counts without another look at the provider's keys.
 VERIFIED_SECONDS = 300.0
 MAX_VERIFIED = 10_000
 
 LEEWAY_SECONDS = 30
-REQUEST_SECONDS = 5.0
 MAX_TOKEN_LENGTH = 16_384
-MAX_DOCUMENT_BYTES = 1_000_000
 
 
 class Identity(Struct, frozen=True):
@@ -103,7 +87,7 @@ def new_attempt(then: str, seconds: int) -> SignInAttempt:
 
 
 class Provider:
-    """One OpenID provider. Its discovery document and keys are read when they are first needed.
+    """One OpenID provider.
 
     Args:
         settings: The provider.
@@ -115,15 +99,22 @@ class Provider:
         self, settings: OidcSettings, client: httpx.AsyncClient, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.settings = settings
-        self._client = client
         self._clock = clock
-        self._metadata: dict[str, Any] = {}
-        self._metadata_at = float("-inf")
-        self._keys: list[jwt.PyJWK] = []
-        self._keys_at = self._keys_tried_at = float("-inf")
-        self._reading: asyncio.Task[None] | None = None
+        self._documents = ProviderDocuments(settings.issuer, client, clock)
         # Verified access tokens by their digest, with the time until which they count.
         self._verified: dict[bytes, tuple[Identity, float]] = {}
+
+    async def check(self) -> None:
+        """Read the provider's metadata and keys.
+
+        Raises:
+            ProviderUnavailable: It does not answer as a provider does.
+        """
+        await self._documents.read_keys()
+
+    async def close(self) -> None:
+        """End the read of the keys, if one goes on."""
+        await self._documents.close()
 
     # --- signing in ---------------------------------------------------------------------------------------------------
 
@@ -133,7 +124,7 @@ class Provider:
         Raises:
             ProviderUnavailable: The provider does not answer.
         """
-        metadata = await self._discover()
+        metadata = await self._documents.metadata()
         challenge = base64.urlsafe_b64encode(hashlib.sha256(attempt.verifier.encode()).digest()).rstrip(b"=").decode()
         query = {
             "response_type": "code",
@@ -147,7 +138,7 @@ class Provider:
         }
         if language is not None:
             query["ui_locales"] = language
-        endpoint = _endpoint(metadata, "authorization_endpoint")
+        endpoint = endpoint_of(metadata, "authorization_endpoint")
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
 
     async def redeem(self, attempt: SignInAttempt, answer: Mapping[str, str], redirect_uri: str) -> SignedIn:
@@ -157,7 +148,7 @@ class Provider:
             Unauthorized: The answer belongs to no attempt, the provider refuses the code, or its token is not valid.
             ProviderUnavailable: The provider does not answer.
         """
-        metadata = await self._discover()
+        metadata = await self._documents.metadata()
         if not secrets.compare_digest(answer.get("state", "").encode(), attempt.state.encode()):
             raise Unauthorized("sign_in_state")
         # Another provider's answer (mix-up, RFC 9207 §2.4).
@@ -194,7 +185,7 @@ class Provider:
         Raises:
             ProviderUnavailable: The provider does not answer.
         """
-        metadata = await self._discover()
+        metadata = await self._documents.metadata()
         if "end_session_endpoint" not in metadata:
             return None
         query = {"client_id": self.settings.client_id, "post_logout_redirect_uri": then}
@@ -202,7 +193,7 @@ class Provider:
             query["id_token_hint"] = id_token
         if language is not None:
             query |= {"ui_locales": language, "state": language}
-        endpoint = _endpoint(metadata, "end_session_endpoint")
+        endpoint = endpoint_of(metadata, "end_session_endpoint")
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
 
     async def _request_tokens(
@@ -226,12 +217,12 @@ class Provider:
             headers["Authorization"] = f"Basic {base64.b64encode(credentials).decode()}"
         else:
             form |= {"client_id": client, "client_secret": secret}
-        response = await self._request("POST", _endpoint(metadata, "token_endpoint"), headers, form)
+        response = await self._documents.request("POST", endpoint_of(metadata, "token_endpoint"), headers, form)
         if response.status_code != 200:
-            error = _object(response).get("error", response.status_code)
+            error = object_of(response).get("error", response.status_code)
             log.warning("the provider refused a code", error=str(error)[:100])
             raise Unauthorized("sign_in_refused")
-        return _object(response)
+        return object_of(response)
 
     async def _read_user_info(
         self, metadata: Mapping[str, Any], tokens: Mapping[str, Any], subject: str
@@ -241,8 +232,8 @@ class Provider:
         if "userinfo_endpoint" not in metadata or not isinstance(token, str):
             return {}
         headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
-        response = await self._request("GET", _endpoint(metadata, "userinfo_endpoint"), headers)
-        info = _object(response) if response.status_code == 200 else {}
+        response = await self._documents.request("GET", endpoint_of(metadata, "userinfo_endpoint"), headers)
+        info = object_of(response) if response.status_code == 200 else {}
         if info.get("sub", subject) != subject:
             # OpenID Connect Core §5.3.2: these are another user's claims.
             raise Unauthorized("sign_in_refused")
@@ -274,7 +265,7 @@ class Provider:
         self._verified[digest] = identity, now + min(int(claims["exp"]) - int(time.time()), VERIFIED_SECONDS)
         return identity
 
-    # --- tokens and keys ----------------------------------------------------------------------------------------------
+    # --- tokens -------------------------------------------------------------------------------------------------------
 
     async def _decode(self, token: str, audience: str, types: tuple[str, ...] | None = None) -> dict[str, Any]:
         """The claims of a token that this provider signed for an audience.
@@ -287,7 +278,7 @@ class Provider:
             header = jwt.get_unverified_header(token)
             if types is not None and str(header.get("typ", "")).lower() not in types:
                 raise Unauthorized("unknown_token")
-            key = await self._key(header)
+            key = await self._documents.key(header)
             claims: dict[str, Any] = jwt.decode(
                 token,
                 key,
@@ -302,119 +293,6 @@ class Provider:
             log.info("token refused", reason=type(error).__name__)
             raise Unauthorized("unknown_token") from None
         return claims
-
-    async def _key(self, header: Mapping[str, Any]) -> jwt.PyJWK:
-        """The provider's key that a token's header names.
-
-        Raises:
-            Unauthorized: The provider has none.
-            ProviderUnavailable: The provider's keys cannot be read.
-        """
-        fitting = self._fitting(header)
-        if not fitting and (self._is_reading or self._may_read(UNKNOWN_KEY_SECONDS if self._keys else 0.0)):
-            # Shielded: the read serves all that wait for it, not only the one that is cancelled.
-            await asyncio.shield(self._read_once())
-        elif fitting and self._clock() - self._keys_at > DOCUMENT_SECONDS and self._may_read(UNKNOWN_KEY_SECONDS):
-            # Not for long, because the old keys count if the provider does not answer.
-            await asyncio.wait({self._read_once()}, timeout=OLD_KEYS_SECONDS)
-        fitting = self._fitting(header)
-        if len(fitting) != 1:
-            raise Unauthorized("unknown_token")
-        return fitting[0]
-
-    @property
-    def _is_reading(self) -> bool:
-        return self._reading is not None and not self._reading.done()
-
-    def _may_read(self, seconds: float) -> bool:
-        """Whether the keys were not asked for in the last seconds."""
-        return self._clock() - self._keys_tried_at > seconds
-
-    def _read_once(self) -> asyncio.Task[None]:
-        """The read of the keys that goes on, else a new one."""
-        if self._reading is None or self._reading.done():
-            self._reading = asyncio.create_task(self._read_keys())
-            self._reading.add_done_callback(lambda reading: reading.cancelled() or reading.exception())
-        return self._reading
-
-    async def close(self) -> None:
-        """End the read of the keys, if one goes on."""
-        await tasks.end(self._reading if self._is_reading else None)
-
-    def _fitting(self, header: Mapping[str, Any]) -> list[jwt.PyJWK]:
-        id, algorithm = header.get("kid"), header.get("alg")
-        return [key for key in self._keys if key.algorithm_name == algorithm and id in (None, key.key_id)]
-
-    async def check(self) -> None:
-        """Read the provider's metadata and keys.
-
-        Raises:
-            ProviderUnavailable: It does not answer as a provider does.
-        """
-        await self._read_keys()
-
-    async def _read_keys(self) -> None:
-        self._keys_tried_at = self._clock()
-        try:
-            document = await self._read(_endpoint(await self._discover(), "jwks_uri"))
-        except ProviderUnavailable:
-            if self._clock() - self._keys_at > UNREACHABLE_SECONDS:
-                raise
-            log.warning("the provider's keys could not be read again", issuer=self.settings.issuer)
-            return
-        keys = document.get("keys")
-        self._keys = [key for item in keys if (key := _key_of(item))] if isinstance(keys, list) else []
-        self._keys_at = self._clock()
-
-    # --- the provider's documents -------------------------------------------------------------------------------------
-
-    async def _discover(self) -> dict[str, Any]:
-        """The provider's metadata (OpenID Connect Discovery 1.0 §4).
-
-        Raises:
-            ProviderUnavailable: The provider does not answer, or with another issuer's document.
-        """
-        if self._clock() - self._metadata_at > DOCUMENT_SECONDS:
-            url = f"{self.settings.issuer.rstrip('/')}/.well-known/openid-configuration"
-            try:
-                metadata = await self._read(url)
-            except ProviderUnavailable:
-                if self._clock() - self._metadata_at > UNREACHABLE_SECONDS:
-                    raise
-                return self._metadata
-            if metadata.get("issuer") != self.settings.issuer:
-                log.error("the provider has another issuer", issuer=str(metadata.get("issuer"))[:200])
-                raise ProviderUnavailable
-            self._metadata, self._metadata_at = metadata, self._clock()
-        return self._metadata
-
-    async def _read(self, url: str) -> dict[str, Any]:
-        response = await self._request("GET", url, {"Accept": "application/json"})
-        if response.status_code != 200:
-            log.warning("the provider does not serve a document", url=url, status=response.status_code)
-            raise ProviderUnavailable
-        return _object(response)
-
-    async def _request(
-        self, method: str, url: str, headers: Mapping[str, str], form: Mapping[str, str] | None = None
-    ) -> httpx.Response:
-        try:
-            # The client's own timeout is for each part of an answer, of which a provider may send one byte at a time.
-            async with (
-                asyncio.timeout(REQUEST_SECONDS),
-                self._client.stream(method, url, headers=headers, data=form) as response,
-            ):
-                body = b""
-                async for part in response.aiter_bytes():
-                    body += part
-                    if len(body) > MAX_DOCUMENT_BYTES:
-                        raise ProviderUnavailable
-                if response.status_code >= 500:
-                    raise ProviderUnavailable
-                return httpx.Response(response.status_code, content=body)
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            log.warning("the provider does not answer", url=url, error=type(error).__name__)
-            raise ProviderUnavailable from None
 
     def _identity(self, claims: Mapping[str, Any]) -> Identity:
         subject = claims["sub"]
@@ -447,40 +325,6 @@ async def provider(settings: OidcSettings) -> AsyncIterator[Provider]:
             yield made
         finally:
             await made.close()
-
-
-def _endpoint(metadata: Mapping[str, Any], name: str) -> str:
-    """An address of the provider's metadata, which must lead over TLS or stay on this machine.
-
-    Raises:
-        ProviderUnavailable: There is none.
-    """
-    url = metadata.get(name)
-    if not isinstance(url, str) or not is_secure(url):
-        log.error("the provider's metadata has no usable address", name=name)
-        raise ProviderUnavailable
-    return url
-
-
-def _key_of(item: Any) -> jwt.PyJWK | None:
-    """A signing key of the provider's set; None for one that cannot be used, as a set may contain (RFC 7517 §5)."""
-    if not isinstance(item, dict) or item.get("use", "sig") != "sig":
-        return None
-    try:
-        key = jwt.PyJWK.from_dict(item)
-    except (jwt.PyJWTError, ValueError, TypeError):
-        return None
-    return key if key.algorithm_name in ALGORITHMS else None
-
-
-def _object(response: httpx.Response) -> dict[str, Any]:
-    try:
-        document = msgspec.json.decode(response.content)
-    except msgspec.DecodeError:
-        document = None
-    if not isinstance(document, dict):
-        raise ProviderUnavailable
-    return document
 
 
 def _line(value: Any) -> str | None:

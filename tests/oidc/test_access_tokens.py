@@ -21,7 +21,8 @@ from msgspec.structs import replace
 from registry.append.identities import principal_id
 from registry.errors import ProviderUnavailable
 from registry.infra import oidc
-from registry.infra.oidc import DOCUMENT_SECONDS, UNKNOWN_KEY_SECONDS, VERIFIED_SECONDS, Provider
+from registry.infra.oidc import VERIFIED_SECONDS, Provider
+from registry.infra.oidc_documents import DOCUMENT_SECONDS, UNKNOWN_KEY_SECONDS
 from registry.infra.oidc_setting import OidcSettings
 from tests.api.announcements import registered
 from tests.conftest import PATIENCE
