@@ -9,6 +9,8 @@ from litestar import Controller, Response, route
 from litestar.di import NamedDependency
 from msgspec import Struct
 
+from registry.domain.history import FoldedStream
+from registry.domain.organizations.organization import Organization
 from registry.errors import MergedInto, NotFound
 from registry.events.values import Localized
 from registry.formatting.language import N_, words
@@ -108,14 +110,7 @@ class OrganizationPages(Controller):
             announced = (await organization_queries.announced_names([organization])).get(organization)
             if stream is None and not deals.count and announced is None:
                 raise NotFound("organization", organization=organization)
-            state: Any = None
-            if stream is not None:
-                if stream.record.merged_into is not None:
-                    raise MergedInto(deal=organization, into=stream.record.merged_into)
-                try:
-                    _, state = await organization_queries.state(organization, page.as_of)
-                except NotFound:
-                    state = None
+            state = await _state(page, organization_queries, stream) if stream is not None else None
             slugs = {organization, *(slug for row in deals.rows for slug in row.deal.organizations)}
             if state is not None:
                 slugs |= {parent.parent for parent in state.parents}
@@ -150,6 +145,17 @@ class OrganizationPages(Controller):
             )
 
         return await cached_page(page, make)
+
+
+async def _state(page: PageRequest, queries: OrganizationQueries, stream: FoldedStream[Any]) -> Organization | None:
+    """The organization at the page's point in time; None if it had no record then. Raises MergedInto."""
+    if stream.record.merged_into is not None:
+        raise MergedInto(deal=stream.slug, into=stream.record.merged_into)
+    try:
+        _, state = await queries.state(stream.slug, page.as_of)
+    except NotFound:
+        return None
+    return state
 
 
 class NamesInOrder(Struct, frozen=True):

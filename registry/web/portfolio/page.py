@@ -146,10 +146,6 @@ async def render_portfolio(
     organizations = {value for value, _ in shown_values(facets, filters, "organization")}
     names = await overview_names(page, table, organizations, scope, titles)
     latest_names = await names_in_events(page, latest)
-    places = [PlaceCount(code, deals) for code, deals in counted]
-    korea, abroad = maps.korea(), deals_abroad(facets.get("region", {}))
-    provinces = {province.code for province in korea.provinces}
-    scale = map_scale([*(place.deals for place in places if place.code in provinces), *abroad.values()])
     # In a thread, because it would hold the event loop for long.
     return await in_thread(
         render.render,
@@ -169,14 +165,7 @@ async def render_portfolio(
         unit=unit,
         sort=selection.sort,
         trend=trend,
-        korea=korea,
-        world=maps.world() if abroad else None,
-        abroad=abroad,
-        scale=scale,
-        korea_sites=maps.korea_points(sites),
-        world_sites=maps.world_points(sites),
-        places=places,
-        place_by_code={place.code: place for place in places},
+        **map_fields(counted, facets.get("region", {}), sites),
         latest=latest,
         latest_until=latest_until,
         later_acts=later_acts(latest),
@@ -196,6 +185,25 @@ async def render_portfolio(
             filters=filters,
         ),
     )
+
+
+def map_fields(
+    counted: Sequence[tuple[str, int]], regions: Mapping[str, int], sites: Sequence[tuple[str, float, float]]
+) -> dict[str, Any]:
+    """What the template draws the maps from: shades by the number of deals, and dots for the sites."""
+    places = [PlaceCount(code, deals) for code, deals in counted]
+    korea, abroad = maps.korea(), deals_abroad(regions)
+    provinces = {province.code for province in korea.provinces}
+    return {
+        "korea": korea,
+        "world": maps.world() if abroad else None,
+        "abroad": abroad,
+        "scale": map_scale([*(place.deals for place in places if place.code in provinces), *abroad.values()]),
+        "korea_sites": maps.korea_points(sites),
+        "world_sites": maps.world_points(sites),
+        "places": places,
+        "place_by_code": {place.code: place for place in places},
+    }
 
 
 async def overview_names(

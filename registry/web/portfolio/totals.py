@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Annotated
 
@@ -23,7 +24,7 @@ from registry.web.page.assets import csv_response
 from registry.web.page.cache import cached_page
 from registry.web.page.citations import cite, totals_certificate
 from registry.web.page.render import Rendered
-from registry.web.page.request import READ, Page
+from registry.web.page.request import READ, Page, PageRequest
 from registry.web.page.sliders import portfolio_sliders
 from registry.web.portfolio.deal_list import DealSelection, deal_selection, filter_texts, listed_deals
 from registry.web.portfolio.page import deals_apart
@@ -93,70 +94,11 @@ class TotalsPages(Controller):
         portfolio_queries: NamedDependency[PortfolioQueries],
     ) -> Response[bytes]:
         """How the totals of a list of deals are calculated."""
-        page, filters, query = portfolio_page, deal_selection.query.given(), totals_query
-        parameters = {
-            "currency": query.currency,
-            "group_by": ",".join(query.group_by) or None,
-            "rates_of": str(query.rates_of) if query.rates_of is not None else None,
-            **totals_parameters(filters),
-        }
 
         async def make() -> Rendered:
-            point = await portfolio_queries.point(page.as_of)
-            rates = await portfolio_queries.rates(page.as_of)
-            selected = await deal_selection.at(portfolio_queries, point)
-            totals = await portfolio_queries.totals(point, selected, query, rates=rates)
-            keys = {group.key for group in totals.groups if group.key and query.group_by[:1] == ("organization",)}
-            keys |= {filters["organization"]} if "organization" in filters else set()
-            names = await page.names.organizations(keys)
-            formatter = shown(page.language)
-            lines = [line for group in (totals.overall, *totals.groups) for line in group.lines]
-            named = {line.deal for line in lines}
-            named |= {name.split("/")[0] for line in lines for name in line.because}
-            return await offload_answer(
-                HEAVY_ITEM * (len(totals.groups) + len(lines)),
-                render.render,
-                page,
-                "totals.html",
-                total=totals,
-                unit=query.currency or "stated",
-                newest_rate=rates.newest(page.times.effective_on) if query.currency is not None else None,
-                filters=filters,
-                filter_texts=filter_texts(formatter, deal_selection, names),
-                groups=GROUPINGS,
-                parts_in_order=parts_in_order,
-                max_rates=MAX_RATES,
-                next=encode_cursor(
-                    point,
-                    (deal_selection.query, deal_selection.unit, query.group_by, query.rates_of),
-                    skip=totals.next_group or 0,
-                ),
-                names=names,
-                titles=await portfolio_queries.titles(point, named),
-                pledge_names=await page.names.deals(named),
-                sliders=await portfolio_sliders(page, portfolio_queries, point),
-                data_url=page.data("/v1/totals", explain="true", **parameters),
-                csv_url=page.alternate_url("/totals.csv"),
-                has_deals=await portfolio_queries.count(point, selected) > 0,
-                apart=await deals_apart(
-                    portfolio_queries,
-                    point,
-                    deal_selection,
-                    replace(query, group_by=(), explain=False, lines=0, skip=0),
-                    rates,
-                ),
-                cite=cite(
-                    page,
-                    formatter.words.translate(
-                        N_("totals of %(deals)s"), deals=listed_deals(formatter, deal_selection, names)
-                    ),
-                    point.position,
-                    is_list=True,
-                    proofs=totals_certificate(page, parameters),
-                ),
-            )
+            return await render_totals(portfolio_page, deal_selection, totals_query, portfolio_queries)
 
-        return await cached_page(page, make)
+        return await cached_page(portfolio_page, make)
 
     @route("/totals.csv", http_method=READ)
     async def get_totals_table(
@@ -178,6 +120,73 @@ class TotalsPages(Controller):
         return await offload_answer(
             lines, lambda: csv_response(portfolio_page, "totals.csv", CSV_HEADER, _rows(totals))
         )
+
+
+async def render_totals(
+    page: PageRequest, selection: DealSelection, query: TotalsQuery, portfolio_queries: PortfolioQueries
+) -> Rendered:
+    """The page of the totals of a list of deals."""
+    filters = selection.query.given()
+    parameters = {
+        "currency": query.currency,
+        "group_by": ",".join(query.group_by) or None,
+        "rates_of": str(query.rates_of) if query.rates_of is not None else None,
+        **totals_parameters(filters),
+    }
+    point = await portfolio_queries.point(page.as_of)
+    rates = await portfolio_queries.rates(page.as_of)
+    selected = await selection.at(portfolio_queries, point)
+    totals = await portfolio_queries.totals(point, selected, query, rates=rates)
+    names = await page.names.organizations(_organizations(totals, query, filters))
+    formatter = shown(page.language)
+    lines = [line for group in (totals.overall, *totals.groups) for line in group.lines]
+    deals = {line.deal for line in lines} | {name.split("/")[0] for line in lines for name in line.because}
+    return await offload_answer(
+        HEAVY_ITEM * (len(totals.groups) + len(lines)),
+        render.render,
+        page,
+        "totals.html",
+        total=totals,
+        unit=query.currency or "stated",
+        newest_rate=rates.newest(page.times.effective_on) if query.currency is not None else None,
+        filters=filters,
+        filter_texts=filter_texts(formatter, selection, names),
+        groups=GROUPINGS,
+        parts_in_order=parts_in_order,
+        max_rates=MAX_RATES,
+        next=encode_cursor(
+            point,
+            (selection.query, selection.unit, query.group_by, query.rates_of),
+            skip=totals.next_group or 0,
+        ),
+        names=names,
+        titles=await portfolio_queries.titles(point, deals),
+        pledge_names=await page.names.deals(deals),
+        sliders=await portfolio_sliders(page, portfolio_queries, point),
+        data_url=page.data("/v1/totals", explain="true", **parameters),
+        csv_url=page.alternate_url("/totals.csv"),
+        has_deals=await portfolio_queries.count(point, selected) > 0,
+        apart=await deals_apart(
+            portfolio_queries,
+            point,
+            selection,
+            replace(query, group_by=(), explain=False, lines=0, skip=0),
+            rates,
+        ),
+        cite=cite(
+            page,
+            formatter.words.translate(N_("totals of %(deals)s"), deals=listed_deals(formatter, selection, names)),
+            point.position,
+            is_list=True,
+            proofs=totals_certificate(page, parameters),
+        ),
+    )
+
+
+def _organizations(totals: Totals, query: TotalsQuery, filters: Mapping[str, str]) -> set[str]:
+    """The organizations that the page names: its groups, and that of the filter."""
+    grouped = {group.key for group in totals.groups if group.key and query.group_by[:1] == ("organization",)}
+    return grouped | ({filters["organization"]} if "organization" in filters else set())
 
 
 def parts_in_order(derivation: DerivationNode) -> list[DerivationNode]:
