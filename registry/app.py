@@ -20,9 +20,11 @@ from registry.events.types import EVENT_TYPES
 from registry.events.validation import load_places
 from registry.events.write_batch import Head
 from registry.exports.temporary import delete_left_files
+from registry.http.access_log import AccessLogWriter
 from registry.http.hosts import HostNames
-from registry.http.middleware import AccessLogWriter, Metrics, RequestMiddleware, cors_config
+from registry.http.middleware import RequestMiddleware, cors_config
 from registry.http.problems import HANDLERS
+from registry.http.process_metrics import Metrics
 from registry.http.rate_limits import RateLimiter
 from registry.infra.problems import SettingProblem
 from registry.infra.settings import Settings

@@ -30,8 +30,8 @@ from registry.events.mirror_state import Mirror, MirrorStatus
 from registry.events.notifications import NOTIFY_RIGHTS
 from registry.events.write_batch import Head
 from registry.http.metrics import Parts, ServiceGauges
-from registry.http.middleware import Metrics
 from registry.http.probe import Probe
+from registry.http.process_metrics import Metrics
 from registry.infra import memory, postgres
 from registry.infra.postgres import Pool
 from registry.infra.problems import SettingProblem

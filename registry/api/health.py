@@ -21,8 +21,8 @@ from registry.events.mirror_state import MirrorStatus
 from registry.events.write_batch import Head
 from registry.http.guards import IGNORES_QUERY, PUBLIC
 from registry.http.metrics import ServiceGauges
-from registry.http.middleware import Metrics
 from registry.http.probe import Probe
+from registry.http.process_metrics import Metrics
 from registry.http.responses import RawResponse, json_response
 from registry.infra import migrations, postgres
 from registry.projections.exchange_rates import rates_warning

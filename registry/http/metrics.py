@@ -1,6 +1,6 @@
 """What a scrape of `/metrics` reads of the service's parts: pools, replicas, signer, clock, rates, feed and webhooks.
 
-The counters and histograms of requests are in `middleware.py`. Every metric, and the alert on it, is in
+The counters and histograms of requests are in `process_metrics.py`. Every metric, and the alert on it, is in
 docs/operating.md ("Observe").
 """
 

@@ -1,48 +1,35 @@
-"""Middleware: request ids, security headers, the access log and metrics.
+"""Middleware: what happens around every request, in its order.
 
-The access log and the metrics have no keys, no bodies and no query strings. The file is long because it has all that
-happens around every request, in its order.
+A request gets an id, its answer security headers, and both a line in the access log and a place in the metrics, which
+have no keys, no bodies and no query strings.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
-import sys
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import accumulate
 from time import perf_counter
 from typing import Any, TypeAlias
 
 import msgspec
 from litestar.config.cors import CORSConfig
 from litestar.types import ASGIApp, Receive, Send
-from msgspec import Struct
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
-from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from registry.errors import BadRequest, NotFound, RegistryError
 from registry.events.codec import random_bytes
 from registry.http import deadline as deadlines
+from registry.http.access_log import AccessLogEntry, AccessLogWriter, access
 from registry.http.bodies import raw_header
 from registry.http.compression import AnswerSender
 from registry.http.deadline import Deadline, Deadlines
 from registry.http.hosts import HostNames
 from registry.http.problems import PROBLEMS, code_of, document
+from registry.http.process_metrics import Metrics
 from registry.http.rate_limits import OPEN, Admission, Headers, RateLimiter, client_address
 from registry.i18n import negotiate_language
 from registry.infra.data_licence_setting import DataLicence
-
-# At a level above INFO there is no access log.
-access = logging.getLogger("registry.access")
-
-# Seconds that an entry may wait for others: many are written at once, since a write costs as much as a small answer.
-FLUSH_INTERVAL = 0.1
 
 # The form of an X-Request-Id that a proxy may give.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}\Z")
@@ -62,150 +49,6 @@ SECURITY_HEADERS = (
 HSTS = (b"strict-transport-security", b"max-age=31536000")
 SECURE_HEADERS = (*SECURITY_HEADERS, HSTS)
 SECURITY_NAMES = frozenset(name for name, _ in SECURE_HEADERS)
-
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-EVENTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-
-
-# The times at which counters were created would be a third of the page.
-disable_created_metrics()  # type: ignore[no-untyped-call]
-
-
-class RequestCounts(Collector):
-    """Counts requests and their times, for the event loop alone.
-
-    The counters of prometheus_client take locks, and five times as long: 5 µs a request.
-    """
-
-    def __init__(self) -> None:
-        self._counts: dict[tuple[str, str, int], int] = {}
-        # By method and route: the requests of each bucket and beyond the last, and the sum of their seconds.
-        self._buckets: dict[tuple[str, str], list[int]] = {}
-        self._sums: dict[tuple[str, str], float] = {}
-
-    def add(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one request."""
-        self._counts[method, route, status] = self._counts.get((method, route, status), 0) + 1
-        buckets = self._buckets.get((method, route))
-        if buckets is None:
-            buckets = self._buckets[method, route] = [0] * (len(SECONDS) + 1)
-        buckets[bisect_left(SECONDS, seconds)] += 1
-        self._sums[method, route] = self._sums.get((method, route), 0.0) + seconds
-
-    def collect(self) -> Iterator[Metric]:
-        """The metrics of all requests."""
-        requests = CounterMetricFamily(
-            "registry_http_requests", "Responses sent.", labels=("method", "route", "status")
-        )
-        for (method, route, status), count in self._counts.items():
-            requests.add_metric((method, route, str(status)), count)
-        yield requests
-        times = HistogramMetricFamily(
-            "registry_http_request_seconds", "Seconds until the whole response was sent.", labels=("method", "route")
-        )
-        bounds = [*map(floatToGoString, SECONDS), "+Inf"]
-        for labels, buckets in self._buckets.items():
-            times.add_metric(labels, list(zip(bounds, accumulate(buckets), strict=True)), self._sums[labels])
-        yield times
-
-
-class Metrics:
-    """The metrics of one process.
-
-    Litestar's Prometheus plugin has other names and labels than the published ones, one registry for all applications
-    of a process, and no requests for unknown paths.
-    """
-
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.requests = RequestCounts()
-        self.registry.register(self.requests)
-        self.in_flight = 0
-        in_flight = Gauge("registry_http_requests_in_flight", "Requests in progress.", registry=self.registry)
-        in_flight.set_function(lambda: self.in_flight)
-        self.waiting = Gauge("registry_recorder_waiting", "Requests in the write queue.", registry=self.registry)
-        self.group = Histogram(
-            "registry_recorder_group_events",
-            "Events in one batch of this process.",
-            buckets=EVENTS,
-            registry=self.registry,
-        )
-        self.batch_seconds = Histogram(
-            "registry_recorder_batch_seconds",
-            "Seconds from taking a batch of this process from the queue to its commit.",
-            buckets=SECONDS,
-            registry=self.registry,
-        )
-        self.projection_seconds = Histogram(
-            "registry_projection_seconds",
-            "Seconds that the rows of a batch's projections took to compute.",
-            buckets=SECONDS,
-            registry=self.registry,
-        )
-        self.problems = Counter(
-            "registry_problems", "Problem documents sent, by the code of the error.", ("code",), registry=self.registry
-        )
-        self.position = Gauge("registry_log_position", "The log's last position.", registry=self.registry)
-
-    def count_problem(self, code: str | None) -> None:
-        """Count an error that was answered, by its code."""
-        if code is not None:
-            self.problems.labels(code).inc()
-
-
-class AccessLogEntry(Struct, frozen=True, gc=False):
-    """A request in the access log: who asked for what, and what was answered. It has no key and no query string.
-
-    `principal` is the id of the API key, null without one.
-    """
-
-    request_id: str
-    method: str
-    path: str
-    route: str
-    status: int
-    milliseconds: float
-    address: str
-    principal: str | None
-    timestamp: datetime
-    event: str = "answered"
-    level: str = "info"
-    logger: str = access.name
-
-
-class AccessLogWriter:
-    """Writes the access log to standard error: JSON, or text on a terminal.
-
-    The logging library takes ten times as long for an entry, and Litestar's LoggingMiddleware, which uses it, logs
-    neither durations nor unknown paths.
-    """
-
-    def __init__(self) -> None:
-        self._pending: list[AccessLogEntry] = []
-
-    def add(self, entry: AccessLogEntry) -> None:
-        """Add an entry; it is written within FLUSH_INTERVAL."""
-        self._pending.append(entry)
-        if len(self._pending) == 1:
-            asyncio.get_running_loop().call_later(FLUSH_INTERVAL, self.write)
-
-    def write(self) -> None:
-        """Write the pending entries."""
-        entries, self._pending = self._pending, []
-        if sys.stderr.isatty():
-            sys.stderr.write("".join(map(_as_text, entries)))
-        else:
-            sys.stderr.write(_encode(entries).decode())
-        sys.stderr.flush()
-
-
-def _as_text(entry: AccessLogEntry) -> str:
-    path = entry.path if entry.path.isprintable() else ascii(entry.path)
-    who = f"{entry.address} {entry.principal or '-'}"
-    return f"{entry.timestamp:%H:%M:%S} {who} {entry.method} {path} {entry.status} {entry.milliseconds} ms\n"
-
-
-_encode = msgspec.json.Encoder().encode_lines
 
 PageOfError: TypeAlias = Callable[[Any, RegistryError, int], "tuple[bytes, dict[str, str]] | None"]
 """The page of an error, with its headers, by the request's scope and the status; None for clients that are programs."""
