@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -159,43 +159,6 @@ class Facet(Struct, frozen=True):
     values: list[tuple[str, int, str]]
 
 
-class PlaceCount(Struct, frozen=True):
-    """A place with the number of deals that have a site in it."""
-
-    code: str
-    deals: int
-
-
-class MapScale(Struct, frozen=True):
-    """The shades of the maps, and the numbers of deals that each of them stands for.
-
-    Attributes:
-        step: How many numbers of deals a shade covers. The last shade has all larger ones.
-        counts: The numbers of deals on the maps.
-    """
-
-    step: int
-    counts: Collection[int]
-
-    def shade(self, deals: int) -> int:
-        """The shade of a place: 1, 2 or 3."""
-        return min(-(-deals // self.step), 3)
-
-    @property
-    def legend(self) -> list[tuple[int, int, int]]:
-        """The shades in use, each with the lowest and the highest number of deals that it stands for."""
-        top = max(self.counts, default=0)
-        used = sorted(set(map(self.shade, self.counts)))
-        return [(s, (s - 1) * self.step + 1, top if s == 3 else min(s * self.step, top)) for s in used]
-
-
-def map_scale(counts: Collection[int]) -> MapScale:
-    """A scale of three equal shares of the largest number, rounded up to its first digit."""
-    third = max(1, -(-max(counts, default=0) // 3))
-    unit = 10 ** (len(str(third)) - 1)
-    return MapScale(-(-third // unit) * unit if third >= 10 else third, counts)
-
-
 def deal_rows(deals: Sequence[DealListItem]) -> list[DealTableRow]:
     """The rows of deals in a table."""
     return [_row(deal) for deal in deals]
@@ -296,12 +259,3 @@ def shown_values(
     """The values of a facet that are shown, with their numbers of deals: the selected one, then the most common."""
     values = counts.get(facet, {}).items()
     return sorted(values, key=lambda item: (item[0] != filters.get(facet), -item[1], item[0]))[:MAX_FACET_VALUES]
-
-
-def deals_abroad(regions: Mapping[str, int]) -> dict[str, int]:
-    """The number of deals with a site in each country other than Korea, by its code.
-
-    Args:
-        regions: The number of deals by country and by part of a country. A deal may be in several parts.
-    """
-    return {code: deals for code, deals in regions.items() if len(code) == 2 and code != "KR"}

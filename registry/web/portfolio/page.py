@@ -29,7 +29,6 @@ from registry.projections.point import Point
 from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas.deal_query import Extent
-from registry.web.charts import maps
 from registry.web.log import names_in_events
 from registry.web.page import render
 from registry.web.page.cache import cached_page
@@ -42,17 +41,15 @@ from registry.web.portfolio.deal_list import (
     FACETS,
     DealSelection,
     DealTable,
-    PlaceCount,
     deal_selection,
     deal_table,
-    deals_abroad,
     facet_value,
     facets_of,
     feed_filters,
     listed_deals,
-    map_scale,
     shown_values,
 )
+from registry.web.portfolio.overview_maps import map_fields
 from registry.web.portfolio.trend import TrendChart, amount_trend
 
 LATEST_EVENTS = 8
@@ -185,25 +182,6 @@ async def render_portfolio(
             filters=filters,
         ),
     )
-
-
-def map_fields(
-    counted: Sequence[tuple[str, int]], regions: Mapping[str, int], sites: Sequence[tuple[str, float, float]]
-) -> dict[str, Any]:
-    """What the template draws the maps from: shades by the number of deals, and dots for the sites."""
-    places = [PlaceCount(code, deals) for code, deals in counted]
-    korea, abroad = maps.korea(), deals_abroad(regions)
-    provinces = {province.code for province in korea.provinces}
-    return {
-        "korea": korea,
-        "world": maps.world() if abroad else None,
-        "abroad": abroad,
-        "scale": map_scale([*(place.deals for place in places if place.code in provinces), *abroad.values()]),
-        "korea_sites": maps.korea_points(sites),
-        "world_sites": maps.world_points(sites),
-        "places": places,
-        "place_by_code": {place.code: place for place in places},
-    }
 
 
 async def overview_names(
