@@ -27,9 +27,10 @@ from registry.http.deadline import Deadline, Deadlines
 from registry.http.hosts import HostNames
 from registry.http.problems import PROBLEMS, code_of, document
 from registry.http.process_metrics import Metrics
-from registry.http.rate_limits import OPEN, Admission, Headers, RateLimiter, client_address
+from registry.http.rate_limits import OPEN, Admission, Headers, RateLimiter, client_address, client_network
 from registry.i18n import negotiate_language
 from registry.infra.data_licence_setting import DataLicence
+from registry.infra.fair_threads import set_client
 
 # The form of an X-Request-Id that a proxy may give.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}\Z")
@@ -93,6 +94,7 @@ class RequestMiddleware:
                 return
             answer.admission = admission = await self._limiter.admit(scope)
             scope["state"]["principal"] = admission.principal
+            set_client(admission.principal or client_network(scope))
             if (refusal := _refusal(scope, admission)) is not None:
                 await answer.refuse(refusal)
             elif scope["method"] in READS and scope["path"] != METRICS_PATH:

@@ -11,12 +11,12 @@ import threading
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from registry.infra import memory
+from registry.infra.fair_threads import FairThreads
 from registry.infra.work_time import in_thread, timed_call
 
 P = ParamSpec("P")
@@ -33,7 +33,7 @@ HEAVY_ITEM = 10
 
 # Few, because Python computes in one thread at a time. A pool apart from the default one, so that reading and recording
 # do not wait behind answers.
-_answering = ThreadPoolExecutor(2, thread_name_prefix="answers")
+_answering = FairThreads(2, "answers")
 
 _cancelled: ContextVar[threading.Event | None] = ContextVar("cancelled", default=None)
 
@@ -71,7 +71,7 @@ async def offload_answer(size: int, work: Callable[P, T], *args: P.args, **kwarg
     context.run(_cancelled.set, cancelled)
     call = context.run(lambda: timed_call(_stoppable, partial(work, *args, **kwargs)))
     try:
-        return await asyncio.get_running_loop().run_in_executor(_answering, call)
+        return await _answering.run(call)
     except asyncio.CancelledError:
         cancelled.set()
         raise

@@ -6,7 +6,6 @@ waited for a connection, a lock, a free thread, or work that all questions share
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
@@ -16,12 +15,15 @@ from time import monotonic
 from typing import ParamSpec, TypeVar
 
 from registry.infra import freeing
+from registry.infra.fair_threads import FairThreads
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 STATEMENT_SECONDS = 1.0
 """What one statement of Postgres counts for at most: one that takes longer may have waited for a lock or a disk."""
+
+_threads = FairThreads(4, "work")
 
 
 class WorkTime:
@@ -80,7 +82,7 @@ def timed_call(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Calla
 
 async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Return what `work` returns, from a thread, like `asyncio.to_thread`; it counts as own work."""
-    return await asyncio.get_running_loop().run_in_executor(None, timed_call(work, *args, **kwargs))
+    return await _threads.run(timed_call(work, *args, **kwargs))
 
 
 def _timed(work: Callable[[], T]) -> T:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from registry.domain.audit.entries import audit_trail
 from registry.infra import threads
 from registry.queries import deals
 from registry.web.deals import page as pages
@@ -116,3 +117,31 @@ async def test_pages_of_a_deal_join_to_the_whole(
         pages += 1
     assert joined == whole[items]
     assert pages == max(1, -(-len(joined) // limit))
+
+
+async def test_client_with_many_questions_leaves_a_thread_to_others(
+    service: Service, long_deal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = f"{long_deal}-other"
+    await post(service, other, registered(), pledged(), *(revised(f"2025-07-{day:02}", "6") for day in range(1, 30)))
+    others_are_answered, computed, slugs = threading.Event(), audit_trail, []
+
+    def wait(*args: Any, snapshot: Any, **kwargs: Any) -> Any:
+        slugs.append(snapshot.record.slug)
+        if snapshot.record.slug == long_deal:
+            assert others_are_answered.wait(PATIENCE), "another client waited"
+        return computed(*args, snapshot=snapshot, **kwargs)
+
+    monkeypatch.setattr(threads, "LONG", 10)
+    monkeypatch.setattr(deals, "audit_trail", wait)
+    many = [
+        asyncio.create_task(service.visitor.get(f"/v1/deals/{long_deal}/events?limit={n}", timeout=2 * PATIENCE))
+        for n in range(1, 6)
+    ]
+    async with asyncio.timeout(PATIENCE):
+        while not slugs:  # noqa: ASYNC110 - a thread sets it
+            await asyncio.sleep(0.01)
+        # Of the same address, but with a key.
+        assert (await service.client.get(f"/v1/deals/{other}/events?limit=1")).status_code == 200
+    others_are_answered.set()
+    assert {(await answer).status_code for answer in many} == {200}

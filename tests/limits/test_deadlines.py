@@ -9,7 +9,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
@@ -19,7 +19,8 @@ import pytest
 
 from registry.api import deals as deals_api
 from registry.http import deadline
-from registry.infra import threads
+from registry.infra import threads, work_time
+from registry.infra.fair_threads import FairThreads
 from registry.infra.work_time import STATEMENT_SECONDS, WorkTime
 from registry.projections.columnar import lists, search_at_point
 from tests.api.announcements import registered
@@ -93,8 +94,10 @@ async def test_statement_of_a_client_that_has_left_is_ended(limited: Service) ->
 # --- what the time went to --------------------------------------------------------------------------------------------
 
 
-async def taken(stack: AsyncExitStack, executor: Executor, workers: int) -> None:
-    """Every thread of an executor does something else, until the end."""
+async def taken(stack: AsyncExitStack, shared: FairThreads) -> None:
+    """Every thread does something else, until the end."""
+    executor = shared._threads
+    workers = executor._max_workers
     end = threading.Event()
     busy = threading.Barrier(workers + 1)
 
@@ -130,18 +133,15 @@ async def all_connections(stack: AsyncExitStack, service: Service) -> None:
 
 
 async def threads_of_the_copy(stack: AsyncExitStack, service: Service) -> None:
-    executor = service.app.state.services.parts.copy._threads
-    await taken(stack, executor, executor._max_workers)
+    await taken(stack, service.app.state.services.parts.copy._threads)
 
 
 async def threads_of_answers(stack: AsyncExitStack, _: Service) -> None:
-    await taken(stack, threads._answering, threads._answering._max_workers)
+    await taken(stack, threads._answering)
 
 
 async def all_threads(stack: AsyncExitStack, _: Service) -> None:
-    # The executor of the loop has been used, so it exists.
-    executor: Any = asyncio.get_running_loop()._default_executor  # type: ignore[attr-defined] # no other way to it
-    await taken(stack, executor, executor._max_workers)
+    await taken(stack, work_time._threads)
 
 
 async def another_search(stack: AsyncExitStack, _: Service) -> None:
