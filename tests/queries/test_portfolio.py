@@ -21,7 +21,7 @@ from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
-from registry.schemas.deal_query import DealQuery
+from registry.schemas.deal_query import DealListQuery, DealQuery
 from tests.append_helpers import REGISTERED, pledged, request, running_recorder
 from tests.databases import ScratchDatabase
 
@@ -84,6 +84,7 @@ async def test_sums_are_carried_forward_by_events_with_and_without_what_they_cou
     database: ScratchDatabase, pool: Pool, tmp_path: Path
 ) -> None:
     streams, day, everything = StreamReader(pool), date(2026, 1, 1), Selection()
+    in_korea = Selection(DealListQuery(region="KR"))
     async with running_recorder(database.app_url) as recorder, ColumnarCopy(pool, tmp_path) as copy:
         queries = PortfolioQueries(streams, OrganizationQueries(streams), copy)
 
@@ -96,9 +97,10 @@ async def test_sums_are_carried_forward_by_events_with_and_without_what_they_cou
                 await queries.facets(point, everything),
                 await queries.effective_change_days(point, 100),
                 await queries.trend(point, everything, "USD", await streams.rates(AsOf()), [day]),
+                await queries.trend(point, in_korea, "USD", await streams.rates(AsOf()), [day]),
             ]
 
-        for slug in ("anode", "boiler"):
+        for slug in ("anode", "boiler", "cable"):
             await recorder.record(request(slug, REGISTERED))
         found: list[Any] = []
         for slug, announcement in (
@@ -108,12 +110,15 @@ async def test_sums_are_carried_forward_by_events_with_and_without_what_they_cou
             ("boiler", pledged("first")),
             ("boiler", pledged("second")),
             ("anode", sited("second")),
+            ("cable", pledged("first")),
+            # It is selected from now on, although none of its amounts changes.
+            ("cable", sited("first")),
         ):
             await recorder.record(request(slug, announcement))
             found = await answers(is_kept=True)
             assert found == await answers(is_kept=False)
-        assert found[0] == [("KR-31", 2)]
-        assert found[1]["region"] == {"KR": 2, "KR-31": 2}
+        assert found[0] == [("KR-31", 3)]
+        assert found[1]["region"] == {"KR": 3, "KR-31": 3}
 
 
 OVERLAPS = {

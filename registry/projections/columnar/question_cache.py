@@ -156,6 +156,7 @@ class QuestionCache:
         select: Select,
         sums: Sequence[str],
         left_out: Sequence[str] = (),
+        decides: str = "",
     ) -> Iterator[str]:
         """The table of the sums of a question; its last columns are the sums, and a row may add nothing.
 
@@ -168,12 +169,14 @@ class QuestionCache:
             select: Makes the statement. It adds up by deal: its rows are those of one deal, and of the others.
             sums: The columns that are added up; others identify a row.
             left_out: The deals that the statement leaves out.
+            decides: Another statement whose tables decide what a deal adds.
         """
 
         @asking_memory(cursor)
         def carry(table: _Table) -> tuple[int, Any]:
             now, parameters = select(point, left_out)
-            if left_out == table.left_out and not self.memory.prepare(cursor).changed_in(now, table.position):
+            memory = self.memory.prepare(cursor)
+            if left_out == table.left_out and not memory.changed_in(now + decides, table.position):
                 return 0, None
             # What the deals in memory added at the table's position is known, unless more deals of that time are in
             # memory now.

@@ -250,19 +250,22 @@ class _Pass:
                     materialize_deals(self.cursor, replace(self.point, day=day), self.selection.search)
 
         def select(at: Point, _: Sequence[str]) -> tuple[str, dict[str, Any]]:
-            found = " UNION ALL ".join(
-                # Each day has the parameters of its point, but for the day itself.
-                _CHOSEN.format(bit=1 << number, conditions=self.selection.conditions(replace(at, day=day))).replace(
-                    "$day", f"DATE '{day}'"
-                )
-                for number, day in enumerate(self.days)
-            )
-            statement = f"SELECT deal, bit_or(bit) AS days FROM ({found}) GROUP BY deal"
-            return statement, {**at.parameters, **self.selection.parameters}
+            return self._chosen(at), {**at.parameters, **self.selection.parameters}
 
         with self.cache.values(self.cursor, self.point, self.selection.cache_key("chosen", self.days), select) as table:
             run(self.cursor, f"CREATE OR REPLACE TEMP VIEW chosen AS SELECT * FROM {table}", {})
             yield
+
+    def _chosen(self, at: Point) -> str:
+        """The statement of the selected deals as known at a point, each with the set of the days on which it is."""
+        found = " UNION ALL ".join(
+            # Each day has the parameters of its point, but for the day itself.
+            _CHOSEN.format(bit=1 << number, conditions=self.selection.conditions(replace(at, day=day))).replace(
+                "$day", f"DATE '{day}'"
+            )
+            for number, day in enumerate(self.days)
+        )
+        return f"SELECT deal, bit_or(bit) AS days FROM ({found}) GROUP BY deal"
 
     def _examined(self) -> tuple[set[str], list[str]]:
         """The deals that relations decide about on one of the days, and all that DuckDB cannot add up."""
@@ -288,20 +291,22 @@ class _Pass:
                 known=at.is_known("p"),
             )
             parameters = {**at.parameters, **self.conversion.parameters, "examined": list(left_out)}
-            parameters |= {"first": self.days[0], "last": self.days[-1]}
+            parameters |= {"first": self.days[0], "last": self.days[-1], **self.selection.parameters}
+            # The table has the days as known at the question's point.
+            chosen = "chosen" if is_all or at == self.point else f"({self._chosen(at)})"
             sums = _SUMS.format(
                 ended=ENDED_STAGES,
                 versions=versions,
                 days=self._days_of("s"),
                 known=at.is_known("s"),
                 selected="v.days" if is_all else "v.days & c.days",
-                join="" if is_all else "JOIN chosen AS c ON c.deal = v.deal",
+                join="" if is_all else f"JOIN {chosen} AS c ON c.deal = v.deal",
             )
             return sums, parameters
 
-        # The days of a selection are a table of this question alone.
-        asked = ("trend", self.query, self.rates.imports, self.days) if is_all else None
-        with self.cache.sums(self.cursor, self.point, asked, select, _ADDED, examined) as source:
+        asked = self.selection.cache_key("trend", self.query, self.rates.imports, self.days)
+        decides = "" if is_all else self._chosen(self.point)
+        with self.cache.sums(self.cursor, self.point, asked, select, _ADDED, examined, decides) as source:
             return run(self.cursor, f"SELECT * FROM {source}", {})
 
     def _changed(self) -> dict[date, list[str]]:
