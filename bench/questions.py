@@ -84,6 +84,7 @@ def questions(position: int) -> dict[str, tuple[Question, ...]]:
         ),
         "changes": (
             Question("portfolio page", "/", None, 50, 15),
+            Question("portfolio page of a day in the past", f"/?effective_on={day}", None, 50, 15),
             Question("organization page, 2,000 deals", f"/organizations/{workload.LARGE_ORGANIZATION}", None, 20, 5),
             Question(
                 "comparison of two days a year apart, first page with totals",
@@ -103,6 +104,7 @@ def questions(position: int) -> dict[str, tuple[Question, ...]]:
         "cliffs": (
             page("a page of a sector that many deals once had and none has now", f"sector={workload.FORMER_SECTOR}"),
             page("a search for a title that many deals once had and none has now", "q=former deal"),
+            page("a page of the log as it was before its first event", "recorded_at=2000-01-01T00:00:00Z"),
             page("a search that fits every deal, by amount", "q=deal&sort=-amount"),
             page(
                 "a page with every filter", "q=deal&kind=investment&region=KR&currency=USD&amount_min=1&sort=-updated"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from registry.events.store import position_at
 from registry.infra.postgres import Pool
 from registry.queries.event_filter import EventFilter
 from registry.queries.log import LogQueries
@@ -49,3 +51,19 @@ async def test_filters_of_events_are_combined(log: LogQueries) -> None:
 async def test_events_come_in_order_after_a_position(log: LogQueries) -> None:
     assert [stored.recorded.position for stored in await log.events(1, 2)] == [2, 3]
     assert (await log.head()).position == 4
+
+
+async def test_instant_is_found_among_events_of_the_same_and_of_other_instants(
+    database: ScratchDatabase, pool: Pool
+) -> None:
+    assert await position_at(pool, datetime.now(UTC)) == 0
+    async with running_recorder(database.app_url) as recorder:
+        for number in range(12):
+            # The events of a batch have one instant.
+            await recorder.record(
+                request(f"deal-{number}", REGISTERED, *[pledged(f"p-{n}") for n in range(number % 4)])
+            )
+    recorded = [row["recorded_at"] for row in await pool.fetch("SELECT recorded_at FROM events ORDER BY position")]
+    assert len(recorded) > len(set(recorded)) > 2
+    for instant in {at + timedelta(microseconds=moved) for at in recorded for moved in (-1, 0, 1)}:
+        assert await position_at(pool, instant) == sum(at <= instant for at in recorded)
