@@ -62,9 +62,9 @@ def portfolio_handler(kind: str, form: str, description: str) -> HTTPRouteHandle
         await portfolio_queries.require(point)
 
         if form != "ndjson" or kind not in ("deals", "pledges"):
-            exports.require_open_file()
             cite = partial(portfolio_queries.write_cited_sources, point, selection, kind) if with_sources else None
             what = await portfolio_queries.exported(kind, point, selection, portfolio_as_of)
+            exports.require_open_file()
             file = exports.portfolio_file(what, form, partial(portfolio_queries.read, point, selection), cite)
             return _file(request, kind, form, point.position, exports.with_mark(file) if byte_order_mark else file)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from registry.exports.csv import csv_text
 from registry.exports.files import CHUNK_BYTES
 from registry.exports.temporary import temporary_file
 from registry.exports.xlsx import XlsxWriter
+from registry.infra.fair_threads import current_client
 from registry.projections.columnar.copy import CopyQuestion
 from registry.projections.columnar.exported import (
     PortfolioExport,
@@ -31,16 +33,19 @@ from registry.projections.columnar.question_cache import QuestionCache
 MAX_OPEN_FILES = 64
 """Files that are being written or sent. Each takes disk space until its client has read it, however slowly."""
 
-_open_files: set[object] = set()
+MAX_FILES_OF_CLIENT = 16
+"""Files of one client, so that one that reads slowly does not keep all others from theirs."""
+
+_open_files: Counter[str | None] = Counter()
 
 
 def require_open_file() -> None:
-    """Check that another file may be written.
+    """Check that another file may be written for the client; the file must begin without waiting for anything.
 
     Raises:
         Overloaded: As many as may be are being written or sent.
     """
-    if len(_open_files) >= MAX_OPEN_FILES:
+    if _open_files.total() >= MAX_OPEN_FILES or _open_files[current_client()] >= MAX_FILES_OF_CLIENT:
         raise Overloaded("files")
 
 
@@ -109,12 +114,14 @@ def _temporary_file() -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _counted() -> Iterator[None]:
-    mark = object()
-    _open_files.add(mark)
+    client = current_client()
+    _open_files[client] += 1
     try:
         yield
     finally:
-        _open_files.discard(mark)
+        _open_files.subtract([client])
+        if not _open_files[client]:
+            del _open_files[client]
 
 
 def _write_csv(cursor: DuckDBPyConnection, export: PortfolioExport, file: IO[bytes]) -> Iterator[None]:

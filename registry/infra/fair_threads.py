@@ -26,6 +26,11 @@ def set_client(client: str) -> None:
     _client.set(client)
 
 
+def current_client() -> str | None:
+    """The client of this task's request; None outside of requests."""
+    return _client.get()
+
+
 class FairThreads:
     """Threads in which clients take turns. One of them is kept free of each client's work, for the others."""
 

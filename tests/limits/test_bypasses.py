@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
@@ -197,10 +198,38 @@ async def test_slow_readers_of_exports_and_streams_delay_no_other(limited: Servi
 
 
 async def test_files_that_are_not_read_are_bounded(limited: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(portfolio, "_open_files", {object() for _ in range(portfolio.MAX_OPEN_FILES)})
+    monkeypatch.setattr(portfolio, "MAX_OPEN_FILES", 0)
     answer = await limited.visitor.get("/v1/export/deals.csv")
     assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
     assert "retry-after" in answer.headers
-    monkeypatch.setattr(portfolio, "_open_files", set())
+    monkeypatch.undo()
     assert (await limited.visitor.get("/v1/export/deals.csv")).status_code == 200
-    assert not portfolio._open_files
+
+
+async def test_client_that_reads_slowly_leaves_files_to_others(
+    limited: Service, slug: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that are larger than what the sockets hold are asked for at once."""
+    title = dict.fromkeys(("en", "ko"), "x" * 300)
+    lines = [
+        {"deal": f"{slug}-{number}", **registered(), "event": {"type": "deal_registered", "title": title}}
+        for number in range(3_000)
+    ]
+    content = b"\n".join(map(msgspec.json.encode, lines))
+    imported = await limited.client.post("/v1/import?atomic=true", content=content, headers=LINES)
+    assert imported.status_code == 200, imported.text[:500]
+    monkeypatch.setattr(portfolio, "MAX_FILES_OF_CLIENT", 3)
+    async with AsyncExitStack() as stack:
+        slow = [await stack.enter_async_context(connected(limited)) for _ in range(8)]
+        for attacker in slow:
+            attacker.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            attacker.writer.write(b"GET /v1/export/deals.csv HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        statuses = [(await attacker.reader.readline()).split()[1] for attacker in slow]
+        assert sorted(statuses) == [b"200"] * 3 + [b"503"] * 5
+        assert (await limited.visitor.get("/v1/export/deals.csv")).status_code == 503
+        assert (await limited.client.get("/v1/export/deals.csv")).status_code == 200
+    for _ in range(100):
+        if (await limited.visitor.get("/v1/export/deals.csv")).status_code == 200:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("the files of clients that have left stay open")
