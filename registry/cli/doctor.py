@@ -6,8 +6,10 @@ import asyncio
 import importlib.util
 import os
 import platform
+import shlex
 import shutil
 import socket
+import stat
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
@@ -257,6 +259,14 @@ def _secrets(settings: Settings) -> Text:
     return Text("secrets", file=str(file), total=total)
 
 
+def _key_files(settings: Settings) -> Text:
+    files = (settings.signing_key, _secrets_file(settings), settings.data_dir / "postgres.passwords")
+    readable = [str(file) for file in files if file.exists() and file.stat().st_mode & stat.S_IRWXO]
+    if readable:
+        raise CheckWarning(Text("key_files_open", files=", ".join(readable), arguments=shlex.join(readable)))
+    return Text("key_files")
+
+
 def _secrets_file(settings: Settings) -> Path:
     return settings.secrets_key or settings.data_dir / "secrets.key"
 
@@ -371,6 +381,7 @@ CHECKS = (
     NamedCheck(Text("check_clock"), _clock, needs_database=True),
     NamedCheck(Text("check_rates"), _rates, needs_database=True),
     NamedCheck(Text("check_secrets"), _secrets),
+    NamedCheck(Text("check_key_files"), _key_files),
     NamedCheck(Text("check_webhooks"), _webhooks, needs_database=True),
     NamedCheck(Text("check_oidc"), _oidc, applies=lambda settings: settings.oidc is not None),
     NamedCheck(Text("check_otlp"), _otlp, applies=lambda settings: settings.otlp_endpoint is not None),

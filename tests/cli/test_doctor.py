@@ -126,6 +126,24 @@ async def test_keys_that_do_not_open_the_secrets_of_webhooks_are_found(
     assert str(key) in detail
 
 
+async def test_key_files_that_other_users_can_read_are_a_warning(tmp_path: Path) -> None:
+    signing, secrets = tmp_path / "signing key", tmp_path / "secrets.key"
+    for file in (signing, secrets):
+        file.touch(0o600)
+
+    async def examined() -> tuple[str, str]:
+        return (await examine(tmp_path / "data", signing_key=str(signing), secrets_key=str(secrets)))["key files"]
+
+    assert (await examined())[0] == "fine"
+    # A group may have the same key, as in Kubernetes.
+    secrets.chmod(0o640)
+    signing.chmod(0o644)
+    found, detail = await examined()
+    assert found == "warning"
+    assert f"chmod o= '{signing}'" in detail
+    assert str(secrets) not in detail
+
+
 @pytest.mark.parametrize("content", ["", "PRIVATE+KEY+of+another+kind"])
 async def test_signing_key_that_cannot_be_read_is_wrong(
     database: ScratchDatabase, tmp_path: Path, content: str
