@@ -88,13 +88,23 @@ TYPE_KEY = "substr(sha256(type::bytea), 1, 7)"
 # Three statements instead of one with conditions, whose generic plan would read the whole log for one stream.
 _AFTER = "position > $1 AND position <= $2"
 FEED = _FEED.format(f"{_AFTER} ORDER BY position LIMIT $3", "")
-FEED_OF_TYPE = _FEED.format(f"{_AFTER} AND {TYPE_KEY} = $4 ORDER BY position LIMIT $3", "")
+# A range of the index and its order, not equality with the type and the order of positions: with these, a generic plan
+# expects each type to be frequent, and reads the log from the position on until it has found enough. In a log of a
+# million events, that took 450 ms for a rare type, and takes 0.2 ms now.
+FEED_OF_TYPE = _FEED.format(
+    f"({TYPE_KEY}, position) > ($4, $1) AND ({TYPE_KEY}, position) <= ($4, $2) ORDER BY {TYPE_KEY}, position LIMIT $3",
+    "",
+)
 FEED_OF_STREAM = _FEED.format(
     f"{_AFTER} AND stream = $5 AND ($4::text IS NULL OR type = $4) ORDER BY version LIMIT $3", ""
 )
 
 NEWEST = _FEED.format("position < $1 ORDER BY position DESC LIMIT $2", " DESC")
-NEWEST_OF_TYPE = _FEED.format(f"position < $1 AND {TYPE_KEY} = $3 ORDER BY position DESC LIMIT $2", " DESC")
+NEWEST_OF_TYPE = _FEED.format(
+    f"({TYPE_KEY}, position) < ($3, $1) AND ({TYPE_KEY}, position) > ($3, 0)"
+    f" ORDER BY {TYPE_KEY} DESC, position DESC LIMIT $2",
+    " DESC",
+)
 NEWEST_OF_STREAM = _FEED.format(
     "position < $1 AND stream = $4 AND ($3::text IS NULL OR type = $3) ORDER BY version DESC LIMIT $2", " DESC"
 )
