@@ -141,7 +141,9 @@ class EventsController(Controller):
         messages = feed.listen(head if start is None else start, event_filter, as_cloud_events=format is not None)
         if request.scope.get("auth") is not None:
             messages = _while_permitted(request, messages)
-        return stream(self._counted(request, settings, messages), media_type="text/event-stream", headers=headers)
+        return stream(
+            request, self._counted(request, settings, messages), media_type="text/event-stream", headers=headers
+        )
 
     def _counted(self, request: Request, settings: Settings, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The messages of a stream, which counts for its client from now on until they end.

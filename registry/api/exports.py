@@ -21,7 +21,7 @@ from registry.domain.fold.items import item_types
 from registry.domain.history import AsOf
 from registry.http.bodies import Request
 from registry.http.parameters import After
-from registry.http.responses import RawResponse, raw_headers, stream
+from registry.http.responses import stream
 from registry.infra.threads import offload
 from registry.projections.columnar.exported_columns import TABLES
 from registry.projections.columnar.lists import Order, PagePlace
@@ -139,12 +139,7 @@ def _file(request: Request, kind: exports.Kind, form: str, position: int, file: 
         "Content-Disposition": f'attachment; filename="{kind}-{position}.{form}"',
         "Link": f'<{described_by}{f"?{urlencode(query)}" if query else ""}>; rel="describedby"',
     }
-    if request.method == "HEAD":
-        # No Content-Length: the size is known when the file is written.
-        media_type = exports.FORMATS[form].media_type
-        headers["Content-Type"] = f"{media_type}; charset=utf-8" if media_type.startswith("text/") else media_type
-        return RawResponse(b"", 200, raw_headers(headers), None)
-    return stream(file, media_type=exports.FORMATS[form].media_type, headers=headers)
+    return stream(request, file, media_type=exports.FORMATS[form].media_type, headers=headers)
 
 
 def _handler(export: Any, kind: exports.Kind, form: str, description: str, tag: str) -> HTTPRouteHandler:

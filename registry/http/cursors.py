@@ -59,6 +59,11 @@ FIRST_PAGE = ListCursor(None, date.min)
 _decode = msgspec.json.Decoder(ListCursor).decode
 
 
+def cursor_at(point: Point) -> ListCursor:
+    """The cursor that fixes a point."""
+    return ListCursor(point.known if isinstance(point.known, int) else None, point.day)
+
+
 def encode_cursor(point: Point, filters: Any, place: PagePlace | None = None, skip: int = 0) -> str | None:
     """The text of the cursor of a page of deals or of groups; None after the last page.
 
@@ -68,10 +73,9 @@ def encode_cursor(point: Point, filters: Any, place: PagePlace | None = None, sk
         place: Where the next page of deals begins.
         skip: How many groups come before it.
     """
-    position = point.known if isinstance(point.known, int) else None
     if place is None and not skip:
         return None
-    return _encode(ListCursor(position, point.day, place, skip, filters=_digest(filters)))
+    return _encode(replace(cursor_at(point), place=place, skip=skip, filters=_digest(filters)))
 
 
 def encode_field_cursor(position: int, day: date, field: FieldPlace | None) -> str | None:

@@ -85,9 +85,15 @@ def page_headers(
     return headers
 
 
-def stream(chunks: AsyncIterator[bytes], media_type: str, headers: dict[str, str]) -> Response[Any]:
-    """Return a response that is sent while its chunks are made."""
-    return Stream(chunks, media_type=media_type, headers=headers)
+def stream(
+    request: Request, chunks: AsyncIterator[bytes], media_type: str, headers: Mapping[str, str]
+) -> Response[Any]:
+    """Return a response that is sent while its chunks are made; for HEAD, its header."""
+    if request.method == "HEAD":
+        # No Content-Length: the size is known when the file is written.
+        content_type = f"{media_type}; charset=utf-8" if media_type.startswith("text/") else media_type
+        return RawResponse(b"", 200, raw_headers({**headers, "Content-Type": content_type}), None)
+    return Stream(chunks, media_type=media_type, headers=dict(headers))
 
 
 def not_modified(headers: RawHeaders) -> RawResponse[Any]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections import Counter
 from html import unescape
+from typing import Any
 
 import httpx
 import pytest
@@ -12,8 +15,11 @@ import pytest
 from registry.domain.audit.diff import Change
 from registry.formatting.language import DOT
 from registry.formatting.values import shown
+from registry.queries.comparisons import ComparisonQueries
+from registry.queries.deal_changes import PortfolioChanges
+from registry.web.portfolio import comparison as portfolio_comparison
 from tests.api.announcements import announced, pledged, registered, voided
-from tests.service import ADMIN_KEY, NO_TLS, Service
+from tests.service import ADMIN_KEY, NO_TLS, Service, numbers
 from tests.web.html import plain, text_of
 
 CLAIM = {"type": "claim_reported", "claim": "herald", "field": "/pledges/total/amount"}
@@ -135,3 +141,31 @@ async def test_comparison_says_where_it_starts_if_no_start_was_chosen(
     chosen = (await demo_reader.get(f"{path}?from.effective_on=2025-07-01", headers=reader_of_english)).text
     assert "No start was chosen" in opened
     assert "No start was chosen" not in chosen
+
+
+async def test_table_has_the_changes_of_all_pages_and_none_of_what_is_recorded_while_it_is_sent(
+    pages: Service, slug: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portfolio_comparison, "DEALS_PER_READ", 2)
+    for number in range(5):
+        answer = await pages.client.post(f"/v1/deals/{slug}-{number}/events", json=[registered(slug), pledged()])
+        assert answer.status_code == 201
+    query = f"from.effective_on=2025-01-01&to.effective_on=2025-12-31&q={slug}"
+    listed = (await pages.visitor.get(f"/v1/compare?{query}")).json()["changes"]
+    assert len(listed) >= 5
+    head = await pages.visitor.head(f"/compare.csv?{query}")
+    assert (head.status_code, head.content, "content-length" in head.headers) == (200, b"", False)
+    read = ComparisonQueries.changes
+
+    async def changes(*given: Any) -> PortfolioChanges:
+        found = await read(*given)
+        # The first in the order of the table, or the last.
+        more = [registered(slug), pledged(value="1")]
+        await pages.client.post(f"/v1/deals/{slug}-{next(numbers)}-more/events", json=more)
+        return found
+
+    monkeypatch.setattr(ComparisonQueries, "changes", changes)
+    table = await pages.visitor.get(f"/compare.csv?{query}")
+    assert table.headers["content-type"] == head.headers["content-type"] == "text/csv; charset=utf-8"
+    rows = list(csv.DictReader(io.StringIO(table.content.decode("utf-8-sig"))))
+    assert [(row["deal"], row["what"]) for row in rows] == [(one["deal"], one["what"]) for one in listed]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import date, datetime
 from functools import partial
 from urllib.parse import urlencode
@@ -15,19 +15,20 @@ from msgspec import Struct
 from registry.domain.audit.labels import claim_changes
 from registry.domain.history import AsOf
 from registry.domain.totals import Totals, TotalsColumn, TotalsQuery
+from registry.exports.csv import csv_bytes
 from registry.formatting.values import shown
-from registry.http.cursors import decode_cursor, encode_cursor
+from registry.http.cursors import cursor_at, decode_cursor, encode_cursor
 from registry.http.parameters import require_single_axis
-from registry.infra.threads import offload_answer, until_cancelled
+from registry.infra.threads import offload_answer
 from registry.projections.columnar.lists import PagePlace
 from registry.queries.comparisons import ComparisonQueries
-from registry.queries.deal_changes import DealChange
+from registry.queries.deal_changes import DealChange, PortfolioChanges
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
 from registry.web.deals.comparison import chosen_start, claim_lines, is_of_claims, pinned_point, point_parameters
 from registry.web.deals.provenance import json_text
 from registry.web.page import render
-from registry.web.page.assets import csv_response
+from registry.web.page.assets import csv_stream
 from registry.web.page.cache import cached_page
 from registry.web.page.citations import cite_comparison
 from registry.web.page.render import Rendered
@@ -47,7 +48,9 @@ from registry.web.portfolio.deal_list import (
 DEFAULT_CHANGES_AGO = 3
 
 DEALS_PER_PAGE = 50
-DEALS_PER_READ = 500
+# Of the table.
+DEALS_PER_READ = 100
+TABLE_HEADER = ("deal", "what", "kind", "field", "before", "after", "causes")
 
 
 class ComparedPortfolio(Struct, frozen=True):
@@ -133,29 +136,37 @@ class PortfolioComparisonPages(Controller):
     ) -> Response[bytes]:
         """The comparison of all deals as CSV: a row for each change of a deal."""
         start, end = require_single_axis(from_as_of, "from."), require_single_axis(to_as_of, "to.")
-        changes: list[DealChange] = []
-        after: PagePlace | None = None
-        is_more = True
-        while is_more:
-            compared = await comparison_queries.changes(
-                start, end, lambda point: deal_selection.at(portfolio_queries, point), after, DEALS_PER_READ
-            )
-            changes += compared.changes
-            after, is_more = compared.next, compared.next is not None
+        # Events that are recorded while the file is written belong to the next file.
+        fixed = cursor_at(await portfolio_queries.point(end))
 
-        def table() -> Response[bytes]:
-            rows = [
-                [
-                    *(change.deal, change.what, change.kind, change.field or ""),
-                    *(json_text(change.before), json_text(change.after), " ".join(map(str, change.causes))),
-                ]
-                for change in until_cancelled(changes)
-            ]
-            return csv_response(
-                portfolio_page, "compare.csv", ("deal", "what", "kind", "field", "before", "after", "causes"), rows
+        async def read(after: PagePlace | None) -> PortfolioChanges:
+            return await comparison_queries.changes(
+                fixed.fix(start),
+                fixed.fix(end),
+                lambda point: deal_selection.at(portfolio_queries, point),
+                after,
+                DEALS_PER_READ,
             )
 
-        return await offload_answer(len(changes), table)
+        # Before the answer begins, so that it can still be a refusal.
+        first = await read(None)
+
+        async def parts() -> AsyncIterator[bytes]:
+            compared = first
+            while True:
+                yield await offload_answer(len(compared.changes), csv_bytes, map(_table_row, compared.changes))
+                if compared.next is None:
+                    break
+                compared = await read(compared.next)
+
+        return csv_stream(portfolio_page, "compare.csv", TABLE_HEADER, parts())
+
+
+def _table_row(change: DealChange) -> Sequence[str]:
+    return (
+        *(change.deal, change.what, change.kind, change.field or ""),
+        *(json_text(change.before), json_text(change.after), " ".join(map(str, change.causes))),
+    )
 
 
 async def _compared(
