@@ -18,7 +18,7 @@ from registry.delivery.watch_store import Digest, Watch
 from registry.delivery.watches import Watches
 from registry.delivery.webhook_store import Format, Webhook
 from registry.delivery.webhooks import WEBHOOK_PREFIX, Webhooks
-from registry.errors import FieldError, Invalid
+from registry.errors import FieldError, Invalid, SecretUnreadable
 from registry.events import intake
 from registry.events.values import Slug, Url
 from registry.http.bodies import Request, read_body
@@ -68,6 +68,7 @@ class NewWatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
 class WatchResponse(Struct, frozen=True, kw_only=True):
     """A watch of the key's principal, by e-mail or to a receiver (`url`).
 
+    `email` is null as well if the service has another key of secrets than the one that the address was encrypted with.
     `confirmed_at` is null until the address has confirmed it. `disabled_at` is when it ended by itself: the address
     refused messages, or failed too often, or the principal has no right any more.
     """
@@ -199,7 +200,11 @@ def _check(new: NewWatch) -> None:
 
 def _of_mail(watches: Watches, watch: Watch) -> WatchResponse:
     kept = {name: getattr(watch, name) for name in _KEPT}
-    email = watches.address(watch)
+    try:
+        email = watches.address(watch)
+    except SecretUnreadable:
+        # The others are shown, and this one can be deleted.
+        email = None
     return WatchResponse(email=email, url=None, format=None, digest=watch.digest, language=watch.language, **kept)
 
 

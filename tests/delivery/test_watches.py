@@ -328,6 +328,14 @@ async def test_watches_belong_to_their_principal(service: Service, inbox: Inbox)
         assert (await opened(service, "GET", path)).status_code == 404
 
 
+async def test_watch_whose_address_cannot_be_read_is_listed_and_can_be_deleted(service: Service, inbox: Inbox) -> None:
+    lost, kept = await watch(service), await watch(service)
+    await service.pool.execute("UPDATE watches SET email = '\\x00' WHERE id = $1", lost["id"])
+    listed = (await service.client.get("/v1/watches")).json()["watches"]
+    assert [(one["id"], one["email"]) for one in listed] == [(lost["id"], None), (kept["id"], READER)]
+    assert (await service.client.delete(f"/v1/watches/{lost['id']}")).status_code == 204
+
+
 @pytest.mark.parametrize(
     "email", ["", "x", "a@b", "a b@c.example", "a@c.example\nBcc: x@y.example", "a@c.example, d@e.example", "<a@b.c>"]
 )
