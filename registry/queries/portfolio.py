@@ -22,7 +22,7 @@ from registry.infra.threads import offload_answer, until_cancelled
 from registry.infra.work_time import in_thread
 from registry.projections.columnar import ColumnarCopy, facets, lists, search, timeline
 from registry.projections.columnar import totals as columnar_totals
-from registry.projections.columnar.annotations import DealAnnotations, deal_annotations, superseded_pledges
+from registry.projections.columnar.annotations import DealAnnotations, Superseded, deal_annotations, superseded
 from registry.projections.columnar.copy import CopyQuestion
 from registry.projections.columnar.doubts import prepare_doubts
 from registry.projections.columnar.exported import PortfolioExport, selected_deals
@@ -155,13 +155,7 @@ class PortfolioQueries:
         nor superseded.
         """
         if order.key == "amount":
-            merged = await self._streams.merged_deals(point)
-
-            def question(cursor: DuckDBPyConnection, _: QuestionCache) -> tuple[tuple[str, str], ...]:
-                return superseded_pledges(cursor, point, merged)
-
-            superseded = await self._questions.ask(point, question, ("superseded", merged))
-            order = replace(order, superseded=superseded)
+            order = replace(order, superseded=(await self._superseded(point)).pledges)
         page = await self._questions.answer(point, lists.page, selection, lists.PageQuery(order, after, limit))
         if rates is not None:
             return DealListPage(await self.items(point, page.deals, rates), page.next)
@@ -224,11 +218,20 @@ class PortfolioQueries:
 
     async def count_ended(self, point: Point, selection: Selection) -> int:
         """Count the deals of a list that were withdrawn, cancelled or superseded as a whole."""
+        superseded = (await self._superseded(point)).deals
 
         def question(cursor: DuckDBPyConnection, _: QuestionCache) -> int:
-            return lists.count_ended(cursor, point, selection)
+            return lists.count_ended(cursor, point, selection, superseded)
 
-        return await self._questions.ask(point, question, ("ended", selection), selection)
+        return await self._questions.ask(point, question, ("ended", selection, superseded), selection)
+
+    async def _superseded(self, point: Point) -> Superseded:
+        merged = await self._streams.merged_deals(point)
+
+        def question(cursor: DuckDBPyConnection, _: QuestionCache) -> Superseded:
+            return superseded(cursor, point, merged)
+
+        return await self._questions.ask(point, question, ("superseded", merged))
 
     async def titles(self, point: Point, deals: set[str]) -> dict[str, Any]:
         """Return the titles of some deals."""

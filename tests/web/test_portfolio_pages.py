@@ -347,6 +347,9 @@ async def test_list_says_which_deals_no_longer_stand_and_how_many(pages: Service
         ],
         "ended-bare": [registered],
         "ended-successor": [registered, event(type="deals_related", relation="supersedes", deal="ended-superseded")],
+        # Of two that supersede each other, totals leave out neither.
+        "ended-one": [registered, pledged, event(type="deals_related", relation="supersedes", deal="ended-other")],
+        "ended-other": [registered, pledged, event(type="deals_related", relation="supersedes", deal="ended-one")],
     }
     for slug, events in streams.items():
         assert (await pages.client.post(f"/v1/deals/{slug}/events", json=events)).status_code == 201
@@ -363,6 +366,9 @@ async def test_list_says_which_deals_no_longer_stand_and_how_many(pages: Service
     head = main_of((await reader.get("/deals/ended-superseded")).text).partition("</header>")[0]
     assert 'class="badge"' in head
     assert "/deals/ended-successor" in head
+    for slug in ("one", "other"):
+        head = main_of((await reader.get(f"/deals/ended-{slug}")).text).partition("</header>")[0]
+        assert 'class="badge"' not in head
     texts = [
         text_of(main_of((await reader.get(f"/deals/ended-{slug}?lang=en")).text).partition("</header>")[0])
         for slug in ("bare", "pledge-withdrawn")

@@ -46,6 +46,13 @@ class DealAnnotations(Struct, frozen=True):
     superseded_by: tuple[str, ...] = ()
 
 
+class Superseded(Struct, frozen=True):
+    """The deals that were superseded as a whole, and the deal and the id of each superseded pledge."""
+
+    deals: tuple[str, ...] = ()
+    pledges: tuple[tuple[str, str], ...] = ()
+
+
 def deal_annotations(
     cursor: DuckDBPyConnection,
     cache: QuestionCache,
@@ -83,25 +90,26 @@ def deal_annotations(
     return cache.value(("annotations", key), make)
 
 
-def superseded_pledges(
-    cursor: DuckDBPyConnection, point: Point, merged: Mapping[str, str]
-) -> tuple[tuple[str, str], ...]:
-    """The deal and the id of each superseded pledge; arguments as of `deal_annotations`."""
+def superseded(cursor: DuckDBPyConnection, point: Point, merged: Mapping[str, str]) -> Superseded:
+    """What was superseded, of all deals; arguments as of `deal_annotations`."""
     found = run(cursor, _SUPERSEDES.format(r=point.at("r")), point.parameters)
     if not found:
-        return ()
+        return Superseded()
     deals = {survivor(other, merged) for _, _, other, _ in found}
     pledges: dict[str, list[str]] = {}
     parameters = {**point.parameters, "deals": sorted(deals)}
     for deal, pledge in run(cursor, _PLEDGES.format(p=point.at("p")), parameters):
         pledges.setdefault(deal, []).append(pledge)
     relations = Relations()
-    for deal, pledge, *superseded in found:
-        other = redirected("supersedes", tuple(superseded), merged, lambda into: pledges.get(into, ()))
+    for deal, pledge, *given in found:
+        other = redirected("supersedes", tuple(given), merged, lambda into: pledges.get(into, ()))
         if other is not None and other != (deal, pledge):
             relations.declare("supersedes", (deal, pledge), other, "")
     keys = ((deal, pledge) for deal, of_deal in pledges.items() for pledge in of_deal)
-    return tuple(sorted(key for key in keys if relations.superseded_by(key)))
+    return Superseded(
+        tuple(sorted(deal for deal in deals if relations.superseded_by((deal, None)))),
+        tuple(sorted(key for key in keys if relations.superseded_by(key))),
+    )
 
 
 def _reached(pairs: Sequence[tuple[str, str]], deals: Collection[str]) -> set[str]:

@@ -306,16 +306,13 @@ SELECT count(*)
   FROM deal_facts AS d
  WHERE {conditions}
    AND (d.deal IN (SELECT s.deal FROM stage_facts AS s WHERE {s} AND s.stage IN {ended})
-        OR d.deal IN (SELECT r.other_deal
-                        FROM relation_facts AS r
-                       WHERE {r} AND r.relation = 'supersedes' AND r.other_pledge = ''))
+        OR d.deal IN (SELECT unnest($superseded::VARCHAR[])))
 """
 
 
-def count_ended(cursor: DuckDBPyConnection, point: Point, selection: Selection) -> int:
-    """The number of selected deals that were withdrawn, cancelled or superseded as a whole."""
-    statement = _ENDED.format(
-        ended=ENDED_STAGES, conditions=selection.conditions(point), s=point.at("s"), r=point.at("r")
-    )
-    ((deals,),) = run(cursor, statement, {**point.parameters, **selection.parameters})
+def count_ended(cursor: DuckDBPyConnection, point: Point, selection: Selection, superseded: Sequence[str]) -> int:
+    """The number of selected deals that were withdrawn or cancelled, or are among those superseded as a whole."""
+    statement = _ENDED.format(ended=ENDED_STAGES, conditions=selection.conditions(point), s=point.at("s"))
+    given = {**point.parameters, **selection.parameters, "superseded": list(superseded)}
+    ((deals,),) = run(cursor, statement, given)
     return int(deals)

@@ -43,6 +43,7 @@ from registry.web.deals.sections import (
     listed_sources,
     other_lists,
     shown_pledges,
+    supersessions,
 )
 from registry.web.page import render
 from registry.web.page.cache import cached_page
@@ -215,6 +216,7 @@ def _render_deal(
     wide_chart, narrow_chart = field_charts(page, view.stream, path) if path in fields else (None, None)
     summary = summarize_deal(formatter, state, view.names, doubted_pledges(view.slug, assessment.flags))
     wide_timeline = timeline(state, entries, page.times.effective_on)
+    incoming = [relation for relation in details.incoming if relation.deal != view.slug]
 
     def event_link(event: UUID) -> str:
         return f"#event-{event}" if event in history.ids else page.link(f"/events/{event}")
@@ -249,7 +251,8 @@ def _render_deal(
         charted_events=MAX_EVENTS if is_long else None,
         undated=assessment.undated,
         inactivity=details.inactivity,
-        incoming=[relation for relation in details.incoming if relation.deal != view.slug],
+        incoming=incoming,
+        supersessions=supersessions(view.slug, state, incoming),
         sources=listed_sources(view.snapshot),
         history=history,
         authors=details.authors,

@@ -17,10 +17,11 @@ from registry.domain.deal import Deal, Item, PledgeState
 from registry.domain.fold.claims import ClaimState
 from registry.domain.fold.items import ListItem, item_id, item_types
 from registry.domain.history import StateAsOf
+from registry.domain.totals.overlap import Key, Relations
 from registry.events.values import Source
 from registry.formatting.summaries import amount_flags, own_wholes
 from registry.formatting.values import own_changes
-from registry.schemas import cited_sources
+from registry.schemas import IncomingRelation, cited_sources
 from registry.schemas.deal_query import CODE_FILTERS
 
 
@@ -90,6 +91,23 @@ class ListedSource(Struct, frozen=True):
     source: Source
     events: int
     quotations: tuple[Source, ...]
+
+
+def supersessions(slug: str, deal: Deal, incoming: Sequence[IncomingRelation]) -> list[tuple[Key, Key]]:
+    """What has taken the place of the deal or of its pledges, each with what it supersedes, as totals decide."""
+    relations, declared = Relations(), []
+    own = [((slug, r.pledge), (r.deal, r.other_pledge), r.relation) for r in deal.relations]
+    others = [((r.deal, r.pledge), (slug, r.other_pledge), r.relation) for r in incoming]
+    for one, other, relation in own + others:
+        if relation == "supersedes":
+            relations.declare("supersedes", one, other, "")
+            declared.append((one, other))
+    pledges = {None, *(pledge.pledge for pledge in deal.pledges)}
+    return [
+        (newer, older)
+        for newer, older in declared
+        if older[0] == slug and older[1] in pledges and newer in relations.superseded_by(older)
+    ]
 
 
 def listed_sources(snapshot: StateAsOf[Deal]) -> list[ListedSource]:
