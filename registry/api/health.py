@@ -80,8 +80,11 @@ class HealthController(Controller):
                 checks["migrations"] = await migrations.head_matches(pool)
                 checks["database"] = True
                 if checks["migrations"]:
-                    await recorder.log_writer.continuity.check(pool)
-                    checks["log"] = True
+                    try:
+                        await recorder.log_writer.continuity.check(pool)
+                        checks["log"] = True
+                    except LogRewound as error:
+                        checks["reason"] = str(error)
                     of_clock = await recorder.log_writer.clock_guard.check(pool)
                     checks["clock"] = True
                     of_rates = rates_warning(await streams.latest_rates(), streams.calendar.today())
@@ -90,7 +93,7 @@ class HealthController(Controller):
                     found = (of_clock, of_rates, of_signer)
                     if warnings := [str(warning) for warning in found if warning is not None]:
                         checks["warnings"] = warnings
-            except (ClockUnsafe, LogRewound) as error:
+            except ClockUnsafe as error:
                 checks["reason"] = str(error)
             except Exception as error:
                 checks["reason"] = str(failed_check(error))

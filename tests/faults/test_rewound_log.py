@@ -47,9 +47,18 @@ async def is_ready(service: Service) -> bool:
 
 
 async def sees_loss(service: Service) -> bool:
-    """Whether the service reaches a database, and is not ready because the log is rewound."""
+    """Whether the service reaches a database, and is not ready because the log is rewound, and for no other reason."""
     checks = await ready(service)
-    return checks["database"] is True and checks["log"] is False
+    return checks["database"] is True and checks["clock"] is True and checks["log"] is False
+
+
+async def receives_nothing(url: str) -> bool:
+    """Whether a standby has ended the connection to its primary, which it does some time after its settings change."""
+    connection = await answers(url)
+    try:
+        return not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_stat_wal_receiver)")
+    finally:
+        await connection.close()
 
 
 async def knows_key(service: Service) -> bool:
@@ -84,6 +93,7 @@ async def test_lost_events_stop_every_service_until_an_operator_accepts_their_lo
                 await caught_up(primary.owner_url, owner_url)
                 # From here on the standby gets nothing, and nothing waits for it.
                 await execute(owner_url, "ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()")
+                await eventually(lambda: receives_nothing(owner_url))
                 for number in range(3):
                     assert (await one.client.post(PATH, json=pledged(f"p{number}"))).status_code == 201
                 assert (await one.client.get("/log/checkpoint")).status_code == 200
